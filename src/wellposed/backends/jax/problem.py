@@ -1,0 +1,150 @@
+"""A JAX loss and a pytree of parameters, as J(theta)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wellposed.backends.jax.recorder import record
+from wellposed.backends.protocol import Gradient, Problem, Run
+from wellposed.backends.randomness import generators_restored
+from wellposed.errors import InputError
+from wellposed.numerics.arrays import Array, Vector
+from wellposed.numerics.theta import Layout
+
+_SAME_LOSS = 0.05  # a float64 copy whose loss differs by more is another function
+
+
+class JaxProblem(Problem):
+    """J(theta) = loss(params, *args); `params` is any pytree of floating-point arrays.
+
+    A parameter's name is its path in the pytree: `{"layers": [{"w": ...}]}` gives `layers.0.w`.
+    The first array in `args` counts as the inputs. Raises `InputError`, naming the parameter, for
+    integer leaves, NaN, or a loss that is not one number.
+    """
+
+    backend = "jax"
+
+    def __init__(self, loss: Callable[..., Any], params: Any, *args: Any) -> None:
+        if not callable(loss):
+            raise InputError(
+                f"loss must be a function of (params, *args), not a {type(loss).__name__}",
+                hint="JaxProblem(loss, params, inputs, targets)",
+            )
+        leaves, self._tree = jax.tree_util.tree_flatten_with_path(params)
+        if not leaves:
+            raise InputError("params holds no array", hint="JaxProblem(loss, params, inputs, targets)")
+        self.loss, self.args = loss, args
+        self._leaves = {_name(path): _checked(_name(path), leaf) for path, leaf in leaves}
+        self._layout = Layout({name: tuple(leaf.shape) for name, leaf in self._leaves.items()})
+        self._wide = False
+        self.dtype = "+".join(sorted({leaf.dtype.name for leaf in self._leaves.values()}))
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    def theta(self) -> Vector:
+        return self._layout.pack({name: _numpy(leaf) for name, leaf in self._leaves.items()})
+
+    def stored(self, theta: Vector) -> Vector:
+        with self._precision():
+            return self._layout.pack({name: _numpy(leaf) for name, leaf in self._arrays(theta).items()})
+
+    def value(self, theta: Vector) -> float:
+        self.evaluations += 1
+        with self._precision(), generators_restored():
+            loss = self.loss(self._params(theta), *self.args)
+            if jnp.size(loss) != 1 or not jnp.issubdtype(jnp.result_type(loss), jnp.floating):
+                raise InputError(
+                    f"the loss must be one number, but it has shape {jnp.shape(loss)}",
+                    hint="take .mean() or .sum() over the batch",
+                )
+            return float(jnp.reshape(loss, ()))
+
+    def gradient(self, theta: Vector) -> Gradient:
+        self.evaluations += 1
+        with self._precision(), generators_restored():
+            return self._named(jax.grad(self._scalar)(self._params(theta)))
+
+    def run(self, theta: Vector) -> Run:
+        self.evaluations += 1
+        with self._precision(), generators_restored():
+            params = self._params(theta)
+            operations = record(self._scalar, params, self._layout.names)
+            return Run(operations, None, self._named(jax.grad(self._scalar)(params)))
+
+    def inputs(self) -> Array | None:
+        for leaf in jax.tree_util.tree_leaves(self.args):
+            if hasattr(leaf, "ndim") and leaf.ndim > 0 and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                return np.asarray(leaf) if leaf.dtype != jnp.bfloat16 else np.asarray(leaf, dtype=np.float32)
+        return None
+
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        with generators_restored():
+            yield
+
+    def precise(self) -> Problem:
+        """The same loss with all floating-point arrays in float64, where it runs so; else this problem."""
+        if self.dtype == "float64":
+            return self
+        try:
+            with jax.enable_x64(True):
+                params = jax.tree_util.tree_unflatten(self._tree, [_to_double(leaf) for leaf in self._leaves.values()])
+                twin = JaxProblem(self.loss, params, *jax.tree_util.tree_map(_to_double, self.args))
+                twin._wide = True
+            theta = self.theta()
+            mine, its = self.value(theta), twin.value(theta)
+            twin.gradient(theta)
+        except Exception:  # the user's code, in a dtype that it was not written for: anything may come
+            return self
+        return twin if abs(mine - its) <= _SAME_LOSS * abs(mine) else self
+
+    def _scalar(self, params: Any) -> Any:
+        return jnp.reshape(self.loss(params, *self.args), ())
+
+    def _precision(self) -> Any:
+        return jax.enable_x64(True) if self._wide else nullcontext()
+
+    def _arrays(self, theta: Vector) -> dict[str, Any]:
+        return {
+            name: jnp.asarray(array).astype(self._leaves[name].dtype) for name, array in self._layout.unpack(theta).items()
+        }
+
+    def _params(self, theta: Vector) -> Any:
+        return jax.tree_util.tree_unflatten(self._tree, list(self._arrays(theta).values()))
+
+    def _named(self, gradient: Any) -> Gradient:
+        return dict(zip(self._layout.names, map(_numpy, jax.tree_util.tree_leaves(gradient)), strict=True))
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    parts = [str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path]
+    return ".".join(parts) or "params"
+
+
+def _checked(name: str, leaf: Any) -> Any:
+    array = jnp.asarray(leaf)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise InputError(
+            f"parameter {name!r} has dtype {array.dtype}; a derivative needs real floating-point numbers",
+            hint="keep counters and keys out of params, or pass them in args",
+        )
+    if not bool(jnp.isfinite(array).all()):
+        raise InputError(f"parameter {name!r} contains NaN or infinity; there is nothing to check at such a point")
+    return array
+
+
+def _to_double(leaf: Any) -> Any:
+    floating = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
+    return jnp.asarray(np.asarray(leaf, dtype=np.float64)) if floating else leaf
+
+
+def _numpy(leaf: Any) -> Vector:
+    return np.array(leaf, dtype=np.float64)

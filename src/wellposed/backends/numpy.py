@@ -1,0 +1,121 @@
+"""Hand-written backpropagation: two functions and a dictionary of NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from wellposed.backends.protocol import Gradient, Problem
+from wellposed.backends.randomness import generators_restored
+from wellposed.errors import InputError
+from wellposed.numerics.arrays import Array, Vector
+from wellposed.numerics.theta import Layout
+
+
+class FunctionProblem(Problem):
+    """J(theta) from a function and its hand-written gradient.
+
+    `params` maps names to arrays. `value(params)` returns the loss as one number;
+    `gradient(params)` a mapping of the same names to arrays of the same shapes. Both get fresh
+    copies, so nothing they do to their argument reaches the caller's arrays.
+    Raises `InputError`, naming the parameter, where any of that does not hold.
+    """
+
+    backend = "numpy"
+
+    def __init__(
+        self,
+        value: Callable[[dict[str, Array]], Any],
+        gradient: Callable[[dict[str, Array]], Mapping[str, Any]],
+        params: Mapping[str, Any],
+    ) -> None:
+        if not isinstance(params, Mapping) or not params:
+            raise InputError(
+                "params must be a non-empty mapping from names to arrays",
+                hint="FunctionProblem(value, gradient, {'W1': W1, 'b1': b1})",
+            )
+        self._value, self._gradient = value, gradient
+        self._params = {str(name): _floating(str(name), array) for name, array in params.items()}
+        self._layout = Layout({name: array.shape for name, array in self._params.items()})
+        self.dtype = "+".join(sorted({array.dtype.name for array in self._params.values()}))
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    def theta(self) -> Vector:
+        return self._layout.pack(self._params)
+
+    def stored(self, theta: Vector) -> Vector:
+        return self._layout.pack(self._arrays(theta))
+
+    def value(self, theta: Vector) -> float:
+        self.evaluations += 1
+        with generators_restored():
+            loss = np.asarray(self._value(self._arrays(theta)))
+        if loss.size != 1 or loss.dtype.kind not in "fiu":
+            raise InputError(
+                f"value(params) must return one number, but it returned {loss.dtype} of shape {loss.shape}",
+                hint="take the mean or the sum over the batch",
+            )
+        return float(loss.reshape(()))
+
+    def gradient(self, theta: Vector) -> Gradient:
+        self.evaluations += 1
+        with generators_restored():
+            given = self._gradient(self._arrays(theta))
+        if not isinstance(given, Mapping):
+            raise InputError(
+                f"gradient(params) must return a mapping from names to arrays, not {type(given).__name__}",
+                hint="return {'W1': dW1, 'b1': db1}",
+            )
+        missing = [name for name in self._layout.names if name not in given]
+        if missing:
+            raise InputError(
+                f"gradient(params) gave no entry for {', '.join(map(repr, missing))}",
+                hint="return one array per parameter, under the parameter's own name",
+            )
+        unknown = [str(name) for name in given if name not in self._layout.shapes]
+        if unknown:
+            raise InputError(
+                f"gradient(params) gave entries that are no parameters: {', '.join(map(repr, unknown))}",
+                hint=f"the parameters are {', '.join(map(repr, self._layout.names))}",
+            )
+        return {name: self._checked(name, given[name]) for name in self._layout.names}
+
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        with generators_restored():
+            yield
+
+    def _arrays(self, theta: Vector) -> dict[str, Array]:
+        return {name: array.astype(self._params[name].dtype) for name, array in self._layout.unpack(theta).items()}
+
+    def _checked(self, name: str, given: Any) -> Vector | None:
+        if given is None:
+            return None
+        array = np.asarray(given)
+        shape = self._layout.shapes[name]
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"the gradient of {name!r} has dtype {array.dtype}, which is not real numbers")
+        if array.shape != shape:
+            raise InputError(
+                f"the gradient of {name!r} has shape {array.shape}, but the parameter has shape {shape}",
+                hint="a bias gradient summed with keepdims=True or over the wrong axis looks like this",
+            )
+        return array.astype(np.float64)
+
+
+def _floating(name: str, given: Any) -> Array:
+    array = np.asarray(given)
+    if array.dtype.kind != "f":
+        raise InputError(
+            f"parameter {name!r} has dtype {array.dtype}; a derivative needs floating-point numbers",
+            hint=f"params[{name!r}] = params[{name!r}].astype(float)",
+        )
+    if not np.isfinite(array).all():
+        raise InputError(f"parameter {name!r} contains NaN or infinity; there is nothing to check at such a point")
+    return array.copy()

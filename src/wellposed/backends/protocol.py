@@ -1,0 +1,167 @@
+"""What a framework must offer to be checked: about six methods.
+
+J(theta) is the problem: a loss as a function of all parameters. theta is one float64 vector of
+length P in the order of `layout`, which keeps the parameters' names.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from wellposed.numerics.activations import Activation
+from wellposed.numerics.arrays import Array, Vector
+from wellposed.numerics.theta import Layout
+
+Gradient = Mapping[str, Vector | None]
+"""One array per parameter, by name; None where the framework gives no gradient at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """The size of one tensor of shape [N, ...] on its way through the network.
+
+    `mean_square` over all entries; `batch_variance`: the variance over N, averaged over the other
+    entries (NaN for N < 2); `norm`: the root mean square over the batch of an example's norm.
+    """
+
+    mean_square: float
+    batch_variance: float
+    norm: float
+    finite: bool
+
+    @property
+    def rms(self) -> float:
+        return float(np.sqrt(self.mean_square))
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over the batch: what tells one example from another."""
+        return float(np.sqrt(self.batch_variance))
+
+
+@dataclass(frozen=True, slots=True)
+class WeightUse:
+    """How an operation uses its weight: the weight's name and shape, and which axes mean what.
+
+    `fan_in` counts the inputs that are summed into one output, `unit_axis` is the axis of the
+    weight that counts the outputs.
+    """
+
+    name: str
+    bias: str
+    fan_in: float
+    fan_out: float
+    unit_axis: int
+
+
+OperationKind = Literal["linear", "conv", "norm", "activation", "add", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One step of the forward pass, in execution order.
+
+    `inputs` are the indices of the operations that its inputs came from; an operation that reads
+    the batch alone has none. `gradient` belongs to the output; None where it was not measured.
+    """
+
+    name: str
+    kind: OperationKind
+    function: str
+    inputs: tuple[int, ...]
+    output: Signal
+    gradient: Signal | None = None
+    weight: WeightUse | None = None
+    activation: Activation | None = None
+    source: Signal | None = None  # the tensor that came in
+
+
+@dataclass(frozen=True, slots=True)
+class LossCall:
+    """The loss function at the end of the network as the framework saw it called.
+
+    `per_example` are the losses of the batch's examples, `targets` the targets as numbers or class
+    indices, `classes` the number of classes (0 for squared error).
+    """
+
+    kind: Literal["cross_entropy", "squared_error"]
+    per_example: Vector
+    targets: Array
+    classes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One forward and backward pass: its operations in order, and the loss call if it was recognised."""
+
+    operations: tuple[Operation, ...]
+    loss_call: LossCall | None = None
+    gradient: Gradient = field(default_factory=dict)
+
+
+class Problem(ABC):
+    """J(theta), as a framework's adapter presents it. Nothing here changes the user's objects for good."""
+
+    backend: str
+    dtype: str
+    evaluations: int = 0
+
+    @property
+    @abstractmethod
+    def layout(self) -> Layout:
+        """The parameters' names and shapes, in the order of theta."""
+
+    @abstractmethod
+    def theta(self) -> Vector:
+        """The parameters as they are now, shape [P]."""
+
+    @abstractmethod
+    def value(self, theta: Vector) -> float:
+        """J(theta), with the same randomness and the same buffers at every call."""
+
+    @abstractmethod
+    def gradient(self, theta: Vector) -> Gradient:
+        """The gradient that training would use at theta."""
+
+    @abstractmethod
+    def preserved(self) -> AbstractContextManager[None]:
+        """Within it theta may be moved; on leaving, the user's objects are bit for bit as before."""
+
+    def stored(self, theta: Vector) -> Vector:
+        """theta as the problem can store it: rounded to its parameters' dtypes."""
+        return theta
+
+    def precise(self) -> Problem:
+        """The same problem in float64 where that is possible, else itself."""
+        return self
+
+    def run(self, theta: Vector) -> Run | None:
+        """One pass at theta with every operation recorded; None where the framework shows none."""
+        return None
+
+    def inputs(self) -> Array | None:
+        """The batch's inputs, shape [N, ...]; None where the problem does not show them."""
+        return None
+
+
+def signal_of(values: Array) -> Signal:
+    """The `Signal` of an array of shape [N, ...]; computed in float64, scaled against underflow."""
+    flat = np.asarray(values, dtype=np.float64).reshape(values.shape[0] if values.ndim else 1, -1)
+    if not np.isfinite(flat).all():
+        return Signal(np.nan, np.nan, np.nan, False)
+    scale = float(np.abs(flat).max(initial=0.0)) or 1.0
+    flat = flat / scale
+    mean_square = float(np.mean(flat**2)) if flat.size else 0.0
+    variance = float(np.mean(np.var(flat, axis=0))) if flat.shape[0] > 1 else np.nan
+    return Signal(
+        mean_square=mean_square * scale**2,
+        batch_variance=variance * scale**2,
+        norm=float(np.sqrt(mean_square * flat.shape[1])) * scale,
+        finite=True,
+    )

@@ -1,0 +1,210 @@
+"""A torch model, its loss and one batch, as J(theta)."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils._pytree import tree_map
+
+from wellposed.backends.protocol import Gradient, Problem, Run
+from wellposed.backends.torch.recorder import Recorder
+from wellposed.backends.torch.state import buffers_restored, model_restored, torch_generators_restored
+from wellposed.errors import InputError
+from wellposed.numerics.arrays import Array, Vector
+from wellposed.numerics.theta import Layout
+
+_SAME_LOSS = 0.05  # a float64 copy whose loss differs by more is another function
+
+
+class TorchProblem(Problem):
+    """J(theta) = loss(model(inputs), targets) for `batch` = (inputs, targets).
+
+    `inputs` may be a tensor, a tuple (the model's positional arguments) or a dictionary (its keyword
+    arguments). A loss of one argument gets the model itself and needs no batch. theta holds the
+    parameters that require a gradient, each shared parameter once.
+
+    The model's mode (train or eval) is kept. Random numbers and buffers are the same at every
+    evaluation, so dropout and BatchNorm are functions of theta. `optimizer` is the one that will
+    train the model. Raises `InputError`, naming the parameter, where there is nothing to differentiate.
+    """
+
+    backend = "torch"
+
+    def __init__(
+        self, model: nn.Module, loss: Callable[..., Any], batch: Any = None, *, optimizer: Any = None
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise InputError(
+                f"model must be a torch.nn.Module, not {type(model).__name__}",
+                hint="for functions of arrays there are JaxProblem and FunctionProblem",
+            )
+        self.model, self.loss, self.batch, self.optimizer = model, loss, batch, optimizer
+        self._takes_model = _takes_one_argument(loss)
+        if not self._takes_model and not (isinstance(batch, tuple | list) and len(batch) == 2):
+            raise InputError(
+                f"batch must be a pair (inputs, targets), not {_described(batch)}",
+                hint="a loss of one argument gets the model itself: TorchProblem(model, lambda model: ...)",
+            )
+        self._parameters = _trainable(model)
+        self._layout = Layout({name: tuple(parameter.shape) for name, parameter in self._parameters.items()})
+        self.dtype = "+".join(sorted({str(p.dtype).removeprefix("torch.") for p in self._parameters.values()}))
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    def theta(self) -> Vector:
+        return self._layout.pack({name: _numpy(parameter) for name, parameter in self._parameters.items()})
+
+    def stored(self, theta: Vector) -> Vector:
+        return self._layout.pack(
+            {
+                name: _numpy(torch.as_tensor(array).to(self._parameters[name].dtype))
+                for name, array in self._layout.unpack(theta).items()
+            }
+        )
+
+    def value(self, theta: Vector) -> float:
+        with self._at(theta):
+            return float(self._loss().detach())
+
+    def gradient(self, theta: Vector) -> Gradient:
+        with self._at(theta):
+            return self._gradients(self._loss())
+
+    def run(self, theta: Vector) -> Run:
+        recorder = Recorder(self.model)
+        with self._at(theta):
+            with recorder:
+                loss = self._loss()
+            gradient = self._gradients(loss)
+        return Run(recorder.operations(), recorder.loss_call, gradient)
+
+    def inputs(self) -> Array | None:
+        if not isinstance(self.batch, tuple | list) or len(self.batch) != 2:
+            return None
+        inputs = self.batch[0]
+        if isinstance(inputs, tuple | list) and inputs:
+            inputs = inputs[0]
+        return _numpy(inputs, keep_dtype=True) if isinstance(inputs, torch.Tensor) else None
+
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        with model_restored(self.model):
+            yield
+
+    def precise(self) -> Problem:
+        """A float64 copy where the model, its loss and its batch run in float64, else this problem."""
+        if self.dtype == "float64":
+            return self
+        try:
+            with torch_generators_restored():
+                twin = TorchProblem(copy.deepcopy(self.model).double(), self.loss, _to_double(self.batch))
+            theta = self.theta()
+            mine, its = self.value(theta), twin.value(theta)
+            depends = any(part is not None for part in twin.gradient(theta).values())
+        except Exception:  # the user's code, in a dtype that it was not written for: anything may come
+            return self
+        return twin if depends and abs(mine - its) <= _SAME_LOSS * abs(mine) else self
+
+    @contextmanager
+    def _at(self, theta: Vector) -> Iterator[None]:
+        self.evaluations += 1
+        with torch.no_grad():
+            for name, array in self._layout.unpack(theta).items():
+                self._parameters[name].copy_(torch.as_tensor(array))
+        with buffers_restored(self.model), torch_generators_restored(), torch.enable_grad():
+            yield
+
+    def _loss(self) -> torch.Tensor:
+        if self._takes_model:
+            loss = self.loss(self.model)
+        else:
+            inputs, targets = self.batch
+            loss = self.loss(_forward(self.model, inputs), targets)
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+            raise InputError(
+                f"the loss must be one number, but it is {_described(loss)}",
+                hint="use reduction='mean' or 'sum', or take .mean() over the batch",
+            )
+        return loss.reshape(())
+
+    def _gradients(self, loss: torch.Tensor) -> Gradient:
+        if not loss.requires_grad:
+            return dict.fromkeys(self._layout.names)
+        parts = torch.autograd.grad(loss, list(self._parameters.values()), allow_unused=True)
+        return {
+            name: None if part is None else _numpy(part)
+            for name, part in zip(self._layout.names, parts, strict=True)
+        }
+
+
+def _forward(model: nn.Module, inputs: Any) -> Any:
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, tuple):
+        return model(*inputs)
+    return model(inputs)
+
+
+def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    parameters = {}
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise InputError(
+                f"parameter {name!r} is lazy and has no shape yet", hint="run the model once: model(inputs)"
+            )
+        if not parameter.requires_grad:
+            continue
+        if not parameter.dtype.is_floating_point:
+            raise InputError(f"parameter {name!r} has dtype {parameter.dtype}; real floating-point numbers are needed")
+        if not torch.isfinite(parameter).all():
+            raise InputError(
+                f"parameter {name!r} contains NaN or infinity; there is nothing to check at such a point"
+            )
+        parameters[name] = parameter
+    if not parameters:
+        raise InputError(
+            "the model has no parameter that requires a gradient",
+            hint="call model.requires_grad_(True), or check a part of it that is not frozen",
+        )
+    return parameters
+
+
+def _takes_one_argument(loss: Callable[..., Any]) -> bool:
+    target = loss.forward if isinstance(loss, nn.Module) else loss
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return len(needed) == 1 and not variadic and not isinstance(loss, nn.Module)
+
+
+def _to_double(batch: Any) -> Any:
+    def double(leaf: Any) -> Any:
+        return leaf.double() if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf
+
+    return tree_map(double, batch)
+
+
+def _numpy(tensor: torch.Tensor, *, keep_dtype: bool = False) -> Array:
+    plain = tensor.detach().to("cpu")
+    if plain.layout is not torch.strided:
+        plain = plain.to_dense()
+    keep = keep_dtype and plain.dtype is not torch.bfloat16
+    return np.array((plain if keep else plain.double()).numpy())
+
+
+def _described(thing: Any) -> str:
+    if isinstance(thing, torch.Tensor):
+        return f"a tensor of shape {tuple(thing.shape)}"
+    return "None" if thing is None else f"a {type(thing).__name__}"

@@ -1,0 +1,1 @@
+"""Note 4: any function -> its derivative, with an error bar."""

@@ -1,0 +1,22 @@
+"""What a caller did wrong, in one message: what, where, and a hint."""
+
+from __future__ import annotations
+
+
+class WellposedError(Exception):
+    """The base of every error that wellposed raises on purpose."""
+
+
+class InputError(WellposedError, ValueError):
+    """The caller's objects do not fit: the message names them as the caller does.
+
+    >>> str(InputError("gradient() gave no entry for 'b1'", hint="return one array per parameter"))
+    "gradient() gave no entry for 'b1'\\n\\nHint: return one array per parameter"
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{message}\n\nHint: {hint}" if hint else message)
+
+
+class CheckFailed(WellposedError, AssertionError):
+    """Raised by `Report.raise_if_failed()`: its message is the report."""

@@ -1,0 +1,90 @@
+"""What a check can say: frozen values that know nothing of how they were found or how they are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+SCHEMA = 1
+
+
+class Verdict(Enum):
+    """One of four words. `undecided` is a verdict too: the measurement could not tell, and says why."""
+
+    HOLDS = "holds"
+    SUSPECT = "suspect"
+    FAILS = "fails"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One measured number behind a verdict.
+
+    `reference` says in words what a sound problem would show, `error` is the measurement's own
+    error in the unit of `value` (None where the value is exact), `how` says how it was measured.
+    """
+
+    quantity: str
+    value: float
+    where: str = ""
+    unit: str = ""
+    reference: str = ""
+    error: float | None = None
+    how: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What to do: a title, the lines to paste, and (once tried) the measure before and after."""
+
+    title: str
+    code: str = ""
+    before: float | None = None
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule's verdict at a place whose name the user knows, such as `layers.3.weight[12, 7]`."""
+
+    rule: str
+    verdict: Verdict
+    message: str
+    title: str = ""
+    where: str = ""
+    cause: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was checked: the framework, its size, its dtype and the loss at the point checked.
+
+    `loss` is None where no loss was evaluated, as for plain data.
+    """
+
+    backend: str
+    parameters: int = 0
+    tensors: int = 0
+    dtype: str = ""
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything that a check established, in the order in which a person should read it."""
+
+    problem: Summary
+    findings: tuple[Finding, ...]
+    evaluations: int = 0
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing fails; `suspect` and `undecided` are for a person to weigh."""
+        return not any(finding.verdict is Verdict.FAILS for finding in self.findings)
+
+    def count(self, verdict: Verdict) -> int:
+        return sum(finding.verdict is verdict for finding in self.findings)

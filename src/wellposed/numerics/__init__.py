@@ -1,0 +1,1 @@
+"""Pure NumPy and SciPy: what the subjects compute with."""

@@ -1,0 +1,45 @@
+"""The activation functions that have a name, as NumPy functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import special
+
+from wellposed.numerics.arrays import Vector
+
+Activation = Callable[[Vector], Vector]
+
+
+def _elu(x: Vector) -> Vector:
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0.0)))
+
+
+def _softplus(x: Vector) -> Vector:
+    return np.logaddexp(0.0, x)
+
+
+NAMED: dict[str, Activation] = {
+    "linear": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0.0),
+    "relu6": lambda x: np.clip(x, 0.0, 6.0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "elu": _elu,
+    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * _elu(x)),
+    "gelu": lambda x: x * special.ndtr(x),
+    "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+    "silu": lambda x: x * special.expit(x),
+    "mish": lambda x: x * np.tanh(_softplus(x)),
+    "hardswish": lambda x: x * np.clip(x + 3.0, 0.0, 6.0) / 6.0,
+    "hardsigmoid": lambda x: np.clip(x + 3.0, 0.0, 6.0) / 6.0,
+    "hardtanh": lambda x: np.clip(x, -1.0, 1.0),
+    "tanh": np.tanh,
+    "sigmoid": special.expit,
+    "softplus": _softplus,
+    "softsign": lambda x: x / (1.0 + np.abs(x)),
+    "sin": np.sin,
+}
+"""Each maps a float64 array to one of the same shape; parameters are the frameworks' defaults."""
+
+ALIASES = {"swish": "silu", "identity": "linear", "logistic": "sigmoid", "hard_tanh": "hardtanh"}

@@ -1,0 +1,53 @@
+"""theta: all parameters as one vector that keeps their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import numpy as np
+
+from wellposed.numerics.arrays import Vector
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each named array lies in theta. P, the length of theta, is `size`.
+
+    The order of `shapes` is the order in theta; entries of one array lie in C order.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @cached_property
+    def slices(self) -> dict[str, slice]:
+        places, start = {}, 0
+        for name, shape in self.shapes.items():
+            places[name] = slice(start, start + prod(shape))
+            start += prod(shape)
+        return places
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.shapes)
+
+    @property
+    def size(self) -> int:
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    def pack(self, arrays: Mapping[str, Vector]) -> Vector:
+        """Named arrays -> theta (float64, length P)."""
+        if not self.shapes:
+            return np.zeros(0)
+        return np.concatenate([np.asarray(arrays[name], dtype=np.float64).ravel() for name in self.shapes])
+
+    def unpack(self, theta: Vector) -> dict[str, Vector]:
+        """theta -> named arrays: views of theta in their own shapes."""
+        return {name: theta[place].reshape(self.shapes[name]) for name, place in self.slices.items()}
+
+    def entry(self, name: str, flat: int) -> str:
+        """The name of one entry as a user writes it: `layers.3.weight[12, 7]`."""
+        index = np.unravel_index(flat, self.shapes[name])
+        return f"{name}[{', '.join(str(int(i)) for i in index)}]" if index else name

@@ -1,0 +1,115 @@
+"""WP5xx: the gradient."""
+
+from __future__ import annotations
+
+from wellposed.findings import Remedy
+from wellposed.rules.rule import Cause, Rule
+
+WRONG = Rule(
+    id="WP501",
+    title="gradient wrong",
+    claim="The gradient agrees with differences of the loss, within their own error.",
+    judged=(
+        "Along random directions within each tensor, and one along the claimed gradient, the claimed slope is held against a two-sided difference "
+        "whose error bar comes from the measured noise and curvature of the loss. It fails only where they differ by more than "
+        "the bar; there is no tolerance."
+    ),
+    causes=(
+        Cause(
+            "scale",
+            "The gradient is a constant multiple of the true one: a factor 2, a mean taken for a sum, or a batch size lost.",
+            "The ratio of claimed to measured slope is the same along every direction.",
+            (Remedy("Divide this tensor's gradient by the factor, or find the sum that should be a mean"),),
+        ),
+        Cause(
+            "sign",
+            "The gradient points the wrong way.",
+            "The ratio of claimed to measured slope is -1 along every direction.",
+            (Remedy("Change the sign where this tensor's gradient is computed"),),
+        ),
+        Cause(
+            "missing-weight-decay",
+            "The loss has an L2 term in this tensor, its gradient does not.",
+            "Measured minus claimed is the same multiple of the weight along every direction.",
+            (Remedy("Add the penalty's derivative", "grad[name] += coefficient * params[name]"),),
+        ),
+        Cause(
+            "extra-weight-decay",
+            "The gradient has an L2 term in this tensor, the loss does not.",
+            "Claimed minus measured is the same multiple of the weight along every direction.",
+            (Remedy("Add the penalty to the loss, or take it out of the gradient"),),
+        ),
+    ),
+    remedies=(Remedy("Read the lines that compute this tensor's gradient, at the entry named; check the tensors nearest the loss first"),),
+    references=("Bengio: Practical recommendations, 2012, section 4.1", "CS231n: Gradient checks"),
+)
+
+NOT_DIFFERENTIABLE = Rule(
+    id="WP502",
+    title="not differentiable here",
+    claim="The loss is differentiable at the point checked.",
+    judged=(
+        "The one-sided slopes are compared at three steps. Where their difference does not shrink with the step there is a kink: suspect, "
+        "and the gradient is right as long as it lies between them. Where it grows as the step shrinks the loss jumps: it fails, as no "
+        "gradient can be right there."
+    ),
+    causes=(
+        Cause(
+            "kink",
+            "A ReLU, maximum or absolute value stands exactly at its corner, often because a zero bias meets an input row of zeros.",
+            "Move the parameters a little and check again.",
+            (Remedy("Check at another point: random biases, or after a few steps of training"),),
+        ),
+        Cause(
+            "jump",
+            "The loss rounds, sorts, thresholds or counts: an accuracy or an argmax is in it.",
+            "Plot the loss along the direction of one parameter.",
+            (Remedy("Replace the step by a smooth surrogate (cross-entropy for accuracy, sigmoid for a threshold)"),),
+        ),
+    ),
+    references=("CS231n: Gradient checks, kinks in the objective",),
+)
+
+NOISE_FLOOR = Rule(
+    id="WP503",
+    title="below the noise floor",
+    claim="The check can see an error of 1 % in every tensor's gradient.",
+    judged=(
+        "The error bar of the measured slope beside the slope itself. Where the bar is wider than 1 % of it, the check could not tell, and the "
+        "smallest relative error that it could have seen is given: undecided."
+    ),
+    remedies=(Remedy("Check in float64, with fewer rows in the batch, or at another point"),),
+    references=("Moré & Wild: Estimating computational noise, 2011",),
+)
+
+ZERO = Rule(
+    id="WP505",
+    title="gradient zero or missing",
+    claim="Every parameter that the loss depends on has a gradient.",
+    judged=(
+        "It fails where the claimed gradient of a tensor is exactly zero or missing although the loss changes along it by more than the "
+        "error bar. Where the loss does not change either, the tensor has no influence at this point: suspect."
+    ),
+    causes=(
+        Cause(
+            "detached",
+            "The framework gives this tensor no gradient: a detach(), .data, .item() or no_grad() cuts the graph, or it is frozen.",
+            "Check `parameter.requires_grad`, and look for detach() between it and the loss.",
+            (Remedy("Remove the detach, or rebuild the value from tensors that carry gradient"),),
+        ),
+        Cause(
+            "zero",
+            "The gradient is zero in every entry: an accumulator that is overwritten, or a mask that covers everything.",
+            "Print the gradient before and after each line that writes to it.",
+            (Remedy("Look where this tensor's gradient is last assigned"),),
+        ),
+        Cause(
+            "unused",
+            "The loss does not depend on this tensor here: it is unused, or everything behind it is dead or masked.",
+            "Perturb it by hand and compare the loss.",
+            (Remedy("Remove the parameter, or connect it"),),
+        ),
+    ),
+)
+
+RULES = (WRONG, NOT_DIFFERENTIABLE, NOISE_FLOOR, ZERO)

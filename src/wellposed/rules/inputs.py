@@ -1,0 +1,95 @@
+"""WP1xx: the inputs."""
+
+from __future__ import annotations
+
+from wellposed.findings import Remedy
+from wellposed.rules.rule import Cause, Rule
+
+_STANDARDIZE = Remedy(
+    "Subtract each feature's mean and divide by its standard deviation, with the training set's numbers everywhere",
+    "standardizer = wp.Standardizer().fit(x_train)\nx = standardizer.transform(x)",
+)
+_LECUN = "LeCun, Bottou, Orr, Müller: Efficient BackProp, 1998, section 4.3"
+
+NOT_STANDARD = Rule(
+    id="WP101",
+    title="inputs not centred or scaled",
+    claim="The inputs are centred and of the size that initial weights are made for.",
+    judged=(
+        "Size: the root mean square over all features, which initial weights expect near 1. Beyond a factor of "
+        "10 it fails (100 in variance: activations saturate, or the biases drown the signal); beyond 5 it is suspect. "
+        "Centring, free of the unit: |mean|^2 over the largest eigenvalue of the covariance, the factor by which "
+        "the mean worsens the condition of the first layer. Beyond 300 it fails, beyond 30 it is suspect."
+    ),
+    causes=(
+        Cause("scale", "The numbers are far from size 1, as raw pixels, counts or prices are.", remedies=(_STANDARDIZE,)),
+        Cause(
+            "offset",
+            "The mean is far larger than the spread: every example looks almost the same to the first layer.",
+            remedies=(_STANDARDIZE,),
+        ),
+    ),
+    references=(_LECUN,),
+)
+
+UNEQUAL = Rule(
+    id="WP102",
+    title="feature scales differ widely",
+    claim="The features are of comparable size.",
+    judged=(
+        "The size of a feature is the smaller of two ratios to the median feature: of standard deviations and of "
+        "half ranges, so that a rarely active feature does not count as a small unit. A feature 100 times larger, or 1,000 times "
+        "smaller, than the median fails; 10 times larger, or 100 times smaller, is suspect."
+    ),
+    causes=(
+        Cause(
+            "units",
+            "Features were measured in different units: the largest one decides the learning rate, the others hardly move.",
+            remedies=(_STANDARDIZE,),
+        ),
+    ),
+    references=(_LECUN,),
+)
+
+CONSTANT = Rule(
+    id="WP103",
+    title="constant feature",
+    claim="Every feature varies.",
+    judged=(
+        "A feature is constant when its smallest and largest value are the same number. Some constant features are suspect "
+        "(they carry nothing, and dividing by their standard deviation gives NaN); inputs in which every feature is constant fail."
+    ),
+    causes=(
+        Cause(
+            "constant",
+            "The feature has one value in all rows seen: a dead sensor, a border pixel, or a column filled in wrongly.",
+            remedies=(Remedy("Drop the feature, or let wp.Standardizer leave it at zero"),),
+        ),
+        Cause(
+            "all-constant",
+            "All rows are the same: the data were overwritten, broadcast or read from one place.",
+            remedies=(Remedy("Print two different rows of the batch and look where they become equal"),),
+        ),
+    ),
+)
+
+NOT_FINITE = Rule(
+    id="WP104",
+    title="NaN or infinity in the data",
+    claim="All numbers in the data are finite.",
+    judged="One NaN or infinity fails: it reaches every weight in the first backward pass.",
+    causes=(
+        Cause(
+            "nan",
+            "Missing values were read as NaN, or a constant feature was divided by its standard deviation of zero.",
+            remedies=(Remedy("Impute or drop the rows", "x = x[np.isfinite(x).all(axis=1)]"),),
+        ),
+        Cause(
+            "infinity",
+            "A logarithm of zero, a division by zero, or a number too large for the dtype.",
+            remedies=(Remedy("Find the first infinite entry", "np.argwhere(np.isinf(x))[0]"),),
+        ),
+    ),
+)
+
+RULES = (NOT_STANDARD, UNEQUAL, CONSTANT, NOT_FINITE)

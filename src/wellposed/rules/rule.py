@@ -1,0 +1,61 @@
+"""What a rule is: an identifier and all the words that report, `explain` and docs use for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wellposed.findings import Evidence, Finding, Remedy, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A named cause: what it means, how to confirm it, and what to do about it."""
+
+    slug: str
+    means: str
+    confirm: str = ""
+    remedies: tuple[Remedy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of the catalogue.
+
+    `claim` is the sentence that `holds` asserts; `judged` says in words how evidence becomes a
+    verdict; `remedies` are offered where no cause, or a cause without its own, was found.
+    """
+
+    id: str
+    title: str
+    claim: str
+    judged: str
+    causes: tuple[Cause, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+    references: tuple[str, ...] = ()
+
+    def cause(self, slug: str) -> Cause:
+        for cause in self.causes:
+            if cause.slug == slug:
+                return cause
+        raise KeyError(f"{self.id} knows no cause {slug!r}")
+
+    def holds(self, evidence: tuple[Evidence, ...] = (), message: str = "") -> Finding:
+        return Finding(self.id, Verdict.HOLDS, message or self.claim, self.title, evidence=evidence)
+
+    def undecided(
+        self, reason: str, *, where: str = "", evidence: tuple[Evidence, ...] = (), remedies: tuple[Remedy, ...] = ()
+    ) -> Finding:
+        return Finding(self.id, Verdict.UNDECIDED, reason, self.title, where, "", evidence, remedies)
+
+    def found(
+        self,
+        verdict: Verdict,
+        message: str,
+        *,
+        where: str,
+        cause: str = "",
+        evidence: tuple[Evidence, ...] = (),
+    ) -> Finding:
+        """A `fails` or `suspect` finding with the remedies of its cause, or the rule's own."""
+        remedies = self.cause(cause).remedies if cause else ()
+        return Finding(self.id, verdict, message, self.title, where, cause, evidence, remedies or self.remedies)

@@ -1,0 +1,76 @@
+"""WP2xx: the signal on its way through the network, and the gradient on its way back."""
+
+from __future__ import annotations
+
+from wellposed.findings import Remedy
+from wellposed.rules.rule import Cause, Rule
+
+_INITIALIZE = Remedy(
+    "Initialise every layer for the activation that follows it",
+    "wp.initialize(model, batch)",
+)
+_SKIP = Remedy("Add normalisation layers or skip connections, which carry the signal past the layers that lose it")
+_POOLE = "Poole, Lahiri, Raghu, Sohl-Dickstein, Ganguli 2016, arXiv 1606.05340"
+_SCHOENHOLZ = "Schoenholz, Gilmer, Ganguli, Sohl-Dickstein 2017, arXiv 1611.01232"
+
+_CAUSES = (
+    Cause(
+        "activation",
+        "The slope of the activation is too small for these weights: a sigmoid's is at most 1/4, a saturated tanh's is near 0.",
+        "wp.gain(activation) gives the weight standard deviation (times 1/sqrt(fan_in)) that keeps the signal.",
+        (_INITIALIZE, Remedy("Use ReLU, GELU or tanh in hidden layers in place of sigmoid"), _SKIP),
+    ),
+    Cause(
+        "gain",
+        "The weights of every layer are a little too small or too large; with depth the factors multiply.",
+        "Compare the factor per layer with 1: factor ** depth is the total.",
+        (_INITIALIZE, _SKIP),
+    ),
+    Cause(
+        "layer",
+        "One layer is off the trend of the others: its weights have another scale.",
+        "Print the standard deviation of its weights times sqrt(fan_in), beside its neighbours'.",
+        (_INITIALIZE,),
+    ),
+    Cause("not-finite", "A value became NaN or infinite on the way.", "", (Remedy("Look at the operation before the one named"),)),
+)
+
+VANISHING = Rule(
+    id="WP201",
+    title="vanishing gradient",
+    claim="The gradient that reaches the first layer is not vanishingly small beside that of the last.",
+    judged=(
+        "The gradient with respect to each layer's pre-activation (after a normalisation that follows it), as the norm per "
+        "example, first layer over last: free of the loss's scale. Below 1e-4 it fails, below 1e-2 it is "
+        "suspect. A gradient that is exactly zero is looked at again after one small step, since zero-initialised branches and heads start so."
+    ),
+    causes=_CAUSES,
+    references=(_SCHOENHOLZ, "Glorot & Bengio 2010"),
+)
+
+EXPLODING = Rule(
+    id="WP202",
+    title="exploding gradient",
+    claim="The gradient does not grow out of bounds on its way back to the first layer.",
+    judged=(
+        "The same ratio as for WP201. Above 1e4 it fails, above 1e2 it is suspect; where normalisation layers "
+        "stand between, it is suspect at most, since such networks grow and still train."
+    ),
+    causes=_CAUSES,
+    references=(_SCHOENHOLZ, "Yang, Pennington, Rao, Sohl-Dickstein, Schoenholz 2019, arXiv 1902.08129"),
+)
+
+FORWARD = Rule(
+    id="WP203",
+    title="forward signal vanishes or explodes",
+    claim="What distinguishes one example from another keeps its size on the way through the network.",
+    judged=(
+        "The standard deviation over the batch of each hidden layer's pre-activation (after a normalisation that "
+        "follows it), last over first. Outside 1e-4 to 1e4 it fails, outside 1e-2 to 1e2 it is suspect. "
+        "The output layer is left out: its size is a choice."
+    ),
+    causes=_CAUSES,
+    references=(_POOLE,),
+)
+
+RULES = (VANISHING, EXPLODING, FORWARD)
