@@ -62,7 +62,8 @@ class Finding:
 class Summary:
     """What was checked: the framework, its size, its dtype and the loss at the point checked.
 
-    `loss` is None where no loss was evaluated, as for plain data.
+    `loss` is None where no loss was evaluated, as for plain data. `checked_in` is the dtype of the
+    copy on which the gradient was checked, where that is another one.
     """
 
     backend: str
@@ -70,6 +71,7 @@ class Summary:
     tensors: int = 0
     dtype: str = ""
     loss: float | None = None
+    checked_in: str = ""
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ VANISHING = Rule(
     claim="The gradient that reaches the first layer is not vanishingly small beside that of the last.",
     judged=(
         "The gradient with respect to each layer's pre-activation (after a normalisation that follows it), as the norm per "
-        "example, first layer over last: free of the loss's scale. Below 1e-4 it fails, below 1e-2 it is "
-        "suspect. A gradient that is exactly zero is looked at again after one small step, since zero-initialised branches and heads start so."
+        "example, first layer over last: free of the loss's scale. Below 1e-3 it fails: of 360 plain networks that "
+        "were trained for this rule, SGD brought none of those to 0.9 accuracy and Adam less than half. Below 1e-2 it is suspect. A gradient that is exactly zero is looked at again after one small step, since zero-initialised branches and heads start so."
     ),
     causes=_CAUSES,
     references=(_SCHOENHOLZ, "Glorot & Bengio 2010"),
@@ -53,7 +53,7 @@ EXPLODING = Rule(
     title="exploding gradient",
     claim="The gradient does not grow out of bounds on its way back to the first layer.",
     judged=(
-        "The same ratio as for WP201. Above 1e4 it fails, above 1e2 it is suspect; where normalisation layers "
+        "The same ratio as for WP201. Above 1e3 it fails, above 1e2 it is suspect; where normalisation layers "
         "stand between, it is suspect at most, since such networks grow and still train."
     ),
     causes=_CAUSES,
@@ -66,7 +66,7 @@ FORWARD = Rule(
     claim="What distinguishes one example from another keeps its size on the way through the network.",
     judged=(
         "The standard deviation over the batch of each hidden layer's pre-activation (after a normalisation that "
-        "follows it), last over first. Outside 1e-4 to 1e4 it fails, outside 1e-2 to 1e2 it is suspect. "
+        "follows it), last over first. Outside 1e-3 to 1e3 it fails, outside 1e-2 to 1e2 it is suspect. "
         "The output layer is left out: its size is a choice."
     ),
     causes=_CAUSES,

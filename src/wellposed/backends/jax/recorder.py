@@ -26,10 +26,14 @@ _PASSING = {"convert_element_type", "broadcast_in_dim", "reshape", "copy", "sque
 
 @dataclass(frozen=True)
 class _Traced:
-    """A value and where it came from: operations, or one parameter (with the order of its axes)."""
+    """A value and where it came from: operations, or one parameter (with the order of its axes).
+
+    `direct` marks an operation's own output: the tanh inside a gelu is no activation of the layer.
+    """
 
     value: Any
     sources: tuple[int, ...] = ()
+    direct: bool = False
     parameter: str = ""
     axes: tuple[int, ...] | None = None
 
@@ -83,7 +87,7 @@ class _Walk:
     def _equation(self, equation: Any, arguments: list[_Traced]) -> list[_Traced]:
         primitive = equation.primitive.name
         sources = tuple(dict.fromkeys(source for argument in arguments for source in argument.sources))
-        activation = _activation(primitive, equation.params, arguments)
+        activation = _activation(primitive, equation.params, arguments) if any(a.direct for a in arguments) else ""
         if primitive in _CALLS and not activation:
             inner = equation.params[_CALLS[primitive]]
             return self._evaluate(inner if hasattr(inner, "consts") else core.ClosedJaxpr(inner, ()), arguments)
@@ -106,7 +110,8 @@ class _Walk:
                 axes = None
             if primitive not in _PASSING | {"transpose"}:
                 parameter = ""
-        return [_Traced(value, sources, parameter, axes) for value in results]
+        direct = primitive in _PASSING and arguments[0].direct
+        return [_Traced(value, sources, direct, parameter, axes) for value in results]
 
     def _note(
         self,
@@ -120,12 +125,12 @@ class _Walk:
         index = self._seen
         self._seen += 1
         if self._taps is not None:
-            return _Traced(value + self._taps[index], (index,))
+            return _Traced(value + self._taps[index], (index,), direct=True)
         phi = NAMED[function] if kind == "activation" else None
         nothing = signal_of(np.zeros(1))  # replaced once all outputs and gradients are known
         self.operations.append(Operation(name, kind, function, sources, nothing, None, use, phi))
         self.outputs.append(value)
-        return _Traced(value, (index,))
+        return _Traced(value, (index,), direct=True)
 
     def _is_bias(self, arguments: list[_Traced]) -> bool:
         return any(argument.parameter for argument in arguments)
@@ -138,7 +143,7 @@ class _Walk:
             assert use is not None
             self.operations[source] = replace(self.operations[source], weight=replace(use, bias=bias))
             self.outputs[source] = value
-        return _Traced(value, (source,))
+        return _Traced(value, (source,), direct=True)
 
 
 def _evaluated(equation: Any, values: list[Any]) -> list[Any]:

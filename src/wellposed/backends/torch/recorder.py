@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten
 
@@ -159,19 +159,9 @@ class Recorder(TorchFunctionMode):
             return WeightUse(weight, bias_name, shape[0], shape[1], 1 if turned else 0)
         if name == "linear":
             return WeightUse(weight, bias_name, shape[1], shape[0], 1 if turned else 0)
-        receptive = 1
-        for side in shape[2:]:
-            receptive *= side
-        if name.startswith("conv_transpose"):
-            groups = kwargs.get("groups", args[6] if len(args) > 6 else 1)
-            stride = kwargs.get("stride", args[3] if len(args) > 3 else 1)
-            strides = 1
-            for step in stride if isinstance(stride, tuple | list) else (stride,) * len(shape[2:]):
-                strides *= step
-            # Each output pixel is reached by prod(k) / prod(stride) of the kernel's entries.
-            return WeightUse(weight, bias_name, shape[0] // groups * receptive / strides, shape[1] * receptive, 1)
         groups = kwargs.get("groups", args[6] if len(args) > 6 else 1)
-        return WeightUse(weight, bias_name, shape[1] * receptive, shape[0] // groups * receptive, 0)
+        stride = kwargs.get("stride", args[3] if len(args) > 3 else 1)
+        return _convolution(weight, bias_name, shape, name.startswith("conv_transpose"), groups, stride)
 
     def _record(
         self,
@@ -195,6 +185,28 @@ class Recorder(TorchFunctionMode):
         if result.requires_grad:
             # Registered before any in-place change, so it brings the gradient of the value seen here.
             result.register_hook(lambda gradient: self._gradients.__setitem__(index, _signal(gradient)))
+
+
+def _convolution(
+    weight: str, bias: str, shape: tuple[int, ...], transposed: bool, groups: int, stride: int | tuple[int, ...]
+) -> WeightUse:
+    """Fans of a convolution: fan_in = (C_in / g) prod(k), over prod(s) where it is transposed, and fan_out the other way round."""
+    receptive = prod(shape[2:])
+    strides = prod(stride) if isinstance(stride, tuple | list) else stride ** len(shape[2:])
+    if transposed:  # weight [C_in, C_out / g, k...]: each output is reached by prod(k) / prod(s) of the kernel's entries
+        return WeightUse(weight, bias, shape[0] // groups * receptive / strides, shape[1] * receptive, 1)
+    return WeightUse(weight, bias, shape[1] * receptive, shape[0] // groups * receptive / strides, 0)
+
+
+def module_use(module: nn.Module, name: str) -> WeightUse:
+    """How a Linear or Conv module uses its weight."""
+    prefix = f"{name}." if name else ""
+    bias = f"{prefix}bias" if module.bias is not None else ""
+    assert isinstance(module.weight, torch.Tensor)
+    shape = tuple(module.weight.shape)
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return _convolution(f"{prefix}weight", bias, shape, module.transposed, module.groups, module.stride)
+    return WeightUse(f"{prefix}weight", bias, shape[1], shape[0], 0)
 
 
 def _signal(tensor: torch.Tensor) -> Signal:
@@ -247,4 +259,4 @@ def activation_of(thing: Any) -> Activation:
     return _elementwise(thing, (), {})
 
 
-__all__ = ["Recorder", "activation_of", "functional"]
+__all__ = ["Recorder", "activation_of", "module_use"]

@@ -1,0 +1,49 @@
+# The one door for developers. `make help` lists what there is.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo test lint types contracts pytest bench-trainability format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/demo ## check a healthy and a broken network, from nothing
+	@echo '$$ wellposed check examples/digits.py'; $(BIN)/wellposed check examples/digits.py
+	@echo; echo '$$ wellposed check examples/broken_deep.py'; $(BIN)/wellposed check examples/broken_deep.py || test $$? -eq 1
+
+test: lint types contracts pytest ## everything that must be green
+
+lint: .venv/dev ## style and common mistakes
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: .venv/dev ## the strict type checker
+	$(BIN)/mypy
+
+contracts: .venv/dev ## imports only fall; the core knows no framework
+	$(BIN)/lint-imports
+
+pytest: .venv/dev ## the tests (`make pytest ARGS="-k gain"` for some)
+	$(BIN)/pytest -n 2 $(ARGS)
+
+bench-trainability: .venv/dev ## which loss of signal still trains: the figures behind WP201 to WP203 (15 minutes)
+	$(BIN)/python benchmarks/trainability.py
+
+format: .venv/dev ## let ruff rewrite the code
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+clean: ## remove the environment and all caches
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# Stamp files: a second call is quick, a changed list of packages installs anew.
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e '.[torch,examples]'
+	@touch $@
+
+.venv/dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e '.[dev]'
+	@touch $@

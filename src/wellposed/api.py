@@ -1,0 +1,208 @@
+"""The verbs of the library. Each returns a `Report`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from wellposed.backends.protocol import Problem, Run
+from wellposed.backends.select import elementwise, initializable_of
+from wellposed.errors import InputError
+from wellposed.findings import Finding, Summary
+from wellposed.gradients import check as gradient_checks
+from wellposed.inputs import check as input_checks
+from wellposed.inputs.features import as_array, features_of
+from wellposed.numerics.arrays import Vector
+from wellposed.report import Report
+from wellposed.signals import check as signal_checks
+from wellposed.signals.trace import Trace, trace_of
+from wellposed.weights import check as weight_checks
+from wellposed.weights import gains
+from wellposed.weights.plan import Plan, plan_of
+
+_STEP = 0.01  # of theta's norm, for one look after a small step
+
+
+def checkup(problem: Problem, *, rules: Callable[[str], bool] = lambda rule: True) -> Report:
+    """All five subjects. `rules` may leave out rules by id; a subject with no rule left is not run."""
+    return _report(problem, (_inputs, _signals, _weights, _gradients), rules)
+
+
+def check_inputs(problem_or_data: Any, *, axis: int | None = None) -> Report:
+    """WP101 to WP104 on a problem's inputs, or on an array, tensor or table of shape [N, D].
+
+    `axis` counts the features of plain data (see `Standardizer`). Raises `InputError` for data that are
+    no numbers.
+    """
+    if isinstance(problem_or_data, Problem):
+        return _report(problem_or_data, (_inputs,))
+    started = time.perf_counter()
+    features = features_of(problem_or_data, axis)
+    findings = sorted(input_checks.check(features), key=lambda finding: finding.rule)
+    summary = Summary(f"data of shape {list(features.shape)}", dtype=str(features.rows.dtype))
+    return Report(summary, tuple(findings), 0, time.perf_counter() - started)
+
+
+def check_signals(problem: Problem) -> Report:
+    """WP201 to WP203: the signal on its way through the network and the gradient on its way back."""
+    return _report(problem, (_signals,))
+
+
+def check_weights(problem: Problem) -> Report:
+    """WP301, WP302 and WP305: the weights as they are, and the loss that they give."""
+    return _report(problem, (_weights,))
+
+
+def check_gradients(problem: Problem) -> Report:
+    """WP501, WP502, WP503 and WP505: the gradient held against differences of the loss."""
+    return _report(problem, (_gradients,))
+
+
+def gain(activation: str | Callable[[Any], Any]) -> gains.Gain:
+    """The gain of an activation: a name, a torch or JAX function or module, or any elementwise function.
+
+    >>> round(gain("relu").forward, 5)
+    1.41421
+    """
+    return gains.gain(activation if isinstance(activation, str) or not callable(activation) else elementwise(activation))
+
+
+def initialize(model: Any, batch: Any = None, *, scheme: str = "auto", seed: int = 0, dry_run: bool = False) -> Plan:
+    """Give every Linear and Conv layer of a torch model weights that suit the activation that follows; in place.
+
+    `batch` is the model's inputs or a pair (inputs, targets): one forward pass then shows what follows what. Without
+    it the order in which modules were registered is taken for the order in which they run. Schemes: `auto`, `he`, `glorot`,
+    `lecun`, `orthogonal`. Biases become zero, or centre the activation before them where the plan says so.
+    Weights that are all zero, frozen or shared with an embedding are left alone. The same seed
+    gives a layer the same weights whatever the other layers are. With `dry_run` nothing is changed.
+
+    Returns the plan: per layer the rule, the target standard deviation of the weights and the one achieved.
+    Raises `InputError` for an unknown scheme or a model of another framework.
+    """
+    initializable = initializable_of(model, batch)
+    plan = plan_of(trace_of(initializable.run()), initializable.weights(), scheme, seed)
+    if not dry_run:
+        initializable.assign(plan.values)
+    return plan
+
+
+class _Session:
+    """One check of one problem: what several subjects need is measured once."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.theta = problem.theta()
+        self.evaluations = 0
+        self.checked_in = ""
+
+    @cached_property
+    def run(self) -> Run | None:
+        return self.problem.run(self.theta)
+
+    @cached_property
+    def weights(self) -> dict[str, Vector]:
+        return self.problem.layout.unpack(self.theta)
+
+    def after_steps(self, steps: int) -> Run:
+        """The run after small steps of gradient descent, each 1 % of theta's norm (of length 0.01 for theta = 0)."""
+        theta, run = self.theta, self.run
+        for _ in range(steps):
+            assert run is not None
+            gradient = self.problem.layout.pack(
+                {name: np.zeros(shape) if (part := run.gradient.get(name)) is None else part for name, shape in self.problem.layout.shapes.items()}
+            )
+            length = float(np.linalg.norm(gradient))
+            if length > 0 and np.isfinite(length):
+                theta = theta - gradient * (_STEP * (float(np.linalg.norm(theta)) or 1.0) / length)
+            run = self.problem.run(theta)
+        assert run is not None
+        self._stepped = theta
+        return run
+
+    def weights_after_a_step(self) -> tuple[dict[str, Vector], Any]:
+        run = self.after_steps(1)
+        return self.problem.layout.unpack(self._stepped), run.gradient
+
+
+_Subject = Callable[[_Session], list[Finding]]
+
+
+def _report(problem: Any, subjects: Sequence[_Subject], rules: Callable[[str], bool] = lambda rule: True) -> Report:
+    if not isinstance(problem, Problem):
+        raise InputError(
+            f"a check needs a problem, not a {type(problem).__name__}",
+            hint="wrap it: wp.TorchProblem(model, loss, batch), wp.JaxProblem(loss, params, *args) or wp.FunctionProblem(value, gradient, params)",
+        )
+    started, before = time.perf_counter(), problem.evaluations
+    session = _Session(problem)
+    findings: list[Finding] = []
+    with problem.preserved():
+        loss = problem.value(session.theta)
+        for subject in subjects:
+            if any(rules(rule.id) for rule in _RULES_OF[subject]):
+                findings += [finding for finding in subject(session) if rules(finding.rule)]
+    layout = problem.layout
+    summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in)
+    evaluations = problem.evaluations - before + session.evaluations
+    ordered = sorted(findings, key=lambda finding: finding.rule)
+    return Report(summary, tuple(ordered), evaluations, time.perf_counter() - started)
+
+
+_NO_LAYERS = "This problem shows no layers: it is given by its value and gradient alone."
+
+
+def _inputs(session: _Session) -> list[Finding]:
+    data = session.problem.inputs()
+    if data is None:
+        return input_checks.not_judged("This problem does not show its inputs; wp.check_inputs(x) takes them directly.")
+    array = as_array(data, "the inputs")
+    if array.dtype.kind in "iub" and array.dtype.itemsize > 1:
+        return input_checks.not_judged("The inputs are whole numbers, read as indices or counts: their scale means nothing.")
+    run = session.run
+    first = run.operations[0] if run is not None and run.operations else None
+    conv = first is not None and first.kind == "conv" and session.problem.backend == "torch"
+    features = features_of(array, 1 if conv and array.ndim > 2 else None)
+    normalised = ""
+    if first is not None and not first.inputs and first.kind == "norm":
+        normalised = f"The model's first operation, {first.name}, normalises its inputs."
+    return input_checks.check(features, normalised=normalised)
+
+
+def _signals(session: _Session) -> list[Finding]:
+    if session.run is None:
+        return signal_checks.not_judged(_NO_LAYERS)
+
+    def after_steps(steps: int) -> Trace:
+        return trace_of(session.after_steps(steps))
+
+    return signal_checks.check(trace_of(session.run), after_steps)
+
+
+def _weights(session: _Session) -> list[Finding]:
+    if session.run is None:
+        return weight_checks.not_judged(_NO_LAYERS)
+    trace = trace_of(session.run)
+    return weight_checks.check(trace, session.run, session.weights, session.weights_after_a_step)
+
+
+def _gradients(session: _Session) -> list[Finding]:
+    precise = session.problem.precise()
+    if precise is session.problem:
+        return gradient_checks.check(precise)
+    session.checked_in = precise.dtype
+    with precise.preserved():
+        findings = gradient_checks.check(precise)
+    session.evaluations += precise.evaluations
+    return findings
+
+
+_RULES_OF = {
+    _inputs: input_checks.RULES,
+    _signals: signal_checks.RULES,
+    _weights: weight_checks.RULES,
+    _gradients: gradient_checks.RULES,
+}

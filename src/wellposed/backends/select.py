@@ -1,0 +1,42 @@
+"""Which framework do these objects belong to? Asked of `sys.modules`: a framework is never imported to find out."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from wellposed.errors import InputError
+from wellposed.numerics.activations import Activation
+
+
+def elementwise(activation: Callable[[Any], Any]) -> Activation:
+    """An activation of any framework as a function of a float64 array; others are taken for NumPy functions."""
+    if "torch" in sys.modules and _is_torch(activation):
+        adapted: Activation = importlib.import_module("wellposed.backends.torch.recorder").activation_of(activation)
+        return adapted
+    if "jax" in sys.modules and _module(activation).startswith("jax"):
+        adapted = importlib.import_module("wellposed.backends.jax.activation").activation_of(activation)
+        return adapted
+    return activation
+
+
+def initializable_of(model: Any, batch: Any) -> Any:
+    """The adapter that shows a model's layers in order and takes new weights. Raises `InputError` for unknown models."""
+    if "torch" in sys.modules and isinstance(model, sys.modules["torch"].nn.Module):
+        return importlib.import_module("wellposed.backends.torch.initializable").Initializable(model, batch)
+    raise InputError(
+        f"initialize takes a torch.nn.Module, not a {type(model).__name__}",
+        hint="for arrays of your own, wp.gain(activation).forward / sqrt(fan_in) is the standard deviation to draw with",
+    )
+
+
+def _module(thing: Any) -> str:
+    return str(getattr(thing, "__module__", None) or type(thing).__module__)
+
+
+def _is_torch(thing: Any) -> bool:
+    torch = sys.modules["torch"]
+    builtin = getattr(torch.nn.functional, getattr(thing, "__name__", ""), None) is thing
+    return isinstance(thing, torch.nn.Module) or builtin or _module(thing).startswith(("torch", "_VariableFunctions"))

@@ -1,0 +1,151 @@
+"""`wellposed check` and `wellposed explain`."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from wellposed import api
+from wellposed.errors import InputError
+from wellposed.loading import load_problem
+from wellposed.report.text import rendered
+from wellposed.rules import CATALOGUE, Rule
+
+app = App(name="wellposed", help="Is this training problem well posed? Inputs, signals, weights, gradients.", help_epilogue="Exit status: 0 nothing fails, 1 something fails, 2 the call or the file is at fault.")
+
+_HOLDS, _FAILS, _AT_FAULT = 0, 1, 2
+_Rules = Annotated[str, Parameter(help="Rules or their beginnings, separated by commas: WP2,WP501")]
+
+
+@app.command
+def check(
+    file: Annotated[str, Parameter(help="FILE or FILE:NAME; a Python file that defines `problem`")],
+    /,
+    *,
+    select: _Rules = "",
+    ignore: _Rules = "",
+    json: Annotated[str, Parameter(help="Write the report as JSON to this file, or to standard output for -")] = "",
+    traceback: Annotated[bool, Parameter(help="Show the call stack of an error", negative="")] = False,
+) -> int:
+    """Check the training problem that FILE defines; print the report."""
+    rules = _chosen(select, ignore)
+    with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
+        problem = load_problem(file)
+        report = _checked(problem, rules, file)
+    if json and json != "-":
+        try:
+            Path(json).write_text(report.to_json() + "\n")
+        except OSError as error:
+            raise InputError(f"the report cannot be written to {json}: {error.strerror}") from error
+    if json == "-":
+        print(report.to_json())
+    else:
+        console = Console(highlight=False, soft_wrap=False)
+        console.print(rendered(report))
+    return _HOLDS if report.ok else _FAILS
+
+
+@app.command
+def explain(rule: Annotated[str, Parameter(help="A rule, such as WP201")], /) -> int:
+    """What a rule claims, how it judges, which causes it knows and what helps."""
+    found = CATALOGUE.get(rule.upper())
+    if found is None:
+        raise InputError(f"there is no rule {rule!r}", hint=f"known: {', '.join(CATALOGUE)}")
+    _print_rule(found, Console(highlight=False))
+    return _HOLDS
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _complain(InputError(str(error), hint="wellposed --help"))
+    except InputError as error:
+        if "--traceback" in words:
+            traceback.print_exception(error)
+        return _complain(error)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone: say nothing
+        return _HOLDS
+    return status if isinstance(status, int) else _HOLDS
+
+
+def _checked(problem: api.Problem, rules: _Filter, file: str) -> api.Report:
+    try:
+        return api.checkup(problem, rules=rules)
+    except InputError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{file} raised while it was being checked: {said}",
+            hint="does the loss run by itself? --traceback shows the whole call stack",
+        ) from error
+
+
+class _Filter:
+    """Which rules are wanted."""
+
+    def __init__(self, select: tuple[str, ...], ignore: tuple[str, ...]) -> None:
+        self._select, self._ignore = select, ignore
+
+    def __call__(self, rule: str) -> bool:
+        return (not self._select or rule.startswith(self._select)) and not (self._ignore and rule.startswith(self._ignore))
+
+
+def _chosen(select: str, ignore: str) -> _Filter:
+    lists = []
+    for option, given in (("--select", select), ("--ignore", ignore)):
+        names = tuple(name.strip().upper() for name in given.split(",") if name.strip())
+        for name in names:
+            if not any(rule.startswith(name) for rule in CATALOGUE):
+                raise InputError(f"{option} {name} matches no rule", hint=f"known: {', '.join(CATALOGUE)}")
+        lists.append(names)
+    chosen = _Filter(*lists)
+    if not any(map(chosen, CATALOGUE)):
+        raise InputError("--select and --ignore together leave no rule")
+    return chosen
+
+
+def _complain(error: InputError) -> int:
+    Console(stderr=True, highlight=False).print(Text(f"wellposed: {error}"))
+    return _AT_FAULT
+
+
+def _print_rule(rule: Rule, console: Console) -> None:
+    console.print(Text(f"{rule.id} {rule.title}", style="bold"))
+    sections = [("Claim", rule.claim), ("How it is judged", rule.judged)]
+    for heading, words in sections:
+        console.print(Text(f"\n{heading}", style="bold"), Padding(Text(words), (0, 0, 0, 2)))
+    if rule.causes:
+        console.print(Text("\nCauses", style="bold"))
+    for cause in rule.causes:
+        console.print(Padding(Text.assemble((cause.slug, "bold"), f": {cause.means}"), (0, 0, 0, 2)))
+        if cause.confirm:
+            console.print(Padding(Text(f"To confirm: {cause.confirm}"), (0, 0, 0, 4)))
+        for remedy in cause.remedies:
+            _print_remedy(remedy.title, remedy.code, console)
+    if rule.remedies:
+        console.print(Text("\nRemedies", style="bold"))
+        for remedy in rule.remedies:
+            _print_remedy(remedy.title, remedy.code, console)
+    if rule.references:
+        console.print(Text("\nReferences", style="bold"))
+        for reference in rule.references:
+            console.print(Padding(Text(reference), (0, 0, 0, 2)))
+
+
+def _print_remedy(title: str, code: str, console: Console) -> None:
+    console.print(Padding(Text(f"Remedy: {title}" if title else "Remedy"), (0, 0, 0, 4)))
+    if code:
+        console.print(Padding(Text(code, style="italic"), (0, 0, 0, 8)))

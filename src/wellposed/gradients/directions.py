@@ -1,0 +1,100 @@
+"""Slopes along directions within one tensor: claimed by the gradient, measured by differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from wellposed.backends.protocol import Problem
+from wellposed.derivatives.estimate import Slope
+from wellposed.derivatives.noise import noise_level
+from wellposed.derivatives.steps import slope
+from wellposed.numerics.arrays import Vector
+from wellposed.numerics.floats import format_of
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One direction u within a tensor, |u| = 1: the claimed slope g.u beside the measured one.
+
+    `error` is the bar of `measured`. `weight` is w.u, the slope of half the tensor's squared norm,
+    which tells a missing penalty.
+    """
+
+    claimed: float
+    weight: float
+    slope: Slope  # of the loss minus its claimed linear part: 0 where the gradient is right
+
+    @property
+    def residual(self) -> float:
+        return self.slope.value
+
+    @property
+    def error(self) -> float:
+        return self.slope.error
+
+    @property
+    def measured(self) -> float:
+        return self.claimed + self.slope.value
+
+    @property
+    def agrees(self) -> bool:
+        return abs(self.residual) <= self.error
+
+    @property
+    def known(self) -> bool:
+        return bool(np.isfinite(self.residual) and np.isfinite(self.error))
+
+
+class Prober:
+    """Measures a problem's slopes at one point. The noise of the loss is measured once, for all directions."""
+
+    def __init__(self, problem: Problem, gradient: Vector, seed: int = 0) -> None:
+        self.problem, self.gradient = problem, gradient
+        self.random = np.random.default_rng(seed)
+        self._theta = problem.theta()
+        self._eps = format_of(problem.dtype).eps
+        self.value = problem.value(self._theta)
+        self.repeatable = problem.value(self._theta) == self.value
+        rms = float(np.sqrt(np.mean(self._theta**2)))
+        self._typical = rms or 1.0
+        direction = self.random.standard_normal(self._theta.size)
+        direction *= self._typical * np.sqrt(self._theta.size) / np.linalg.norm(direction)
+        self.noise, _ = noise_level(self._tilted(direction), self.value, 1.0, self._eps)
+
+    def random_direction(self, place: slice) -> Vector:
+        """A Gaussian direction within one tensor, of length 1: every entry takes part with a continuous weight."""
+        u = np.zeros_like(self._theta)
+        u[place] = self.random.standard_normal(place.stop - place.start)
+        return u / np.linalg.norm(u)
+
+    def along_claim(self, place: slice) -> Vector | None:
+        """The direction of the claimed gradient within one tensor, where the slope is steepest; None where it is zero."""
+        part = self.gradient[place]
+        length = float(np.linalg.norm(part))
+        if length == 0 or not np.isfinite(length):
+            return None
+        u = np.zeros_like(self._theta)
+        u[place] = part / length
+        return u
+
+    def probe(self, u: Vector) -> Probe:
+        """The slope of J(theta + t u) - t g.u at t = 0, theta as the problem stores it."""
+        support = np.flatnonzero(u)
+        size = float(np.sqrt(np.mean(self._theta[support] ** 2))) or self._typical
+        # A step of `scale` moves each entry by about the size of the tensor's entries.
+        scale = size / float(np.sqrt(np.mean(u[support] ** 2)))
+        noise = self.noise if np.isfinite(self.noise) else None
+        measured = slope(self._tilted(u), scale=scale, eps=self._eps, f0=self.value, noise=noise)
+        return Probe(float(self.gradient @ u), float(self._theta @ u), measured)
+
+    def _tilted(self, u: Vector) -> Callable[[float], float]:
+        """t -> J(theta') - g.(theta' - theta), theta' = theta + t u as stored: rounding of theta' drops out."""
+
+        def along(t: float) -> float:
+            moved = self.problem.stored(self._theta + t * u)
+            return self.problem.value(moved) - float(self.gradient @ (moved - self._theta))
+
+        return along

@@ -1,0 +1,143 @@
+"""From the moments of the inputs to findings: WP101 to WP104."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.inputs.features import Features
+from wellposed.numerics.arrays import Vector
+from wellposed.numerics.moments import Moments
+from wellposed.rules.inputs import CONSTANT, NOT_FINITE, NOT_STANDARD, RULES, UNEQUAL
+
+_MOST_ROWS = 4096  # rows of the covariance's sample
+
+
+def not_judged(reason: str) -> list[Finding]:
+    return [rule.undecided(reason) for rule in RULES]
+
+
+def check(features: Features, *, normalised: str = "") -> list[Finding]:
+    """Findings for rows of shape [N, D]; every rule of the subject is judged.
+
+    `normalised` says how the model itself scales its inputs, where it does: then their own scale is no fault.
+    """
+    moments = Moments.of(features.rows)
+    findings = [_not_finite(features, moments)]
+    if features.rows.shape[0] < 2:
+        return findings + [rule.undecided("One row says nothing about the spread of a feature.") for rule in RULES[:3]]
+    constant = _constant(features, moments)
+    findings.append(constant)
+    if constant.verdict is Verdict.FAILS or not (moments.count > 1).any():
+        return findings + [rule.undecided("No feature varies, so there is no spread to judge.") for rule in RULES[:2]]
+    if normalised:
+        return [NOT_STANDARD.holds(message=normalised), UNEQUAL.holds(message=normalised), *findings]
+    return [_not_standard(features, moments), _unequal(features, moments), *findings]
+
+
+def _not_standard(features: Features, moments: Moments) -> Finding:
+    mean, variance = moments.mean, moments.var
+    seen = moments.count > 0
+    size = float(np.sqrt(np.mean((mean**2 + variance)[seen])))
+    ratio = _offset(features, moments)
+    evidence = (
+        Evidence("root mean square of the inputs", size, "inputs", reference="0.2 to 5, best 1"),
+        Evidence(
+            "|mean|^2 / largest eigenvalue of the covariance", ratio, "inputs", reference="below 30, best 0",
+            how="what the mean adds to the condition of the first layer",
+        ),
+    )  # fmt: skip
+    off_scale = max(size, 1 / size) if size > 0 else np.inf
+    scale_fails, scale_suspect = off_scale > 10, off_scale > 5
+    if scale_fails or (scale_suspect and ratio <= 300):
+        j = int(np.nanargmax(np.abs(mean) + np.sqrt(variance)))
+        verdict = Verdict.FAILS if scale_fails else Verdict.SUSPECT
+        text = (
+            f"The inputs have a root mean square of {size:.3g}; initial weights are made for 1. The largest feature, "
+            f"{features.where(j)}, has mean {mean[j]:.3g} and standard deviation {np.sqrt(variance[j]):.3g}."
+        )
+        return NOT_STANDARD.found(verdict, text, where="inputs", cause="scale", evidence=evidence)
+    if ratio > 30:
+        verdict = Verdict.FAILS if ratio > 300 else Verdict.SUSPECT
+        text = (
+            f"The mean of the inputs outweighs what distinguishes them: |mean|^2 is {ratio:.3g} times the largest variance "
+            "in any direction."
+        )
+        return NOT_STANDARD.found(verdict, text, where="inputs", cause="offset", evidence=evidence)
+    return NOT_STANDARD.holds(evidence)
+
+
+def _offset(features: Features, moments: Moments) -> float:
+    """|mean|^2 / lambda_max(covariance), which no change of a common unit alters; 0 where nothing varies."""
+    rows = features.rows[:: max(1, features.rows.shape[0] // _MOST_ROWS)]
+    unit = float(np.nanmax(np.maximum(np.abs(moments.min), np.abs(moments.max)))) or 1.0
+    centred = np.where(np.isfinite(rows), (rows.astype(np.float64) - moments.mean) / unit, 0.0)
+    largest = float(np.linalg.norm(centred, 2)) ** 2 / len(centred)
+    total = float(np.nansum((moments.mean / unit) ** 2))
+    return total / largest if largest > 0 else 0.0
+
+
+def _unequal(features: Features, moments: Moments) -> Finding:
+    varies = ~moments.constant & (moments.count > 1)
+    deviation, half_range = moments.std, (moments.max - moments.min) / 2
+    if varies.sum() < 2:
+        return UNEQUAL.holds(message="There is one feature, so there is nothing to compare.")
+    relative = np.full((2, varies.size), np.nan)
+    for row, scales in enumerate((deviation, half_range)):
+        relative[row, varies] = scales[varies] / np.median(scales[varies])
+    large, small = relative.min(axis=0), 1 / relative.max(axis=0)
+    j, k = int(np.nanargmax(large)), int(np.nanargmax(small))
+    evidence = (
+        Evidence("size of the largest feature over the median", float(large[j]), features.where(j), reference="below 10"),
+        Evidence("size of the median feature over the smallest", float(small[k]), features.where(k), reference="below 100"),
+    )
+    verdict = _worse(large[j], 10, 100, small[k], 100, 1000)
+    if verdict is Verdict.HOLDS:
+        return UNEQUAL.holds(evidence)
+    big = large[j] / 10 >= small[k] / 100
+    where, factor = (features.where(j), large[j]) if big else (features.where(k), small[k])
+    word = "larger" if big else "smaller"
+    text = f"{where} is {factor:.3g} times {word} than the median feature (standard deviation {deviation[j if big else k]:.3g})."
+    return UNEQUAL.found(verdict, text, where=where, cause="units", evidence=evidence)
+
+
+def _worse(large: float, large_suspect: float, large_fails: float, small: float, small_suspect: float, small_fails: float) -> Verdict:
+    if large > large_fails or small > small_fails:
+        return Verdict.FAILS
+    if large > large_suspect or small > small_suspect:
+        return Verdict.SUSPECT
+    return Verdict.HOLDS
+
+
+def _constant(features: Features, moments: Moments) -> Finding:
+    constant = moments.constant
+    number = int(constant.sum())
+    evidence = (Evidence("constant features", number, "inputs", unit=f"of {constant.size}", reference="0"),)
+    if number == 0:
+        return CONSTANT.holds(evidence)
+    if number == constant.size:
+        text = f"All {number} features have one value in all {features.rows.shape[0]} rows: the inputs tell no example from another."
+        return CONSTANT.found(Verdict.FAILS, text, where="inputs", cause="all-constant", evidence=evidence)
+    first = [features.where(int(j)) for j in np.flatnonzero(constant)[:3]]
+    more = f" and {number - 3} more" if number > 3 else ""
+    text = f"{number} of {constant.size} features have one value in all rows: {', '.join(first)}{more}."
+    return CONSTANT.found(Verdict.SUSPECT, text, where=first[0], cause="constant", evidence=evidence)
+
+
+def _not_finite(features: Features, moments: Moments) -> Finding:
+    counts: dict[str, Vector] = {"nan": moments.nan_count, "infinity": moments.inf_count}
+    evidence = tuple(
+        Evidence("NaN" if cause == "nan" else "infinity", float(count.sum()), "inputs", unit="entries", reference="0")
+        for cause, count in counts.items()
+    )
+    for cause, count in counts.items():
+        if count.any():
+            j = int(np.argmax(count > 0))
+            bad = np.isnan if cause == "nan" else np.isinf
+            row = int(np.argmax(bad(features.rows[:, j].astype(np.float64))))
+            text = (
+                f"{int(count.sum())} of {features.rows.size} numbers are {'NaN' if cause == 'nan' else 'infinite'}, "
+                f"in {int((count > 0).sum())} of {count.size} features; the first is in {features.where(j)}, row {row}."
+            )
+            return NOT_FINITE.found(Verdict.FAILS, text, where=features.where(j), cause=cause, evidence=evidence)
+    return NOT_FINITE.holds(evidence)

@@ -1,0 +1,80 @@
+"""The user's file: run it, and take the problem that it defines."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from wellposed.backends.protocol import Problem
+from wellposed.errors import InputError
+
+_RETURNS = "define a Problem, or a function without arguments that returns one: problem = wp.TorchProblem(model, loss, batch)"
+
+
+def load_problem(target: str) -> Problem:
+    """The problem of FILE or FILE:NAME (NAME is `problem` if not given).
+
+    Raises `InputError` where there is no such file or name, where the file raises (the cause is chained), and where the
+    name holds something else.
+    """
+    path, name = _split(target)
+    if not path.is_file():
+        directory = " It is a folder." if path.is_dir() else ""
+        raise InputError(f"{path} does not exist.{directory}" if not directory else f"{path} is not a file.{directory}", hint="wellposed check FILE[:NAME]")
+    module = _run(path)
+    if not hasattr(module, name):
+        others = sorted(key for key, value in vars(module).items() if isinstance(value, Problem))
+        hint = f"these are problems: {', '.join(f'{path}:{other}' for other in others)}" if others else _RETURNS
+        raise InputError(f"{path} defines no {name!r}", hint=hint)
+    found = getattr(module, name)
+    if callable(found) and not isinstance(found, Problem | type):
+        found = _guarded(f"{name}() in {path}", found)
+    if not isinstance(found, Problem):
+        kind = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+        raise InputError(f"{name!r} in {path} is {kind}, not a Problem", hint=_RETURNS)
+    return found
+
+
+def _split(target: str) -> tuple[Path, str]:
+    file, colon, name = target.rpartition(":")
+    if colon and name.isidentifier():
+        return Path(file), name
+    return Path(target), "problem"
+
+
+def _run(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("__wellposed_problem__", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file", hint="its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pickles look their module up
+    sys.path.insert(0, str(path.parent.resolve()))  # as `python FILE` does
+    try:
+        _guarded(str(path), lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    return module
+
+
+def _guarded(what: str, call: Any) -> Any:
+    try:
+        return call()
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        place = _line(error, what)
+        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise InputError(f"{what} raised {said}{place}", hint="--traceback shows the whole call stack") from error
+
+
+def _line(error: BaseException, what: str) -> str:
+    if isinstance(error, SyntaxError):
+        return ""
+    trace, line = error.__traceback__, 0
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename in what or trace.tb_frame.f_globals.get("__name__") == "__wellposed_problem__":
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f" (line {line})" if line else ""

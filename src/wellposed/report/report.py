@@ -1,0 +1,29 @@
+"""A record that can show itself: what the verbs of the library return."""
+
+from __future__ import annotations
+
+from wellposed.errors import CheckFailed
+from wellposed.findings import Record
+from wellposed.report import json, text
+
+
+class Report(Record):
+    """What a check found. True when `ok`, so `assert wp.check_gradients(problem)` reads as it should.
+
+    `str(report)` is the text report, plain and 80 columns wide.
+    """
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        return text.plain(self)
+
+    def to_json(self) -> str:
+        """The report as JSON, schema 1 (`wellposed/report/schema.json`)."""
+        return json.dumps(self)
+
+    def raise_if_failed(self) -> None:
+        """Raise `CheckFailed` with the report as its message if anything fails."""
+        if not self.ok:
+            raise CheckFailed(str(self))

@@ -1,0 +1,142 @@
+"""A record as text: a summary line, then each finding as a good compiler would print it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from wellposed.findings import Evidence, Finding, Record, Remedy, Verdict
+
+_STYLES = {Verdict.FAILS: "bold red", Verdict.SUSPECT: "yellow", Verdict.UNDECIDED: "cyan", Verdict.HOLDS: "green"}
+_WIDTH = 80
+_MARGIN = 11
+
+
+def plain(record: Record) -> str:
+    """The report without colour, 80 columns wide."""
+    console = Console(file=io.StringIO(), width=_WIDTH, color_system=None, highlight=False, force_terminal=False)
+    console.print(rendered(record))
+    output = console.file
+    assert isinstance(output, io.StringIO)
+    return "\n".join(line.rstrip() for line in output.getvalue().rstrip("\n").split("\n"))
+
+
+def rendered(record: Record) -> RenderableType:
+    """The report for a rich console, which knows the terminal's width and colours."""
+    parts: list[RenderableType] = [_summary(record)]
+    for verdict in (Verdict.FAILS, Verdict.SUSPECT):
+        for finding in record.findings:
+            if finding.verdict is verdict:
+                parts += [Text(""), _found(finding)]
+    for verdict in (Verdict.UNDECIDED, Verdict.HOLDS):
+        group = [finding for finding in record.findings if finding.verdict is verdict]
+        if group:
+            parts += [Text(""), *(_folded(group) if verdict is Verdict.UNDECIDED else [_listed(group)])]
+    return Group(*parts)
+
+
+def _summary(record: Record) -> Text:
+    counts = [(record.count(verdict), verdict) for verdict in (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS)]
+    line = Text("wellposed: ")
+    line.append("ok" if record.ok else "not ok", style=_STYLES[Verdict.HOLDS if record.ok else Verdict.FAILS])
+    words = {Verdict.FAILS: ("fails", "fail"), Verdict.SUSPECT: ("suspect", "suspect"), Verdict.HOLDS: ("holds", "hold")}
+    said = [f"{n} {words.get(v, (v.value, v.value))[n != 1]}" for n, v in counts if n]
+    line.append(f" ({', '.join(said)})")
+    problem = record.problem
+    about = [problem.backend]
+    if problem.tensors:
+        about += [f"{problem.parameters:,} parameters in {problem.tensors} tensors, {problem.dtype}"]
+    if problem.checked_in:
+        about += [f"gradient checked in {problem.checked_in}"]
+    if problem.loss is not None:
+        about += [f"loss {problem.loss:.5g}"]
+    about += [f"{record.evaluations:,} evaluations in {record.seconds:.1f} s"]
+    line.append("\n" + "; ".join(about), style="dim")
+    return line
+
+
+def _heading(finding: Finding) -> Text:
+    line = Text(f"{finding.verdict.value:<{_MARGIN}}", style=_STYLES[finding.verdict])
+    line.append(f"{finding.rule} {finding.title}", style="bold")
+    if finding.where:
+        line.append(f"  at {finding.where}")
+    return line
+
+
+def _found(finding: Finding) -> RenderableType:
+    parts: list[RenderableType] = [_heading(finding), _margin("", Text(finding.message))]
+    parts += [_margin("measured" if first else "", _evidence(entry)) for first, entry in _numbered(finding.evidence)]
+    if finding.cause:
+        parts.append(_margin("cause", Text(finding.cause)))
+    for first, remedy in _numbered(finding.remedies):
+        parts += _remedy("do" if first else "or", remedy)
+    return Group(*parts)
+
+
+def _numbered[T](entries: Iterable[T]) -> list[tuple[bool, T]]:
+    return [(index == 0, entry) for index, entry in enumerate(entries)]
+
+
+def _margin(label: str, body: Text) -> RenderableType:
+    """The body beside its label, wrapped within its own column."""
+    if not label:
+        return Padding(body, (0, 0, 0, _MARGIN))
+    head = Text(f"{label:>{_MARGIN - 2}}  ", style="dim")
+    table = _columns(head, body)
+    return table
+
+
+def _columns(head: Text, body: Text) -> RenderableType:
+    from rich.table import Table
+
+    grid = Table.grid(expand=True)
+    grid.add_column(width=_MARGIN, no_wrap=True)
+    grid.add_column(ratio=1, overflow="fold")
+    grid.add_row(head, body)
+    return grid
+
+
+def _evidence(entry: Evidence) -> Text:
+    error = f" ± {entry.error:.1g}" if entry.error else ""
+    unit = f" {entry.unit}" if entry.unit else ""
+    line = Text(f"{entry.quantity}: ")
+    line.append(f"{entry.value:.6g}{error}{unit}", style="bold")
+    if entry.where:
+        line.append(f" at {entry.where}")
+    notes = [note for note in (f"sound: {entry.reference}" if entry.reference else "", entry.how) if note]
+    if notes:
+        line.append(f" ({'; '.join(notes)})", style="dim")
+    return line
+
+
+def _remedy(label: str, remedy: Remedy) -> list[RenderableType]:
+    parts: list[RenderableType] = [_margin(label, Text(remedy.title + ("" if not remedy.code else ":")))]
+    if remedy.code:
+        parts.append(Padding(Text(remedy.code, style="italic", overflow="fold"), (0, 0, 0, _MARGIN + 4)))
+    if remedy.before is not None and remedy.after is not None:
+        parts.append(_margin("", Text(f"tried: {remedy.before:.4g} before, {remedy.after:.4g} after")))
+    return parts
+
+
+def _folded(findings: list[Finding]) -> list[RenderableType]:
+    """Undecided findings of one reason share a paragraph."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.message, []).append(finding)
+    parts: list[RenderableType] = []
+    for message, group in groups.items():
+        line = Text(f"{Verdict.UNDECIDED.value:<{_MARGIN}}", style=_STYLES[Verdict.UNDECIDED])
+        line.append(", ".join(dict.fromkeys(f"{f.rule}" for f in group)), style="bold")
+        places = [f.where for f in group if f.where]
+        line.append(f"  at {', '.join(dict.fromkeys(places))}" if places else "")
+        parts += [line, Padding(Text(message), (0, 0, 0, _MARGIN))]
+    return parts
+
+
+def _listed(findings: list[Finding]) -> RenderableType:
+    head = Text(f"{Verdict.HOLDS.value:<{_MARGIN}}", style=_STYLES[Verdict.HOLDS])
+    return _columns(head, Text(", ".join(f"{f.rule} {f.title}" for f in findings), style="dim"))

@@ -1,0 +1,148 @@
+"""From a trace to findings: WP201 to WP203."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.rules.rule import Rule
+from wellposed.rules.signals import EXPLODING, FORWARD, RULES, VANISHING
+from wellposed.signals.trace import Growth, Site, Trace, growth
+
+FAILS, SUSPECT = 1e3, 1e2
+_MOST_STEPS = 3
+_SATURATING = {"sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign", "logsigmoid"}
+
+
+def not_judged(reason: str) -> list[Finding]:
+    return [rule.undecided(reason) for rule in RULES]
+
+
+def check(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:
+    """Findings for one trace. `after_steps(n)` gives the trace after n small steps of gradient descent.
+
+    It is asked for only where the first layer's gradient is exactly zero, as it is behind zero-initialised branches and heads.
+    """
+    if len(trace.sites) < 2:
+        return not_judged("Fewer than two weighted layers were seen, so there is no depth over which a signal could change.")
+    return [*_backward(trace, after_steps), _forward(trace)]
+
+
+def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:
+    broken = next((site for site in reversed(trace.sites) if not np.isfinite(site.gradient)), None)
+    if broken is not None:
+        text = f"The gradient at {broken.name} is NaN or infinite."
+        return [
+            VANISHING.undecided(f"{text} Sizes cannot be compared."),
+            EXPLODING.found(Verdict.FAILS, text, where=broken.name, cause="not-finite"),
+        ]
+    later = ""
+    if trace.sites[0].gradient == 0 and _reached(trace):
+        # What a zero-initialised layer lets through after a step is as small as the step: compare only what lies before it.
+        behind = {index for index, site in enumerate(trace.sites) if site.gradient == 0}
+        for steps in range(1, _MOST_STEPS + 1):
+            moved = after_steps(steps)
+            if moved.sites[0].gradient != 0:
+                break
+        later = f" after {steps} small step{'s' if steps > 1 else ''} (it is exactly zero before)"
+        sites_behind = tuple(site for index, site in enumerate(moved.sites) if index in behind)
+        trace = Trace(sites_behind, moved.residual) if moved.sites[0].gradient != 0 else moved
+    sites = _reached(trace)
+    if not sites:
+        return [rule.undecided("No gradient reaches any layer: see WP505.") for rule in (VANISHING, EXPLODING)]
+    first, last = trace.sites[0], sites[-1]
+    if first.gradient == 0:
+        text = f"No gradient reaches {first.name}{later}, while {last.name} has one: it is exactly zero."
+        zero = Evidence("gradient norm, first layer over last", 0.0, first.name, reference="0.01 to 100")
+        return [
+            VANISHING.found(Verdict.FAILS, text, where=first.name, cause="activation", evidence=(zero,)),
+            EXPLODING.holds((zero,)),
+        ]
+    if len(sites) < 2:
+        return [rule.undecided("Only one layer is left to compare.") for rule in (VANISHING, EXPLODING)]
+    backward = growth([site.gradient for site in reversed(sites)])
+    evidence = _evidence("gradient norm, first layer over last", backward, sites[0].name)
+    path = list(reversed(sites))
+    findings = []
+    for rule, size in ((VANISHING, 1 / backward.total), (EXPLODING, backward.total)):
+        verdict = _verdict(size)
+        if rule is EXPLODING and verdict is Verdict.FAILS and any(site.normalised for site in sites):
+            verdict = Verdict.SUSPECT
+        if verdict is Verdict.HOLDS:
+            findings.append(rule.holds(evidence))
+            continue
+        findings.append(_told(rule, verdict, path, backward, evidence, "gradient", later))
+    return findings
+
+
+def _reached(trace: Trace) -> list[Site]:
+    """Sites that a gradient reaches; zero-initialised branches, which none reaches yet, are not on the way."""
+    return [site for site in trace.sites if site.gradient > 0]
+
+
+def _forward(trace: Trace) -> Finding:
+    for site in trace.sites:
+        if not site.forward.finite:
+            text = f"The output of {site.name} contains NaN or infinity."
+            return FORWARD.found(Verdict.FAILS, text, where=site.name, cause="not-finite")
+    sites = [site for site in trace.hidden if site.forward.batch_variance > 0]
+    if any(np.isnan(site.forward.batch_variance) for site in trace.sites):
+        return FORWARD.undecided("The batch has one row, so what tells examples apart cannot be measured.")
+    silent = [site for site in trace.hidden if site.forward.mean_square > 0 and site.forward.batch_variance == 0]
+    if len(sites) < 2 and not silent:
+        return FORWARD.undecided("Fewer than two hidden layers carry a signal, so there is no depth over which it could change.")
+    if silent and (not sites or trace.hidden.index(silent[0]) > trace.hidden.index(sites[0])):
+        text = f"All rows of the batch give the same output at {silent[0].name}: nothing that tells them apart arrives there."
+        return FORWARD.found(Verdict.FAILS, text, where=silent[0].name, cause="activation" if silent[0].function else "")
+    forward = growth([site.forward.spread for site in sites])
+    evidence = _evidence("standard deviation over the batch, last hidden layer over first", forward, sites[-1].name)
+    verdict = _verdict(max(forward.total, 1 / forward.total))
+    if verdict is Verdict.HOLDS:
+        return FORWARD.holds(evidence)
+    return _told(FORWARD, verdict, sites, forward, evidence, "signal", "")
+
+
+def _verdict(size: float) -> Verdict:
+    if size > FAILS:
+        return Verdict.FAILS
+    return Verdict.SUSPECT if size > SUSPECT else Verdict.HOLDS
+
+
+def _evidence(quantity: str, along: Growth, where: str) -> tuple[Evidence, ...]:
+    return (
+        Evidence(quantity, along.total, where, reference="0.01 to 100"),
+        Evidence("median factor per layer", along.typical, where, reference="1", how=f"over {len(along.factors)} steps"),
+    )
+
+
+def _told(
+    rule: Rule, verdict: Verdict, path: list[Site], along: Growth, evidence: tuple[Evidence, ...], what: str, later: str
+) -> Finding:
+    """`path` runs in the direction of travel; the place named is where the size first leaves the trend of 1."""
+    shrinks = along.total < 1
+    word = "shrinks" if shrinks else "grows"
+    if along.outlier is not None:
+        site = path[along.outlier + 1] if what == "signal" else path[along.outlier]
+        text = (
+            f"The {what} {word} by a factor of {_ratio(along.factors[along.outlier])} at {site.name} alone; "
+            f"the other layers together change it by {np.exp(np.log(along.total) - np.log(along.factors[along.outlier])):.2g}."
+        )
+        return rule.found(verdict, text + later, where=site.name, cause="layer", evidence=evidence)
+    off = np.abs(np.log(along.factors)) > max(0.5 * abs(np.log(along.typical)), 1e-3)
+    same_way = (np.log(along.factors) < 0) == shrinks
+    first = path[int(np.argmax(off & same_way)) + 1]
+    start, end = path[0].name, path[-1].name
+    cause = "activation" if shrinks and first.function in _SATURATING else "gain"
+    because = f", read by {first.function}" if first.function else ""
+    direction = "back" if what == "gradient" else "on"
+    text = (
+        f"From {start} {direction} to {end} the {what} {word} to {along.total:.2g} of its size{later}: "
+        f"a factor of {along.typical:.3g} per layer, {len(along.factors)} times. The first layer off trend is {first.name}{because}."
+    )
+    return rule.found(verdict, text, where=first.name, cause=cause, evidence=evidence)
+
+
+def _ratio(factor: float) -> str:
+    return f"{factor:.3g}" if factor >= 1 else f"1/{1 / factor:.3g}"

@@ -1,0 +1,1 @@
+"""Note 3: initial weights, by the activation that follows each layer."""
