@@ -5,6 +5,8 @@ wellposed check examples/broken_deep.py:remedied   inputs standardised, weights 
 python examples/broken_deep.py                     trains both: about 10 % against more than 90 %
 """
 
+from collections import OrderedDict
+
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
@@ -24,7 +26,7 @@ def network() -> nn.Sequential:
     layers: list[nn.Module] = []
     for depth in range(DEPTH):
         layers += [nn.Linear(WIDTH if depth else 64, WIDTH), nn.Sigmoid()]
-    return nn.Sequential(*layers, nn.Linear(WIDTH, 10))
+    return nn.Sequential(OrderedDict(layers=nn.Sequential(*layers), head=nn.Linear(WIDTH, 10)))
 
 
 def data(rows: torch.Tensor, standardise: bool) -> tuple[torch.Tensor, torch.Tensor]:

@@ -113,7 +113,10 @@ class _Session:
         for _ in range(steps):
             assert run is not None
             gradient = self.problem.layout.pack(
-                {name: np.zeros(shape) if (part := run.gradient.get(name)) is None else part for name, shape in self.problem.layout.shapes.items()}
+                {
+                    name: np.zeros(shape) if (part := run.gradient.get(name)) is None else part
+                    for name, shape in self.problem.layout.shapes.items()
+                }
             )
             length = float(np.linalg.norm(gradient))
             if length > 0 and np.isfinite(length):

@@ -16,10 +16,14 @@ from rich.text import Text
 from wellposed import api
 from wellposed.errors import InputError
 from wellposed.loading import load_problem
-from wellposed.report.text import rendered
+from wellposed.report.text import plain, rendered
 from wellposed.rules import CATALOGUE, Rule
 
-app = App(name="wellposed", help="Is this training problem well posed? Inputs, signals, weights, gradients.", help_epilogue="Exit status: 0 nothing fails, 1 something fails, 2 the call or the file is at fault.")
+app = App(
+    name="wellposed",
+    help="Is this training problem well posed? Inputs, signals, weights, gradients.",
+    help_epilogue="Exit status: 0 nothing fails, 1 something fails, 2 the call or the file is at fault.",
+)
 
 _HOLDS, _FAILS, _AT_FAULT = 0, 1, 2
 _Rules = Annotated[str, Parameter(help="Rules or their beginnings, separated by commas: WP2,WP501")]
@@ -48,8 +52,11 @@ def check(
     if json == "-":
         print(report.to_json())
     else:
-        console = Console(highlight=False, soft_wrap=False)
-        console.print(rendered(report))
+        console = Console(highlight=False)
+        if console.is_terminal:
+            console.print(rendered(report))
+        else:
+            print(plain(report, console.width))
     return _HOLDS if report.ok else _FAILS
 
 

@@ -26,8 +26,7 @@ def derivative(f: Callable[[Any], Any], x: Any) -> Estimate:
     """
     points = _real(x)
     slopes = [
-        _along(lambda t, at=point: f(points.dtype.type(at + points.dtype.type(t))), points.dtype, _scale(point))
-        for point in points.ravel()
+        _along(lambda t, at=point: f(points.dtype.type(at + points.dtype.type(t))), points.dtype, _scale(point)) for point in points.ravel()
     ]
     return _gathered(slopes, points.shape)
 

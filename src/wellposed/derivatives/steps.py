@@ -75,9 +75,7 @@ def slope(
             return Slope(np.nan, np.inf, np.nan, evaluations, "the function is not finite near the point")
     ladder = _Ladder(f, f0, scale, eps, noise)
     if not ladder.finite:
-        return Slope(
-            np.nan, np.inf, np.nan, evaluations + ladder.evaluations, "the function is not finite near the point"
-        )
+        return Slope(np.nan, np.inf, np.nan, evaluations + ladder.evaluations, "the function is not finite near the point")
     best = ladder.best()
     evaluations += ladder.evaluations
     if ladder.constant and noise == 0.0:

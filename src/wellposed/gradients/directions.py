@@ -93,8 +93,13 @@ class Prober:
     def _tilted(self, u: Vector) -> Callable[[float], float]:
         """t -> J(theta') - g.(theta' - theta), theta' = theta + t u as stored: rounding of theta' drops out."""
 
+        support = np.flatnonzero(u)
+        start, claim, direction = self._theta[support], self.gradient[support], u[support]
+
         def along(t: float) -> float:
-            moved = self.problem.stored(self._theta + t * u)
-            return self.problem.value(moved) - float(self.gradient @ (moved - self._theta))
+            theta = self._theta.copy()
+            theta[support] = start + t * direction
+            theta = self.problem.stored(theta)
+            return self.problem.value(theta) - float(claim @ (theta[support] - start))
 
         return along

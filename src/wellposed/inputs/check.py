@@ -54,7 +54,7 @@ def _not_standard(features: Features, moments: Moments) -> Finding:
         verdict = Verdict.FAILS if scale_fails else Verdict.SUSPECT
         text = (
             f"The inputs have a root mean square of {size:.3g}; initial weights are made for 1. The largest feature, "
-            f"{features.where(j)}, has mean {mean[j]:.3g} and standard deviation {np.sqrt(variance[j]):.3g}."
+            f"`{features.where(j)}`, has mean {mean[j]:.3g} and standard deviation {np.sqrt(variance[j]):.3g}."
         )
         return NOT_STANDARD.found(verdict, text, where="inputs", cause="scale", evidence=evidence)
     if ratio > 30:
@@ -97,7 +97,7 @@ def _unequal(features: Features, moments: Moments) -> Finding:
     big = large[j] / 10 >= small[k] / 100
     where, factor = (features.where(j), large[j]) if big else (features.where(k), small[k])
     word = "larger" if big else "smaller"
-    text = f"{where} is {factor:.3g} times {word} than the median feature (standard deviation {deviation[j if big else k]:.3g})."
+    text = f"`{where}` is {factor:.3g} times {word} than the median feature (standard deviation {deviation[j if big else k]:.3g})."
     return UNEQUAL.found(verdict, text, where=where, cause="units", evidence=evidence)
 
 
@@ -120,7 +120,7 @@ def _constant(features: Features, moments: Moments) -> Finding:
         return CONSTANT.found(Verdict.FAILS, text, where="inputs", cause="all-constant", evidence=evidence)
     first = [features.where(int(j)) for j in np.flatnonzero(constant)[:3]]
     more = f" and {number - 3} more" if number > 3 else ""
-    text = f"{number} of {constant.size} features have one value in all rows: {', '.join(first)}{more}."
+    text = f"{number} of {constant.size} features have one value in all rows: {', '.join(f'`{place}`' for place in first)}{more}."
     return CONSTANT.found(Verdict.SUSPECT, text, where=first[0], cause="constant", evidence=evidence)
 
 
@@ -137,7 +137,7 @@ def _not_finite(features: Features, moments: Moments) -> Finding:
             row = int(np.argmax(bad(features.rows[:, j].astype(np.float64))))
             text = (
                 f"{int(count.sum())} of {features.rows.size} numbers are {'NaN' if cause == 'nan' else 'infinite'}, "
-                f"in {int((count > 0).sum())} of {count.size} features; the first is in {features.where(j)}, row {row}."
+                f"in {int((count > 0).sum())} of {count.size} features; the first is in `{features.where(j)}`, row {row}."
             )
             return NOT_FINITE.found(Verdict.FAILS, text, where=features.where(j), cause=cause, evidence=evidence)
     return NOT_FINITE.holds(evidence)

@@ -46,9 +46,7 @@ def as_array(data: Any, what: str = "the data") -> Array:
         columns = getattr(data, "dtypes", None)
         offenders = [str(name) for name, kind in columns.items() if kind.kind not in "fiub"] if hasattr(columns, "items") else []
         named = f" in column {', '.join(map(repr, offenders))}" if offenders else ""
-        raise InputError(
-            f"{what} holds {array.dtype} values, not numbers{named}", hint="encode categories and dates as numbers first"
-        )
+        raise InputError(f"{what} holds {array.dtype} values, not numbers{named}", hint="encode categories and dates as numbers first")
     if array.dtype.kind == "c":
         raise InputError(f"{what} holds complex numbers", hint="stack the real and imaginary parts as two features")
     if array.dtype.kind not in "fiub":

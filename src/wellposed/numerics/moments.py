@@ -72,9 +72,7 @@ class Moments:
         mine = np.where(empty, 0.0, self.offset)
         with np.errstate(invalid="ignore", divide="ignore"):
             share = np.where(count > 0, other.count / count, 0.0)
-        delta = np.where(
-            empty | (other.count == 0), 0.0, (other.shift - shift) + (other.offset - mine)
-        )
+        delta = np.where(empty | (other.count == 0), 0.0, (other.shift - shift) + (other.offset - mine))
         offset = np.where(empty, other.offset, mine + delta * share)
         return Moments(
             count=count,
@@ -96,9 +94,7 @@ def _of_block(block: Array) -> Moments:
     count = finite.sum(axis=0).astype(np.float64)
     first = np.argmax(finite, axis=0)
     columns = np.arange(values.shape[1])
-    shift = (
-        np.where(count > 0, values[first, columns], 0.0) if len(values) else np.zeros(values.shape[1])
-    )
+    shift = np.where(count > 0, values[first, columns], 0.0) if len(values) else np.zeros(values.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):
         centred = np.where(finite, values - shift, 0.0)
         sums = centred.sum(axis=0)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from typing import TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from wellposed.findings import Evidence, Finding, Record, Remedy, Verdict
 
 _STYLES = {Verdict.FAILS: "bold red", Verdict.SUSPECT: "yellow", Verdict.UNDECIDED: "cyan", Verdict.HOLDS: "green"}
+_T = TypeVar("_T")
 _WIDTH = 80
 _MARGIN = 11
 
 
-def plain(record: Record) -> str:
-    """The report without colour, 80 columns wide."""
-    console = Console(file=io.StringIO(), width=_WIDTH, color_system=None, highlight=False, force_terminal=False)
+def plain(record: Record, width: int = _WIDTH) -> str:
+    """The report without colour."""
+    console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False, force_terminal=False)
     console.print(rendered(record))
     output = console.file
     assert isinstance(output, io.StringIO)
@@ -77,7 +80,7 @@ def _found(finding: Finding) -> RenderableType:
     return Group(*parts)
 
 
-def _numbered[T](entries: Iterable[T]) -> list[tuple[bool, T]]:
+def _numbered(entries: Iterable[_T]) -> list[tuple[bool, _T]]:
     return [(index == 0, entry) for index, entry in enumerate(entries)]
 
 
@@ -86,13 +89,10 @@ def _margin(label: str, body: Text) -> RenderableType:
     if not label:
         return Padding(body, (0, 0, 0, _MARGIN))
     head = Text(f"{label:>{_MARGIN - 2}}  ", style="dim")
-    table = _columns(head, body)
-    return table
+    return _columns(head, body)
 
 
 def _columns(head: Text, body: Text) -> RenderableType:
-    from rich.table import Table
-
     grid = Table.grid(expand=True)
     grid.add_column(width=_MARGIN, no_wrap=True)
     grid.add_column(ratio=1, overflow="fold")
@@ -139,4 +139,4 @@ def _folded(findings: list[Finding]) -> list[RenderableType]:
 
 def _listed(findings: list[Finding]) -> RenderableType:
     head = Text(f"{Verdict.HOLDS.value:<{_MARGIN}}", style=_STYLES[Verdict.HOLDS])
-    return _columns(head, Text(", ".join(f"{f.rule} {f.title}" for f in findings), style="dim"))
+    return _columns(head, Text("nothing found by " + ", ".join(f"{f.rule} ({f.title})" for f in findings), style="dim"))

@@ -42,9 +42,7 @@ class Rule:
     def holds(self, evidence: tuple[Evidence, ...] = (), message: str = "") -> Finding:
         return Finding(self.id, Verdict.HOLDS, message or self.claim, self.title, evidence=evidence)
 
-    def undecided(
-        self, reason: str, *, where: str = "", evidence: tuple[Evidence, ...] = (), remedies: tuple[Remedy, ...] = ()
-    ) -> Finding:
+    def undecided(self, reason: str, *, where: str = "", evidence: tuple[Evidence, ...] = (), remedies: tuple[Remedy, ...] = ()) -> Finding:
         return Finding(self.id, Verdict.UNDECIDED, reason, self.title, where, "", evidence, remedies)
 
     def found(

@@ -33,7 +33,7 @@ def check(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:
 def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:
     broken = next((site for site in reversed(trace.sites) if not np.isfinite(site.gradient)), None)
     if broken is not None:
-        text = f"The gradient at {broken.name} is NaN or infinite."
+        text = f"The gradient at `{broken.name}` is NaN or infinite."
         return [
             VANISHING.undecided(f"{text} Sizes cannot be compared."),
             EXPLODING.found(Verdict.FAILS, text, where=broken.name, cause="not-finite"),
@@ -54,7 +54,7 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
         return [rule.undecided("No gradient reaches any layer: see WP505.") for rule in (VANISHING, EXPLODING)]
     first, last = trace.sites[0], sites[-1]
     if first.gradient == 0:
-        text = f"No gradient reaches {first.name}{later}, while {last.name} has one: it is exactly zero."
+        text = f"No gradient reaches `{first.name}`{later}, while `{last.name}` has one: it is exactly zero."
         zero = Evidence("gradient norm, first layer over last", 0.0, first.name, reference="0.01 to 100")
         return [
             VANISHING.found(Verdict.FAILS, text, where=first.name, cause="activation", evidence=(zero,)),
@@ -85,7 +85,7 @@ def _reached(trace: Trace) -> list[Site]:
 def _forward(trace: Trace) -> Finding:
     for site in trace.sites:
         if not site.forward.finite:
-            text = f"The output of {site.name} contains NaN or infinity."
+            text = f"The output of `{site.name}` contains NaN or infinity."
             return FORWARD.found(Verdict.FAILS, text, where=site.name, cause="not-finite")
     sites = [site for site in trace.hidden if site.forward.batch_variance > 0]
     if any(np.isnan(site.forward.batch_variance) for site in trace.sites):
@@ -94,7 +94,7 @@ def _forward(trace: Trace) -> Finding:
     if len(sites) < 2 and not silent:
         return FORWARD.undecided("Fewer than two hidden layers carry a signal, so there is no depth over which it could change.")
     if silent and (not sites or trace.hidden.index(silent[0]) > trace.hidden.index(sites[0])):
-        text = f"All rows of the batch give the same output at {silent[0].name}: nothing that tells them apart arrives there."
+        text = f"All rows of the batch give the same output at `{silent[0].name}`: nothing that tells them apart arrives there."
         return FORWARD.found(Verdict.FAILS, text, where=silent[0].name, cause="activation" if silent[0].function else "")
     forward = growth([site.forward.spread for site in sites])
     evidence = _evidence("standard deviation over the batch, last hidden layer over first", forward, sites[-1].name)
@@ -117,16 +117,14 @@ def _evidence(quantity: str, along: Growth, where: str) -> tuple[Evidence, ...]:
     )
 
 
-def _told(
-    rule: Rule, verdict: Verdict, path: list[Site], along: Growth, evidence: tuple[Evidence, ...], what: str, later: str
-) -> Finding:
+def _told(rule: Rule, verdict: Verdict, path: list[Site], along: Growth, evidence: tuple[Evidence, ...], what: str, later: str) -> Finding:
     """`path` runs in the direction of travel; the place named is where the size first leaves the trend of 1."""
     shrinks = along.total < 1
     word = "shrinks" if shrinks else "grows"
     if along.outlier is not None:
         site = path[along.outlier + 1] if what == "signal" else path[along.outlier]
         text = (
-            f"The {what} {word} by a factor of {_ratio(along.factors[along.outlier])} at {site.name} alone; "
+            f"The {what} {word} by a factor of {_ratio(along.factors[along.outlier])} at `{site.name}` alone; "
             f"the other layers together change it by {np.exp(np.log(along.total) - np.log(along.factors[along.outlier])):.2g}."
         )
         return rule.found(verdict, text + later, where=site.name, cause="layer", evidence=evidence)
@@ -138,8 +136,8 @@ def _told(
     because = f", read by {first.function}" if first.function else ""
     direction = "back" if what == "gradient" else "on"
     text = (
-        f"From {start} {direction} to {end} the {what} {word} to {along.total:.2g} of its size{later}: "
-        f"a factor of {along.typical:.3g} per layer, {len(along.factors)} times. The first layer off trend is {first.name}{because}."
+        f"From `{start}` {direction} to `{end}` the {what} {word} to {along.total:.2g} of its size{later}: "
+        f"a factor of {along.typical:.3g} per layer, {len(along.factors)} times. The first layer off trend is `{first.name}`{because}."
     )
     return rule.found(verdict, text, where=first.name, cause=cause, evidence=evidence)
 

@@ -34,7 +34,8 @@ def check(
 def layer_factor(site: Site, weight: Vector) -> tuple[float, float]:
     """The factor on the gradient's size by this layer's weights and activation, and its relative standard error.
 
-    Theory for independent weights; NaN where the activation is not finite. The error is that of a mean square
+    Theory for independent weights; NaN where the activation is not finite. No gradient passes through a first
+    layer, so its activation does not count against it. The error is that of a mean square
     of n entries: sqrt((kurtosis - 1) / n) / 2.
     """
     assert site.layer.weight is not None
@@ -42,7 +43,7 @@ def layer_factor(site: Site, weight: Vector) -> tuple[float, float]:
     mean_square = float(squares.mean())
     error = float(squares.std() / mean_square / np.sqrt(squares.size) / 2) if mean_square else 0.0
     chi = site.layer.weight.fan_in * mean_square
-    if site.activation is not None:
+    if site.activation is not None and site.before is not None:
         at = expectations(site.activation, min(max(site.forward.mean_square, 1e-12), 1.0))
         chi = gradient_factor(at, chi)
     return float(np.sqrt(chi)), error
@@ -81,14 +82,14 @@ def _variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
     rest = abs(logs.sum() - logs[worst])
     if single is not Verdict.HOLDS and (len(judged) == 1 or rest < np.log(100) or single is Verdict.FAILS):
         text = (
-            f"The weights of {site.name} have {factor**2:.3g} of the variance that keeps the gradient through {_read_by(site)} "
+            f"The weights of `{site.name}` have {factor**2:.3g} of the variance that keeps the gradient through {_read_by(site)} "
             f"({_should(site, factor, weights)})."
         )
         return VARIANCE.found(verdict, text, where=site.name, cause="layer", evidence=evidence)
     site, factor, _ = judged[0]
     text = (
         f"Each of {len(judged)} layers multiplies the gradient by about {np.exp(np.median(logs)):.3g}, together by {product:.2g}. "
-        f"At {site.name}, before {_read_by(site)}: {_should(site, factor, weights)}."
+        f"At `{site.name}`, before {_read_by(site)}: {_should(site, factor, weights)}."
     )
     return VARIANCE.found(verdict, text, where=site.name, cause="gain", evidence=evidence)
 
@@ -130,11 +131,11 @@ def _symmetric(
     evidence = (Evidence("units with a twin", twins, use.name, unit=f"of {units}", reference="0"),)
     verdict = Verdict.FAILS if twins == units else Verdict.SUSPECT
     text = (
-        f"{twins} of the {units} units of {site.name} have the same weights and the same gradients as another: "
+        f"{twins} of the {units} units of `{site.name}` have the same weights and the same gradients as another: "
         "no step of training will separate them."
     )
     if constant:
-        text += f" Every entry of {use.name} is {weights[use.name].flat[0]:.6g}."
+        text += f" Every entry of `{use.name}` is {weights[use.name].flat[0]:.6g}."
     return SYMMETRIC.found(verdict, text, where=use.name, cause="constant" if constant else "cloned", evidence=evidence)
 
 
@@ -178,7 +179,9 @@ def _rounded(slope: Vector) -> Vector:
 
 def _initial_loss(call: LossCall | None) -> Finding:
     if call is None:
-        return INITIAL_LOSS.undecided("No known loss function was called on outputs and targets, so there is no constant predictor to compare with.")
+        return INITIAL_LOSS.undecided(
+            "No known loss function was called on outputs and targets, so there is no constant predictor to compare with."
+        )
     loss = call.per_example
     if loss.size < 2 or not np.isfinite(loss).all():
         return INITIAL_LOSS.undecided("The loss has fewer than two finite terms.")
@@ -194,7 +197,9 @@ def _initial_loss(call: LossCall | None) -> Finding:
         excess = 0.5 * float(np.log(max(lowest, 1e-300) / constant))
     evidence = (
         Evidence("mean loss over the batch", mean, "loss", error=2 * error),
-        Evidence("loss of the best constant prediction", constant, "loss", how="class frequencies" if call.classes else "variance of the targets"),
+        Evidence(
+            "loss of the best constant prediction", constant, "loss", how="class frequencies" if call.classes else "variance of the targets"
+        ),
         Evidence("excess", excess, "loss", unit="nats", reference="below 1.15"),
     )
     if excess <= 1.15:

@@ -53,6 +53,8 @@ class JaxProblem(Problem):
         return self._layout.pack({name: _numpy(leaf) for name, leaf in self._leaves.items()})
 
     def stored(self, theta: Vector) -> Vector:
+        if self.dtype == "float64":
+            return theta
         with self._precision():
             return self._layout.pack({name: _numpy(leaf) for name, leaf in self._arrays(theta).items()})
 
@@ -113,9 +115,7 @@ class JaxProblem(Problem):
         return jax.enable_x64(True) if self._wide else nullcontext()
 
     def _arrays(self, theta: Vector) -> dict[str, Any]:
-        return {
-            name: jnp.asarray(array).astype(self._leaves[name].dtype) for name, array in self._layout.unpack(theta).items()
-        }
+        return {name: jnp.asarray(array).astype(self._leaves[name].dtype) for name, array in self._layout.unpack(theta).items()}
 
     def _params(self, theta: Vector) -> Any:
         return jax.tree_util.tree_unflatten(self._tree, list(self._arrays(theta).values()))

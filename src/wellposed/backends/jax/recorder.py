@@ -66,10 +66,7 @@ class _Walk:
         self.outputs: list[Any] = []
 
     def run(self, closed: Any, leaves: list[Any]) -> Any:
-        inputs = [
-            _Traced(leaf, parameter=name, axes=tuple(range(leaf.ndim)))
-            for name, leaf in zip(self._names, leaves, strict=True)
-        ]
+        inputs = [_Traced(leaf, parameter=name, axes=tuple(range(leaf.ndim))) for name, leaf in zip(self._names, leaves, strict=True)]
         return self._evaluate(closed, inputs)[0].value
 
     def _evaluate(self, closed: Any, inputs: list[_Traced]) -> list[_Traced]:
@@ -94,7 +91,16 @@ class _Walk:
         results = _evaluated(equation, [argument.value for argument in arguments])
         use = _use(primitive, equation.params, arguments)
         if use:
-            return [self._note(use.name.rpartition(".")[0] or use.name, "conv" if "conv" in primitive else "linear", primitive, sources, results[0], use)]
+            return [
+                self._note(
+                    use.name.rpartition(".")[0] or use.name,
+                    "conv" if "conv" in primitive else "linear",
+                    primitive,
+                    sources,
+                    results[0],
+                    use,
+                )
+            ]
         if activation and sources:
             return [self._note(activation, "activation", activation, sources, results[0])]
         if primitive == "add" and len(sources) == 1 and self._is_bias(arguments):
@@ -148,9 +154,7 @@ class _Walk:
 
 def _evaluated(equation: Any, values: list[Any]) -> list[Any]:
     """One equation by itself, through JAX's own evaluation; an output that nothing reads may be None."""
-    given = {
-        var: value for var, value in zip(equation.invars, values, strict=True) if not isinstance(var, core.Literal)
-    }
+    given = {var: value for var, value in zip(equation.invars, values, strict=True) if not isinstance(var, core.Literal)}
     read = [var for var in equation.outvars if type(var).__name__ != "DropVar"]
     alone = core.Jaxpr((), list(given), read, [equation], equation.effects)
     results = iter(core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))(*given.values()))

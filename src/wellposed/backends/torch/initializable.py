@@ -74,4 +74,3 @@ def _kind(module: nn.Module) -> OperationKind | None:
         return "norm"
     listed = type(module).__name__ in activations.__all__ and not isinstance(module, nn.MultiheadAttention | nn.Softmax)
     return "activation" if listed else None
-

@@ -37,9 +37,7 @@ class TorchProblem(Problem):
 
     backend = "torch"
 
-    def __init__(
-        self, model: nn.Module, loss: Callable[..., Any], batch: Any = None, *, optimizer: Any = None
-    ) -> None:
+    def __init__(self, model: nn.Module, loss: Callable[..., Any], batch: Any = None, *, optimizer: Any = None) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(
                 f"model must be a torch.nn.Module, not {type(model).__name__}",
@@ -64,11 +62,10 @@ class TorchProblem(Problem):
         return self._layout.pack({name: _numpy(parameter) for name, parameter in self._parameters.items()})
 
     def stored(self, theta: Vector) -> Vector:
+        if self.dtype == "float64":
+            return theta
         return self._layout.pack(
-            {
-                name: _numpy(torch.as_tensor(array).to(self._parameters[name].dtype))
-                for name, array in self._layout.unpack(theta).items()
-            }
+            {name: _numpy(torch.as_tensor(array).to(self._parameters[name].dtype)) for name, array in self._layout.unpack(theta).items()}
         )
 
     def value(self, theta: Vector) -> float:
@@ -140,10 +137,7 @@ class TorchProblem(Problem):
         if not loss.requires_grad:
             return dict.fromkeys(self._layout.names)
         parts = torch.autograd.grad(loss, list(self._parameters.values()), allow_unused=True)
-        return {
-            name: None if part is None else _numpy(part)
-            for name, part in zip(self._layout.names, parts, strict=True)
-        }
+        return {name: None if part is None else _numpy(part) for name, part in zip(self._layout.names, parts, strict=True)}
 
 
 def _forward(model: nn.Module, inputs: Any) -> Any:
@@ -158,17 +152,13 @@ def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     parameters = {}
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
-            raise InputError(
-                f"parameter {name!r} is lazy and has no shape yet", hint="run the model once: model(inputs)"
-            )
+            raise InputError(f"parameter {name!r} is lazy and has no shape yet", hint="run the model once: model(inputs)")
         if not parameter.requires_grad:
             continue
         if not parameter.dtype.is_floating_point:
             raise InputError(f"parameter {name!r} has dtype {parameter.dtype}; real floating-point numbers are needed")
         if not torch.isfinite(parameter).all():
-            raise InputError(
-                f"parameter {name!r} contains NaN or infinity; there is nothing to check at such a point"
-            )
+            raise InputError(f"parameter {name!r} contains NaN or infinity; there is nothing to check at such a point")
         parameters[name] = parameter
     if not parameters:
         raise InputError(

@@ -73,9 +73,7 @@ class Recorder(TorchFunctionMode):
             handle.remove()
 
     def operations(self) -> tuple[Operation, ...]:
-        return tuple(
-            replace(operation, gradient=self._gradients.get(index)) for index, operation in enumerate(self._operations)
-        )
+        return tuple(replace(operation, gradient=self._gradients.get(index)) for index, operation in enumerate(self._operations))
 
     def _enter_module(self, module: nn.Module, _arguments: Any) -> None:
         self._stack.append(self._modules.get(id(module), ""))
@@ -144,9 +142,7 @@ class Recorder(TorchFunctionMode):
                 return (view[0], False) if view else (self._names.get(id(given), ""), True)
         return "", False
 
-    def _use(
-        self, name: str, weight: str, turned: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> WeightUse | None:
+    def _use(self, name: str, weight: str, turned: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> WeightUse | None:
         if not weight:
             return None
         given = args[2] if name == "addmm" else kwargs.get("weight", args[1] if len(args) > 1 else None)
@@ -178,18 +174,14 @@ class Recorder(TorchFunctionMode):
         module = self._stack[-1] if self._stack else ""
         owner = use.name.rpartition(".")[0] or use.name if use else module
         name = owner or module or function
-        self._operations.append(
-            Operation(name, kind, function, sources, _signal(result), None, use, activation, source)
-        )
+        self._operations.append(Operation(name, kind, function, sources, _signal(result), None, use, activation, source))
         self._made[id(result)] = _Made(result, (index,))
         if result.requires_grad:
             # Registered before any in-place change, so it brings the gradient of the value seen here.
             result.register_hook(lambda gradient: self._gradients.__setitem__(index, _signal(gradient)))
 
 
-def _convolution(
-    weight: str, bias: str, shape: tuple[int, ...], transposed: bool, groups: int, stride: int | tuple[int, ...]
-) -> WeightUse:
+def _convolution(weight: str, bias: str, shape: tuple[int, ...], transposed: bool, groups: int, stride: int | tuple[int, ...]) -> WeightUse:
     """Fans of a convolution: fan_in = (C_in / g) prod(k), over prod(s) where it is transposed, and fan_out the other way round."""
     receptive = prod(shape[2:])
     strides = prod(stride) if isinstance(stride, tuple | list) else stride ** len(shape[2:])

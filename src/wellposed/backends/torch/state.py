@@ -41,9 +41,7 @@ def buffers_restored(model: nn.Module) -> Iterator[None]:
 def model_restored(model: nn.Module) -> Iterator[None]:
     """Parameters, their gradients, buffers and train/eval modes: the same objects with the same bits."""
     modes = [(module, module.training) for module in model.modules()]
-    parameters = [
-        (parameter, parameter.detach().clone(), parameter.grad, _bits(parameter.grad)) for parameter in model.parameters()
-    ]
+    parameters = [(parameter, parameter.detach().clone(), parameter.grad, _bits(parameter.grad)) for parameter in model.parameters()]
     try:
         with buffers_restored(model), torch_generators_restored():
             yield
