@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from wellposed import rules
 from wellposed.backends.protocol import Problem, Run
 from wellposed.backends.select import elementwise, initializable_of
 from wellposed.errors import InputError
@@ -18,6 +19,7 @@ from wellposed.inputs import check as input_checks
 from wellposed.inputs.features import as_array, features_of
 from wellposed.numerics.arrays import Vector
 from wellposed.report import Report
+from wellposed.rules import Rule
 from wellposed.signals import check as signal_checks
 from wellposed.signals.trace import Trace, trace_of
 from wellposed.weights import check as weight_checks
@@ -27,9 +29,9 @@ from wellposed.weights.plan import Plan, plan_of
 _STEP = 0.01  # of theta's norm, for one look after a small step
 
 
-def checkup(problem: Problem, *, rules: Callable[[str], bool] = lambda rule: True) -> Report:
-    """All five subjects. `rules` may leave out rules by id; a subject with no rule left is not run."""
-    return _report(problem, (_inputs, _signals, _weights, _gradients), rules)
+def checkup(problem: Problem, *, only: Callable[[str], bool] = lambda rule: True) -> Report:
+    """All five subjects. `only` may leave out rules by id; a subject with no rule left is not run."""
+    return _report(problem, (_inputs, _signals, _weights, _gradients), only)
 
 
 def check_inputs(problem_or_data: Any, *, axis: int | None = None) -> Report:
@@ -134,11 +136,12 @@ class _Session:
 _Subject = Callable[[_Session], list[Finding]]
 
 
-def _report(problem: Any, subjects: Sequence[_Subject], rules: Callable[[str], bool] = lambda rule: True) -> Report:
+def _report(problem: Any, subjects: Sequence[_Subject], only: Callable[[str], bool] = lambda rule: True) -> Report:
     if not isinstance(problem, Problem):
         raise InputError(
             f"a check needs a problem, not a {type(problem).__name__}",
-            hint="wrap it: wp.TorchProblem(model, loss, batch), wp.JaxProblem(loss, params, *args) or wp.FunctionProblem(value, gradient, params)",
+            hint="wrap it: wp.TorchProblem(model, loss, batch), wp.JaxProblem(loss, params, *args) "
+            "or wp.FunctionProblem(value, gradient, params)",
         )
     started, before = time.perf_counter(), problem.evaluations
     session = _Session(problem)
@@ -146,8 +149,8 @@ def _report(problem: Any, subjects: Sequence[_Subject], rules: Callable[[str], b
     with problem.preserved():
         loss = problem.value(session.theta)
         for subject in subjects:
-            if any(rules(rule.id) for rule in _RULES_OF[subject]):
-                findings += [finding for finding in subject(session) if rules(finding.rule)]
+            if any(only(rule.id) for rule in _RULES_OF[subject]):
+                findings += [finding for finding in subject(session) if only(finding.rule)]
     layout = problem.layout
     summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in)
     evaluations = problem.evaluations - before + session.evaluations
@@ -203,9 +206,9 @@ def _gradients(session: _Session) -> list[Finding]:
     return findings
 
 
-_RULES_OF = {
-    _inputs: input_checks.RULES,
-    _signals: signal_checks.RULES,
-    _weights: weight_checks.RULES,
-    _gradients: gradient_checks.RULES,
+_RULES_OF: dict[_Subject, tuple[Rule, ...]] = {
+    _inputs: rules.inputs.RULES,
+    _signals: rules.signals.RULES,
+    _weights: rules.weights.RULES,
+    _gradients: rules.gradients.RULES,
 }

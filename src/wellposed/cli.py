@@ -14,8 +14,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from wellposed import api
+from wellposed.backends.protocol import Problem
 from wellposed.errors import InputError
 from wellposed.loading import load_problem
+from wellposed.report import Report
 from wellposed.report.text import plain, rendered
 from wellposed.rules import CATALOGUE, Rule
 
@@ -87,9 +89,9 @@ def main(arguments: list[str] | None = None) -> int:
     return status if isinstance(status, int) else _HOLDS
 
 
-def _checked(problem: api.Problem, rules: _Filter, file: str) -> api.Report:
+def _checked(problem: Problem, rules: _Filter, file: str) -> Report:
     try:
-        return api.checkup(problem, rules=rules)
+        return api.checkup(problem, only=rules)
     except InputError:
         raise
     except Exception as error:

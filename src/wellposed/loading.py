@@ -55,7 +55,7 @@ def _run(path: Path) -> Any:
     sys.modules[spec.name] = module  # dataclasses and pickles look their module up
     sys.path.insert(0, str(path.parent.resolve()))  # as `python FILE` does
     try:
-        _guarded(str(path), lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
+        _guarded(str(path), lambda: spec.loader.exec_module(module))
     finally:
         sys.path.remove(str(path.parent.resolve()))
     return module

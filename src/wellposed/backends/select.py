@@ -15,11 +15,11 @@ def elementwise(activation: Callable[[Any], Any]) -> Activation:
     """An activation of any framework as a function of a float64 array; others are taken for NumPy functions."""
     if "torch" in sys.modules and _is_torch(activation):
         adapted: Activation = importlib.import_module("wellposed.backends.torch.recorder").activation_of(activation)
-        return adapted
-    if "jax" in sys.modules and _module(activation).startswith("jax"):
+    elif "jax" in sys.modules and _module(activation).startswith("jax"):
         adapted = importlib.import_module("wellposed.backends.jax.activation").activation_of(activation)
-        return adapted
-    return activation
+    else:
+        adapted = activation
+    return adapted
 
 
 def initializable_of(model: Any, batch: Any) -> Any:

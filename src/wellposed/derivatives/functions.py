@@ -25,9 +25,12 @@ def derivative(f: Callable[[Any], Any], x: Any) -> Estimate:
     3.0000000000
     """
     points = _real(x)
-    slopes = [
-        _along(lambda t, at=point: f(points.dtype.type(at + points.dtype.type(t))), points.dtype, _scale(point)) for point in points.ravel()
-    ]
+    number = points.dtype.type
+
+    def through(point: Any) -> Slope:
+        return _along(lambda t: f(number(point + number(t))), points.dtype, _scale(point))
+
+    slopes = [through(point) for point in points.ravel()]
     return _gathered(slopes, points.shape)
 
 

@@ -22,7 +22,7 @@ def check(problem: Problem) -> list[Finding]:
     """Findings for the problem's gradient at its present point; call it within `problem.preserved()`."""
     layout, theta = problem.layout, problem.theta()
     gradient = problem.gradient(theta)
-    broken = [name for name in layout.names if gradient[name] is not None and not np.isfinite(gradient[name]).all()]
+    broken = [name for name, part in gradient.items() if part is not None and not np.isfinite(part).all()]
     value = problem.value(theta)
     if broken or not np.isfinite(value):
         text = f"The gradient of {', '.join(broken)} contains NaN or infinity" if broken else f"The loss is {value}"
@@ -142,13 +142,19 @@ def _zero(name: str, missing: bool, wrong: list[Probe], smooth: list[Probe]) -> 
     if not smooth:
         return [NOISE_FLOOR.undecided(f"The loss has a kink in every direction tried within `{name}`.", where=name)]
     bar = max(probe.error for probe in smooth)
-    text = f"The gradient of `{name}` is {'missing (None)' if missing else 'zero'}, and the loss does not change along it either (slope below {bar:.1g})."
+    text = (
+        f"The gradient of `{name}` is {'missing (None)' if missing else 'zero'}, and the loss does not change "
+        f"along it either (slope below {bar:.1g})."
+    )
     return [ZERO.found(Verdict.SUSPECT, text, where=name, cause="unused", evidence=(Evidence("bar of the measured slope", bar, name),))]
 
 
 def _kink(name: str, probe: Probe) -> Finding:
     left, right = probe.claimed + probe.slope.left, probe.claimed + probe.slope.right
-    text = f"Along `{name}` the loss has a kink here: slope {left:.4g} on one side, {right:.4g} on the other. The claimed {probe.claimed:.4g} lies between."
+    text = (
+        f"Along `{name}` the loss has a kink here: slope {left:.4g} on one side, {right:.4g} on the other. "
+        f"The claimed {probe.claimed:.4g} lies between."
+    )
     evidence = (
         Evidence("slope on the left", left, name),
         Evidence("slope on the right", right, name),

@@ -32,10 +32,10 @@ def worst_entry(prober: Prober, place: slice) -> Entry | None:
     """
     size = place.stop - place.start
     if size <= _SMALL:
-        candidates = range(size)
+        candidates = list(range(size))
     else:
         largest = np.argsort(-np.abs(prober.gradient[place]))[: _BUDGET - 1]
-        candidates = dict.fromkeys([_bisect(prober, place), *map(int, largest)])  # type: ignore[assignment]
+        candidates = list(dict.fromkeys([_bisect(prober, place), *map(int, largest)]))
     found = [entry for entry in (_measure(prober, place, flat) for flat in candidates) if entry is not None]
     return max(found, key=lambda entry: abs(entry.claimed - entry.measured), default=None)
 
@@ -62,7 +62,7 @@ def _bisect(prober: Prober, place: slice) -> int:
             high, whole = middle, left
         else:
             low, whole = middle, right
-    return low - place.start
+    return int(low - place.start)
 
 
 def _residual(prober: Prober, u: Vector, low: int, high: int) -> float:

@@ -43,8 +43,9 @@ def as_array(data: Any, what: str = "the data") -> Array:
     except (ValueError, TypeError) as error:
         raise InputError(f"{what} cannot be read as an array: {error}", hint="are all rows of one length?") from error
     if array.dtype.kind in "OUSMmV":
-        columns = getattr(data, "dtypes", None)
-        offenders = [str(name) for name, kind in columns.items() if kind.kind not in "fiub"] if hasattr(columns, "items") else []
+        columns: Any = getattr(data, "dtypes", None)
+        kinds = dict(columns.items()) if hasattr(columns, "items") else {}
+        offenders = [str(name) for name, kind in kinds.items() if getattr(kind, "kind", "O") not in "fiub"]
         named = f" in column {', '.join(map(repr, offenders))}" if offenders else ""
         raise InputError(f"{what} holds {array.dtype} values, not numbers{named}", hint="encode categories and dates as numbers first")
     if array.dtype.kind == "c":

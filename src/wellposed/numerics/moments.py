@@ -33,7 +33,8 @@ class Moments:
 
     @property
     def mean(self) -> Vector:
-        return np.where(self.count > 0, self.shift + self.offset, np.nan)
+        mean: Vector = np.where(self.count > 0, self.shift + self.offset, np.nan)
+        return mean
 
     @property
     def var(self) -> Vector:
@@ -43,11 +44,12 @@ class Moments:
     def variance(self, ddof: int = 0) -> Vector:
         """M2 / (count - ddof), shape [D]; NaN where count <= ddof."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(self.count > ddof, self.m2 / (self.count - ddof), np.nan)
+            variance: Vector = np.where(self.count > ddof, self.m2 / (self.count - ddof), np.nan)
+        return variance
 
     @property
     def std(self) -> Vector:
-        return np.sqrt(self.var)
+        return np.asarray(np.sqrt(self.var))
 
     @property
     def constant(self) -> Array:

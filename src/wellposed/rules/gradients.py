@@ -10,7 +10,8 @@ WRONG = Rule(
     title="gradient wrong",
     claim="The gradient agrees with differences of the loss, within their own error.",
     judged=(
-        "Along random directions within each tensor, and one along the claimed gradient, the claimed slope is held against a two-sided difference "
+        "Along random directions within each tensor, and one along the claimed gradient, the claimed slope is held "
+        "against a two-sided difference "
         "whose error bar comes from the measured noise and curvature of the loss. It fails only where they differ by more than "
         "the bar; there is no tolerance."
     ),
@@ -75,7 +76,8 @@ NOISE_FLOOR = Rule(
     title="below the noise floor",
     claim="The check can see an error of 1 % in every tensor's gradient.",
     judged=(
-        "The error bar of the measured slope beside the slope itself. Where the bar is wider than 1 % of it, the check could not tell, and the "
+        "The error bar of the measured slope beside the slope itself. Where the bar is wider than 1 % of it, the check "
+        "could not tell, and the "
         "smallest relative error that it could have seen is given: undecided."
     ),
     remedies=(Remedy("Check in float64, with fewer rows in the batch, or at another point"),),

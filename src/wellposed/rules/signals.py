@@ -42,7 +42,9 @@ VANISHING = Rule(
     judged=(
         "The gradient with respect to each layer's pre-activation (after a normalisation that follows it), as the norm per "
         "example, first layer over last: free of the loss's scale. Below 1e-3 it fails: of 360 plain networks that "
-        "were trained for this rule, SGD brought none of those to 0.9 accuracy and Adam less than half. Below 1e-2 it is suspect. A gradient that is exactly zero is looked at again after one small step, since zero-initialised branches and heads start so."
+        "were trained for this rule, SGD brought none of those to 0.9 accuracy and Adam less than half. Below 1e-2 it "
+        "is suspect. A gradient that is exactly zero is looked at again after one small step, since zero-initialised "
+        "branches and heads start so."
     ),
     causes=_CAUSES,
     references=(_SCHOENHOLZ, "Glorot & Bengio 2010"),

@@ -15,7 +15,8 @@ VARIANCE = Rule(
     claim="The weights and the activations that follow them keep the size of the signal.",
     judged=(
         "Per layer, the factor on the size of the gradient that theory gives for its weights and its activation: "
-        "sqrt(fan_in mean(W^2) E[phi'(sqrt(q) z)^2]), z ~ N(0, 1), q the measured mean square of the pre-activation, at most 1 (without E for a first layer, through which no gradient passes). "
+        "sqrt(fan_in mean(W^2) E[phi'(sqrt(q) z)^2]), z ~ N(0, 1), q the measured mean square of the pre-activation, "
+        "at most 1 (without E for a first layer, through which no gradient passes). "
         "Judged are layers that nothing else rescales: no normalisation or residual sum follows, and it is not the "
         "output layer. The product over these layers fails outside 1e-3 to 1e3 and is suspect outside 1e-2 to 1e2; one layer "
         "on its own fails outside 1e-2 to 1e2 and is suspect outside 1e-1 to 10. The sampling error of mean(W^2) must be exceeded too."
@@ -40,7 +41,8 @@ SYMMETRIC = Rule(
     claim="Units of the same layer differ, in their weights or in their gradients, so that training can tell them apart.",
     judged=(
         "Two hidden units are twins when their incoming weights and biases are the same numbers and so are the "
-        "gradients of these, here and after one small step: then no step of training ever separates them. A layer all of whose units have a twin fails, "
+        "gradients of these, here and after one small step: then no step of training ever separates them. A layer all "
+        "of whose units have a twin fails, "
         "one with some twins is suspect. Dead or deliberate zeros whose gradients differ hold."
     ),
     causes=(
