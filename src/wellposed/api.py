@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from wellposed import rules
 from wellposed.backends.protocol import Problem, Run
 from wellposed.backends.select import elementwise, initializable_of
@@ -18,6 +16,7 @@ from wellposed.gradients import check as gradient_checks
 from wellposed.inputs import check as input_checks
 from wellposed.inputs.features import as_array, features_of
 from wellposed.numerics.arrays import Vector
+from wellposed.numerics.theta import descended
 from wellposed.report import Report
 from wellposed.rules import Rule
 from wellposed.signals import check as signal_checks
@@ -25,8 +24,6 @@ from wellposed.signals.trace import Trace, trace_of
 from wellposed.weights import check as weight_checks
 from wellposed.weights import gains
 from wellposed.weights.plan import Plan, plan_of
-
-_STEP = 0.01  # of theta's norm, for one look after a small step
 
 
 def checkup(problem: Problem, *, only: Callable[[str], bool] = lambda rule: True) -> Report:
@@ -110,19 +107,11 @@ class _Session:
         return self.problem.layout.unpack(self.theta)
 
     def after_steps(self, steps: int) -> Run:
-        """The run after small steps of gradient descent, each 1 % of theta's norm (of length 0.01 for theta = 0)."""
+        """The run after small steps of gradient descent."""
         theta, run = self.theta, self.run
         for _ in range(steps):
             assert run is not None
-            gradient = self.problem.layout.pack(
-                {
-                    name: np.zeros(shape) if (part := run.gradient.get(name)) is None else part
-                    for name, shape in self.problem.layout.shapes.items()
-                }
-            )
-            length = float(np.linalg.norm(gradient))
-            if length > 0 and np.isfinite(length):
-                theta = theta - gradient * (_STEP * (float(np.linalg.norm(theta)) or 1.0) / length)
+            theta = descended(theta, self.problem.layout.pack_known(run.gradient))
             run = self.problem.run(theta)
         assert run is not None
         self._stepped = theta

@@ -135,14 +135,19 @@ class _Ladder:
 
     def _candidates(self) -> list[_Candidate]:
         found = []
-        for finest, fine, coarse in zip([None, *self._rungs[:-2]], self._rungs[:-1], self._rungs[1:], strict=True):
-            gap = abs(coarse.slope - fine.slope)
-            # A smooth function would leave gap / 15 in the finer one; a kink nearby leaves more.
-            found.append(_Candidate(fine.slope, gap / RATIO, fine.noise, fine.h))
-            found.append(_Candidate(coarse.slope, gap * 1.5, coarse.noise, coarse.h))
-            if finest is not None:
+        slopes = [rung.slope for rung in self._rungs]
+        gaps = [abs(coarse - fine) for fine, coarse in pairwise(slopes)]
+        for index, (fine, coarse) in enumerate(pairwise(self._rungs)):
+            gap = gaps[index]
+            wider = gaps[index + 1] if index + 1 < len(gaps) else 0.0
+            # Truncation falls as h^2 where f is smooth at this size, and as h or slower where kinks are crossed.
+            smooth = wider > 0.5 * RATIO**2 * gap
+            rough = max(gap, wider / RATIO)
+            found.append(_Candidate(fine.slope, 0.25 * gap if smooth else rough, fine.noise, fine.h))
+            found.append(_Candidate(coarse.slope, 1.5 * gap if smooth else 1.5 * rough, coarse.noise, coarse.h))
+            if index and gap > 0.5 * RATIO**2 * gaps[index - 1]:
                 value = extrapolated(coarse.slope, fine.slope, RATIO)
-                finer = extrapolated(fine.slope, finest.slope, RATIO)
+                finer = extrapolated(fine.slope, slopes[index - 1], RATIO)
                 noise = extrapolated_noise(coarse.noise, fine.noise, RATIO)
                 found.append(_Candidate(value, 2 * abs(value - finer), noise, coarse.h))
         return found

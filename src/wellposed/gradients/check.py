@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,11 +12,14 @@ from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients.directions import Probe, Prober
 from wellposed.gradients.explain import explain
 from wellposed.gradients.locate import worst_entry
+from wellposed.numerics.arrays import Vector
+from wellposed.numerics.theta import descended
 from wellposed.rules.gradients import NOISE_FLOOR, NOT_DIFFERENTIABLE, RULES, WRONG, ZERO
 
 _RANDOM_DIRECTIONS = 1  # beside the one along the claim
 _MORE_DIRECTIONS = 4  # once a tensor fails, to tell why
 _VISIBLE = 0.01
+_STEPS = 3
 
 
 def check(problem: Problem) -> list[Finding]:
@@ -27,8 +31,7 @@ def check(problem: Problem) -> list[Finding]:
     if broken or not np.isfinite(value):
         text = f"The gradient of {', '.join(broken)} contains NaN or infinity" if broken else f"The loss is {value}"
         return [rule.undecided(f"{text}, so there is nothing to compare.", where=broken[0] if broken else "loss") for rule in RULES]
-    claimed = layout.pack({n: np.zeros(layout.shapes[n]) if (g := gradient[n]) is None else g for n in layout.names})
-    prober = Prober(problem, claimed)
+    prober = Prober(problem, theta, layout.pack_known(gradient))
     if not prober.repeatable:
         reason = (
             "The loss is random: it has two values at the same point, although the generators of Python, NumPy and the framework "
@@ -40,19 +43,37 @@ def check(problem: Problem) -> list[Finding]:
 
 
 def _probes(prober: Prober, place: slice) -> list[Probe]:
-    directions = [prober.random_direction(place) for _ in range(_RANDOM_DIRECTIONS)] if place.stop > place.start else []
-    along = prober.along_claim(place) if directions else None
-    return [prober.probe(u) for u in ([along] if along is not None else []) + directions]
+    if place.stop == place.start:
+        return []
+    along = prober.along_claim(place)
+    directions = [prober.random_direction(place) for _ in range(_RANDOM_DIRECTIONS)]
+    return [_probe(prober, u) for u in ([along] if along is not None else []) + directions]
+
+
+def _probe(prober: Prober, u: Vector) -> Probe:
+    """One direction; a disagreement is believed only if it is seen again with steps 256 times smaller."""
+    first = prober.probe(u)
+    if first.agrees or not first.known:
+        return first
+    second = prober.probe(u, closer=1 / 256)
+    return second if second.agrees and second.known else first
 
 
 def _judge(problem: Problem, prober: Prober, gradient: Gradient, probes: dict[str, list[Probe]]) -> list[Finding]:
     findings: list[Finding] = []
     buried: dict[str, float] = {}
+    idle: dict[str, list[Probe]] = {}
+    nearby = functools.cache(prober.nearby)
     for name, tensor in probes.items():
-        found = _tensor(problem, prober, name, gradient, tensor)
+        found = _tensor(problem, prober, nearby, name, gradient, tensor)
         findings += found
-        if not found and _floor(tensor) > _VISIBLE:
+        if found:
+            continue
+        if not _carries(gradient, name):
+            idle[name] = tensor
+        elif _floor(tensor) > _VISIBLE:
             buried[name] = _floor(tensor)
+    findings += _idle(problem, idle, len(probes))
     if buried:
         findings.append(_below_the_floor(problem, prober, buried, len(probes)))
     seen = {name: tensor for name, tensor in probes.items() if name not in buried}
@@ -104,7 +125,14 @@ def _floor(tensor: Sequence[Probe]) -> float:
     return min((probe.error for probe in tensor), default=0.0) / steepest if steepest else 0.0
 
 
-def _tensor(problem: Problem, prober: Prober, name: str, gradient: Gradient, tensor: list[Probe]) -> list[Finding]:
+def _carries(gradient: Gradient, name: str) -> bool:
+    part = gradient[name]
+    return part is not None and bool(part.any())
+
+
+def _tensor(
+    problem: Problem, prober: Prober, nearby: Callable[[], Prober], name: str, gradient: Gradient, tensor: list[Probe]
+) -> list[Finding]:
     unknown = next((probe for probe in tensor if not probe.known), None)
     if unknown is not None:
         return [NOISE_FLOOR.undecided(f"Along `{name}` {unknown.slope.reason or 'no slope could be measured'}.", where=name)]
@@ -114,46 +142,57 @@ def _tensor(problem: Problem, prober: Prober, name: str, gradient: Gradient, ten
         return [NOT_DIFFERENTIABLE.found(Verdict.FAILS, text, where=name, cause="jump")]
     kinks = [probe for probe in tensor if probe.slope.kink]
     smooth = [probe for probe in tensor if not probe.slope.kink]
-    missing = gradient[name] is None
     wrong = [probe for probe in smooth if not probe.agrees]
-    if missing or not gradient[name].any():  # type: ignore[union-attr]
-        return _zero(name, missing, wrong, smooth)
-    outside = [probe for probe in kinks if not _between(probe)]
-    if wrong or outside:
-        return [_wrong(problem, prober, name, tensor, (wrong or outside)[0])]
+    if not _carries(gradient, name):
+        return [_zero(name, gradient[name] is None, wrong)] if wrong else []
+    if wrong:
+        return [_wrong(problem, prober, name, tensor, wrong[0])]
     if kinks:
+        # Where several kinks meet, a right gradient need not lie between the two slopes of their sum: ask next to the point.
+        there = _probes(nearby(), problem.layout.slices[name])
+        wrong = [probe for probe in there if probe.known and not probe.agrees and not probe.slope.kink and not probe.slope.jump]
+        if wrong:
+            return [_wrong(problem, nearby(), name, there, wrong[0])]
         return [_kink(name, kinks[0])]
     return []
 
 
-def _between(probe: Probe) -> bool:
-    """Is the claim a subgradient, that is: does 0 lie between the one-sided slopes of what is left?"""
-    low, high = sorted((probe.slope.left, probe.slope.right))
-    return low - probe.error <= 0 <= high + probe.error
+def _zero(name: str, missing: bool, wrong: list[Probe]) -> Finding:
+    probe = max(wrong, key=lambda p: abs(p.measured))
+    word = "missing (None)" if missing else "exactly zero"
+    text = f"The gradient of `{name}` is {word}, but the loss changes along it with slope {probe.measured:.4g} ± {probe.error:.1g}."
+    evidence = (Evidence("measured slope", probe.measured, name, reference="0, as claimed", error=probe.error),)
+    return ZERO.found(Verdict.FAILS, text, where=name, cause="detached" if missing else "zero", evidence=evidence)
 
 
-def _zero(name: str, missing: bool, wrong: list[Probe], smooth: list[Probe]) -> list[Finding]:
-    if wrong:
-        probe = max(wrong, key=lambda p: abs(p.measured))
-        word = "missing (None)" if missing else "exactly zero"
-        text = f"The gradient of `{name}` is {word}, but the loss changes along it with slope {probe.measured:.4g} ± {probe.error:.1g}."
-        evidence = (Evidence("measured slope", probe.measured, name, reference="0, as claimed", error=probe.error),)
-        return [ZERO.found(Verdict.FAILS, text, where=name, cause="detached" if missing else "zero", evidence=evidence)]
-    if not smooth:
-        return [NOISE_FLOOR.undecided(f"The loss has a kink in every direction tried within `{name}`.", where=name)]
-    bar = max(probe.error for probe in smooth)
+def _idle(problem: Problem, idle: dict[str, list[Probe]], tensors: int) -> list[Finding]:
+    """Tensors without gradient and without influence, unless a few steps give them one: zero-initialised layers shut off others."""
+    theta = problem.theta()
+    left = set(idle)
+    for _ in range(_STEPS if left else 0):
+        theta = problem.stored(descended(theta, problem.layout.pack_known(problem.gradient(theta))))
+        moved = problem.gradient(theta)
+        left = {name for name in left if not _carries(moved, name)}
+    if not left:
+        return []
+    names = [name for name in idle if name in left]
+    bar = max((probe.error for name in names for probe in idle[name] if not probe.slope.kink), default=0.0)
+    named = ", ".join(f"`{name}`" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     text = (
-        f"The gradient of `{name}` is {'missing (None)' if missing else 'zero'}, and the loss does not change "
-        f"along it either (slope below {bar:.1g})."
+        f"{len(names)} of {tensors} tensors ({named}) have a gradient that is zero or missing, and the loss does not change along "
+        f"them either (slope below {bar:.1g}), here and after {_STEPS} small steps."
     )
-    return [ZERO.found(Verdict.SUSPECT, text, where=name, cause="unused", evidence=(Evidence("bar of the measured slope", bar, name),))]
+    evidence = (Evidence("bar of the measured slopes", bar, names[0]),)
+    return [ZERO.found(Verdict.SUSPECT, text, where=names[0], cause="unused", evidence=evidence)]
 
 
 def _kink(name: str, probe: Probe) -> Finding:
     left, right = probe.claimed + probe.slope.left, probe.claimed + probe.slope.right
+    between = min(left, right) - probe.error <= probe.claimed <= max(left, right) + probe.error
+    claim = f"The claimed {probe.claimed:.4g} lies between" if between else f"Several kinks meet; {probe.claimed:.4g} is claimed"
     text = (
-        f"Along `{name}` the loss has a kink here: slope {left:.4g} on one side, {right:.4g} on the other. "
-        f"The claimed {probe.claimed:.4g} lies between."
+        f"Along `{name}` the loss has a kink here: slope {left:.4g} on one side, {right:.4g} on the other. {claim}, and at a point "
+        "nearby the gradient agrees."
     )
     evidence = (
         Evidence("slope on the left", left, name),

@@ -51,10 +51,10 @@ class Probe:
 class Prober:
     """Measures a problem's slopes at one point. The noise of the loss is measured once, for all directions."""
 
-    def __init__(self, problem: Problem, gradient: Vector, seed: int = 0) -> None:
+    def __init__(self, problem: Problem, theta: Vector, gradient: Vector, seed: int = 0) -> None:
         self.problem, self.gradient = problem, gradient
         self.random = np.random.default_rng(seed)
-        self._theta = problem.theta()
+        self._theta = theta
         self._eps = format_of(problem.dtype).eps
         self.value = problem.value(self._theta)
         self.repeatable = problem.value(self._theta) == self.value
@@ -63,6 +63,20 @@ class Prober:
         direction = self.random.standard_normal(self._theta.size)
         direction *= self._typical * np.sqrt(self._theta.size) / np.linalg.norm(direction)
         self.noise, _ = noise_level(self._tilted(direction), self.value, 1.0, self._eps)
+
+    def nearby(self) -> Prober:
+        """A prober at a random point nearby, where no corner of the loss is met exactly: each entry moved by about 1 %."""
+        moved = self._theta + 0.01 * self._sizes() * self.random.standard_normal(self._theta.size)
+        theta = self.problem.stored(moved)
+        return Prober(self.problem, theta, self.problem.layout.pack_known(self.problem.gradient(theta)))
+
+    def _sizes(self) -> Vector:
+        """The typical size of the entries of each tensor, for every entry."""
+        sizes = np.full(self._theta.size, self._typical)
+        for place in self.problem.layout.slices.values():
+            rms = float(np.sqrt(np.mean(self._theta[place] ** 2))) if place.stop > place.start else 0.0
+            sizes[place] = rms or self._typical
+        return sizes
 
     def random_direction(self, place: slice) -> Vector:
         """A Gaussian direction within one tensor, of length 1: every entry takes part with a continuous weight."""
@@ -80,12 +94,15 @@ class Prober:
         u[place] = part / length
         return u
 
-    def probe(self, u: Vector) -> Probe:
-        """The slope of J(theta + t u) - t g.u at t = 0, theta as the problem stores it."""
+    def probe(self, u: Vector, *, closer: float = 1.0) -> Probe:
+        """The slope of J(theta + t u) - t g.u at t = 0, theta as the problem stores it.
+
+        `closer` shrinks the first steps tried, for a second opinion.
+        """
         support = np.flatnonzero(u)
         size = float(np.sqrt(np.mean(self._theta[support] ** 2))) or self._typical
         # A step of `scale` moves each entry by about the size of the tensor's entries.
-        scale = size / float(np.sqrt(np.mean(u[support] ** 2)))
+        scale = closer * size / float(np.sqrt(np.mean(u[support] ** 2)))
         noise = self.noise if np.isfinite(self.noise) else None
         measured = slope(self._tilted(u), scale=scale, eps=self._eps, f0=self.value, noise=noise)
         return Probe(float(self.gradient @ u), float(self._theta @ u), measured)

@@ -54,7 +54,8 @@ class Moments:
     @property
     def constant(self) -> Array:
         """Boolean [D]: every finite value seen was the same number. No threshold is involved."""
-        return (self.count > 0) & (self.min == self.max)
+        constant: Array = (self.count > 0) & (self.min == self.max)
+        return constant
 
     @staticmethod
     def of(rows: Array) -> Moments:

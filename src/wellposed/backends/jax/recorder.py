@@ -78,17 +78,17 @@ class _Walk:
 
         for equation in closed.jaxpr.eqns:
             arguments = [read(var) for var in equation.invars]
-            known |= dict(zip(equation.outvars, self._equation(equation, arguments), strict=True))
+            known |= dict(zip(equation.outvars, self._equation(closed.jaxpr, equation, arguments), strict=True))
         return [read(var) for var in closed.jaxpr.outvars]
 
-    def _equation(self, equation: Any, arguments: list[_Traced]) -> list[_Traced]:
+    def _equation(self, inside: Any, equation: Any, arguments: list[_Traced]) -> list[_Traced]:
         primitive = equation.primitive.name
         sources = tuple(dict.fromkeys(source for argument in arguments for source in argument.sources))
         activation = _activation(primitive, equation.params, arguments) if any(a.direct for a in arguments) else ""
         if primitive in _CALLS and not activation:
             inner = equation.params[_CALLS[primitive]]
             return self._evaluate(inner if hasattr(inner, "consts") else core.ClosedJaxpr(inner, ()), arguments)
-        results = _evaluated(equation, [argument.value for argument in arguments])
+        results = _evaluated(inside, equation, [argument.value for argument in arguments])
         use = _use(primitive, equation.params, arguments)
         if use:
             return [
@@ -152,11 +152,11 @@ class _Walk:
         return _Traced(value, (source,), direct=True)
 
 
-def _evaluated(equation: Any, values: list[Any]) -> list[Any]:
-    """One equation by itself, through JAX's own evaluation; an output that nothing reads may be None."""
+def _evaluated(inside: Any, equation: Any, values: list[Any]) -> list[Any]:
+    """One equation of the jaxpr `inside` by itself, through JAX's own evaluation; an output that nothing reads may be None."""
     given = {var: value for var, value in zip(equation.invars, values, strict=True) if not isinstance(var, core.Literal)}
     read = [var for var in equation.outvars if type(var).__name__ != "DropVar"]
-    alone = core.Jaxpr((), list(given), read, [equation], equation.effects)
+    alone = inside.replace(constvars=[], invars=list(given), outvars=read, eqns=[equation], effects=equation.effects)
     results = iter(core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))(*given.values()))
     return [next(results) if var in read else None for var in equation.outvars]
 

@@ -113,12 +113,19 @@ class TorchProblem(Problem):
 
     @contextmanager
     def _at(self, theta: Vector) -> Iterator[None]:
+        """The model at theta, and back where it was: what one evaluation leaves behind no other one sees."""
         self.evaluations += 1
-        with torch.no_grad():
-            for name, array in self._layout.unpack(theta).items():
-                self._parameters[name].copy_(torch.as_tensor(array))
-        with buffers_restored(self.model), torch_generators_restored(), torch.enable_grad():
-            yield
+        kept = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+        try:
+            with torch.no_grad():
+                for name, array in self._layout.unpack(theta).items():
+                    self._parameters[name].copy_(torch.as_tensor(array))
+            with buffers_restored(self.model), torch_generators_restored(), torch.enable_grad():
+                yield
+        finally:
+            with torch.no_grad():
+                for name, bits in kept.items():
+                    self._parameters[name].copy_(bits)
 
     def _loss(self) -> torch.Tensor:
         if self._takes_model:
