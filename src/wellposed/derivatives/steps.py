@@ -69,7 +69,7 @@ def slope(
     if not isfinite(f0):
         return Slope(np.nan, np.inf, np.nan, evaluations, "the function is not finite at the point")
     if noise is None:
-        noise, used = noise_level(f, f0, scale, eps)
+        noise, used = noise_level(f, scale, eps)
         evaluations += used
         if not isfinite(noise):
             return Slope(np.nan, np.inf, np.nan, evaluations, "the function is not finite near the point")
@@ -88,7 +88,7 @@ def slope(
 class _Ladder:
     def __init__(self, f: Callable[[float], float], f0: float, scale: float, eps: float, noise: float) -> None:
         self._f, self._f0, self._scale, self._eps = f, f0, scale, eps
-        self._noise = max(noise, 0.5 * eps * abs(f0))
+        self._noise = max(noise, eps * abs(f0))
         self._rungs: list[_Rung] = []  # by rising h
         relative = self._noise / abs(f0) if f0 else eps
         # A power of two: x + h and x - h are then exact, and 2h is the displacement really made.

@@ -73,14 +73,12 @@ class Moments:
         empty = self.count == 0
         shift = np.where(empty, other.shift, self.shift)
         mine = np.where(empty, 0.0, self.offset)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = np.where(count > 0, other.count / count, 0.0)
+        share = np.divide(other.count, count, out=np.zeros_like(count), where=count > 0)
         delta = np.where(empty | (other.count == 0), 0.0, (other.shift - shift) + (other.offset - mine))
-        offset = np.where(empty, other.offset, mine + delta * share)
         return Moments(
             count=count,
             shift=shift,
-            offset=offset,
+            offset=np.where(empty, other.offset, mine + delta * share),
             m2=self.m2 + other.m2 + delta * delta * share * self.count,
             min=np.fmin(self.min, other.min),
             max=np.fmax(self.max, other.max),
@@ -92,26 +90,33 @@ class Moments:
 def _of_block(block: Array) -> Moments:
     # float64 before any arithmetic: float32 sums lose the variance of a column with a large mean.
     values = np.asarray(block, dtype=np.float64)
+    if len(values) == 0:
+        zero, none = np.zeros(values.shape[1]), np.full(values.shape[1], np.nan)
+        return Moments(zero, zero, zero, zero, none, none, zero, zero)
     nan, infinite = np.isnan(values), np.isinf(values)
     finite = ~(nan | infinite)
     count = finite.sum(axis=0).astype(np.float64)
-    first = np.argmax(finite, axis=0)
-    columns = np.arange(values.shape[1])
-    shift = np.where(count > 0, values[first, columns], 0.0) if len(values) else np.zeros(values.shape[1])
+    seen = count > 0
+    shift = np.where(seen, values[np.argmax(finite, axis=0), np.arange(values.shape[1])], 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
         centred = np.where(finite, values - shift, 0.0)
-        sums = centred.sum(axis=0)
-        offset = np.divide(sums, count, out=np.zeros_like(sums), where=count > 0)
+        offset = _mean(centred, count)
         residual = np.where(finite, centred - offset, 0.0)
-        correction = np.divide(residual.sum(axis=0), count, out=np.zeros_like(sums), where=count > 0)
+        # The offset is rounded; what the residuals' mean shows of that goes back into it (the corrected two-pass algorithm of Chan, Golub, LeVeque 1983).
+        correction = _mean(residual, count)
         m2 = (residual * residual).sum(axis=0) - count * correction * correction
     return Moments(
         count=count,
         shift=shift,
         offset=offset + correction,
         m2=np.maximum(m2, 0.0),
-        min=np.where(count > 0, np.where(finite, values, np.inf).min(axis=0, initial=np.inf), np.nan),
-        max=np.where(count > 0, np.where(finite, values, -np.inf).max(axis=0, initial=-np.inf), np.nan),
+        min=np.where(seen, np.where(finite, values, np.inf).min(axis=0), np.nan),
+        max=np.where(seen, np.where(finite, values, -np.inf).max(axis=0), np.nan),
         nan_count=nan.sum(axis=0).astype(np.float64),
         inf_count=infinite.sum(axis=0).astype(np.float64),
     )
+
+
+def _mean(values: Vector, count: Vector) -> Vector:
+    sums: Vector = values.sum(axis=0)
+    return np.divide(sums, count, out=np.zeros_like(sums), where=count > 0)

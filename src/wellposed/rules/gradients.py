@@ -51,7 +51,7 @@ NOT_DIFFERENTIABLE = Rule(
     claim="The loss is differentiable at the point checked.",
     judged=(
         "The one-sided slopes are compared at three steps. Where their difference does not shrink with the step there is a kink: suspect, "
-        "and the gradient is right as long as it lies between them. Where it grows as the step shrinks the loss jumps: it fails, as no "
+        "and the gradient is judged at a random point nearby instead. Where it grows as the step shrinks the loss jumps: it fails, as no "
         "gradient can be right there."
     ),
     causes=(
