@@ -160,8 +160,8 @@ def signal_of(values: Array) -> Signal:
     mean_square = float(np.mean(flat**2)) if flat.size else 0.0
     variance = float(np.mean(np.var(flat, axis=0))) if flat.shape[0] > 1 else np.nan
     return Signal(
-        mean_square=mean_square * scale**2,
-        batch_variance=variance * scale**2,
+        mean_square=mean_square * (scale * scale),
+        batch_variance=variance * (scale * scale),
         norm=float(np.sqrt(mean_square * flat.shape[1])) * scale,
         finite=True,
     )

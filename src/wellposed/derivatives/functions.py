@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wellposed.derivatives.estimate import Estimate, Slope
-from wellposed.derivatives.steps import slope
+from wellposed.derivatives.steps import CONSTANT, slope
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.floats import format_of
@@ -73,7 +73,12 @@ def _moved(f: Callable[[Any], Any], point: Array, direction: Array, scale: float
 
 
 def _along(f: Callable[[float], Any], dtype: np.dtype[Any], scale: float) -> Slope:
-    return slope(lambda t: _number(f(t)), scale=scale, eps=format_of(dtype.name).eps)
+    def measured(size: float) -> Slope:
+        return slope(lambda t: _number(f(t)), scale=size, eps=format_of(dtype.name).eps)
+
+    # Beside a tiny x a function of ordinary size does not change at all: look further.
+    near = measured(scale)
+    return measured(1.0) if near.reason == CONSTANT and scale < 1 else near
 
 
 def _real(x: Any) -> Array:

@@ -20,6 +20,7 @@ from wellposed.derivatives.noise import noise_level
 from wellposed.derivatives.stencils import central, extrapolated, extrapolated_noise
 
 RATIO = 4.0
+CONSTANT = "the function does not change, to the last digit, within reach of the point"
 _MOST_RUNGS = 10
 _REACH = 64.0  # steps up to this many times the scale are tried
 _SIGMAS = 4.0  # noise bars at four standard deviations
@@ -79,8 +80,7 @@ def slope(
     best = ladder.best()
     evaluations += ladder.evaluations
     if ladder.constant and noise == 0.0:
-        reason = "the function does not change, to the last digit, within reach of the point"
-        return Slope(0.0, best.error, best.h, evaluations, reason)
+        return Slope(0.0, best.error, best.h, evaluations, CONSTANT)
     left, right, jump = ladder.sides()
     return Slope(best.value, best.error, best.h, evaluations, "", left, right, jump)
 
@@ -126,9 +126,9 @@ class _Ladder:
     def best(self) -> _Candidate:
         """The candidate of least error that agrees with every finer rung within both bars."""
         best = min(self._candidates(), key=lambda candidate: candidate.error)
-        for rung in self._rungs:
-            # Coarse rungs can agree by accident (a step of one period); a finer one unmasks them.
-            gap = abs(rung.slope - best.value) - rung.noise
+        for rung, wider in pairwise(self._rungs):
+            # Coarse rungs can agree by accident (a step of one period); a finer one, whose own error is known to be less, unmasks them.
+            gap = abs(rung.slope - best.value) - rung.noise - abs(wider.slope - rung.slope)
             if rung.h < best.h and gap > best.error:
                 best = _Candidate(best.value, best.truncation + gap, best.noise, best.h)
         return best

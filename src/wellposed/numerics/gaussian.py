@@ -1,7 +1,7 @@
 """Expectations of any elementwise function under N(0, 1), kinks and jumps included.
 
 Gauss-Hermite quadrature is wrong for functions with kinks (it gives E[relu'^2] = .456 instead of
-.5 with 32 nodes), and the kinks of a callable are not known beforehand. So: cells of Gauss-Legendre
+.5 with 32 nodes), and the kinks of a callable are not known beforehand. So: cells of Gauss-Lobatto
 nodes, each split in two until the halves agree with the whole. A cell that holds a kink shrinks
 around it. The derivative comes from the same values, as the derivative of the polynomial through a
 cell's nodes, so only the function itself is ever evaluated.
@@ -52,7 +52,17 @@ def _differentiation_matrix(nodes: Vector) -> Vector:
     return matrix
 
 
-_X, _W = np.polynomial.legendre.leggauss(_NODES)
+def _lobatto(number: int) -> tuple[Vector, Vector]:
+    """Gauss-Lobatto nodes on [-1, 1], the ends included, and weights; exact to degree 2 number - 3."""
+    last = np.polynomial.Legendre.basis(number - 1)
+    inner = np.sort(last.deriv().roots().real)
+    inner = inner - last.deriv()(inner) / last.deriv(2)(inner)
+    nodes = np.concatenate([[-1.0], inner, [1.0]])
+    return nodes, 2 / (number * (number - 1) * last(nodes) ** 2)
+
+
+# With a node at each end a kink cannot hide between the outermost node and the edge of its cell.
+_X, _W = _lobatto(_NODES)
 _D = _differentiation_matrix(_X)
 
 

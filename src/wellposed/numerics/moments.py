@@ -102,7 +102,8 @@ def _of_block(block: Array) -> Moments:
         centred = np.where(finite, values - shift, 0.0)
         offset = _mean(centred, count)
         residual = np.where(finite, centred - offset, 0.0)
-        # The offset is rounded; what the residuals' mean shows of that goes back into it (the corrected two-pass algorithm of Chan, Golub, LeVeque 1983).
+        # The offset is rounded; what the residuals' mean shows of that goes back into it
+        # (the corrected two-pass algorithm of Chan, Golub, LeVeque 1983).
         correction = _mean(residual, count)
         m2 = (residual * residual).sum(axis=0) - count * correction * correction
     return Moments(

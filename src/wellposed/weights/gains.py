@@ -46,7 +46,8 @@ def gain(activation: str | Callable[[Any], Any]) -> Gain:
         ) from error
     if not np.isfinite(at.square) or at.square == 0 or not np.isfinite(at.slope_square):
         raise InputError(f"the activation {name} has no finite, positive E[phi(z)^2] for z ~ N(0, 1)")
-    backward = at.slope_square**-0.5 if at.slope_square > 0 else np.inf
+    # Below that, what is left of the slope is rounding: the activation is a step.
+    backward = at.slope_square**-0.5 if at.slope_square > 1e-12 * at.square else np.inf
     forward, stability = at.square**-0.5, length_stability(at)
     return Gain(forward, backward, stability, at.mean, _advice(name, forward, backward, stability, at.mean))
 

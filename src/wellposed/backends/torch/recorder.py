@@ -215,7 +215,7 @@ def _signal(tensor: torch.Tensor) -> Signal:
         mean_square = float(flat.square().mean()) if flat.numel() else 0.0
         spread = float(flat.var(dim=0, correction=0).mean()) if flat.shape[0] > 1 else float("nan")
         norm = (mean_square * flat.shape[1]) ** 0.5 * scale
-        return Signal(mean_square * scale**2, spread * scale**2, norm, True)
+        return Signal(mean_square * (scale * scale), spread * (scale * scale), norm, True)
 
 
 def _elementwise(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
