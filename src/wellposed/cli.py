@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Iterable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
 from wellposed import api
 from wellposed.backends.protocol import Problem
 from wellposed.errors import InputError
+from wellposed.findings import Remedy
 from wellposed.loading import load_problem
 from wellposed.report import Report
-from wellposed.report.text import plain, rendered
-from wellposed.rules import CATALOGUE, Rule
+from wellposed.report.text import rendered, without_colour
+from wellposed.rules import CATALOGUE, Cause, Rule
 
 app = App(
     name="wellposed",
@@ -38,7 +40,9 @@ def check(
     *,
     select: _Rules = "",
     ignore: _Rules = "",
-    json: Annotated[str, Parameter(help="Write the report as JSON to this file, or to standard output for -")] = "",
+    json: Annotated[
+        str, Parameter(allow_leading_hyphen=True, help="Write the report as JSON to this file, or to standard output for -")
+    ] = "",
     traceback: Annotated[bool, Parameter(help="Show the call stack of an error", negative="")] = False,
 ) -> int:
     """Check the training problem that FILE defines; print the report."""
@@ -54,11 +58,7 @@ def check(
     if json == "-":
         print(report.to_json())
     else:
-        console = Console(highlight=False)
-        if console.is_terminal:
-            console.print(rendered(report))
-        else:
-            print(plain(report, console.width))
+        _show(rendered(report))
     return _HOLDS if report.ok else _FAILS
 
 
@@ -68,7 +68,7 @@ def explain(rule: Annotated[str, Parameter(help="A rule, such as WP201")], /) ->
     found = CATALOGUE.get(rule.upper())
     if found is None:
         raise InputError(f"there is no rule {rule!r}", hint=f"known: {', '.join(CATALOGUE)}")
-    _print_rule(found, Console(highlight=False))
+    _show(_explained(found))
     return _HOLDS
 
 
@@ -131,30 +131,37 @@ def _complain(error: InputError) -> int:
     return _AT_FAULT
 
 
-def _print_rule(rule: Rule, console: Console) -> None:
-    console.print(Text(f"{rule.id} {rule.title}", style="bold"))
-    sections = [("Claim", rule.claim), ("How it is judged", rule.judged)]
-    for heading, words in sections:
-        console.print(Text(f"\n{heading}", style="bold"), Padding(Text(words), (0, 0, 0, 2)))
-    if rule.causes:
-        console.print(Text("\nCauses", style="bold"))
-    for cause in rule.causes:
-        console.print(Padding(Text.assemble((cause.slug, "bold"), f": {cause.means}"), (0, 0, 0, 2)))
-        if cause.confirm:
-            console.print(Padding(Text(f"To confirm: {cause.confirm}"), (0, 0, 0, 4)))
-        for remedy in cause.remedies:
-            _print_remedy(remedy.title, remedy.code, console)
-    if rule.remedies:
-        console.print(Text("\nRemedies", style="bold"))
-        for remedy in rule.remedies:
-            _print_remedy(remedy.title, remedy.code, console)
-    if rule.references:
-        console.print(Text("\nReferences", style="bold"))
-        for reference in rule.references:
-            console.print(Padding(Text(reference), (0, 0, 0, 2)))
+def _show(shown: RenderableType) -> None:
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(shown)
+    else:
+        print(without_colour(shown, console.width))
 
 
-def _print_remedy(title: str, code: str, console: Console) -> None:
-    console.print(Padding(Text(f"Remedy: {title}" if title else "Remedy"), (0, 0, 0, 4)))
-    if code:
-        console.print(Padding(Text(code, style="italic"), (0, 0, 0, 8)))
+def _explained(rule: Rule) -> RenderableType:
+    parts: list[RenderableType] = [Text(f"{rule.id} {rule.title}", style="bold")]
+
+    def section(heading: str, bodies: Iterable[RenderableType]) -> None:
+        shown = list(bodies)
+        if shown:
+            parts.extend([Text(f"\n{heading}", style="bold"), *(Padding(body, (0, 0, 0, 2)) for body in shown)])
+
+    section("Claim", [Text(rule.claim)])
+    section("How it is judged", [Text(rule.judged)])
+    section("Causes", [part for cause in rule.causes for part in _cause(cause)])
+    section("Remedies", [part for remedy in rule.remedies for part in _remedy(remedy)])
+    section("References", map(Text, rule.references))
+    return Group(*parts)
+
+
+def _cause(cause: Cause) -> list[RenderableType]:
+    parts: list[RenderableType] = [Text.assemble((cause.slug, "bold"), f": {cause.means}")]
+    if cause.confirm:
+        parts.append(Padding(Text(f"To confirm: {cause.confirm}"), (0, 0, 0, 2)))
+    return parts + [Padding(part, (0, 0, 0, 2)) for remedy in cause.remedies for part in _remedy(remedy)]
+
+
+def _remedy(remedy: Remedy) -> list[RenderableType]:
+    code = [Padding(Text(remedy.code, style="italic"), (0, 0, 0, 4))] if remedy.code else []
+    return [Text(f"Remedy: {remedy.title}"), *code]

@@ -21,11 +21,14 @@ _MARGIN = 11
 
 def plain(record: Record, width: int = _WIDTH) -> str:
     """The report without colour."""
-    console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False, force_terminal=False)
-    console.print(rendered(record))
-    output = console.file
-    assert isinstance(output, io.StringIO)
-    return "\n".join(line.rstrip() for line in output.getvalue().rstrip("\n").split("\n"))
+    return without_colour(rendered(record), width)
+
+
+def without_colour(shown: RenderableType, width: int = _WIDTH) -> str:
+    """Plain lines of at most `width` columns, with no spaces at their ends."""
+    page = io.StringIO()
+    Console(file=page, width=width, color_system=None, highlight=False, force_terminal=False).print(shown)
+    return "\n".join(line.rstrip() for line in page.getvalue().rstrip("\n").split("\n"))
 
 
 def rendered(record: Record) -> RenderableType:

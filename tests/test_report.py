@@ -1,0 +1,80 @@
+import io
+import json
+from importlib import resources
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+import wellposed as wp
+from wellposed.findings import Evidence, Finding, Remedy, Summary, Verdict
+from wellposed.report import text
+
+SCHEMA = json.loads(resources.files("wellposed.report").joinpath("schema.json").read_text())
+FAILING = wp.Report(
+    Summary("torch", 1234, 4, "float32", 2.302585, "float64"),
+    (
+        Finding(
+            "WP201", Verdict.FAILS, "From `head` back to `layers.0` the gradient shrinks to 1e-18 of its size.", "vanishing gradient",
+            "layers.38", "activation",
+            (Evidence("gradient norm, first layer over last", 1.2e-18, "layers.0", reference="0.01 to 100"), Evidence("slope", 2.5, error=0.01, unit="nats", how="differences")),
+            (Remedy("Initialise every layer", "wp.initialize(model, batch)\nprint('done')", 1e-18, 0.9), Remedy("Use skip connections")),
+        ),
+        Finding("WP102", Verdict.SUSPECT, "`inputs[:, 3]` is 20 times larger.", "feature scales differ widely", "inputs[:, 3]", "units"),
+        Finding("WP101", Verdict.UNDECIDED, "This problem does not show its inputs.", "inputs not centred or scaled"),
+        Finding("WP103", Verdict.UNDECIDED, "This problem does not show its inputs.", "constant feature"),
+        Finding("WP501", Verdict.HOLDS, "The gradient agrees.", "gradient wrong"),
+    ),
+    321, 1.25,
+)  # fmt: skip
+
+
+def test_the_text_report(snapshot):
+    assert str(FAILING) == snapshot
+
+
+def test_a_narrow_terminal(snapshot):
+    assert text.plain(FAILING, width=48) == snapshot
+
+
+@given(width=st.integers(40, 200))
+def test_no_line_is_wider_than_the_terminal(width):
+    assert max(map(len, text.plain(FAILING, width).splitlines())) <= width
+
+
+def test_colour_only_where_it_is_wanted():
+    coloured = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=80)
+    coloured.print(text.rendered(FAILING))
+    assert "\x1b[1;31m" in coloured.file.getvalue()
+    assert "\x1b" not in str(FAILING)
+
+
+def test_markup_in_names_is_text():
+    report = wp.Report(Summary("torch"), (Finding("WP101", Verdict.FAILS, "[red]x[/red]", "t", "inputs['[bold]']"),))
+    assert "[red]x[/red]" in str(report)
+    assert "inputs['[bold]']" in str(report)
+
+
+def test_json_is_valid_and_complete():
+    document = json.loads(FAILING.to_json())
+    jsonschema.validate(document, SCHEMA)
+    assert document["ok"] is False
+    assert [finding["rule"] for finding in document["findings"]] == ["WP201", "WP102", "WP101", "WP103", "WP501"]
+    assert document["findings"][0]["remedies"][0]["after"] == 0.9
+    assert document["problem"] == {"backend": "torch", "parameters": 1234, "tensors": 4, "dtype": "float32", "loss": 2.302585}
+
+
+@given(st.floats(), st.text(), st.one_of(st.none(), st.floats()))
+def test_any_number_and_any_text_is_valid_json(value, words, error):
+    finding = Finding("WP101", Verdict.FAILS, words or "x", words, words, "", (Evidence(words, value, error=error),))
+    jsonschema.validate(json.loads(wp.Report(Summary("torch", loss=value), (finding,)).to_json()), SCHEMA)
+
+
+def test_a_report_is_true_when_nothing_fails():
+    assert not FAILING
+    assert wp.Report(FAILING.problem, FAILING.findings[1:])
+    with pytest.raises(wp.CheckFailed, match="not ok"):
+        FAILING.raise_if_failed()
+    wp.Report(FAILING.problem, FAILING.findings[1:]).raise_if_failed()
