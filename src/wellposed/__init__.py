@@ -8,6 +8,7 @@ print(report)
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 from wellposed.api import check_gradients, check_inputs, check_signals, check_weights, checkup, gain, initialize
@@ -20,6 +21,8 @@ from wellposed.inputs.standardizer import Standardizer
 from wellposed.numerics.moments import Moments
 from wellposed.report import Report
 from wellposed.weights.gains import Gain
+
+__version__ = _version("wellposed")
 
 if TYPE_CHECKING:
     from wellposed.backends.jax import JaxProblem
