@@ -68,7 +68,8 @@ class Operation:
     """One step of the forward pass, in execution order.
 
     `inputs` are the indices of the operations that its inputs came from; an operation that reads
-    the batch alone has none. `gradient` belongs to the output; None where it was not measured.
+    the batch alone has none. `gradient` belongs to the output; None where none can arrive (it depends
+    on no trainable parameter).
     """
 
     name: str
@@ -144,6 +145,10 @@ class Problem(ABC):
     def run(self, theta: Vector) -> Run | None:
         """One pass at theta with every operation recorded; None where the framework shows none."""
         return None
+
+    def untrained(self) -> dict[str, Array]:
+        """Boolean masks of entries that have no gradient on purpose, by parameter; no direction touches them."""
+        return {}
 
     def inputs(self) -> Array | None:
         """The batch's inputs, shape [N, ...]; None where the problem does not show them."""

@@ -62,7 +62,9 @@ def _variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
         if np.isfinite(factor) and factor > 0:
             judged.append((site, factor, error))
     if not judged:
-        return VARIANCE.undecided("No hidden layer stands alone before an activation: normalisation, sums or the loss set the scale.")
+        return VARIANCE.undecided(
+            "No hidden layer on the way of every signal stands alone before an activation: normalisation, sums or the loss set the scale."
+        )
     logs = np.log([factor for _, factor, _ in judged])
     product = float(np.exp(logs.sum()))
     product_error = _SIGMAS * float(np.sqrt(np.sum([error**2 for *_, error in judged])))

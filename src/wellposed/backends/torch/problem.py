@@ -11,11 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map
 
 from wellposed.backends.protocol import Gradient, Problem, Run
 from wellposed.backends.torch.recorder import Recorder
-from wellposed.backends.torch.state import buffers_restored, model_restored, torch_generators_restored
+from wellposed.backends.torch.state import (
+    buffers_lent,
+    model_restored,
+    parameters_at,
+    power_iteration_stopped,
+    torch_generators_restored,
+)
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout
@@ -42,6 +48,11 @@ class TorchProblem(Problem):
             raise InputError(
                 f"model must be a torch.nn.Module, not {type(model).__name__}",
                 hint="for functions of arrays there are JaxProblem and FunctionProblem",
+            )
+        if not callable(loss) or isinstance(loss, type):
+            what = f"the class {loss.__name__}" if isinstance(loss, type) else f"a {type(loss).__name__}"
+            raise InputError(
+                f"loss must be a function of (outputs, targets), not {what}", hint="for example nn.CrossEntropyLoss(), with brackets"
             )
         self.model, self.loss, self.batch, self.optimizer = model, loss, batch, optimizer
         self._takes_model = _takes_one_argument(loss)
@@ -87,14 +98,23 @@ class TorchProblem(Problem):
     def inputs(self) -> Array | None:
         if not isinstance(self.batch, tuple | list) or len(self.batch) != 2:
             return None
-        inputs = self.batch[0]
-        if isinstance(inputs, tuple | list) and inputs:
-            inputs = inputs[0]
-        return _numpy(inputs, keep_dtype=True) if isinstance(inputs, torch.Tensor) else None
+        tensors = [leaf for leaf in tree_flatten(self.batch[0])[0] if isinstance(leaf, torch.Tensor)]
+        floating = [tensor for tensor in tensors if tensor.is_floating_point()]
+        return _numpy((floating or tensors)[0], keep_dtype=True) if tensors else None
+
+    def untrained(self) -> dict[str, Array]:
+        """The rows that embeddings leave out on purpose: `padding_idx`."""
+        masks = {}
+        for name, module in self.model.named_modules():
+            key = f"{name}.weight" if name else "weight"
+            if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.padding_idx is not None and key in self._parameters:
+                masks[key] = np.zeros(self._layout.shapes[key], dtype=bool)
+                masks[key][module.padding_idx] = True
+        return masks
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        with model_restored(self.model):
+        with model_restored(self.model, self.loss):
             yield
 
     def precise(self) -> Problem:
@@ -113,19 +133,21 @@ class TorchProblem(Problem):
 
     @contextmanager
     def _at(self, theta: Vector) -> Iterator[None]:
-        """The model at theta, and back where it was: what one evaluation leaves behind no other one sees."""
+        """The model at theta: what one evaluation leaves behind no other one sees."""
         self.evaluations += 1
-        kept = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
-        try:
-            with torch.no_grad():
-                for name, array in self._layout.unpack(theta).items():
-                    self._parameters[name].copy_(torch.as_tensor(array))
-            with buffers_restored(self.model), torch_generators_restored(), torch.enable_grad():
-                yield
-        finally:
-            with torch.no_grad():
-                for name, bits in kept.items():
-                    self._parameters[name].copy_(bits)
+        values = [
+            (self._parameters[name], torch.tensor(array, dtype=p.dtype, device=p.device))
+            for name, array in self._layout.unpack(theta).items()
+            if (p := self._parameters[name]) is not None
+        ]
+        with (
+            parameters_at(values),
+            buffers_lent(self.model, self.loss),
+            power_iteration_stopped(self.model),
+            torch_generators_restored(),
+            torch.enable_grad(),
+        ):
+            yield
 
     def _loss(self) -> torch.Tensor:
         if self._takes_model:

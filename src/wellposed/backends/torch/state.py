@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,38 +21,66 @@ def torch_generators_restored() -> Iterator[None]:
 
 
 @contextmanager
-def buffers_restored(model: nn.Module) -> Iterator[None]:
-    """BatchNorm statistics, power-iteration vectors and the like: the same tensors with the same bits."""
+def buffers_lent(*modules: Any) -> Iterator[None]:
+    """BatchNorm statistics and the like are copies within; outside, the same tensors with the same bits, never written to."""
     kept = [
-        (module, name, buffer, None if buffer is None else buffer.detach().clone())
-        for module in model.modules()
+        (module, name, buffer)
+        for owner in modules
+        if isinstance(owner, nn.Module)
+        for module in owner.modules()
         for name, buffer in module._buffers.items()
     ]
     try:
+        for module, name, buffer in kept:
+            module._buffers[name] = None if buffer is None else buffer.detach().clone()
         yield
     finally:
-        with torch.no_grad():
-            for module, name, buffer, bits in kept:
-                if buffer is not None and bits is not None:
-                    buffer.copy_(bits)
-                module._buffers[name] = buffer
+        for module, name, buffer in kept:
+            module._buffers[name] = buffer
 
 
 @contextmanager
-def model_restored(model: nn.Module) -> Iterator[None]:
-    """Parameters, their gradients, buffers and train/eval modes: the same objects with the same bits."""
-    modes = [(module, module.training) for module in model.modules()]
-    parameters = [(parameter, parameter.detach().clone(), parameter.grad, _bits(parameter.grad)) for parameter in model.parameters()]
+def parameters_at(values: list[tuple[nn.Parameter, torch.Tensor]]) -> Iterator[None]:
+    """Parameters with other data within; outside, their own data, never written to (so graphs that hold them stay valid)."""
+    own = [(parameter, parameter.data) for parameter, _ in values]
     try:
-        with buffers_restored(model), torch_generators_restored():
+        for parameter, value in values:
+            parameter.data = value
+        yield
+    finally:
+        for parameter, data in own:
+            parameter.data = data
+
+
+@contextmanager
+def power_iteration_stopped(model: nn.Module) -> Iterator[None]:
+    """Spectral normalisation with its vectors as they are: in training mode they move with the weight, by design without gradient."""
+    moving = [m for m in model.modules() if type(m).__name__ == "_SpectralNorm" and m.training]
+    try:
+        for module in moving:
+            module.training = False
+        yield
+    finally:
+        for module in moving:
+            module.training = True
+
+
+@contextmanager
+def model_restored(*modules: Any) -> Iterator[None]:
+    """Gradients, buffers, modes and generators: whatever the user's code does within, they are the same with the same bits after."""
+    owned = [module for owner in modules if isinstance(owner, nn.Module) for module in owner.modules()]
+    modes = [(module, module.training) for module in owned]
+    parameters = {id(p): p for module in owned for p in module._parameters.values() if p is not None}.values()
+    gradients = [(parameter, parameter.grad, _bits(parameter.grad)) for parameter in parameters]
+    try:
+        with buffers_lent(*modules), torch_generators_restored():
             yield
     finally:
         with torch.no_grad():
-            for parameter, bits, gradient, gradient_bits in parameters:
-                parameter.copy_(bits)
+            for parameter, gradient, bits in gradients:
                 parameter.grad = gradient
-                if gradient is not None and gradient_bits is not None:
-                    gradient.copy_(gradient_bits)
+                if gradient is not None and bits is not None and not torch.equal(gradient, bits):
+                    gradient.copy_(bits)
         for module, training in modes:
             module.training = training
 
