@@ -114,3 +114,85 @@ HEALTHY = {
     "autoencoder": autoencoder,
 }
 """Silence is expected of every rule on each of these: nothing may fail."""
+
+
+class LayerScale(nn.Module):
+    """Pre-norm residual blocks with GPT-2's standard deviation of 0.02; each branch starts at `scale`."""
+
+    def __init__(self, scale, blocks=4):
+        super().__init__()
+        self.embed = nn.Embedding(50, 32, padding_idx=0)
+        self.norms = nn.ModuleList([nn.LayerNorm(32) for _ in range(blocks)])
+        self.up = nn.ModuleList([nn.Linear(32, 64) for _ in range(blocks)])
+        self.down = nn.ModuleList([nn.Linear(64, 32) for _ in range(blocks)])
+        self.scales = nn.ParameterList([nn.Parameter(torch.full((32,), scale)) for _ in range(blocks)])
+        self.head = nn.Linear(32, 4)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+
+    def forward(self, tokens):
+        x = self.embed(tokens)
+        for norm, up, down, scale in zip(self.norms, self.up, self.down, self.scales, strict=True):
+            x = x + scale * down(nn.functional.gelu(up(norm(x))))
+        return self.head(x.mean(dim=1))
+
+
+def tokens():
+    draw = torch.Generator().manual_seed(3)
+    return torch.randint(50, (16, 6), generator=draw), torch.randint(4, (16,), generator=draw)
+
+
+class Fixup(nn.Module):
+    def __init__(self, blocks=8):
+        super().__init__()
+        self.stem, self.head = nn.Linear(16, 32), nn.Linear(32, 4)
+        self.inner = nn.ModuleList([nn.Linear(32, 32) for _ in range(blocks)])
+        self.outer = nn.ModuleList([nn.Linear(32, 32) for _ in range(blocks)])
+        for inner, outer in zip(self.inner, self.outer, strict=True):
+            nn.init.normal_(inner.weight, std=(2 / 32) ** 0.5 * blocks**-0.5)
+            nn.init.zeros_(outer.weight)
+            nn.init.zeros_(outer.bias)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for inner, outer in zip(self.inner, self.outer, strict=True):
+            x = torch.relu(x + outer(torch.relu(inner(x))))
+        return self.head(x)
+
+
+def frozen_backbone():
+    model = mlp()
+    for layer in (0, 2):
+        model[layer].requires_grad_(False)
+    return model
+
+
+def spectral():
+    model = mlp()
+    for layer in (0, 2):
+        nn.utils.parametrizations.spectral_norm(model[layer])
+    return model
+
+
+class Mixed(nn.Module):
+    """Autocast within the model: a float64 copy of it is no float64 function."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = mlp()
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.body(x)
+
+
+HEALTHY |= {
+    "GPT-2 weights": lambda: classify(LayerScale(1.0), tokens()),
+    "LayerScale": lambda: classify(LayerScale(1e-5), tokens()),
+    "Fixup": lambda: classify(Fixup()),
+    "frozen backbone": lambda: classify(frozen_backbone()),
+    "spectral norm": lambda: classify(spectral()),
+    "autocast": lambda: classify(Mixed()),
+}

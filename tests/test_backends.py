@@ -148,6 +148,8 @@ def wrong_shape(p):
         (lambda: wp.TorchProblem(lambda x: x, nn.MSELoss(), (X, Y)), "model must be a torch.nn.Module, not function"),
         (lambda: wp.TorchProblem(nn.Linear(4, 2), nn.MSELoss()), r"batch must be a pair \(inputs, targets\), not None"),
         (lambda: wp.TorchProblem(nn.Linear(4, 2).requires_grad_(False), nn.MSELoss(), (X, Y)), "no parameter that requires a gradient"),
+        (lambda: wp.TorchProblem(nn.Linear(4, 2), None, (X, Y)), r"loss must be a function of \(outputs, targets\), not a NoneType"),
+        (lambda: wp.TorchProblem(nn.Linear(4, 2), nn.MSELoss, (X, Y)), "not the class MSELoss"),
         (lambda: wp.TorchProblem(nn.LazyLinear(2), nn.MSELoss(), (X, Y)), "parameter 'weight' is lazy"),
         (lambda: wp.checkup(wp.TorchProblem(nn.Linear(4, 2), nn.MSELoss(reduction="none"), (torch.tensor(X).float(), torch.tensor(Y).float()))), r"the loss must be one number, but it is a tensor of shape \(9, 2\)"),
         (lambda: wp.JaxProblem(lambda p: 0.0, {}), "params holds no array"),

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 import wellposed as wp
 
+mpmath.mp.dps = 60
+
 FUNCTIONS = {
     "exp": (np.exp, mpmath.exp),
     "sin": (np.sin, mpmath.sin),

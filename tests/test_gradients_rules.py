@@ -205,3 +205,22 @@ def test_a_loss_that_is_nan_is_undecided():
     report = wp.check_gradients(classify(mlp(), (x * float("nan"), y)))
     assert report.ok
     assert "The gradient of 0.weight" in report.findings[0].message or "The loss is nan" in report.findings[0].message
+
+
+def test_a_gradient_that_is_nan_where_the_loss_is_finite_fails():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.gate = nn.Linear(16, 4), nn.Parameter(torch.zeros(4))
+
+        def forward(self, x):
+            return self.layer(x) / (1 + self.gate.square().sum().sqrt())
+
+    found = verdict(wp.check_gradients(classify(Net())), "WP501")
+    assert (found.verdict, found.cause, found.where) == (FAILS, "not-finite", "gate")
+    assert "although the loss is" in found.message
+
+
+def test_a_factor_near_one_is_printed_with_its_digits():
+    found = verdict(wp.check_gradients(quadratic(lambda name, g: 1.0001 * g if name == "b" else g)), "WP501")
+    assert "It is 1.0001 times what it should be" in found.message

@@ -97,3 +97,26 @@ def test_initialize_s_dry_run_changes_nothing():
     plan = wp.initialize(model, data, dry_run=True)
     assert_same(before, state(model))
     assert "conv" in str(plan)
+
+
+def test_a_graph_built_before_the_check_can_still_go_backward():
+    model, data = prepared()
+    loss = nn.functional.cross_entropy(model(data[0]), data[1])
+    wp.check_gradients(wp.TorchProblem(model, nn.CrossEntropyLoss(), data))
+    loss.backward()
+
+
+def test_a_loss_with_statistics_of_its_own_is_restored():
+    class Loss(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(3)
+
+        def forward(self, outputs, targets):
+            return nn.functional.cross_entropy(self.norm(outputs), targets)
+
+    model, data = prepared()
+    loss = Loss()
+    before = state(loss)
+    wp.check_signals(wp.TorchProblem(model, loss, data))
+    assert_same(before, state(loss))

@@ -24,6 +24,7 @@ def derivative(f: Callable[[Any], Any], x: Any) -> Estimate:
     >>> wp.derivative(lambda t: t**3, 1.0).value  # doctest: +SKIP
     3.0000000000
     """
+    _callable(f)
     points = _real(x)
     number = points.dtype.type
 
@@ -39,6 +40,7 @@ def gradient(f: Callable[[Any], Any], x: Any) -> Estimate:
 
     Returns an `Estimate` whose `value` and `error` have x's shape; errors as for `derivative`.
     """
+    _callable(f)
     point = _real(x)
     slopes = []
     for flat in range(point.size):
@@ -54,6 +56,7 @@ def directional(f: Callable[[Any], Any], x: Any, v: Any) -> Estimate:
 
     Returns an `Estimate` of floats; errors as for `derivative`, and where v does not fit x.
     """
+    _callable(f)
     point, direction = _real(x), np.asarray(v, dtype=np.float64)
     if direction.shape != point.shape:
         raise InputError(f"the direction v has shape {direction.shape}, but x has shape {point.shape}")
@@ -65,7 +68,8 @@ def directional(f: Callable[[Any], Any], x: Any, v: Any) -> Estimate:
 
 
 def _scale(size: float) -> float:
-    return abs(float(size)) or 1.0
+    # Below the square root of the smallest normal number a function cannot have a scale of its own that differences could see.
+    return abs(float(size)) if abs(float(size)) > 1e-150 else 1.0
 
 
 def _moved(f: Callable[[Any], Any], point: Array, direction: Array, scale: float) -> Slope:
@@ -79,6 +83,11 @@ def _along(f: Callable[[float], Any], dtype: np.dtype[Any], scale: float) -> Slo
     # Beside a tiny x a function of ordinary size does not change at all: look further.
     near = measured(scale)
     return measured(1.0) if near.reason == CONSTANT and scale < 1 else near
+
+
+def _callable(f: Any) -> None:
+    if not callable(f):
+        raise InputError(f"f must be a function, not a {type(f).__name__}")
 
 
 def _real(x: Any) -> Array:

@@ -22,7 +22,7 @@ def noise_level(f: Callable[[float], float], scale: float, eps: float) -> tuple[
     """
     spacing = scale * eps * 256
     evaluations = 0
-    for _ in range(4):
+    while spacing < 0.05 * scale:
         values = np.array([f(spacing * step) for step in range(1, _POINTS + 1)])
         evaluations += _POINTS
         if not np.isfinite(values).all():

@@ -23,6 +23,7 @@ RATIO = 4.0
 CONSTANT = "the function does not change, to the last digit, within reach of the point"
 _MOST_RUNGS = 10
 _REACH = 64.0  # steps up to this many times the scale are tried
+_KINK = 1e-4  # a smaller change of slope, beside the slope itself, is not called a kink
 _SIGMAS = 4.0  # noise bars at four standard deviations
 
 
@@ -168,7 +169,8 @@ class _Ladder:
                 return left, right, True
         gaps = [self._asymmetry(rung) for rung in finest]
         seen = all(abs(gap) > 4 * rung.noise for gap, rung in zip(gaps, finest, strict=True))
-        if seen and all(abs(fine / coarse - 1) < 0.4 for fine, coarse in pairwise(gaps)):
+        matters = abs(gaps[0]) > _KINK * max(abs(left), abs(right))
+        if seen and matters and all(abs(fine / coarse - 1) < 0.4 for fine, coarse in pairwise(gaps)):
             return left, right, False
         return np.nan, np.nan, False
 

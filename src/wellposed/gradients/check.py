@@ -28,9 +28,12 @@ def check(problem: Problem) -> list[Finding]:
     gradient = problem.gradient(theta)
     broken = [name for name, part in gradient.items() if part is not None and not np.isfinite(part).all()]
     value = problem.value(theta)
-    if broken or not np.isfinite(value):
-        text = f"The gradient of {', '.join(broken)} contains NaN or infinity" if broken else f"The loss is {value}"
-        return [rule.undecided(f"{text}, so there is nothing to compare.", where=broken[0] if broken else "loss") for rule in RULES]
+    if not np.isfinite(value):
+        return [rule.undecided(f"The loss is {value}, so there is nothing to compare.", where="loss") for rule in RULES]
+    if broken:
+        text = f"The gradient of {', '.join(f'`{name}`' for name in broken)} contains NaN or infinity, although the loss is {value:.6g}."
+        rest = [rule.undecided("The gradient is not finite: see WP501.", where=broken[0]) for rule in RULES if rule is not WRONG]
+        return [WRONG.found(Verdict.FAILS, text, where=broken[0], cause="not-finite"), *rest]
     prober = Prober(problem, theta, layout.pack_known(gradient))
     if not prober.repeatable:
         reason = (
@@ -220,7 +223,8 @@ def _wrong(problem: Problem, prober: Prober, name: str, tensor: list[Probe], wor
         text += f" {explanation.words}"
     if entry is not None:
         spot = problem.layout.entry(name, entry.flat)
-        text += f" At `{spot}` it claims {entry.claimed:.6g}; the loss says {entry.measured:.6g} ± {entry.error:.1g}."
+        digits = 6 if f"{entry.claimed:.6g}" != f"{entry.measured:.6g}" else 12
+        text += f" At `{spot}` it claims {entry.claimed:.{digits}g}; the loss says {entry.measured:.{digits}g} ± {entry.error:.1g}."
         evidence.append(Evidence("claimed derivative at the worst entry measured", entry.claimed, spot))
         evidence.append(Evidence("measured derivative there", entry.measured, spot, error=entry.error))
     return WRONG.found(Verdict.FAILS, text, where=name, cause=explanation.cause, evidence=tuple(evidence))

@@ -58,6 +58,8 @@ class Prober:
         self.problem, self.gradient = problem, gradient
         self.random = np.random.default_rng(seed)
         self._theta = theta
+        masks, shapes = problem.untrained(), problem.layout.shapes
+        self._untrained = problem.layout.pack({n: masks.get(n, np.zeros(shapes[n])) for n in shapes}) > 0
         self._eps = format_of(problem.dtype).eps
         self.value = problem.value(self._theta)
         self.repeatable = problem.value(self._theta) == self.value
@@ -85,7 +87,8 @@ class Prober:
         """A Gaussian direction within one tensor, of length 1: every entry takes part with a continuous weight."""
         u = np.zeros_like(self._theta)
         u[place] = self.random.standard_normal(place.stop - place.start)
-        return u / np.linalg.norm(u)
+        u[self._untrained] = 0.0
+        return u / (float(np.linalg.norm(u)) or 1.0)
 
     def along_claim(self, place: slice) -> Vector | None:
         """The direction of the claimed gradient within one tensor, where the slope is steepest; None where it is zero."""
@@ -103,6 +106,8 @@ class Prober:
         `closer` shrinks the first steps tried, for a second opinion.
         """
         support = np.flatnonzero(u)
+        if support.size == 0:
+            return Probe(0.0, 0.0, Slope(0.0, 0.0, np.nan, 0))
         size = float(np.sqrt(np.mean(self._theta[support] ** 2))) or self._typical
         # A step of `scale` moves each entry by about the size of the tensor's entries.
         scale = closer * size / float(np.sqrt(np.mean(u[support] ** 2)))

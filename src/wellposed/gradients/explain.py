@@ -41,11 +41,13 @@ def explain(probes: Sequence[Probe]) -> Explanation:
 
 
 def _scale(number: float) -> Explanation:
-    if number == 0:
+    if abs(number) < 1e-6:  # nothing of the claim is in the measurement: no factor
         return Explanation()
     if abs(number + 1) < 1e-3:
         return Explanation("sign", -1.0, "It has the wrong sign.")
     factor = 1 / number
+    if abs(abs(factor) - 1) < 0.5:
+        return Explanation("scale", factor, f"It is {factor:.6g} times what it should be, in every direction.")
     side = f"{factor:.4g} times too large" if abs(factor) > 1 else f"too small: {factor:.4g} of what it should be"
     return Explanation("scale", factor, f"It is {side}, in every direction.")
 

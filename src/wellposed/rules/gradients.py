@@ -40,6 +40,12 @@ WRONG = Rule(
             "Claimed minus measured is the same multiple of the weight along every direction.",
             (Remedy("Add the penalty to the loss, or take it out of the gradient"),),
         ),
+        Cause(
+            "not-finite",
+            "The backward pass divides by zero or overflows where the forward pass does not: sqrt, norm or log at 0, 0 * inf in a mask.",
+            "Print the gradient of each intermediate value, from the loss backwards.",
+            (Remedy("Keep the argument away from the singular point before the operation, not after", "torch.sqrt(x.clamp_min(tiny))"),),
+        ),
     ),
     remedies=(Remedy("Read the lines that compute this tensor's gradient, at the entry named; check the tensors nearest the loss first"),),
     references=("Bengio: Practical recommendations, 2012, section 4.1", "CS231n: Gradient checks"),

@@ -17,7 +17,8 @@ VARIANCE = Rule(
         "Per layer, the factor on the size of the gradient that theory gives for its weights and its activation: "
         "sqrt(fan_in mean(W^2) E[phi'(sqrt(q) z)^2]), z ~ N(0, 1), q the measured mean square of the pre-activation, "
         "at most 1 (without E for a first layer, through which no gradient passes). "
-        "Judged are layers that nothing else rescales: no normalisation or residual sum follows, and it is not the "
+        "Judged are layers on the way of every signal (not in a branch) that nothing else rescales: no normalisation or "
+        "sum follows, and it is not the "
         "output layer. The product over these layers fails outside 1e-3 to 1e3 and is suspect outside 1e-2 to 1e2; one layer "
         "on its own fails outside 1e-2 to 1e2 and is suspect outside 1e-1 to 10. The sampling error of mean(W^2) must be exceeded too."
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def check(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:
 
     It is asked for only where the first layer's gradient is exactly zero, as it is behind zero-initialised branches and heads.
     """
-    if len(trace.sites) < 2:
+    if len(trace.trunk) < 2:
         return not_judged("Fewer than two weighted layers were seen, so there is no depth over which a signal could change.")
     return [*_backward(trace, after_steps), _forward(trace)]
 
@@ -38,26 +38,28 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
             VANISHING.undecided(f"{text} Sizes cannot be compared."),
             EXPLODING.found(Verdict.FAILS, text, where=broken.name, cause="not-finite"),
         ]
+    trunk = tuple(site for site in trace.trunk if site.trained)
+    if len(trunk) < 2:
+        return [rule.undecided("Fewer than two layers are trained.") for rule in (VANISHING, EXPLODING)]
     later = ""
-    if trace.sites[0].gradient == 0 and _reached(trace):
+    if trunk[0].gradient == 0 and _reached(trunk):
         # What a zero-initialised layer lets through after a step is as small as the step: compare only what lies before it.
-        behind = {index for index, site in enumerate(trace.sites) if site.gradient == 0}
+        behind = [site.gradient == 0 for site in trunk]
         for steps in range(1, _MOST_STEPS + 1):
-            moved = after_steps(steps)
-            if moved.sites[0].gradient != 0:
+            moved = tuple(site for site in after_steps(steps).trunk if site.trained)
+            if moved[0].gradient != 0:
                 break
-        later = f" after {steps} small step{'s' if steps > 1 else ''} (it is exactly zero before)"
-        sites_behind = tuple(site for index, site in enumerate(moved.sites) if index in behind)
-        trace = Trace(sites_behind, moved.residual) if moved.sites[0].gradient != 0 else moved
-    sites = _reached(trace)
+        later = f", after {steps} small step{'s' if steps > 1 else ''} (it is exactly zero before)"
+        trunk = tuple(s for s, zero in zip(moved, behind, strict=True) if zero) if moved[0].gradient != 0 else moved
+    sites = _reached(trunk)
     if not sites:
         return [rule.undecided("No gradient reaches any layer: see WP505.") for rule in (VANISHING, EXPLODING)]
-    first, last = trace.sites[0], sites[-1]
+    first, last = trunk[0], sites[-1]
     if first.gradient == 0:
         text = f"No gradient reaches `{first.name}`{later}, while `{last.name}` has one: it is exactly zero."
         zero = Evidence("gradient norm, first layer over last", 0.0, first.name, reference="0.01 to 100")
         return [
-            VANISHING.found(Verdict.FAILS, text, where=first.name, cause="activation", evidence=(zero,)),
+            VANISHING.found(Verdict.FAILS, text, where=first.name, cause="detached", evidence=(zero,)),
             EXPLODING.holds((zero,)),
         ]
     if len(sites) < 2:
@@ -77,9 +79,8 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
     return findings
 
 
-def _reached(trace: Trace) -> list[Site]:
-    """Sites that a gradient reaches; zero-initialised branches, which none reaches yet, are not on the way."""
-    return [site for site in trace.sites if site.gradient > 0]
+def _reached(sites: Sequence[Site]) -> list[Site]:
+    return [site for site in sites if site.gradient > 0]
 
 
 def _forward(trace: Trace) -> Finding:
@@ -87,15 +88,16 @@ def _forward(trace: Trace) -> Finding:
         if not site.forward.finite:
             text = f"The output of `{site.name}` contains NaN or infinity."
             return FORWARD.found(Verdict.FAILS, text, where=site.name, cause="not-finite")
-    sites = [site for site in trace.hidden if site.forward.batch_variance > 0]
     if any(np.isnan(site.forward.batch_variance) for site in trace.sites):
         return FORWARD.undecided("The batch has one row, so what tells examples apart cannot be measured.")
-    silent = [site for site in trace.hidden if site.forward.mean_square > 0 and site.forward.batch_variance == 0]
-    if len(sites) < 2 and not silent:
-        return FORWARD.undecided("Fewer than two hidden layers carry a signal, so there is no depth over which it could change.")
-    if silent and (not sites or trace.hidden.index(silent[0]) > trace.hidden.index(sites[0])):
+    hidden = [site for site in trace.trunk if not site.is_output]
+    sites = [site for site in hidden if site.forward.batch_variance > 0]
+    silent = [site for site in hidden if site.forward.mean_square > 0 and site.forward.batch_variance == 0]
+    if silent and sites and hidden.index(silent[0]) > hidden.index(sites[0]):
         text = f"All rows of the batch give the same output at `{silent[0].name}`: nothing that tells them apart arrives there."
         return FORWARD.found(Verdict.FAILS, text, where=silent[0].name, cause="activation" if silent[0].function else "")
+    if len(sites) < 2:
+        return FORWARD.undecided("Fewer than two hidden layers carry a signal, so there is no depth over which it could change.")
     forward = growth([site.forward.spread for site in sites])
     evidence = _evidence("standard deviation over the batch, last hidden layer over first", forward, sites[-1].name)
     verdict = _verdict(max(forward.total, 1 / forward.total))
@@ -113,7 +115,7 @@ def _verdict(size: float) -> Verdict:
 def _evidence(quantity: str, along: Growth, where: str) -> tuple[Evidence, ...]:
     return (
         Evidence(quantity, along.total, where, reference="0.01 to 100"),
-        Evidence("median factor per layer", along.typical, where, reference="1", how=f"over {len(along.factors)} steps"),
+        Evidence("mean factor per layer", along.typical, where, reference="1", how=f"over {len(along.factors)} steps"),
     )
 
 
@@ -124,10 +126,10 @@ def _told(rule: Rule, verdict: Verdict, path: list[Site], along: Growth, evidenc
     if along.outlier is not None:
         site = path[along.outlier + 1] if what == "signal" else path[along.outlier]
         text = (
-            f"The {what} {word} by a factor of {_ratio(along.factors[along.outlier])} at `{site.name}` alone; "
+            f"The {what} {word}{later} by a factor of {_ratio(along.factors[along.outlier])} at `{site.name}` alone; "
             f"the other layers together change it by {np.exp(np.log(along.total) - np.log(along.factors[along.outlier])):.2g}."
         )
-        return rule.found(verdict, text + later, where=site.name, cause="layer", evidence=evidence)
+        return rule.found(verdict, text, where=site.name, cause="layer", evidence=evidence)
     off = np.abs(np.log(along.factors)) > max(0.5 * abs(np.log(along.typical)), 1e-3)
     same_way = (np.log(along.factors) < 0) == shrinks
     first = path[int(np.argmax(off & same_way)) + 1]

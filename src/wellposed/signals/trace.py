@@ -44,11 +44,22 @@ class Site:
         """The norm per example of the loss's gradient at the place; 0 where none arrives, NaN where it is not finite."""
         return self.place.gradient.norm if self.place.gradient is not None else 0.0
 
+    @property
+    def trained(self) -> bool:
+        """Whether a gradient could arrive: what lies before frozen layers alone has none by right."""
+        return self.place.gradient is not None
+
 
 @dataclass(frozen=True)
 class Trace:
+    """All weighted layers, and the trunk: the places that every way from the input to the output passes, in order.
+
+    In a plain network the trunk is all layers; in a residual one the sums along the stream and the layers
+    before and after them, without the branches.
+    """
+
     sites: tuple[Site, ...]
-    residual: bool
+    trunk: tuple[Site, ...]
 
     @property
     def hidden(self) -> tuple[Site, ...]:
@@ -56,33 +67,50 @@ class Trace:
 
 
 def trace_of(run: Run) -> Trace:
-    """The sites of a run. Names of layers that run more than once carry the count of the call."""
+    """The sites of a run, in the order in which they run."""
     operations = run.operations
     readers: dict[int, list[int]] = {}
     for index, operation in enumerate(operations):
         for source in operation.inputs:
             readers.setdefault(source, []).append(index)
     leads_to_weight = _leads_to_weight(operations)
-    sites = []
+    passed_by_all = _passed_by_all(operations)
+    sites, trunk = [], []
     for index, operation in enumerate(operations):
-        if operation.kind not in ("linear", "conv"):
+        weighted = operation.kind in ("linear", "conv")
+        if not weighted and operation.kind != "add":
             continue
-        place = index
+        site = _site(operations, readers, index, not leads_to_weight[index])
+        if weighted:
+            sites.append(site)
+        if passed_by_all[index]:
+            trunk.append(site)
+    return Trace(tuple(sites), tuple(trunk))
+
+
+def _site(operations: Sequence[Operation], readers: dict[int, list[int]], index: int, last: bool) -> Site:
+    operation, place = operations[index], index
+    following = readers.get(place, [])
+    normalised = len(following) == 1 and operations[following[0]].kind == "norm"
+    if normalised:
+        place = following[0]
         following = readers.get(place, [])
-        normalised = len(following) == 1 and operations[following[0]].kind == "norm"
-        if normalised:
-            place = following[0]
-            following = readers.get(place, [])
-        kinds = [operations[reader].kind for reader in following]
-        kind: str = next((k for k in ("activation", "add", "norm") if k in kinds), kinds[0] if kinds else "")
-        acts = [operations[reader] for reader in following if operations[reader].kind == "activation"]
-        function, activation = (acts[0].function.rstrip("_"), acts[0].activation) if acts else ("", None)
-        sources = [operations[source] for source in operation.inputs]
-        before = sources[0] if len(sources) == 1 and sources[0].kind == "activation" else None
-        last = not leads_to_weight[index]
-        sites.append(Site(operation, operations[place], normalised, kind, function, activation, last, before))
-    residual = any(operation.kind == "add" for operation in operations)
-    return Trace(tuple(sites), residual)
+    kinds = [operations[reader].kind for reader in following]
+    kind: str = next((k for k in ("activation", "add", "norm") if k in kinds), kinds[0] if kinds else "")
+    acts = [operations[reader] for reader in following if operations[reader].kind == "activation"]
+    function, activation = (acts[0].function.rstrip("_"), acts[0].activation) if acts else ("", None)
+    sources = [operations[source] for source in operation.inputs]
+    before = sources[0] if len(sources) == 1 and sources[0].kind == "activation" else None
+    return Site(operation, operations[place], normalised, kind, function, activation, last, before)
+
+
+def _passed_by_all(operations: Sequence[Operation]) -> list[bool]:
+    """Whether no connection, from an earlier operation or from the inputs, leads past an operation to a later one."""
+    leads_past = [False] * len(operations)
+    for index, operation in enumerate(operations):
+        for between in range(min(operation.inputs, default=-1) + 1, index):
+            leads_past[between] = True
+    return [not past for past in leads_past]
 
 
 def _leads_to_weight(operations: Sequence[Operation]) -> list[bool]:
@@ -98,7 +126,7 @@ def _leads_to_weight(operations: Sequence[Operation]) -> list[bool]:
 class Growth:
     """How a size changes from site to site: `factors[i]` = size[i + 1] / size[i], length L - 1.
 
-    `total` is their product. `typical` is the median factor. `outlier` is the index of the one factor that makes the total
+    `total` is their product. `typical` is their geometric mean. `outlier` is the index of the one factor that makes the total
     what it is while the others together stay within a factor of 30; None where the trend is shared.
     """
 
@@ -112,7 +140,7 @@ class Growth:
 
     @property
     def typical(self) -> float:
-        return float(np.exp(np.median(np.log(self.factors))))
+        return float(np.exp(np.mean(np.log(self.factors))))
 
 
 def growth(sizes: Sequence[float]) -> Growth:

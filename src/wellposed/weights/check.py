@@ -51,9 +51,9 @@ def layer_factor(site: Site, weight: Vector) -> tuple[float, float]:
 
 def _variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
     judged: list[tuple[Site, float, float]] = []
-    for site in trace.hidden:
+    for site in trace.trunk:
         use = site.layer.weight
-        rescaled = site.normalised or site.follower in ("add", "norm", "other", "")
+        rescaled = site.is_output or site.normalised or site.follower in ("add", "norm", "other", "")
         if use is None or use.name not in weights or rescaled or not site.forward.finite:
             continue
         if not weights[use.name].any():

@@ -58,6 +58,8 @@ def _resolved(activation: str | Callable[[Any], Any]) -> tuple[str, Activation]:
         if name not in NAMED:
             raise InputError(f"there is no activation named {activation!r}", hint=f"known: {', '.join(sorted(NAMED))}")
         return name, NAMED[name]
+    if isinstance(activation, type):
+        raise InputError(f"{activation.__name__} is a class, not an activation", hint=f"give an instance: {activation.__name__}()")
     if not callable(activation):
         raise InputError(f"an activation is a name or a function, not a {type(activation).__name__}")
     return getattr(activation, "__name__", type(activation).__name__), activation

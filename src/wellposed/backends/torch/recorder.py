@@ -32,6 +32,7 @@ _ACTIVATIONS = {
     "tanh_", "softplus", "softsign", "logsigmoid", "tanhshrink", "softshrink", "hardshrink", "threshold", "sin", "cos",
 }  # fmt: skip
 _SUMS = {"add", "add_", "__add__", "__iadd__", "__radd__", "sub", "__sub__", "sub_"}
+_NOTHING = Signal(0.0, 0.0, 0.0, True)
 _TRANSPOSES = {"t", "transpose", "permute", "__get__", "swapaxes"}
 
 
@@ -51,6 +52,7 @@ class Recorder(TorchFunctionMode):
         self.loss_call: LossCall | None = None
         self._operations: list[Operation] = []
         self._gradients: dict[int, Signal] = {}
+        self._trained: set[int] = set()
         self._made: dict[int, _Made] = {}
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._turned: dict[int, tuple[str, torch.Tensor]] = {}  # transposed views of parameters
@@ -73,7 +75,10 @@ class Recorder(TorchFunctionMode):
             handle.remove()
 
     def operations(self) -> tuple[Operation, ...]:
-        return tuple(replace(operation, gradient=self._gradients.get(index)) for index, operation in enumerate(self._operations))
+        return tuple(
+            replace(operation, gradient=self._gradients.get(index, _NOTHING) if index in self._trained else None)
+            for index, operation in enumerate(self._operations)
+        )
 
     def _enter_module(self, module: nn.Module, _arguments: Any) -> None:
         self._stack.append(self._modules.get(id(module), ""))
@@ -114,6 +119,8 @@ class Recorder(TorchFunctionMode):
             self._record("norm", name, sources, result)
         elif name in _ACTIVATIONS and sources:
             self._record("activation", name, sources, result, activation=_elementwise(function, *arguments))
+        elif name == "embedding":
+            self._record("other", name, sources, result)
         elif len(sources) > 1:
             self._record("add" if name in _SUMS else "other", name, sources, result)
         elif sources:
@@ -177,6 +184,7 @@ class Recorder(TorchFunctionMode):
         self._operations.append(Operation(name, kind, function, sources, _signal(result), None, use, activation, source))
         self._made[id(result)] = _Made(result, (index,))
         if result.requires_grad:
+            self._trained.add(index)
             # Registered before any in-place change, so it brings the gradient of the value seen here.
             result.register_hook(lambda gradient: self._gradients.__setitem__(index, _signal(gradient)))
 
