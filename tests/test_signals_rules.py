@@ -65,7 +65,7 @@ def test_the_lecture_1_5_to_the_power_of_l():
     for weight, rule in ((1.5, "WP202"), (0.5, "WP201")):
         model = nn.Sequential(*[nn.Linear(16, 16, bias=False) for _ in range(30)])
         for layer in model:
-            nn.init.eye_(layer.weight).mul_(weight) if False else layer.weight.data.copy_(weight * torch.eye(16))
+            layer.weight.data.copy_(weight * torch.eye(16))
         x, _ = batch()
         found = verdict(wp.check_signals(wp.TorchProblem(model, nn.MSELoss(), (x, x))), rule)
         assert found.verdict is wp.Verdict.FAILS

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import special
 
 from wellposed.numerics.arrays import Vector
 
@@ -14,6 +13,16 @@ Activation = Callable[[Vector], Vector]
 
 def _elu(x: Vector) -> Vector:
     return np.where(x > 0, x, np.expm1(np.minimum(x, 0.0)))
+
+
+def _sigmoid(x: Vector) -> Vector:
+    return 0.5 + 0.5 * np.tanh(0.5 * x)
+
+
+def _gelu(x: Vector) -> Vector:
+    from scipy import special  # here, because it takes longer to import than all of wellposed
+
+    return np.asarray(x * special.ndtr(x))
 
 
 def _softplus(x: Vector) -> Vector:
@@ -27,15 +36,15 @@ NAMED: dict[str, Activation] = {
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
     "elu": _elu,
     "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * _elu(x)),
-    "gelu": lambda x: x * special.ndtr(x),
+    "gelu": _gelu,
     "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
-    "silu": lambda x: x * special.expit(x),
+    "silu": lambda x: x * _sigmoid(x),
     "mish": lambda x: x * np.tanh(_softplus(x)),
     "hardswish": lambda x: x * np.clip(x + 3.0, 0.0, 6.0) / 6.0,
     "hardsigmoid": lambda x: np.clip(x + 3.0, 0.0, 6.0) / 6.0,
     "hardtanh": lambda x: np.clip(x, -1.0, 1.0),
     "tanh": np.tanh,
-    "sigmoid": special.expit,
+    "sigmoid": _sigmoid,
     "softplus": _softplus,
     "softsign": lambda x: x / (1.0 + np.abs(x)),
     "sin": np.sin,

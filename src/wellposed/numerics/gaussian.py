@@ -22,6 +22,7 @@ _CELLS = 23  # odd, so that a jump at 0 lies within a cell, where it can be seen
 _SPLITS = 48
 _MOST_CELLS = 4096
 _TOLERANCE = 1e-13
+_END_TOLERANCE = 1e-11
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,16 @@ _X, _W = _lobatto(_NODES)
 _D = _differentiation_matrix(_X)
 
 
-def _cells(phi: Callable[[Vector], Vector], left: Vector, width: Vector, q: float) -> Vector:
-    """The four integrals over each cell [left, left + width]; shape [cells, 4]."""
+def _cells(phi: Callable[[Vector], Vector], left: Vector, width: Vector, q: float) -> tuple[Vector, Vector]:
+    """The four integrals over each cell [left, left + width], [cells, 4]; what its end slopes weigh in them, [cells, 2]."""
     z = left[:, None] + width[:, None] * (0.5 + 0.5 * _X)
     with np.errstate(all="ignore"):
         values = np.asarray(phi(np.sqrt(q) * z), dtype=np.float64)
         slopes = values @ _D.T / (0.5 * width[:, None] * np.sqrt(q))
-        density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi) * (0.5 * width[:, None] * _W)
+        density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi) * width[:, None]
         integrands = (values, values**2, slopes**2, 0.5 * values**2 * (z * z - 1))
-        return np.stack([(density * integrand).sum(axis=1) for integrand in integrands], axis=1)
+        integrals = np.stack([(0.5 * _W * density * integrand).sum(axis=1) for integrand in integrands], axis=1)
+        return integrals, (density * slopes)[:, [0, -1]]
 
 
 def expectations(phi: Callable[[Vector], Vector], q: float = 1.0) -> Expectations:
@@ -84,23 +86,26 @@ def expectations(phi: Callable[[Vector], Vector], q: float = 1.0) -> Expectation
     """
     left, step = np.linspace(-_EDGE, _EDGE, _CELLS, endpoint=False, retstep=True)
     width = np.full(_CELLS, step)
-    whole = _cells(phi, left, width, q)
+    whole, ends = _cells(phi, left, width, q)
     total = np.zeros(4)
     for _ in range(_SPLITS):
         halves = np.concatenate([left, left + width / 2])
         half = np.concatenate([width / 2, width / 2])
-        parts = _cells(phi, halves, half, q)
+        parts, part_ends = _cells(phi, halves, half, q)
         both = parts[: len(left)] + parts[len(left) :]
         gap = np.abs(both - whole)
         scale = np.maximum(1.0, np.abs(total) + np.abs(whole).sum(axis=0))
-        open_cells = ~(gap <= _TOLERANCE * scale).all(axis=1)
+        # A kink beside an edge hardly shows in the integrals, but it does in the slope at that edge.
+        same_ends = np.stack([part_ends[: len(left), 0], part_ends[len(left) :, 1]], axis=1) * 2
+        bent = np.abs(same_ends - ends).max(axis=1) > _END_TOLERANCE * np.sqrt(scale[2])
+        open_cells = ~(gap <= _TOLERANCE * scale).all(axis=1) | bent
         if not np.isfinite(both).all() or open_cells.sum() > _MOST_CELLS:
             return Expectations(q, np.nan, np.nan, np.nan, np.nan)
         total = total + both[~open_cells].sum(axis=0)
         if not open_cells.any():
             break
         keep = np.concatenate([open_cells, open_cells])
-        left, width, whole = halves[keep], half[keep], parts[keep]
+        left, width, whole, ends = halves[keep], half[keep], parts[keep], part_ends[keep]
     else:
         # Only a jump still disagrees after so many halvings: the slope there is the step over the
         # width of the cell, not phi'.
