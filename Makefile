@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint types contracts pytest bench-trainability format clean
+.PHONY: help demo test lint types contracts pytest bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ contracts: .venv/dev ## imports only fall; the core knows no framework
 
 pytest: .venv/dev ## the tests (`make pytest ARGS="-k gain"` for some)
 	$(BIN)/pytest -n 2 $(ARGS)
+
+bench-import: .venv/dev ## what `import wellposed` takes beyond numpy and scipy
+	$(BIN)/python benchmarks/import_time.py
 
 bench-trainability: .venv/dev ## which loss of signal still trains: the figures behind WP201 to WP203 (15 minutes)
 	$(BIN)/python benchmarks/trainability.py

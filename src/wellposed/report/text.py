@@ -66,8 +66,8 @@ def _summary(record: Record) -> Text:
 
 
 def _heading(finding: Finding) -> Text:
-    line = Text(f"{finding.verdict.value:<{_MARGIN}}", style=_STYLES[finding.verdict])
-    line.append(f"{finding.rule} {finding.title}", style="bold")
+    verdict = (f"{finding.verdict.value:<{_MARGIN}}", _STYLES[finding.verdict])
+    line = Text.assemble(verdict, (f"{finding.rule} {finding.title}", "bold"))
     if finding.where:
         line.append(f"  at {finding.where}")
     return line
@@ -132,8 +132,8 @@ def _folded(findings: list[Finding]) -> list[RenderableType]:
         groups.setdefault(finding.message, []).append(finding)
     parts: list[RenderableType] = []
     for message, group in groups.items():
-        line = Text(f"{Verdict.UNDECIDED.value:<{_MARGIN}}", style=_STYLES[Verdict.UNDECIDED])
-        line.append(", ".join(dict.fromkeys(f"{f.rule}" for f in group)), style="bold")
+        verdict = (f"{Verdict.UNDECIDED.value:<{_MARGIN}}", _STYLES[Verdict.UNDECIDED])
+        line = Text.assemble(verdict, (", ".join(dict.fromkeys(f.rule for f in group)), "bold"))
         places = [f.where for f in group if f.where]
         line.append(f"  at {', '.join(dict.fromkeys(places))}" if places else "")
         parts += [line, Padding(Text(message), (0, 0, 0, _MARGIN))]
