@@ -122,6 +122,8 @@ def test_one_row_is_undecided():
         (pd.DataFrame({"age": [1.0, 2.0], "city": ["x", "y"]}), "in column 'city'"),
         ([[1.0, 2.0], [3.0]], "are all rows of one length?"),
         (np.ones((2, 2), dtype=complex), "complex numbers"),
+        (None, "the data is None"),
+        (3.0, "the data is one number, 3.0"),
     ],
 )
 def test_data_that_are_no_numbers_get_one_clear_message(data, words):

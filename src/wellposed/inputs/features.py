@@ -35,6 +35,8 @@ def as_array(data: Any, what: str = "the data") -> Array:
 
     Raises `InputError` for text, objects, complex numbers and empty data.
     """
+    if data is None:
+        raise InputError(f"{what} is None", hint="give an array of shape [N, D]")
     if hasattr(data, "detach") and hasattr(data, "cpu"):
         plain = data.detach().cpu()
         data = plain.float() if str(plain.dtype) == "torch.bfloat16" else plain
@@ -52,6 +54,8 @@ def as_array(data: Any, what: str = "the data") -> Array:
         raise InputError(f"{what} holds complex numbers", hint="stack the real and imaginary parts as two features")
     if array.dtype.kind not in "fiub":
         array = array.astype(np.float64)
+    if array.ndim == 0:
+        raise InputError(f"{what} is one number, {array}", hint="give an array of shape [N, D]")
     if array.size == 0:
         raise InputError(f"{what} is empty: its shape is {array.shape}")
     return array
