@@ -224,3 +224,24 @@ def test_a_gradient_that_is_nan_where_the_loss_is_finite_fails():
 def test_a_factor_near_one_is_printed_with_its_digits():
     found = verdict(wp.check_gradients(quadratic(lambda name, g: 1.0001 * g if name == "b" else g)), "WP501")
     assert "It is 1.0001 times what it should be" in found.message
+
+
+def test_a_backward_pass_that_rounds_to_float32_is_right_for_a_float32_model():
+    class Rounded(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(context, cotangent):
+            return cotangent.float().to(cotangent.dtype)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.below, self.above = nn.Linear(16, 8), nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.above(torch.tanh(Rounded.apply(self.below(x))))
+
+    assert wp.check_gradients(classify(Net())).ok

@@ -112,6 +112,7 @@ class Problem(ABC):
     backend: str
     dtype: str
     evaluations: int = 0
+    trained_in: str = ""  # the dtype of the problem that this is a float64 copy of
 
     @property
     @abstractmethod

@@ -16,6 +16,8 @@ from wellposed.numerics.floats import format_of
 
 # The bar covers the truth in about 99 of 100 cases; a claim that a gradient is wrong must be rarer in error than that.
 _BEYOND = 3.0
+# Units in the last place that sums in a gradient of that dtype may be off by.
+_DIGITS = 8.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Probe:
 
     claimed: float
     weight: float
+    rounding: float  # what the claim's own last digits, in the dtype trained in, can make of g.u
     slope: Slope  # of the loss minus its claimed linear part: 0 where the gradient is right
 
     @property
@@ -44,7 +47,7 @@ class Probe:
 
     @property
     def agrees(self) -> bool:
-        return abs(self.residual) <= _BEYOND * self.error
+        return abs(self.residual) <= _BEYOND * self.error + self.rounding
 
     @property
     def known(self) -> bool:
@@ -61,6 +64,7 @@ class Prober:
         masks, shapes = problem.untrained(), problem.layout.shapes
         self._untrained = problem.layout.pack({n: masks.get(n, np.zeros(shapes[n])) for n in shapes}) > 0
         self._eps = format_of(problem.dtype).eps
+        self._claim_eps = format_of(problem.trained_in or problem.dtype).eps
         self.value = problem.value(self._theta)
         self.repeatable = problem.value(self._theta) == self.value
         rms = float(np.sqrt(np.mean(self._theta**2)))
@@ -107,13 +111,14 @@ class Prober:
         """
         support = np.flatnonzero(u)
         if support.size == 0:
-            return Probe(0.0, 0.0, Slope(0.0, 0.0, np.nan, 0))
+            return Probe(0.0, 0.0, 0.0, Slope(0.0, 0.0, np.nan, 0))
         size = float(np.sqrt(np.mean(self._theta[support] ** 2))) or self._typical
         # A step of `scale` moves each entry by about the size of the tensor's entries.
         scale = closer * size / float(np.sqrt(np.mean(u[support] ** 2)))
         noise = self.noise if np.isfinite(self.noise) else None
         measured = slope(self._tilted(u), scale=scale, eps=self._eps, f0=self.value, noise=noise)
-        return Probe(float(self.gradient @ u), float(self._theta @ u), measured)
+        rounding = _DIGITS * self._claim_eps * float(np.linalg.norm(self.gradient[support] * u[support]))
+        return Probe(float(self.gradient @ u), float(self._theta @ u), rounding, measured)
 
     def _tilted(self, u: Vector) -> Callable[[float], float]:
         """t -> J(theta') - g.(theta' - theta), theta' = theta + t u as stored: rounding of theta' drops out."""

@@ -100,7 +100,7 @@ class JaxProblem(Problem):
             with jax.enable_x64(True):
                 params = jax.tree_util.tree_unflatten(self._tree, [_to_double(leaf) for leaf in self._leaves.values()])
                 twin = JaxProblem(self.loss, params, *jax.tree_util.tree_map(_to_double, self.args))
-                twin._wide = True
+                twin._wide, twin.trained_in = True, self.dtype
             theta = self.theta()
             mine, its = self.value(theta), twin.value(theta)
             twin.gradient(theta)

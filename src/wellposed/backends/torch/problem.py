@@ -124,6 +124,7 @@ class TorchProblem(Problem):
         try:
             with torch_generators_restored():
                 twin = TorchProblem(copy.deepcopy(self.model).double(), self.loss, _to_double(self.batch))
+            twin.trained_in = self.dtype
             theta = self.theta()
             mine, its = self.value(theta), twin.value(theta)
             depends = any(part is not None for part in twin.gradient(theta).values())
