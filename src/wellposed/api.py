@@ -103,6 +103,10 @@ class _Session:
         return self.problem.run(self.theta)
 
     @cached_property
+    def trace(self) -> Trace | None:
+        return None if self.run is None else trace_of(self.run)
+
+    @cached_property
     def weights(self) -> dict[str, Vector]:
         return self.problem.layout.unpack(self.theta)
 
@@ -168,20 +172,19 @@ def _inputs(session: _Session) -> list[Finding]:
 
 
 def _signals(session: _Session) -> list[Finding]:
-    if session.run is None:
+    if session.trace is None:
         return signal_checks.not_judged(_NO_LAYERS)
 
     def after_steps(steps: int) -> Trace:
         return trace_of(session.after_steps(steps))
 
-    return signal_checks.check(trace_of(session.run), after_steps)
+    return signal_checks.check(session.trace, after_steps)
 
 
 def _weights(session: _Session) -> list[Finding]:
-    if session.run is None:
+    if session.run is None or session.trace is None:
         return weight_checks.not_judged(_NO_LAYERS)
-    trace = trace_of(session.run)
-    return weight_checks.check(trace, session.run, session.weights, session.weights_after_a_step)
+    return weight_checks.check(session.trace, session.run, session.weights, session.weights_after_a_step)
 
 
 def _gradients(session: _Session) -> list[Finding]:

@@ -21,11 +21,8 @@ def load_problem(target: str) -> Problem:
     """
     path, name = _split(target)
     if not path.is_file():
-        directory = " It is a folder." if path.is_dir() else ""
-        raise InputError(
-            f"{path} does not exist.{directory}" if not directory else f"{path} is not a file.{directory}",
-            hint="wellposed check FILE[:NAME]",
-        )
+        said = "is not a file. It is a folder." if path.is_dir() else "does not exist."
+        raise InputError(f"{path} {said}", hint="wellposed check FILE[:NAME]")
     module = _run(path)
     if not hasattr(module, name):
         others = sorted(key for key, value in vars(module).items() if isinstance(value, Problem))

@@ -76,7 +76,7 @@ def _judge(problem: Problem, prober: Prober, gradient: Gradient, probes: dict[st
             idle[name] = tensor
         elif _floor(tensor) > _VISIBLE:
             buried[name] = _floor(tensor)
-    findings += _idle(problem, idle, len(probes))
+    findings += _idle(problem, gradient, idle, len(probes))
     if buried:
         findings.append(_below_the_floor(problem, prober, buried, len(probes)))
     seen = {name: tensor for name, tensor in probes.items() if name not in buried}
@@ -97,16 +97,20 @@ def _judge(problem: Problem, prober: Prober, gradient: Gradient, probes: dict[st
 
 def _below_the_floor(problem: Problem, prober: Prober, buried: dict[str, float], tensors: int) -> Finding:
     worst = max(buried, key=lambda name: buried[name])
-    named = ", ".join(f"`{name}`" for name in list(buried)[:4]) + (f" and {len(buried) - 4} more" if len(buried) > 4 else "")
     text = (
-        f"In {len(buried)} of {tensors} tensors ({named}) the slope is lost in the noise of the loss (in {problem.dtype}): even at best, "
-        f"an error below {100 * min(buried.values()):.2g} % of it would not be seen."
+        f"In {len(buried)} of {tensors} tensors ({_some(list(buried))}) the slope is lost in the noise of the loss "
+        f"(in {problem.dtype}): even at best, an error below {100 * min(buried.values()):.2g} % of it would not be seen."
     )
     evidence = (
         Evidence("smallest relative error that could be seen", buried[worst], worst, reference="below 0.01"),
         Evidence("noise of the loss", prober.noise, "loss", how="standard deviation, by differences on a fine grid"),
     )
     return NOISE_FLOOR.undecided(text, where=next(iter(buried)), evidence=evidence, remedies=NOISE_FLOOR.remedies)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first four by name, the others by number."""
+    return ", ".join(f"`{name}`" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _relative_difference(probes: dict[str, list[Probe]]) -> Evidence:
@@ -168,21 +172,20 @@ def _zero(name: str, missing: bool, wrong: list[Probe]) -> Finding:
     return ZERO.found(Verdict.FAILS, text, where=name, cause="detached" if missing else "zero", evidence=evidence)
 
 
-def _idle(problem: Problem, idle: dict[str, list[Probe]], tensors: int) -> list[Finding]:
+def _idle(problem: Problem, gradient: Gradient, idle: dict[str, list[Probe]], tensors: int) -> list[Finding]:
     """Tensors without gradient and without influence, unless a few steps give them one: zero-initialised layers shut off others."""
     theta = problem.theta()
     left = set(idle)
     for _ in range(_STEPS if left else 0):
-        theta = problem.stored(descended(theta, problem.layout.pack_known(problem.gradient(theta))))
-        moved = problem.gradient(theta)
-        left = {name for name in left if not _carries(moved, name)}
+        theta = problem.stored(descended(theta, problem.layout.pack_known(gradient)))
+        gradient = problem.gradient(theta)
+        left = {name for name in left if not _carries(gradient, name)}
     if not left:
         return []
     names = [name for name in idle if name in left]
     bar = max((probe.error for name in names for probe in idle[name] if not probe.slope.kink), default=0.0)
-    named = ", ".join(f"`{name}`" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     text = (
-        f"{len(names)} of {tensors} tensors ({named}) have a gradient that is zero or missing, and the loss does not change along "
+        f"{len(names)} of {tensors} tensors ({_some(names)}) have a gradient that is zero or missing, and the loss does not change along "
         f"them either (slope below {bar:.1g}), here and after {_STEPS} small steps."
     )
     evidence = (Evidence("bar of the measured slopes", bar, names[0]),)
