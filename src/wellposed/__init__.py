@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from wellposed.api import check_gradients, check_inputs, check_signals, check_weights, checkup, gain, initialize
 from wellposed.backends.numpy import FunctionProblem
 from wellposed.derivatives.estimate import Estimate
-from wellposed.derivatives.functions import derivative, directional, gradient
+from wellposed.derivatives.functions import derivative, directional, gradient, jacobian
 from wellposed.errors import CheckFailed, InputError, WellposedError
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.inputs.standardizer import Standardizer
@@ -47,5 +47,5 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "CheckFailed", "Estimate", "Evidence", "Finding", "FunctionProblem", "Gain", "InputError", "JaxProblem", "Moments",
     "Remedy", "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError", "check_gradients", "check_inputs",
-    "check_signals", "check_weights", "checkup", "derivative", "directional", "gain", "gradient", "initialize",
+    "check_signals", "check_weights", "checkup", "derivative", "directional", "gain", "gradient", "initialize", "jacobian",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +12,7 @@ from wellposed import rules
 from wellposed.backends.protocol import Problem, Run
 from wellposed.backends.select import elementwise, initializable_of
 from wellposed.errors import InputError
-from wellposed.findings import Finding, Summary
+from wellposed.findings import Finding, Summary, Verdict
 from wellposed.gradients import check as gradient_checks
 from wellposed.inputs import check as input_checks
 from wellposed.inputs.features import as_array, features_of
@@ -26,9 +27,12 @@ from wellposed.weights import gains
 from wellposed.weights.plan import Plan, plan_of
 
 
-def checkup(problem: Problem, *, only: Callable[[str], bool] = lambda rule: True) -> Report:
-    """All five subjects. `only` may leave out rules by id; a subject with no rule left is not run."""
-    return _report(problem, (_inputs, _signals, _weights, _gradients), only)
+def checkup(problem: Problem, *, only: Callable[[str], bool] = lambda rule: True, after_steps: int = 0) -> Report:
+    """All five subjects. `only` may leave out rules by id; a subject with no rule left is not run.
+
+    With `after_steps` the gradient is checked again after that many optimizer steps on a copy.
+    """
+    return _report(problem, (_inputs, _signals, _weights, _gradients), only, after_steps)
 
 
 def check_inputs(problem_or_data: Any, *, axis: int | None = None) -> Report:
@@ -56,9 +60,13 @@ def check_weights(problem: Problem) -> Report:
     return _report(problem, (_weights,))
 
 
-def check_gradients(problem: Problem) -> Report:
-    """WP501, WP502, WP503 and WP505: the gradient held against differences of the loss."""
-    return _report(problem, (_gradients,))
+def check_gradients(problem: Problem, *, after_steps: int = 0) -> Report:
+    """WP501 to WP505 and WP508: the gradient held against differences of the loss.
+
+    With `after_steps` also at the parameters after that many steps, on a copy, of the optimizer the problem was given, or of Adam: some
+    mistakes show only there.
+    """
+    return _report(problem, (_gradients,), after_steps=after_steps)
 
 
 def gain(activation: str | Callable[[Any], Any]) -> gains.Gain:
@@ -92,8 +100,10 @@ def initialize(model: Any, batch: Any = None, *, scheme: str = "auto", seed: int
 class _Session:
     """One check of one problem: what several subjects need is measured once."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+    def __init__(self, problem: Problem, after_steps: int) -> None:
+        if not isinstance(after_steps, int) or after_steps < 0:
+            raise InputError(f"after_steps must be a whole number of steps, not {after_steps!r}")
+        self.problem, self.steps = problem, after_steps
         self.theta = problem.theta()
         self.evaluations = 0
         self.checked_in = ""
@@ -109,6 +119,10 @@ class _Session:
     @cached_property
     def weights(self) -> dict[str, Vector]:
         return self.problem.layout.unpack(self.theta)
+
+    @cached_property
+    def loss(self) -> float:
+        return self.problem.value(self.theta)
 
     def after_steps(self, steps: int) -> Run:
         """The run after small steps of gradient descent."""
@@ -129,7 +143,9 @@ class _Session:
 _Subject = Callable[[_Session], list[Finding]]
 
 
-def _report(problem: Any, subjects: Sequence[_Subject], only: Callable[[str], bool] = lambda rule: True) -> Report:
+def _report(
+    problem: Any, subjects: Sequence[_Subject], only: Callable[[str], bool] = lambda rule: True, after_steps: int = 0
+) -> Report:
     if not isinstance(problem, Problem):
         raise InputError(
             f"a check needs a problem, not a {type(problem).__name__}",
@@ -137,10 +153,10 @@ def _report(problem: Any, subjects: Sequence[_Subject], only: Callable[[str], bo
             "or wp.FunctionProblem(value, gradient, params)",
         )
     started, before = time.perf_counter(), problem.evaluations
-    session = _Session(problem)
+    session = _Session(problem, after_steps)
     findings: list[Finding] = []
     with problem.preserved():
-        loss = problem.value(session.theta)
+        loss = session.loss
         for subject in subjects:
             if any(only(rule.id) for rule in _RULES_OF[subject]):
                 findings += [finding for finding in subject(session) if only(finding.rule)]
@@ -190,12 +206,27 @@ def _weights(session: _Session) -> list[Finding]:
 def _gradients(session: _Session) -> list[Finding]:
     precise = session.problem.precise()
     if precise is session.problem:
-        return gradient_checks.check(precise)
+        return _at_both_points(session, precise, session.loss)
     session.checked_in = precise.dtype
     with precise.preserved():
-        findings = gradient_checks.check(precise)
+        findings = _at_both_points(session, precise, None)
     session.evaluations += precise.evaluations
     return findings
+
+
+def _at_both_points(session: _Session, problem: Problem, loss: float | None) -> list[Finding]:
+    """At the present parameters and, where that is asked for, again after some steps: what holds, holds at both."""
+    findings = gradient_checks.check(problem, value=loss)
+    if not session.steps:
+        return findings
+    later = gradient_checks.check(problem, session.problem.trained(session.theta, session.steps))
+    worse = [
+        replace(finding, message=f"After {session.steps} steps: {finding.message}")
+        for finding in later
+        if finding.verdict is not Verdict.HOLDS
+    ]
+    told = {finding.rule for finding in worse}
+    return [finding for finding in findings if finding.verdict is not Verdict.HOLDS or finding.rule not in told] + worse
 
 
 _RULES_OF: dict[_Subject, tuple[Rule, ...]] = {

@@ -16,7 +16,7 @@ import numpy as np
 
 from wellposed.numerics.activations import Activation
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.theta import Layout
+from wellposed.numerics.theta import Layout, adam
 
 Gradient = Mapping[str, Vector | None]
 """One array per parameter, by name; None where the framework gives no gradient at all."""
@@ -146,6 +146,19 @@ class Problem(ABC):
     def run(self, theta: Vector) -> Run | None:
         """One pass at theta with every operation recorded; None where the framework shows none."""
         return None
+
+    @property
+    def draws(self) -> tuple[str, ...]:
+        """The random generators that evaluations so far have drawn from, in words; each was held fixed."""
+        return ()
+
+    def trained(self, theta: Vector, steps: int) -> Vector:
+        """theta after that many steps of the optimizer that will train the problem; of Adam where none is known."""
+        return adam(lambda at: self.layout.pack_known(self.gradient(self.stored(at))), theta, steps)
+
+    def unreached(self) -> tuple[str, ...]:
+        """What the loss depends on and would be trained, but is not part of theta, in words."""
+        return ()
 
     def untrained(self) -> dict[str, Array]:
         """Boolean masks of entries that have no gradient on purpose, by parameter; no direction touches them."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wellposed.numerics.arrays import Vector
+from wellposed.numerics.arrays import Array, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,11 @@ class Estimate:
 
     `value` is NaN and `error` infinity where the derivative cannot be known, and `reason` says why:
     f is not finite, constant to the last digit, or has a kink or a jump there. `step` is the half
-    width of the stencil (NaN where there is none), `evaluations` the number of calls of f.
+    width of the stencil (NaN where there is none), `evaluations` the number of points at which f was
+    evaluated.
     """
 
-    value: float | Vector
+    value: float | Vector | Array
     error: float | Vector
     step: float | Vector
     evaluations: int

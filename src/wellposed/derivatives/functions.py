@@ -1,117 +1,174 @@
-"""Derivatives of any Python function of numbers or arrays, by two-sided differences."""
+"""Derivatives of any Python function of numbers or arrays (NumPy, torch, JAX, array API), with an error bar."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 
+from wellposed.derivatives.asking import Answer, Asking, run
+from wellposed.derivatives.complexstep import by_complex_step
 from wellposed.derivatives.estimate import Estimate, Slope
+from wellposed.derivatives.points import Bounds, Point
 from wellposed.derivatives.steps import CONSTANT, slope
 from wellposed.errors import InputError
-from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.floats import format_of
+from wellposed.numerics.arrays import Array, Vector, plain
+
+Method = Literal["differences", "complex"]
 
 
-def derivative(f: Callable[[Any], Any], x: Any) -> Estimate:
-    """f'(x) for a function of one number; for an array x, of each of its numbers (f gets one at a time).
+def derivative(f: Callable[[Any], Any], x: Any, *, bounds: Bounds = None, method: Method = "differences") -> Estimate:
+    """f'(x) for a function of one number; for an array x, at each of its numbers.
 
-    Returns an `Estimate` with floats, or arrays of x's shape. Two-sided differences of several
-    steps, chosen by the measured noise and curvature of f (Moré & Wild 2011; Richardson 1911).
-    Raises `InputError` where x is not real or f does not return a number.
+    A function that works elementwise on arrays gets the points of all numbers in one call, as a 1-D array; any other
+    gets one number at a time. `bounds` = (lower, upper) is the domain of f: numbers or arrays like x, None for no limit.
+    No step leaves it; at its edge the stencil is one-sided. `method="complex"` takes Im f(x + ih) / h (Squire & Trapp
+    1998), for analytic code alone; where it disagrees with differences the estimate says so.
+
+    Step and order are chosen by the measured noise and curvature of f (Moré & Wild 2011; Richardson 1911).
+    Returns an `Estimate` with floats, or arrays of x's shape. Raises `InputError` where x is not real or f does not
+    return one number for each.
 
     >>> wp.derivative(lambda t: t**3, 1.0).value  # doctest: +SKIP
     3.0000000000
     """
-    _callable(f)
-    points = _real(x)
-    number = points.dtype.type
+    point = Point(f, x, bounds)
+    if not point.shape:
+        _one_number(point.value)
+        return _along(point, np.ones((1, 1)), (), method)
+    if not point.elementwise():
+        each = [
+            derivative(f, number, bounds=(lower, upper), method=method)
+            for number, lower, upper in zip(np.ravel(plain(x)), point.lower, point.upper, strict=True)
+        ]
+        return _joined(each, point.shape)
+    lanes = [
+        _patient(_scale(at), point.eps, f0, (at - lower, upper - at))
+        for at, f0, lower, upper in zip(*(a.tolist() for a in (point.flat, point.value, point.lower, point.upper)), strict=True)
+    ]
 
-    def through(point: Any) -> Slope:
-        return _along(lambda t: f(number(point + number(t))), points.dtype, _scale(point))
+    def answer(lane: Sequence[int], steps: Sequence[float]) -> Answer:
+        start = point.flat[list(lane)]
+        there = point.stored(start + np.array(steps))
+        return list(zip((there - start).tolist(), point(there).tolist(), strict=True))
 
-    slopes = [through(point) for point in points.ravel()]
-    return _gathered(slopes, points.shape)
+    slopes = run(lanes, answer)
+    estimate = _gathered(slopes, point.shape, evaluations=point.flat.size + sum(found.evaluations for found in slopes))
+    if method == "complex":
+        scales = np.array([_scale(at) for at in point.flat])
+        return by_complex_step(estimate, lambda h: (point(point.flat + 1j * h * scales).imag / (h * scales)).reshape(point.shape))
+    return estimate
 
 
-def gradient(f: Callable[[Any], Any], x: Any) -> Estimate:
+def gradient(f: Callable[[Any], Any], x: Any, *, bounds: Bounds = None, method: Method = "differences") -> Estimate:
     """The gradient of a scalar function of an array, shape of x, one coordinate at a time.
 
-    Returns an `Estimate` whose `value` and `error` have x's shape; errors as for `derivative`.
+    Returns an `Estimate` whose `value` and `error` have x's shape; arguments and errors as for `derivative`.
     """
-    _callable(f)
-    point = _real(x)
-    slopes = []
-    for flat in range(point.size):
-        unit = np.zeros(point.size, dtype=point.dtype)
-        unit[flat] = 1
-        direction = unit.reshape(point.shape)
-        slopes.append(_moved(f, point, direction, _scale(point.ravel()[flat])))
-    return _gathered(slopes, point.shape)
+    point = Point(f, x, bounds)
+    _one_number(point.value)
+    point.value = point.value.reshape(())
+    return _along(point, np.eye(point.flat.size), point.shape, method)
 
 
-def directional(f: Callable[[Any], Any], x: Any, v: Any) -> Estimate:
-    """d/dt f(x + t v) at t = 0 for a scalar function of an array; v has the shape of x.
+def jacobian(f: Callable[[Any], Any], x: Any, *, bounds: Bounds = None, method: Method = "differences") -> Estimate:
+    """df_i/dx_j for a function from an array to an array: shape of f(x), then shape of x.
 
-    Returns an `Estimate` of floats; errors as for `derivative`, and where v does not fit x.
+    One evaluation of f serves all its components. Arguments and errors as for `derivative`.
     """
-    _callable(f)
-    point, direction = _real(x), np.asarray(v, dtype=np.float64)
+    point = Point(f, x, bounds)
+    return _along(point, np.eye(point.flat.size), point.shape, method)
+
+
+def directional(f: Callable[[Any], Any], x: Any, v: Any, *, bounds: Bounds = None, method: Method = "differences") -> Estimate:
+    """d/dt f(x + t v) at t = 0; v has the shape of x.
+
+    Returns an `Estimate` with the shape of f(x) (floats for a scalar function); arguments and errors as for
+    `derivative`, and where v does not fit x.
+    """
+    point = Point(f, x, bounds)
+    direction = plain(v, "the direction v").astype(np.float64)
     if direction.shape != point.shape:
         raise InputError(f"the direction v has shape {direction.shape}, but x has shape {point.shape}")
-    length = float(np.sqrt(np.mean(direction**2)))
-    if not np.isfinite(length) or length == 0:
+    if not np.isfinite(direction).all() or not direction.any():
         raise InputError("the direction v must be finite and not all zero")
-    size = float(np.sqrt(np.mean(np.square(point, dtype=np.float64))))
-    return _gathered([_moved(f, point, direction, _scale(size) / length)], ())
+    return _along(point, direction.reshape(1, -1), (), method)
+
+
+def _along(point: Point, directions: Vector, shape: tuple[int, ...], method: Method) -> Estimate:
+    """The derivatives of every component of f along every direction: shape of f(x), then `shape`."""
+    f0 = point.value.ravel()
+    lanes: list[Asking[Slope]] = []
+    scales = []
+    for direction in directions:
+        moving = direction != 0
+        size = float(np.sqrt(np.mean(direction[moving] ** 2)))
+        scales.append(_scale(float(np.sqrt(np.mean(point.flat[moving] ** 2)))) / size)
+        # The components of f come in steps of its coarsest one's precision.
+        lanes += [_patient(scales[-1], point.eps, float(value), point.room(direction)) for value in f0]
+    seen: dict[tuple[int, float], tuple[float, Vector]] = {}
+
+    def moved(column: int, t: float) -> tuple[float, Vector]:
+        if (column, t) not in seen:
+            direction = directions[column]
+            there = point.stored(point.flat + t * direction)
+            made = float((there - point.flat) @ direction) / float(direction @ direction)
+            seen[column, t] = made, point(there.reshape(point.shape)).ravel()
+        return seen[column, t]
+
+    def answer(lane: Sequence[int], steps: Sequence[float]) -> Answer:
+        found = []
+        for index, t in zip(lane, steps, strict=True):
+            made, values = moved(index // f0.size, t)
+            if values.size != f0.size:
+                raise InputError(f"f returns {f0.size} numbers at x, but {values.size} beside it")
+            found.append((made, float(values[index % f0.size])))
+        return found
+
+    slopes = run(lanes, answer)
+    # Lanes run along directions first; an estimate has the components of f first.
+    ordered = [slopes[column * f0.size + component] for component in range(f0.size) for column in range(len(directions))]
+    if not all(found.reason == CONSTANT for found in ordered):
+        # f does change, but not every component with every coordinate: such a derivative is zero, as far as the widest step shows.
+        ordered = [replace(found, reason="") if found.reason == CONSTANT else found for found in ordered]
+    estimate = _gathered(ordered, point.value.shape + shape, evaluations=1 + len(seen))
+    if method != "complex":
+        return estimate
+
+    def imaginary(h: float) -> Array:
+        columns = [
+            point((point.flat + 1j * h * scale * direction).reshape(point.shape)).imag.ravel() / (h * scale)
+            for scale, direction in zip(scales, directions, strict=True)
+        ]
+        return np.stack(columns, axis=-1).reshape(point.value.shape + shape)
+
+    return by_complex_step(estimate, imaginary, calls=len(directions))
+
+
+def _patient(scale: float, eps: float, f0: float, room: tuple[float, float]) -> Asking[Slope]:
+    """Beside a tiny x a function of ordinary size does not change at all: look further."""
+    near = yield from slope(scale=scale, eps=eps, f0=f0, room=room)
+    if near.reason != CONSTANT or scale >= 1:
+        return near
+    return (yield from slope(scale=1.0, eps=eps, f0=f0, room=room))
 
 
 def _scale(size: float) -> float:
     # Below the square root of the smallest normal number a function cannot have a scale of its own that differences could see.
-    return abs(float(size)) if abs(float(size)) > 1e-150 else 1.0
+    return abs(size) if abs(size) > 1e-150 else 1.0
 
 
-def _moved(f: Callable[[Any], Any], point: Array, direction: Array, scale: float) -> Slope:
-    return _along(lambda t: f((point + t * direction).astype(point.dtype)), point.dtype, scale)
-
-
-def _along(f: Callable[[float], Any], dtype: np.dtype[Any], scale: float) -> Slope:
-    def measured(size: float) -> Slope:
-        return slope(lambda t: _number(f(t)), scale=size, eps=format_of(dtype.name).eps)
-
-    # Beside a tiny x a function of ordinary size does not change at all: look further.
-    near = measured(scale)
-    return measured(1.0) if near.reason == CONSTANT and scale < 1 else near
-
-
-def _callable(f: Any) -> None:
-    if not callable(f):
-        raise InputError(f"f must be a function, not a {type(f).__name__}")
-
-
-def _real(x: Any) -> Array:
-    point = np.asarray(x)
-    if point.dtype.kind in "iub":
-        point = point.astype(np.float64)
-    if point.dtype.kind != "f":
-        raise InputError(f"x must be real numbers, not {point.dtype}")
-    if not np.isfinite(point).all():
-        raise InputError("x contains NaN or infinity; there is no derivative at such a point")
-    return point
-
-
-def _number(value: Any) -> float:
-    array = np.asarray(value)
-    if array.size != 1 or array.dtype.kind not in "fiub":
+def _one_number(value: Array) -> None:
+    if value.size != 1 or value.dtype.kind == "c":
         raise InputError(
-            f"f must return one real number, but it returned {array.dtype} of shape {array.shape}",
-            hint="sum or pick one component; a jacobian is several such functions",
+            f"f must return one real number, but it returned {value.dtype} of shape {value.shape}",
+            hint="sum or pick one component; wp.jacobian takes functions with several",
         )
-    return float(array.reshape(()))
 
 
-def _gathered(slopes: list[Slope], shape: tuple[int, ...]) -> Estimate:
+def _gathered(slopes: Sequence[Slope], shape: tuple[int, ...], evaluations: int) -> Estimate:
     def array(numbers: list[float]) -> float | Vector:
         return numbers[0] if shape == () else np.array(numbers).reshape(shape)
 
@@ -120,8 +177,16 @@ def _gathered(slopes: list[Slope], shape: tuple[int, ...]) -> Estimate:
         value=array([np.nan if reason else entry.value for entry, reason in zip(slopes, reasons, strict=True)]),
         error=array([np.inf if reason else entry.error for entry, reason in zip(slopes, reasons, strict=True)]),
         step=array([entry.step for entry in slopes]),
-        evaluations=sum(entry.evaluations for entry in slopes),
+        evaluations=evaluations,
         reason=next((reason for reason in reasons if reason), ""),
+    )
+
+
+def _joined(each: Sequence[Estimate], shape: tuple[int, ...]) -> Estimate:
+    return Estimate(
+        *(np.array([getattr(entry, name) for entry in each]).reshape(shape) for name in ("value", "error", "step")),
+        evaluations=sum(entry.evaluations for entry in each),
+        reason=next((entry.reason for entry in each if entry.reason), ""),
     )
 
 

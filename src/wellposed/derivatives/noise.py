@@ -2,39 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import factorial, sqrt
+from collections.abc import Sequence
+from itertools import pairwise
+from math import comb, inf, isfinite, nan, sqrt
+from typing import NamedTuple
 
-import numpy as np
+from wellposed.derivatives.asking import Asking
 
-_POINTS = 7
-_WIDEN = 64.0
+_POINTS = 4
+_WIDEN = 16.0
+_WIDEST = 0.02
+_APART = 30.0
 
 
-def noise_level(f: Callable[[float], float], scale: float, eps: float) -> tuple[float, int]:
-    """The standard deviation of f's rounding noise beside t = 0, and the evaluations it took.
+class Noise(NamedTuple):
+    """What a fine grid beside the point shows of f.
 
-    On a grid so fine that f itself is a straight line or a parabola, the k-th differences T of f
-    for k >= 3 are noise alone: sigma^2 = (k!)^2 / (2k)! mean(T^2). `scale` is the length over which
-    f changes, `eps` the precision of its values. The grid lies on one side of 0, so that a kink or a jump
-    at 0 itself is not taken for noise. Where it is so fine that the values repeat, it is widened.
-    Returns (nan, n) where f is not finite; (0, n) where f is constant.
+    `level`: the standard deviation of its noise (NaN where f is not finite, 0 where it is constant or a straight line
+    to the last digit); `slope` and `doubt`: the slope there and four standard deviations of it; `evaluations`.
     """
-    spacing = scale * eps * 256
-    evaluations = 0
-    while spacing < 0.05 * scale:
-        values = np.array([f(spacing * step) for step in range(1, _POINTS + 1)])
-        evaluations += _POINTS
-        if not np.isfinite(values).all():
-            return np.nan, evaluations
-        differences = np.diff(values)
-        if np.count_nonzero(differences == 0) < _POINTS // 2:
-            levels = []
-            for k in range(2, _POINTS - 1):
-                differences = np.diff(differences)
-                if k >= 3:
-                    gamma = factorial(k) ** 2 / factorial(2 * k)
-                    levels.append(sqrt(gamma * float(np.mean(differences**2))))
-            return max(levels), evaluations
-        spacing *= _WIDEN
-    return 0.0, evaluations
+
+    level: float
+    slope: float
+    doubt: float
+    evaluations: int
+
+
+def noise_level(scale: float, eps: float, f0: float = nan, room: tuple[float, float] = (inf, inf)) -> Asking[Noise]:
+    """The noise of f beside t = 0.
+
+    On a grid so fine that f itself is a straight line, the second and higher differences of f are noise
+    alone. `scale` is the length over which f changes, `eps` the precision of its values, `f0` is f(0), `room` how far t may go to the
+    left and to the right. The grid lies on one side of 0, and f0 counts only where it fits, so that a kink or a jump at 0 itself
+    is not taken for noise. Where the grid is so fine that the values repeat or climb in even steps, it is widened.
+    """
+    spacing = min(scale * eps * (256.0 if eps < 1e-6 else 4.0), max(room) / (_POINTS + 1))
+    side = 1.0 if room[1] >= room[0] else -1.0
+    used, repeated, even = 0, False, 0
+    while True:
+        found = yield [side * spacing * k for k in range(1, _POINTS + 1)]
+        used += _POINTS
+        points, values = [made for made, _ in found], [value for _, value in found]
+        if not all(map(isfinite, values)):
+            return Noise(nan, nan, inf, used)
+        steps = [above - below for below, above in pairwise(values)]
+        length = points[-1] - points[0]
+        even += len(set(steps)) == 1 and any(steps)
+        last = spacing * _WIDEN > _WIDEST * scale or even > 1 or not length
+        if (len(set(steps)) > 1 and steps.count(0.0) <= 1) or last:
+            level = _spread(_straightened(points, values))
+            with_f0 = _spread(_straightened([0.0, *points], [f0, *values])) if isfinite(f0) else 0.0
+            # Values on a staircase: the noise is the height of a stair.
+            stair = max(map(abs, steps)) / sqrt(12) if 0.0 in steps or (repeated and last) else 0.0
+            level = max(level, stair, with_f0 if with_f0 < _APART * level else 0.0)
+            return Noise(level, sum(steps) / length if length else nan, 4 * level / abs(length) if length else inf, used)
+        spacing *= _WIDEN if any(steps) else _WIDEN**2
+        repeated |= 0.0 in steps
+
+
+def _straightened(points: Sequence[float], values: Sequence[float]) -> list[float]:
+    """The values as they would be on an even grid: points were rounded when they were made."""
+    length = points[-1] - points[0]
+    slope = (values[-1] - values[0]) / length if length else 0.0
+    even = length / (len(points) - 1)
+    return [value - slope * (point - points[0] - k * even) for k, (point, value) in enumerate(zip(points, values, strict=True))]
+
+
+def _spread(values: Sequence[float]) -> float:
+    """sigma^2 = (k!)^2 / (2k)! mean(T_k^2) for the k-th differences T_k of noise, k >= 2; the largest."""
+    differences, levels = list(values), []
+    for k in range(1, len(values)):
+        differences = [above - below for below, above in pairwise(differences)]
+        if k >= 2:
+            levels.append(sqrt(sum(t * t for t in differences) / len(differences) / comb(2 * k, k)))
+    return max(levels)

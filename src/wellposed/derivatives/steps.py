@@ -1,178 +1,174 @@
 """Choosing the step: halfway between the noise of f (small steps) and its curvature (large ones).
 
-A ladder of central differences, each step a quarter of the one above, starts where noise and
-curvature balance for a function that changes over the given scale. It is extended upwards while
-noise rules the error, downwards while truncation rules it. Every rung is judged by its neighbours:
-what changes from one rung to the next is truncation, what may change is noise.
+A ladder of steps, each a quarter of the one above, starts where noise and curvature balance for a
+function that changes over the given scale. It grows downwards while truncation rules the error of the best formula,
+and upwards while noise rules it and the curvature that would limit a larger step has not been seen.
+
+The algorithm does not call f but asks for values (see asking.py), so that many derivatives can share one call of f.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise
-from math import isfinite, log2
+from math import frexp, inf, isfinite, ldexp, nan
 
-import numpy as np
-
+from wellposed.derivatives.asking import Asking
 from wellposed.derivatives.estimate import Slope
-from wellposed.derivatives.noise import noise_level
-from wellposed.derivatives.stencils import central, extrapolated, extrapolated_noise
+from wellposed.derivatives.formulas import Formula, best
+from wellposed.derivatives.ladder import RATIO, SIGMAS, Ladder
+from wellposed.derivatives.noise import Noise, noise_level
 
-RATIO = 4.0
 CONSTANT = "the function does not change, to the last digit, within reach of the point"
-_MOST_RUNGS = 10
-_REACH = 64.0  # steps up to this many times the scale are tried
-_KINK = 1e-4  # a smaller change of slope, beside the slope itself, is not called a kink
-_SIGMAS = 4.0  # noise bars at four standard deviations
+NOT_FINITE_HERE = "the function is not finite at the point"
+NOT_FINITE_NEAR = "the function is not finite near the point"
+ONE_SIDE = "the function is not finite on one side of the point (bounds= keeps the steps within its domain)"
 
-
-@dataclass(frozen=True, slots=True)
-class _Rung:
-    h: float
-    above: float
-    below: float
-    noise: float  # error bar of `slope` by noise alone
-
-    @property
-    def slope(self) -> float:
-        return central(self.above, self.below, self.h)
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    value: float
-    truncation: float
-    noise: float
-    h: float  # the widest step that went in
-
-    @property
-    def error(self) -> float:
-        return self.truncation + self.noise
+_START = (0, -1, -2)
+_MOST_RUNGS = 14
+_REACH = 2.0**12  # steps up to this many times the scale are tried
+_ORDER = 0.18  # the first step is the scale times (noise / change)^0.18: between the powers 1/3 and 1/7 that orders 2 and 6 ask for
+_STEEPEST = 64.0  # where f changes by its own size within less than this part of the scale, the guess goes no further
+_SAFETY = 1.5  # bars are wider by this than what was found, which is itself uncertain
+_CLOSER = 3
+_OUTLIER = 8.0
+_CURVED = 1.5
 
 
 def slope(
-    f: Callable[[float], float],
     *,
     scale: float = 1.0,
     eps: float = 2.0**-52,
     f0: float | None = None,
-    noise: float | None = None,
-) -> Slope:
-    """f'(0) by two-sided differences, with an error bar, a kink or jump at 0 recognised.
+    near: Noise | None = None,
+    room: tuple[float, float] = (inf, inf),
+) -> Asking[Slope]:
+    """f'(0) with an error bar; a kink or jump at 0 is recognised.
 
     `scale` is a length over which f is expected to change (a guess within a few powers of ten
-    does), `eps` the precision of f's values, `noise` the standard deviation of f's rounding noise
-    if it is known (it is measured otherwise).
+    does), `eps` the precision of f's values, `near` its noise where that is known (it is measured otherwise), `room` how far t
+    may go to the left and to the right.
     """
-    evaluations = 0
+    used = 0
     if f0 is None:
-        f0, evaluations = float(f(0.0)), 1
+        ((_, f0),) = yield [0.0]
+        used += 1
     if not isfinite(f0):
-        return Slope(np.nan, np.inf, np.nan, evaluations, "the function is not finite at the point")
-    if noise is None:
-        noise, used = noise_level(f, scale, eps)
-        evaluations += used
-        if not isfinite(noise):
-            return Slope(np.nan, np.inf, np.nan, evaluations, "the function is not finite near the point")
-    ladder = _Ladder(f, f0, scale, eps, noise)
-    if not ladder.finite:
-        return Slope(np.nan, np.inf, np.nan, evaluations + ladder.evaluations, "the function is not finite near the point")
-    best = ladder.best()
-    evaluations += ladder.evaluations
-    if ladder.constant and noise == 0.0:
-        return Slope(0.0, best.error, best.h, evaluations, CONSTANT)
-    left, right, jump = ladder.sides()
-    return Slope(best.value, best.error, best.h, evaluations, "", left, right, jump)
+        return Slope(nan, inf, nan, used, NOT_FINITE_HERE)
+    scale = min(scale, max(room))
+    if near is None:
+        near = yield from noise_level(scale, eps, f0, room)
+        used += near.evaluations
+    if not isfinite(near.level):
+        return Slope(nan, inf, nan, used, NOT_FINITE_NEAR)
+    climb = _Climb(f0, scale, eps, near, room)
+    while rungs := climb.wanted():
+        points = [t for rung in rungs for t in climb.ladder.points(rung)]
+        used += len(points)
+        found = yield points
+        for index, rung in enumerate(rungs):
+            climb.ladder.add(rung, found[2 * index : 2 * index + 2])
+    return climb.judged(used)
 
 
-class _Ladder:
-    def __init__(self, f: Callable[[float], float], f0: float, scale: float, eps: float, noise: float) -> None:
-        self._f, self._f0, self._scale, self._eps = f, f0, scale, eps
-        self._noise = max(noise, eps * abs(f0))
-        self._rungs: list[_Rung] = []  # by rising h
-        relative = self._noise / abs(f0) if f0 else eps
-        # A power of two: x + h and x - h are then exact, and 2h is the displacement really made.
-        start = 2.0 ** round(log2(scale * min(max(relative, eps), 0.1) ** 0.25))
-        for h in (start, start / RATIO, start / RATIO**2):
-            self._add(h)
-        while len(self._rungs) < _MOST_RUNGS and self.finite and not self.constant:
-            best = min(self._candidates(), key=lambda candidate: candidate.error)
-            lowest, highest = self._rungs[0].h, self._rungs[-1].h
-            if best.truncation > best.noise and best.h <= lowest * RATIO**2 * 1.5:
-                self._add(lowest / RATIO)
-            elif best.truncation <= best.noise and best.h >= highest and highest < _REACH * scale:
-                self._add(highest * RATIO)
-            else:
-                break
+class _Climb:
+    """Which rungs to ask for next, and the verdict when there are enough."""
 
-    @property
-    def evaluations(self) -> int:
-        return 2 * len(self._rungs)
+    def __init__(self, f0: float, scale: float, eps: float, near: Noise, room: tuple[float, float]) -> None:
+        self.near = near
+        noise = max(near.level, eps * abs(f0) / 2)
+        change = scale * (abs(near.slope) + near.doubt)
+        size = min(abs(f0), change) if change > 0 else abs(f0)
+        relative = min(max(noise / size if size else eps, eps), 0.1)
+        start = _power_of_two(_length(scale, f0, near) * relative**_ORDER)
+        # At the edge of the domain: look to the side where there is room.
+        side = 0 if min(room) >= start else 1 if room[1] >= room[0] else -1
+        room_there = max(room) / 2 if side else min(room)
+        while start > room_there:
+            start /= 2
+        self.ladder = Ladder(f0, eps, near.level, start, side)
+        self.limit = min(room_there, _REACH * scale)
+        self.resolution = 8 * eps * scale
 
-    @property
-    def finite(self) -> bool:
-        return all(isfinite(rung.above) and isfinite(rung.below) for rung in self._rungs)
+    def wanted(self) -> list[int]:
+        """The rungs to ask for next; none when the ladder is long enough."""
+        ladder = self.ladder
+        if not ladder.rungs:
+            return list(_START)
+        if len(ladder.rungs) == len(_START) and all(map(ladder.finite, ladder.rungs)):
+            seen = ladder.unevenness()
+            if ladder.noise < seen < _OUTLIER * ladder.noise:  # beyond that it is no noise but a kink or an oscillation
+                ladder.louder(seen)
+        highest = ladder.rungs[-1]
+        if highest > 0 and not ladder.finite(highest):  # too far out: f has an end there
+            del ladder.values[highest]
+            ladder.rungs.pop()
+            self.limit = ladder.step(ladder.rungs[-1])
+        if len(ladder.rungs) >= _MOST_RUNGS or not all(map(ladder.finite, ladder.rungs)):
+            return []
+        return [rung for rung in self._next() if self.resolution < ladder.step(rung) <= self.limit]
 
-    @property
-    def constant(self) -> bool:
-        return all(rung.above == self._f0 == rung.below for rung in self._rungs)
+    def _next(self) -> list[int]:
+        ladder = self.ladder
+        lowest, highest = ladder.rungs[0], ladder.rungs[-1]
+        if ladder.constant:
+            return [highest + 3]
+        left, right, jump = ladder.sides()
+        if left == left:  # a kink or a jump: at the point, or a little beside it? Look closer, as long as it would be seen there.
+            blurred = 2 * RATIO**_CLOSER * ladder.bar((lowest,))
+            return [lowest - _CLOSER] if jump or abs(right - left) > blurred else []
+        formula = best(ladder)
+        doubt = max(formula.error, self._contradiction(formula))
+        if formula.truncation > formula.noise or doubt > formula.error:
+            return [lowest - 1] if ladder.bar((lowest,)) < doubt else []
+        coarsest = formula.window[-1]
+        if coarsest < highest:
+            return [] if coarsest + 1 in ladder.values else [coarsest + 1]
+        return [] if self._curved(formula) else [highest + 1]
 
-    def _add(self, h: float) -> None:
-        above, below = float(self._f(h)), float(self._f(-h))
-        rounding = 0.5 * self._eps * max(abs(above), abs(below))
-        self._rungs.append(_Rung(h, above, below, _SIGMAS * max(self._noise, rounding) / h))
-        self._rungs.sort(key=lambda rung: rung.h)
+    def _contradiction(self, formula: Formula) -> float:
+        """How far the slope on the fine grid is from the formula's, where that is more than both may be off.
 
-    def best(self) -> _Candidate:
-        """The candidate of least error that agrees with every finer rung within both bars."""
-        best = min(self._candidates(), key=lambda candidate: candidate.error)
-        for rung, wider in pairwise(self._rungs):
-            # Coarse rungs can agree by accident (a step of one period); a finer one, whose own error is known to be less, unmasks them.
-            gap = abs(rung.slope - best.value) - rung.noise - abs(wider.slope - rung.slope)
-            if rung.h < best.h and gap > best.error:
-                best = _Candidate(best.value, best.truncation + gap, best.noise, best.h)
-        return best
-
-    def _candidates(self) -> list[_Candidate]:
-        found = []
-        slopes = [rung.slope for rung in self._rungs]
-        gaps = [abs(coarse - fine) for fine, coarse in pairwise(slopes)]
-        for index, (fine, coarse) in enumerate(pairwise(self._rungs)):
-            gap = gaps[index]
-            wider = gaps[index + 1] if index + 1 < len(gaps) else 0.0
-            # Truncation falls as h^2 where f is smooth at this size, and as h or slower where kinks are crossed.
-            smooth = wider > 0.5 * RATIO**2 * gap
-            rough = max(gap, wider / RATIO)
-            found.append(_Candidate(fine.slope, 0.25 * gap if smooth else rough, fine.noise, fine.h))
-            found.append(_Candidate(coarse.slope, 1.5 * gap if smooth else 1.5 * rough, coarse.noise, coarse.h))
-            if index and gap > 0.5 * RATIO**2 * gaps[index - 1]:
-                value = extrapolated(coarse.slope, fine.slope, RATIO)
-                finer = extrapolated(fine.slope, slopes[index - 1], RATIO)
-                noise = extrapolated_noise(coarse.noise, fine.noise, RATIO)
-                found.append(_Candidate(value, 2 * abs(value - finer), noise, coarse.h))
-        return found
-
-    def sides(self) -> tuple[float, float, bool]:
-        """The one-sided derivatives and whether f jumps; (nan, nan, False) where f is smooth at 0.
-
-        D+ - D- = h f'' for a smooth f: it falls with h. At a kink it stays, at a jump it grows as
-        1/h, and so does the central difference where f jumps between -h and h. Three rungs must agree.
+        Steps of one period of f agree with each other, but not with it.
         """
-        finest = self._rungs[:3]
-        right = (finest[0].above - self._f0) / finest[0].h
-        left = (self._f0 - finest[0].below) / finest[0].h
-        for values in ([self._asymmetry(rung) for rung in finest], [rung.slope for rung in finest]):
-            seen = all(abs(value) > 4 * rung.noise for value, rung in zip(values, finest, strict=True))
-            growth = [fine / coarse for fine, coarse in pairwise(values) if coarse]
-            if seen and all(abs(ratio - RATIO) < 0.5 for ratio in growth):
-                return left, right, True
-        gaps = [self._asymmetry(rung) for rung in finest]
-        seen = all(abs(gap) > 4 * rung.noise for gap, rung in zip(gaps, finest, strict=True))
-        matters = abs(gaps[0]) > _KINK * max(abs(left), abs(right))
-        if seen and matters and all(abs(fine / coarse - 1) < 0.4 for fine, coarse in pairwise(gaps)):
-            return left, right, False
-        return np.nan, np.nan, False
+        apart = abs(formula.value - self.near.slope)
+        return apart if apart > formula.error + self.near.doubt + abs(self.near.slope) / 4 else 0.0
 
-    def _asymmetry(self, rung: _Rung) -> float:
-        return (rung.above - 2 * self._f0 + rung.below) / rung.h
+    def _curved(self, formula: Formula) -> bool:
+        """Whether the curvature is seen, and limits any two-sided difference to no less than the error reached.
+
+        The least error of a two-sided difference is 1.5 (sigma^2 |f'''/6|)^(1/3).
+        """
+        fine, coarse = self.ladder.rungs[-2:]
+        gap = abs(self.ladder.slope((coarse,)) - self.ladder.slope((fine,)))
+        if gap <= self.ladder.bar((fine,)):
+            return False
+        optimum = 1.5 * (self.ladder.noise**2 * gap / self.ladder.step(coarse) ** 2) ** (1 / 3)
+        return formula.noise / SIGMAS <= _CURVED * optimum
+
+    def judged(self, used: int) -> Slope:
+        ladder = self.ladder
+        if not all(map(ladder.finite, ladder.rungs)):
+            sides = [all(isfinite(pair[i]) for pair in ladder.values.values()) for i in (0, 1)]
+            return Slope(nan, inf, nan, used, ONE_SIDE if any(sides) and not ladder.side else NOT_FINITE_NEAR)
+        left, right, jump = ladder.sides()
+        formula = best(ladder)
+        louder = max(1.0, ladder.unevenness() / ladder.noise) if ladder.noise and left != left else 1.0
+        error = max(_SAFETY * (formula.truncation + louder * formula.noise), self._contradiction(formula))
+        error += abs(formula.value) * 2.0**-52
+        h = ladder.step(formula.window[-1])
+        if ladder.constant and self.near.level == 0.0:
+            return Slope(0.0, error, h, used, CONSTANT)
+        return Slope(formula.value, error, h, used, "", left, right, jump)
+
+
+def _length(scale: float, f0: float, near: Noise) -> float:
+    """The length over which f changes by its own size where the fine grid shows it to be shorter than the scale."""
+    change = scale * abs(near.slope)
+    if change <= SIGMAS * scale * near.doubt or change <= abs(f0):
+        return scale
+    return scale * max(abs(f0) / change, 1 / _STEEPEST)
+
+
+def _power_of_two(size: float) -> float:
+    """The power of two next to it: x + h and x - h are then exact more often."""
+    mantissa, exponent = frexp(size)
+    return ldexp(1.0, exponent if mantissa > 0.7071 else exponent - 1)

@@ -1,233 +1,218 @@
-"""From probes to findings: WP501, WP502, WP503 and WP505."""
+"""From probes to findings: WP501 to WP505 and WP508.
+
+A healthy problem costs about 20 evaluations whatever its size: two directions through all tensors at once. Single tensors
+are looked at where those disagree, meet a kink, or could not have seen an error.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from wellposed.backends.protocol import Gradient, Problem
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.gradients.directions import Probe, Prober
-from wellposed.gradients.explain import explain
-from wellposed.gradients.locate import worst_entry
+from wellposed.gradients import point, tensor
+from wellposed.gradients.directions import Probe, Prober, Raised
+from wellposed.gradients.repeatability import random_loss, randomness_held
+from wellposed.gradients.tensor import carries
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import descended
-from wellposed.rules.gradients import NOISE_FLOOR, NOT_DIFFERENTIABLE, RULES, WRONG, ZERO
+from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, UNINFORMATIVE, WRONG, ZERO
 
-_RANDOM_DIRECTIONS = 1  # beside the one along the claim
-_MORE_DIRECTIONS = 4  # once a tensor fails, to tell why
 _VISIBLE = 0.01
 _STEPS = 3
 
 
-def check(problem: Problem) -> list[Finding]:
-    """Findings for the problem's gradient at its present point; call it within `problem.preserved()`."""
-    layout, theta = problem.layout, problem.theta()
+def check(problem: Problem, theta: Vector | None = None, value: float | None = None) -> list[Finding]:
+    """Findings for the problem's gradient at theta (its present point); call it within `problem.preserved()`.
+
+    `value` is the loss there, where it is already known: it must come out the same again.
+    """
+    layout = problem.layout
+    theta = problem.theta() if theta is None else theta
     gradient = problem.gradient(theta)
+    prober = Prober(problem, theta, layout.pack_known(gradient), value)
+    if not np.isfinite(prober.value):
+        return [rule.undecided(f"The loss is {prober.value}, so there is nothing to compare.", where="loss") for rule in RULES]
     broken = [name for name, part in gradient.items() if part is not None and not np.isfinite(part).all()]
-    value = problem.value(theta)
-    if not np.isfinite(value):
-        return [rule.undecided(f"The loss is {value}, so there is nothing to compare.", where="loss") for rule in RULES]
     if broken:
-        text = f"The gradient of {', '.join(f'`{name}`' for name in broken)} contains NaN or infinity, although the loss is {value:.6g}."
+        names = ", ".join(f"`{name}`" for name in broken)
+        text = f"The gradient of {names} contains NaN or infinity, although the loss is {prober.value:.6g}."
         rest = [rule.undecided("The gradient is not finite: see WP501.", where=broken[0]) for rule in RULES if rule is not WRONG]
         return [WRONG.found(Verdict.FAILS, text, where=broken[0], cause="not-finite"), *rest]
-    prober = Prober(problem, theta, layout.pack_known(gradient))
     if not prober.repeatable:
-        reason = (
-            "The loss is random: it has two values at the same point, although the generators of Python, NumPy and the framework "
-            "are held fixed. A generator of your own must be made anew inside the loss, with a fixed seed."
+        rest = [rule.undecided("The loss is random: see WP504.", where="loss") for rule in RULES if rule is not RANDOM]
+        return [random_loss(problem, prober), *rest]
+    return _Check(problem, prober, gradient).findings()
+
+
+class _Check:
+    """One point: what was measured there, and what follows."""
+
+    def __init__(self, problem: Problem, prober: Prober, gradient: Gradient) -> None:
+        self._problem, self._prober, self._gradient = problem, prober, gradient
+        self._names = [name for name in problem.layout.names if prober.problem.layout.slices[name] != slice(0, 0)]
+        self._carrying = [name for name in self._names if carries(gradient, name)]
+        self._silent = [name for name in self._names if not carries(gradient, name)]
+        self._floors: dict[str, float] = {}  # the smallest relative error of each tensor's gradient that could be seen
+        self._misses: dict[str, float] = {}  # the chance that an error of 1 % in a random direction went unseen
+
+    def findings(self) -> list[Finding]:
+        joint, closer = self._all_at_once()
+        probes = self._one_by_one(closer)
+        nearby = functools.cache(self._prober.nearby)
+        found: list[Finding] = []
+        idle = dict.fromkeys(name for name in self._silent if name not in probes)
+        for name, tensor_probes in probes.items():
+            findings = tensor.judge(self._problem, self._prober, nearby, name, self._gradient, tensor_probes)
+            found += findings
+            if not findings and name in self._silent:
+                idle[name] = None
+        found += self._idle(list(idle))
+        found += self._out_of_reach()
+        buried = {name: floor for name, floor in self._floors.items() if floor > _VISIBLE and not any(f.where == name for f in found)}
+        if buried:
+            found.append(self._below_the_floor(buried))
+        told = {finding.rule for finding in found}
+        if WRONG.id not in told and self._carrying and len(buried) == len(self._carrying):
+            found.append(WRONG.undecided("No tensor's slope stands out of the noise of the loss: see WP503."))
+        elif WRONG.id not in told and self._unexplained(joint, closer):
+            found.append(self._nowhere(joint))
+        found += randomness_held(self._problem)
+        found += point.uninformative(self._problem, self._prober, self._gradient)
+        return self._with_those_that_hold(found, [*joint, *(probe for some in probes.values() for probe in some)])
+
+    def _all_at_once(self) -> tuple[list[Probe], list[str]]:
+        """Probes through all tensors, and the names of those that need a closer look."""
+        prober = self._prober
+        groups = [self._carrying, self._carrying, self._silent]
+        directions = [
+            prober.jointly(self._carrying, along_claim=True),
+            prober.jointly(self._carrying),
+            prober.jointly(self._silent),
+        ]
+        try:
+            joint = _confirmed(prober, directions)
+        except Raised:
+            return [], list(self._names)  # which tensor it was, the closer look will tell
+        closer: dict[str, None] = {}
+        for probe, group in zip(joint, groups, strict=True):
+            if not probe.known or not probe.agrees or probe.slope.kink or probe.slope.jump:
+                closer.update(dict.fromkeys(group))
+        if len(self._carrying) == 1:
+            closer.update(dict.fromkeys(self._carrying)) if closer else None
+        along, random, _ = joint
+        for name in self._carrying:
+            share = prober.share(name)
+            size = self._gradient_size(name)
+            self._floors[name] = min(random.allowed, along.allowed / np.sqrt(size)) / share if share else np.inf
+            self._misses[name] = _chance(random.allowed, _VISIBLE * share)
+            if self._floors[name] > _VISIBLE:
+                closer[name] = None
+        return joint, [name for name in self._names if name in closer]
+
+    def _gradient_size(self, name: str) -> int:
+        place = self._problem.layout.slices[name]
+        return place.stop - place.start
+
+    def _one_by_one(self, names: Sequence[str]) -> dict[str, list[Probe]]:
+        prober = self._prober
+        found: dict[str, list[Probe]] = {}
+        for name in names:
+            place = self._problem.layout.slices[name]
+            along = prober.along_claim(place)
+            directions = ([] if along is None else [along]) + [prober.random_direction(place)]
+            with tensor.named(name):
+                found[name] = _confirmed(prober, directions)
+            if along is not None:
+                length = abs(found[name][0].claimed)
+                self._floors[name] = min(probe.allowed for probe in found[name]) / length
+                spread = length / np.sqrt(place.stop - place.start)
+                self._misses[name] = _chance(found[name][-1].allowed, _VISIBLE * spread)
+        return found
+
+    def _idle(self, names: list[str]) -> list[Finding]:
+        """Tensors without gradient and without influence, unless a few steps give them one: zero-initialised layers shut off others."""
+        problem, theta, gradient = self._problem, self._prober.theta, self._gradient
+        left = set(names)
+        for _ in range(_STEPS if left else 0):
+            theta = problem.stored(descended(theta, problem.layout.pack_known(gradient)))
+            gradient = problem.gradient(theta)
+            left = {name for name in left if not carries(gradient, name)}
+        if not left:
+            return []
+        names = [name for name in names if name in left]
+        text = (
+            f"{len(names)} of {len(self._names)} tensors ({tensor.some(names)}) have a gradient that is zero or missing, and the loss does "
+            f"not change along them either, here and after {_STEPS} small steps."
         )
-        return [rule.undecided(reason, where="loss") for rule in RULES]
-    probes = {name: _probes(prober, layout.slices[name]) for name in layout.names}
-    return _judge(problem, prober, gradient, probes)
+        return [ZERO.found(Verdict.SUSPECT, text, where=names[0], cause="unused")]
+
+    def _out_of_reach(self) -> list[Finding]:
+        missing = self._problem.unreached()
+        if not missing:
+            return []
+        text = (
+            f"The loss also depends on {', '.join(missing)}, which requires a gradient but belongs to no model and no variable that could be "
+            "found: its gradient was not checked."
+        )
+        return [ZERO.found(Verdict.SUSPECT, text, where=missing[0], cause="out-of-reach")]
+
+    def _below_the_floor(self, buried: dict[str, float]) -> Finding:
+        worst = max(buried, key=lambda name: buried[name])
+        text = (
+            f"In {len(buried)} of {len(self._names)} tensors ({tensor.some(list(buried))}) the slope is lost in the noise of the loss "
+            f"(in {self._problem.dtype}): even at best, an error below {100 * min(buried.values()):.2g} % of it would not be seen."
+        )
+        evidence = (
+            Evidence("smallest relative error that could be seen", buried[worst], worst, reference="below 0.01"),
+            Evidence("noise of the loss", self._prober.near.level, "loss", how="standard deviation, by differences on a fine grid"),
+        )
+        return NOISE_FLOOR.undecided(text, where=next(iter(buried)), evidence=evidence, remedies=NOISE_FLOOR.remedies)
+
+    def _unexplained(self, joint: list[Probe], closer: list[str]) -> bool:
+        return bool(closer) and any(probe.known and not probe.agrees and not probe.slope.kink for probe in joint[:2])
+
+    def _nowhere(self, joint: list[Probe]) -> Finding:
+        probe = max(joint[:2], key=lambda p: abs(p.residual) / p.allowed if p.known else 0.0)
+        text = (
+            f"Along a direction through all tensors the slope is {probe.measured:.6g}, where {probe.claimed:.6g} is claimed, but in "
+            "no single tensor does the gradient disagree by more than the error bar."
+        )
+        return WRONG.undecided(text, where="all tensors")
+
+    def _with_those_that_hold(self, found: list[Finding], probes: list[Probe]) -> list[Finding]:
+        missed = max(self._misses, key=lambda name: self._misses[name], default="")
+        compared = (
+            tensor.relative_difference(probes),
+            Evidence("tensors compared", len(self._names), how=f"differences in {self._problem.dtype}"),
+            Evidence(
+                "smallest relative error that every check could see", max(self._floors.values(), default=np.inf), reference="below 0.01"
+            ),
+            Evidence(
+                "chance that an error of 1 % of a tensor's gradient was missed", self._misses.get(missed, 1.0), missed,
+                how="one random direction: sqrt(2 / pi) times what the bar allows over the error's size",
+            ),
+        )  # fmt: skip
+        told = {finding.rule for finding in found}
+        holding = [rule.holds(compared if rule in (WRONG, NOISE_FLOOR) else ()) for rule in RULES if rule.id not in told]
+        return sorted(found + holding, key=lambda finding: finding.rule)
 
 
-def _probes(prober: Prober, place: slice) -> list[Probe]:
-    if place.stop == place.start:
-        return []
-    along = prober.along_claim(place)
-    directions = [prober.random_direction(place) for _ in range(_RANDOM_DIRECTIONS)]
-    return [_probe(prober, u) for u in ([along] if along is not None else []) + directions]
+def _confirmed(prober: Prober, directions: Sequence[Vector]) -> list[Probe]:
+    """Probes; a disagreement is believed only if it is seen again with steps 256 times smaller."""
+    probes = prober.probes(directions)
+    doubted = [index for index, probe in enumerate(probes) if probe.known and not probe.agrees]
+    if doubted:
+        again = prober.probes([directions[index] for index in doubted], closer=1 / 256)
+        for index, second in zip(doubted, again, strict=True):
+            if second.known and second.agrees:
+                probes[index] = second
+    return probes
 
 
-def _probe(prober: Prober, u: Vector) -> Probe:
-    """One direction; a disagreement is believed only if it is seen again with steps 256 times smaller."""
-    first = prober.probe(u)
-    if first.agrees or not first.known:
-        return first
-    second = prober.probe(u, closer=1 / 256)
-    return second if second.agrees and second.known else first
-
-
-def _judge(problem: Problem, prober: Prober, gradient: Gradient, probes: dict[str, list[Probe]]) -> list[Finding]:
-    findings: list[Finding] = []
-    buried: dict[str, float] = {}
-    idle: dict[str, list[Probe]] = {}
-    nearby = functools.cache(prober.nearby)
-    for name, tensor in probes.items():
-        found = _tensor(problem, prober, nearby, name, gradient, tensor)
-        findings += found
-        if found:
-            continue
-        if not _carries(gradient, name):
-            idle[name] = tensor
-        elif _floor(tensor) > _VISIBLE:
-            buried[name] = _floor(tensor)
-    findings += _idle(problem, gradient, idle, len(probes))
-    if buried:
-        findings.append(_below_the_floor(problem, prober, buried, len(probes)))
-    seen = {name: tensor for name, tensor in probes.items() if name not in buried}
-    told = {finding.rule for finding in findings}
-    if WRONG.id not in told and not seen:
-        findings.append(WRONG.undecided("No tensor's slope stands out of the noise of the loss: see WP503."))
-        told.add(WRONG.id)
-    compared = (
-        _relative_difference(seen),
-        Evidence("tensors compared", len(seen), unit=f"of {len(probes)}", how=f"differences in {problem.dtype}"),
-        Evidence(
-            "smallest relative error that every check could see", max(map(_floor, seen.values()), default=np.inf), reference="below 0.01"
-        ),
-    )
-    findings += [rule.holds(compared if rule in (WRONG, NOISE_FLOOR) else ()) for rule in RULES if rule.id not in told]
-    return sorted(findings, key=lambda finding: finding.rule)
-
-
-def _below_the_floor(problem: Problem, prober: Prober, buried: dict[str, float], tensors: int) -> Finding:
-    worst = max(buried, key=lambda name: buried[name])
-    text = (
-        f"In {len(buried)} of {tensors} tensors ({_some(list(buried))}) the slope is lost in the noise of the loss "
-        f"(in {problem.dtype}): even at best, an error below {100 * min(buried.values()):.2g} % of it would not be seen."
-    )
-    evidence = (
-        Evidence("smallest relative error that could be seen", buried[worst], worst, reference="below 0.01"),
-        Evidence("noise of the loss", prober.noise, "loss", how="standard deviation, by differences on a fine grid"),
-    )
-    return NOISE_FLOOR.undecided(text, where=next(iter(buried)), evidence=evidence, remedies=NOISE_FLOOR.remedies)
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first four by name, the others by number."""
-    return ", ".join(f"`{name}`" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
-def _relative_difference(probes: dict[str, list[Probe]]) -> Evidence:
-    every = [probe for tensor in probes.values() for probe in tensor if probe.known]
-    claimed, measured = (np.array([getattr(p, key) for p in every]) for key in ("claimed", "measured"))
-    total = float(np.linalg.norm(claimed) + np.linalg.norm(measured))
-    value = float(np.linalg.norm(claimed - measured)) / total if total else 0.0
-    return Evidence(
-        "relative difference ||measured - claimed|| / (||measured|| + ||claimed||)",
-        value,
-        reference="1e-7 is great, 1e-3 a worry, in float64",
-        how="over the slopes along all directions",
-    )
-
-
-def _floor(tensor: Sequence[Probe]) -> float:
-    """The bar beside the slope along the steepest direction: the relative error that could just be seen."""
-    steepest = max((abs(probe.claimed) for probe in tensor), default=0.0)
-    return min((probe.error for probe in tensor), default=0.0) / steepest if steepest else 0.0
-
-
-def _carries(gradient: Gradient, name: str) -> bool:
-    part = gradient[name]
-    return part is not None and bool(part.any())
-
-
-def _tensor(
-    problem: Problem, prober: Prober, nearby: Callable[[], Prober], name: str, gradient: Gradient, tensor: list[Probe]
-) -> list[Finding]:
-    unknown = next((probe for probe in tensor if not probe.known), None)
-    if unknown is not None:
-        return [NOISE_FLOOR.undecided(f"Along `{name}` {unknown.slope.reason or 'no slope could be measured'}.", where=name)]
-    jump = next((probe for probe in tensor if probe.slope.jump), None)
-    if jump is not None:
-        text = f"The loss jumps as `{name}` moves: the difference quotient grows without bound as the step shrinks."
-        return [NOT_DIFFERENTIABLE.found(Verdict.FAILS, text, where=name, cause="jump")]
-    kinks = [probe for probe in tensor if probe.slope.kink]
-    smooth = [probe for probe in tensor if not probe.slope.kink]
-    wrong = [probe for probe in smooth if not probe.agrees]
-    if not _carries(gradient, name):
-        return [_zero(name, gradient[name] is None, wrong)] if wrong else []
-    if wrong:
-        return [_wrong(problem, prober, name, tensor, wrong[0])]
-    if kinks:
-        # Where several kinks meet, a right gradient need not lie between the two slopes of their sum: ask next to the point.
-        there = _probes(nearby(), problem.layout.slices[name])
-        wrong = [probe for probe in there if probe.known and not probe.agrees and not probe.slope.kink and not probe.slope.jump]
-        if wrong:
-            return [_wrong(problem, nearby(), name, there, wrong[0])]
-        return [_kink(name, kinks[0])]
-    return []
-
-
-def _zero(name: str, missing: bool, wrong: list[Probe]) -> Finding:
-    probe = max(wrong, key=lambda p: abs(p.measured))
-    word = "missing (None)" if missing else "exactly zero"
-    text = f"The gradient of `{name}` is {word}, but the loss changes along it with slope {probe.measured:.4g} ± {probe.error:.1g}."
-    evidence = (Evidence("measured slope", probe.measured, name, reference="0, as claimed", error=probe.error),)
-    return ZERO.found(Verdict.FAILS, text, where=name, cause="detached" if missing else "zero", evidence=evidence)
-
-
-def _idle(problem: Problem, gradient: Gradient, idle: dict[str, list[Probe]], tensors: int) -> list[Finding]:
-    """Tensors without gradient and without influence, unless a few steps give them one: zero-initialised layers shut off others."""
-    theta = problem.theta()
-    left = set(idle)
-    for _ in range(_STEPS if left else 0):
-        theta = problem.stored(descended(theta, problem.layout.pack_known(gradient)))
-        gradient = problem.gradient(theta)
-        left = {name for name in left if not _carries(gradient, name)}
-    if not left:
-        return []
-    names = [name for name in idle if name in left]
-    bar = max((probe.error for name in names for probe in idle[name] if not probe.slope.kink), default=0.0)
-    text = (
-        f"{len(names)} of {tensors} tensors ({_some(names)}) have a gradient that is zero or missing, and the loss does not change along "
-        f"them either (slope below {bar:.1g}), here and after {_STEPS} small steps."
-    )
-    evidence = (Evidence("bar of the measured slopes", bar, names[0]),)
-    return [ZERO.found(Verdict.SUSPECT, text, where=names[0], cause="unused", evidence=evidence)]
-
-
-def _kink(name: str, probe: Probe) -> Finding:
-    left, right = probe.claimed + probe.slope.left, probe.claimed + probe.slope.right
-    between = min(left, right) - probe.error <= probe.claimed <= max(left, right) + probe.error
-    claim = f"The claimed {probe.claimed:.4g} lies between" if between else f"Several kinks meet; {probe.claimed:.4g} is claimed"
-    text = (
-        f"Along `{name}` the loss has a kink here: slope {left:.4g} on one side, {right:.4g} on the other. {claim}, and at a point "
-        "nearby the gradient agrees."
-    )
-    evidence = (
-        Evidence("slope on the left", left, name),
-        Evidence("slope on the right", right, name),
-        Evidence("claimed slope", probe.claimed, name),
-    )
-    return NOT_DIFFERENTIABLE.found(Verdict.SUSPECT, text, where=name, cause="kink", evidence=evidence)
-
-
-def _wrong(problem: Problem, prober: Prober, name: str, tensor: list[Probe], worst: Probe) -> Finding:
-    place = problem.layout.slices[name]
-    more = [prober.probe(prober.random_direction(place)) for _ in range(_MORE_DIRECTIONS)]
-    known = [probe for probe in [*tensor, *more] if probe.known and not probe.slope.kink and not probe.slope.jump]
-    explanation = explain(known) if place.stop - place.start > 1 else explain([])
-    entry = worst_entry(prober, place)
-    evidence = [
-        Evidence("claimed slope along a direction", worst.claimed, name),
-        Evidence(
-            "measured slope along it", worst.measured, name, error=worst.error, how=f"two-sided differences, step {worst.slope.step:.1g}"
-        ),
-        _relative_difference({name: known}),
-    ]
-    text = f"The gradient of `{name}` does not agree with the loss."
-    if explanation.words:
-        text += f" {explanation.words}"
-    if entry is not None:
-        spot = problem.layout.entry(name, entry.flat)
-        digits = 6 if f"{entry.claimed:.6g}" != f"{entry.measured:.6g}" else 12
-        text += f" At `{spot}` it claims {entry.claimed:.{digits}g}; the loss says {entry.measured:.{digits}g} ± {entry.error:.1g}."
-        evidence.append(Evidence("claimed derivative at the worst entry measured", entry.claimed, spot))
-        evidence.append(Evidence("measured derivative there", entry.measured, spot, error=entry.error))
-    return WRONG.found(Verdict.FAILS, text, where=name, cause=explanation.cause, evidence=tuple(evidence))
+def _chance(allowed: float, error: float) -> float:
+    """The probability that a normal variable of standard deviation `error` stays within `allowed`: at most sqrt(2 / pi) allowed / error."""
+    return min(1.0, float(np.sqrt(2 / np.pi)) * allowed / error) if error else 1.0

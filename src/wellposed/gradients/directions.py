@@ -1,28 +1,39 @@
-"""Slopes along directions within one tensor: claimed by the gradient, measured by differences."""
+"""Slopes along directions in parameter space: claimed by the gradient, measured by differences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from wellposed.backends.protocol import Problem
+from wellposed.derivatives.asking import Answer, run
 from wellposed.derivatives.estimate import Slope
-from wellposed.derivatives.noise import noise_level
+from wellposed.derivatives.noise import Noise, noise_level
 from wellposed.derivatives.steps import slope
+from wellposed.errors import WellposedError
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.floats import format_of
 
 # The bar covers the truth in about 99 of 100 cases; a claim that a gradient is wrong must be rarer in error than that.
-_BEYOND = 3.0
+_BEYOND = 2.0
 # Units in the last place that sums in a gradient of that dtype may be off by.
 _DIGITS = 8.0
 
 
+class Raised(Exception):
+    """The user's loss raised at a point beside the one checked; `step` is how far away, in units of the parameters' sizes."""
+
+    def __init__(self, error: Exception, step: float) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.step = step
+
+
 @dataclass(frozen=True)
 class Probe:
-    """One direction u within a tensor, |u| = 1: the claimed slope g.u beside the measured one.
+    """One direction u: the claimed slope g.u beside the measured one.
 
     `error` is the bar of `measured`. `weight` is w.u, the slope of half the tensor's squared norm,
     which tells a missing penalty.
@@ -47,7 +58,12 @@ class Probe:
 
     @property
     def agrees(self) -> bool:
-        return abs(self.residual) <= _BEYOND * self.error + self.rounding
+        return abs(self.residual) <= self.allowed
+
+    @property
+    def allowed(self) -> float:
+        """The largest residual that proves nothing."""
+        return _BEYOND * self.error + self.rounding
 
     @property
     def known(self) -> bool:
@@ -57,41 +73,84 @@ class Probe:
 class Prober:
     """Measures a problem's slopes at one point. The noise of the loss is measured once, for all directions."""
 
-    def __init__(self, problem: Problem, theta: Vector, gradient: Vector, seed: int = 0) -> None:
-        self.problem, self.gradient = problem, gradient
+    def __init__(self, problem: Problem, theta: Vector, gradient: Vector, value: float | None = None, seed: int = 0) -> None:
+        self.problem, self.theta, self.gradient = problem, theta, gradient
         self.random = np.random.default_rng(seed)
-        self._theta = theta
         masks, shapes = problem.untrained(), problem.layout.shapes
-        self._untrained = problem.layout.pack({n: masks.get(n, np.zeros(shapes[n])) for n in shapes}) > 0
+        self._untrained = problem.layout.pack({n: masks.get(n, np.zeros(shapes[n])) for n in shapes}) > 0 if masks else None
         self._eps = format_of(problem.dtype).eps
         self._claim_eps = format_of(problem.trained_in or problem.dtype).eps
-        self.value = problem.value(self._theta)
-        self.repeatable = problem.value(self._theta) == self.value
-        rms = float(np.sqrt(np.mean(self._theta**2)))
-        self._typical = rms or 1.0
-        direction = self.random.standard_normal(self._theta.size)
-        direction *= self._typical * np.sqrt(self._theta.size) / np.linalg.norm(direction)
-        self.noise, _ = noise_level(self._tilted(direction), 1.0, self._eps)
+        self.value = problem.value(theta)
+        self.repeatable = self.value == (problem.value(theta) if value is None else value)
+        self._typical = float(np.sqrt(np.mean(theta**2))) or 1.0
+        self._sizes = {
+            name: float(np.sqrt(np.mean(theta[place] ** 2))) if place.stop > place.start else 0.0
+            for name, place in problem.layout.slices.items()
+        }
+
+    @cached_property
+    def near(self) -> Noise:
+        """The noise of the loss beside the point."""
+        (found,) = run([noise_level(1.0, self._eps, self.value)], self._answering([self.jointly(self.problem.layout.names)]))
+        # Its slope belongs to that direction alone.
+        return Noise(found.level, 0.0, np.inf, found.evaluations)
 
     def nearby(self) -> Prober:
         """A prober at a random point nearby, where no corner of the loss is met exactly: each entry moved by about 1 %."""
-        moved = self._theta + 0.01 * self._sizes() * self.random.standard_normal(self._theta.size)
+        moved = self.theta + 0.01 * self.random.standard_normal(self.theta.size) * self._every_size()
         theta = self.problem.stored(moved)
         return Prober(self.problem, theta, self.problem.layout.pack_known(self.problem.gradient(theta)))
 
-    def _sizes(self) -> Vector:
-        """The typical size of the entries of each tensor, for every entry."""
-        sizes = np.full(self._theta.size, self._typical)
-        for place in self.problem.layout.slices.values():
-            rms = float(np.sqrt(np.mean(self._theta[place] ** 2))) if place.stop > place.start else 0.0
-            sizes[place] = rms or self._typical
-        return sizes
+    def _every_size(self) -> Vector:
+        layout = self.problem.layout
+        return layout.pack({name: np.full(shape, self.size(name)) for name, shape in layout.shapes.items()})
+
+    def size(self, name: str) -> float:
+        """The typical size of a tensor's entries; of all entries where the tensor is zero."""
+        return self._sizes[name] or self._typical
+
+    def jointly(self, names: Sequence[str], *, along_claim: bool = False) -> Vector:
+        """One direction through several tensors: t = 1 moves each entry by about its tensor's typical size, or less.
+
+        Random and Gaussian within each tensor, or along its claimed gradient. A tensor whose claimed gradient would outweigh the
+        others is moved less, so that an error in any of them shows.
+        """
+        u = np.zeros_like(self.theta)
+        for name in names:
+            place = self.problem.layout.slices[name]
+            part = self.gradient[place] if along_claim else self.random.standard_normal(place.stop - place.start)
+            if self._untrained is not None:
+                part = np.where(self._untrained[place], 0.0, part)
+            length = float(np.sqrt(np.mean(part**2))) if part.size else 0.0
+            if length:
+                u[place] = part * (self._stride(name) / length)
+        return u
+
+    @cached_property
+    def _weights(self) -> dict[str, float]:
+        """What each tensor would contribute to a slope: the norm of its claimed gradient times the size of its entries."""
+        return {
+            name: float(np.linalg.norm(self.gradient[place])) * self.size(name) for name, place in self.problem.layout.slices.items()
+        }
+
+    def _stride(self, name: str) -> float:
+        mine = self._weights[name]
+        return self.size(name) * (min(1.0, self._median / mine) if mine else 1.0)
+
+    @cached_property
+    def _median(self) -> float:
+        return float(np.median([weight for weight in self._weights.values() if weight] or [0.0]))
+
+    def share(self, name: str) -> float:
+        """The standard deviation of what a tensor's claimed gradient contributes to a random joint slope."""
+        return min(self._weights[name], self._median)
 
     def random_direction(self, place: slice) -> Vector:
         """A Gaussian direction within one tensor, of length 1: every entry takes part with a continuous weight."""
-        u = np.zeros_like(self._theta)
+        u = np.zeros_like(self.theta)
         u[place] = self.random.standard_normal(place.stop - place.start)
-        u[self._untrained] = 0.0
+        if self._untrained is not None:
+            u[self._untrained] = 0.0
         return u / (float(np.linalg.norm(u)) or 1.0)
 
     def along_claim(self, place: slice) -> Vector | None:
@@ -100,36 +159,56 @@ class Prober:
         length = float(np.linalg.norm(part))
         if length == 0 or not np.isfinite(length):
             return None
-        u = np.zeros_like(self._theta)
+        u = np.zeros_like(self.theta)
         u[place] = part / length
         return u
 
     def probe(self, u: Vector, *, closer: float = 1.0) -> Probe:
-        """The slope of J(theta + t u) - t g.u at t = 0, theta as the problem stores it.
+        """As `probes`, of one direction."""
+        return self.probes([u], closer=closer)[0]
+
+    def probes(self, directions: Sequence[Vector], *, closer: float = 1.0) -> list[Probe]:
+        """The slopes of J(theta + t u) - t g.u at t = 0, theta as the problem stores it; a direction of zeros has slope 0.
 
         `closer` shrinks the first steps tried, for a second opinion.
         """
+        moving = [u for u in directions if u.any()]
+        lanes = [
+            slope(scale=closer * self._reach(u), eps=self._eps, f0=self.value, near=self.near) for u in moving
+        ]
+        found = iter(run(lanes, self._answering(moving)))
+        return [self._probe(u, next(found) if u.any() else Slope(0.0, 0.0, np.nan, 0)) for u in directions]
+
+    def _reach(self, u: Vector) -> float:
+        """How far t must go to move the entries by about their size."""
         support = np.flatnonzero(u)
-        if support.size == 0:
-            return Probe(0.0, 0.0, 0.0, Slope(0.0, 0.0, np.nan, 0))
-        size = float(np.sqrt(np.mean(self._theta[support] ** 2))) or self._typical
-        # A step of `scale` moves each entry by about the size of the tensor's entries.
-        scale = closer * size / float(np.sqrt(np.mean(u[support] ** 2)))
-        noise = self.noise if np.isfinite(self.noise) else None
-        measured = slope(self._tilted(u), scale=scale, eps=self._eps, f0=self.value, noise=noise)
-        rounding = _DIGITS * self._claim_eps * float(np.linalg.norm(self.gradient[support] * u[support]))
-        return Probe(float(self.gradient @ u), float(self._theta @ u), rounding, measured)
+        size = float(np.sqrt(np.mean(self.theta[support] ** 2))) or self._typical
+        return size / float(np.sqrt(np.mean(u[support] ** 2)))
+
+    def _probe(self, u: Vector, measured: Slope) -> Probe:
+        claimed = float(self.gradient @ u)
+        # The digits of single entries fall where they fall; a rounded factor of all of them moves the whole slope.
+        terms = max(float(np.linalg.norm(self.gradient * u)), abs(claimed))
+        return Probe(claimed, float(self.theta @ u), _DIGITS * self._claim_eps * terms, measured)
+
+    def beside(self, theta: Vector, step: float) -> float:
+        """The loss at a point `step` away. Raises `Raised` where the user's code does."""
+        try:
+            return self.problem.value(theta)
+        except WellposedError:
+            raise
+        except Exception as error:
+            raise Raised(error, step) from error
+
+    def _answering(self, directions: Sequence[Vector]) -> Callable[[Sequence[int], Sequence[float]], Answer]:
+        tilted = [self._tilted(u) for u in directions]
+        return lambda lane, steps: [(t, tilted[index](t)) for index, t in zip(lane, steps, strict=True)]
 
     def _tilted(self, u: Vector) -> Callable[[float], float]:
         """t -> J(theta') - g.(theta' - theta), theta' = theta + t u as stored: rounding of theta' drops out."""
 
-        support = np.flatnonzero(u)
-        start, claim, direction = self._theta[support], self.gradient[support], u[support]
-
         def along(t: float) -> float:
-            theta = self._theta.copy()
-            theta[support] = start + t * direction
-            theta = self.problem.stored(theta)
-            return self.problem.value(theta) - float(claim @ (theta[support] - start))
+            theta = self.problem.stored(self.theta + t * u)
+            return self.beside(theta, abs(t) / self._reach(u)) - float(self.gradient @ (theta - self.theta))
 
         return along

@@ -1,14 +1,68 @@
-"""The array types that annotations name."""
+"""Arrays of any framework, as NumPy and back again."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from wellposed.errors import InputError
 
 Vector = NDArray[np.float64]
 """float64 of any shape; a docstring that needs the shape gives it."""
 
 Array = NDArray[Any]
 """NumPy of any dtype and shape."""
+
+_OWN = (np.ndarray, np.generic, float, int, complex, list, tuple)
+
+
+def dtype_name(array: Any) -> str:
+    """`float32`, `bfloat16`, ... of an array of any framework."""
+    return str(array.dtype if hasattr(array, "dtype") else np.asarray(array).dtype).rpartition(".")[2]
+
+
+def plain(array: Any, name: str = "x") -> Array:
+    """A NumPy array with the same numbers, whatever the framework; floats of 16 bits become float32.
+
+    Raises `InputError` for what is no array of numbers; `name` is what the caller calls it.
+    """
+    if isinstance(array, float):  # the common case, first
+        return np.asarray(array)
+    given = array.detach() if hasattr(array, "detach") else array
+    if dtype_name(given) in ("float16", "bfloat16"):
+        given = given.float() if hasattr(given, "float") else given.astype(np.float32)
+    try:
+        found: Array = np.asarray(given.cpu().resolve_conj() if hasattr(given, "resolve_conj") else given)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be a number or an array, not {type(array).__name__}") from error
+    if found.dtype.kind not in "fiubc":
+        raise InputError(f"{name} must be a number or an array of numbers, not {type(array).__name__} ({found.dtype})")
+    return found
+
+
+def rebuild_like(array: Any) -> Callable[[Array], Any]:
+    """A function that turns NumPy arrays into arrays of the given one's framework, device and floating-point dtype.
+
+    Complex values become complex arrays of the same framework. Raises `InputError` for an unknown framework.
+    """
+    if isinstance(array, _OWN):
+        dtype = np.asarray(array).dtype
+        real = dtype if dtype.kind == "f" else np.dtype(float)
+        # Numbers stay NumPy scalars: functions of one number then behave as with floats.
+        return lambda values: np.asarray(values, dtype=values.dtype if np.iscomplexobj(values) else real)[()]
+    import array_api_compat
+
+    try:
+        space, device = array_api_compat.array_namespace(array), array_api_compat.device(array)
+    except TypeError:
+        raise InputError(f"x must be a number or an array, not {type(array).__name__}") from None
+    floating = array.dtype if dtype_name(array).startswith(("float", "bfloat")) else space.float64
+
+    def rebuilt(values: Array) -> Any:
+        made = space.asarray(np.array(values), device=device)
+        return made if np.iscomplexobj(values) else space.astype(made, floating)
+
+    return rebuilt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -55,6 +55,23 @@ class Layout:
         """The name of one entry as a user writes it: `layers.3.weight[12, 7]`."""
         index = np.unravel_index(flat, self.shapes[name])
         return f"{name}[{', '.join(str(int(i)) for i in index)}]" if index else name
+
+
+_RATE, _BETA1, _BETA2, _EPSILON = 1e-3, 0.9, 0.999, 1e-8
+
+
+def adam(gradient: Callable[[Vector], Vector], theta: Vector, steps: int) -> Vector:
+    """theta after that many steps of Adam with its usual constants (Kingma & Ba 2015); it stops where a gradient is not finite."""
+    first, second = np.zeros_like(theta), np.zeros_like(theta)
+    for step in range(1, steps + 1):
+        slope = gradient(theta)
+        if not np.isfinite(slope).all():
+            break
+        first = _BETA1 * first + (1 - _BETA1) * slope
+        second = _BETA2 * second + (1 - _BETA2) * slope**2
+        unbiased = first / (1 - _BETA1**step), second / (1 - _BETA2**step)
+        theta = theta - _RATE * unbiased[0] / (np.sqrt(unbiased[1]) + _EPSILON)
+    return theta
 
 
 _STEP = 0.01

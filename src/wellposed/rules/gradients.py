@@ -112,6 +112,12 @@ ZERO = Rule(
             (Remedy("Look where this tensor's gradient is last assigned"),),
         ),
         Cause(
+            "out-of-reach",
+            "The loss depends on a tensor that requires a gradient but belongs to no module and no variable that could be found.",
+            "Walk the graph of the loss to its leaves.",
+            (Remedy("Make it a parameter of the model, or pass it to the loss as an argument"),),
+        ),
+        Cause(
             "unused",
             "The loss does not depend on this tensor here: it is unused, or everything behind it is dead or masked.",
             "Perturb it by hand and compare the loss.",
@@ -120,4 +126,55 @@ ZERO = Rule(
     ),
 )
 
-RULES = (WRONG, NOT_DIFFERENTIABLE, NOISE_FLOOR, ZERO)
+RANDOM = Rule(
+    id="WP504",
+    title="loss is random",
+    claim="The loss is the same at every evaluation.",
+    judged=(
+        "The loss is evaluated twice at one point, with every generator that can be found put back before each: those of Python, NumPy and the "
+        "framework, and those that the user's functions and models keep. What was drawn from is named, and that holds: dropout is checked with its "
+        "mask held fixed. Where the two values still differ nothing can be compared: suspect. The same where the gradient seemed wrong, but differs "
+        "from one backward pass to the next by as much."
+    ),
+    causes=(
+        Cause(
+            "random",
+            "Something that cannot be held fixed goes into the loss: a generator made anew without a seed, a counter, the clock, a race of threads.",
+            "Evaluate the loss twice at the same parameters.",
+            (Remedy("Make the generator once, with a seed, where the loss can reach it", "rng = np.random.default_rng(0)"),),
+        ),
+        Cause(
+            "random-backward",
+            "The backward pass draws its own random numbers (a new dropout mask), or adds floating-point numbers in an order that changes.",
+            "Call the backward pass twice at the same parameters and compare.",
+            (
+                Remedy("Keep the mask of the forward pass for the backward pass"),
+                Remedy("Ask for deterministic kernels while checking", "torch.use_deterministic_algorithms(True)"),
+            ),
+        ),
+    ),
+)
+
+UNINFORMATIVE = Rule(
+    id="WP508",
+    title="uninformative point",
+    claim="A wrong gradient could be seen at the point checked.",
+    judged=(
+        "Suspect where every gradient is zero, where all rows of a matrix and of its gradient are the same, or where the loss, when every parameter "
+        "moves by its own size, changes a million times more than the gradient foretells."
+    ),
+    causes=(
+        Cause("zero", "Zero agrees with zero: scaled, transposed or permuted it is still zero.", "Look at the loss at other parameters."),
+        Cause(
+            "symmetric",
+            "All units of a layer are equal, so that a gradient which mixes them up looks right.",
+            "Compare the rows of the weight.",
+            (Remedy("Check at random weights", "wp.initialize(model)"),),
+        ),
+        Cause("flat", "A saturated unit or a minimum: the gradient is tiny beside what the loss does further away.", "Check at other weights."),
+    ),
+    remedies=(Remedy("Check at random initialisation and again after some training", "wp.check_gradients(problem, after_steps=20)"),),
+    references=("CS231n: Gradient checks, a bad point to start with",),
+)
+
+RULES = (WRONG, NOT_DIFFERENTIABLE, NOISE_FLOOR, RANDOM, ZERO, UNINFORMATIVE)

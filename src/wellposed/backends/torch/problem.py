@@ -14,8 +14,11 @@ from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from wellposed.backends.protocol import Gradient, Problem, Run
+from wellposed.backends.randomness import owned_generators
+from wellposed.backends.torch.leaves import closed_over, leaves
 from wellposed.backends.torch.recorder import Recorder
 from wellposed.backends.torch.state import (
+    TORCH,
     buffers_lent,
     model_restored,
     parameters_at,
@@ -62,6 +65,8 @@ class TorchProblem(Problem):
                 hint="a loss of one argument gets the model itself: TorchProblem(model, lambda model: ...)",
             )
         self._parameters = _trainable(model)
+        self._owned, self._drawn = owned_generators(model, loss), set[str]()
+        self._parameters |= self._closed_over()
         self._layout = Layout({name: tuple(parameter.shape) for name, parameter in self._parameters.items()})
         self.dtype = "+".join(sorted({str(p.dtype).removeprefix("torch.") for p in self._parameters.values()}))
 
@@ -78,6 +83,35 @@ class TorchProblem(Problem):
         return self._layout.pack(
             {name: _numpy(torch.as_tensor(array).to(self._parameters[name].dtype)) for name, array in self._layout.unpack(theta).items()}
         )
+
+    @property
+    def draws(self) -> tuple[str, ...]:
+        names = [
+            f"{type(module).__name__} `{name}`"
+            for name, module in self.model.named_modules()
+            if "Dropout" in type(module).__name__ and module.training and getattr(module, "p", 1.0)
+        ]
+        told = f"{TORCH}: {', '.join(names[:4])}{' and more' if len(names) > 4 else ''}" if names else TORCH
+        return tuple(told if name == TORCH else name for name in sorted(self._drawn))
+
+    def unreached(self) -> tuple[str, ...]:
+        known = {id(parameter) for parameter in self._parameters.values()}
+        with self._at(self.theta()):
+            found = [leaf for leaf in leaves(self._loss()) if id(leaf) not in known]
+        return tuple(f"a tensor of shape {tuple(leaf.shape)}" for leaf in found)
+
+    def trained(self, theta: Vector, steps: int) -> Vector:
+        """By the optimizer given, on a copy of it and of the model; by Adam without one."""
+        if self.optimizer is None:
+            return super().trained(theta, steps)
+        with torch_generators_restored(self._owned), torch.enable_grad():
+            model, loss, optimizer = copy.deepcopy((self.model, self.loss, self.optimizer))
+            twin = TorchProblem(model, loss, self.batch)
+            for _ in range(steps):
+                optimizer.zero_grad()
+                twin._loss().backward()
+                optimizer.step()
+        return twin.theta()
 
     def value(self, theta: Vector) -> float:
         with self._at(theta):
@@ -145,10 +179,22 @@ class TorchProblem(Problem):
             parameters_at(values),
             buffers_lent(self.model, self.loss),
             power_iteration_stopped(self.model),
-            torch_generators_restored(),
+            torch_generators_restored(self._owned, self._drawn),
             torch.enable_grad(),
         ):
             yield
+
+    def _closed_over(self) -> dict[str, torch.Tensor]:
+        """Parameters outside the model that the loss uses: of a loss that is a module, or closed over by a function."""
+        found = closed_over({"loss": self.loss, "": self.model}, self.model.parameters())
+        if not found:
+            return {}
+        try:
+            with model_restored(self.model, self.loss), torch_generators_restored(self._owned), torch.enable_grad():
+                used = {id(leaf) for leaf in leaves(self._loss())}
+        except Exception:  # the loss does not run: the check will say why
+            return {}
+        return {name: tensor for name, tensor in found.items() if id(tensor) in used}
 
     def _loss(self) -> torch.Tensor:
         if self._takes_model:

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from wellposed.backends.randomness import generators_restored
+from wellposed.backends.randomness import Owned, generators_restored
+
+TORCH = "torch's generator"
 
 
 @contextmanager
-def torch_generators_restored() -> Iterator[None]:
-    """The generators of Python, NumPy and torch (every device in use) come out as they went in."""
+def torch_generators_restored(owned: Owned = (), drawn: set[str] | None = None) -> Iterator[None]:
+    """The generators of Python, NumPy and torch (every device in use), and those owned, come out as they went in."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with generators_restored(), torch.random.fork_rng(devices=devices):
+    ours: Owned = [(TORCH, torch.get_rng_state, torch.set_rng_state)]
+    for device in devices:
+        ours = [*ours, (TORCH, partial(torch.cuda.get_rng_state, device), partial(_set_on, device))]
+    with generators_restored((*ours, *owned), drawn):
         yield
+
+
+def _set_on(device: int, state: torch.Tensor) -> None:
+    torch.cuda.set_rng_state(state, device)
 
 
 @contextmanager

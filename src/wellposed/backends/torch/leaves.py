@@ -1,0 +1,41 @@
+"""Which tensors does a loss depend on that require a gradient, and what does the user call them?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from wellposed.backends.closures import reachable
+
+
+def closed_over(roots: Mapping[str, Any], known: Iterable[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Leaf tensors that require a gradient and are within reach of the roots, but not among those known."""
+    taken = {id(tensor) for tensor in known}
+    found: dict[str, torch.Tensor] = {}
+    for label, root in roots.items():
+        for name, thing in [(label, root), *reachable(root, label)]:
+            parts = thing.named_parameters(prefix=name) if isinstance(thing, nn.Module) else [(name, thing)]
+            for path, tensor in parts:
+                if isinstance(tensor, torch.Tensor) and tensor.requires_grad and tensor.is_leaf and id(tensor) not in taken:
+                    taken.add(id(tensor))
+                    found[path or "tensor"] = tensor
+    return found
+
+
+def leaves(*outputs: torch.Tensor) -> list[torch.Tensor]:
+    """The leaves of the graph that these were computed by: everything that a backward pass would give a gradient."""
+    waiting: list[Any] = [output.grad_fn for output in outputs]
+    found = [output for output in outputs if output.grad_fn is None and output.requires_grad]
+    seen = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        waiting += [parent for parent, _ in node.next_functions]
+    return list({id(tensor): tensor for tensor in found}.values())

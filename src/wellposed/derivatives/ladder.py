@@ -1,0 +1,138 @@
+"""Values of f at a ladder of steps around 0, and the differences that can be made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+from math import isfinite, ldexp, nan, sqrt
+
+from wellposed.derivatives.asking import Answer
+from wellposed.derivatives.stencils import coefficients
+
+RATIO = 4
+SIGMAS = 4.0
+"""Noise bars are four standard deviations wide."""
+
+_ROUNDING = 0.5  # a computed value is off by half a unit in the last place at least, in the worst case
+_KINK = 1e-4  # a smaller change of slope, beside the slope itself, is not called a kink
+_SEEN = 6.0  # bars that a kink or jump must exceed
+
+Window = tuple[int, ...]
+"""Neighbouring rungs, finest first."""
+
+
+@lru_cache(maxsize=4096)
+def _weights(rungs: Window, side: int) -> tuple[float, ...]:
+    """Weights of f(0) and of each rung's two values, in units of the finest step."""
+    steps = [Fraction(RATIO) ** (rung - rungs[0]) for rung in rungs]
+    if side:
+        nodes = [Fraction(0), *(side * k * step for step in steps for k in (1, 2))]
+        return tuple(map(float, coefficients(tuple(nodes))))
+    return (0.0, *map(float, coefficients(tuple(node for step in steps for node in (-step, step)))))
+
+
+class Ladder:
+    """Rung k holds the values at the step h = base * 4^k: at -h and h or, with `side` = 1 or -1, at side * h and side * 2h.
+
+    `noise` is the standard deviation of f's noise, `eps` the precision of its values.
+    """
+
+    def __init__(self, f0: float, eps: float, noise: float, base: float, side: int) -> None:
+        self.f0, self.eps, self.base, self.side = f0, eps, base, side
+        self.noise = max(noise, _ROUNDING * eps * abs(f0))
+        self.rungs: list[int] = []
+        self.values: dict[int, tuple[float, float]] = {}
+        self._slopes: dict[Window, float] = {}
+        self._bars: dict[Window, float] = {}
+
+    def step(self, rung: int) -> float:
+        return ldexp(self.base, 2 * rung)
+
+    def points(self, rung: int) -> tuple[float, float]:
+        h = self.step(rung)
+        return (self.side * h, 2 * self.side * h) if self.side else (-h, h)
+
+    def add(self, rung: int, found: Answer) -> None:
+        """Points were rounded when they were made: each value is carried along the slope to where it was meant to be."""
+        (first, low), (second, high) = found
+        tilt = (high - low) / (second - first) if second != first else 0.0
+        aims = self.points(rung)
+        self.values[rung] = (low + tilt * (aims[0] - first), high + tilt * (aims[1] - second))
+        self.rungs = sorted(self.values)
+
+    def louder(self, noise: float) -> None:
+        self.noise = noise
+        self._bars.clear()
+
+    def finite(self, rung: int) -> bool:
+        return all(map(isfinite, self.values[rung]))
+
+    @property
+    def constant(self) -> bool:
+        return all(pair == (self.f0, self.f0) for pair in self.values.values())
+
+    def slope(self, window: Window) -> float:
+        """f'(0) by the formula of highest order through all points of these rungs."""
+        if window not in self._slopes:
+            weights = _weights(tuple(rung - window[0] for rung in window), self.side)
+            rises = [value - self.f0 for rung in window for value in self.values[rung]]
+            self._slopes[window] = sum(w * rise for w, rise in zip(weights[1:], rises, strict=True)) / self.step(window[0])
+        return self._slopes[window]
+
+    def bar(self, window: Window) -> float:
+        """What noise and rounding can do to that."""
+        if window not in self._bars:
+            weights = _weights(tuple(rung - window[0] for rung in window), self.side)
+            sizes = [abs(self.f0), *(abs(value) for rung in window for value in self.values[rung])]
+            noises = [max(self.noise, _ROUNDING * self.eps * size) for size in sizes]
+            total = sqrt(sum((w * noise) ** 2 for w, noise in zip(weights, noises, strict=True)))
+            self._bars[window] = SIGMAS * total / self.step(window[0])
+        return self._bars[window]
+
+    def smooth(self, count: int) -> bool:
+        """Whether the plain differences of the `count` finest rungs approach each other as h^2 or h^4, as far as noise lets one see."""
+        finest = self.rungs[:count]
+        slopes = [self.slope((rung,)) for rung in finest]
+        gaps = [abs(coarse - fine) for fine, coarse in pairwise(slopes)]
+        pairs = zip(gaps, gaps[1:], (self.bar((rung,)) for rung in finest), strict=False)
+        return all(fine <= 2 * coarse / RATIO**2 + bar and coarse <= RATIO**4 * (fine + bar) for fine, coarse, bar in pairs)
+
+    def unevenness(self) -> float:
+        """The noise seen in f(h) - 2 f(0) + f(-h) at the two finest rungs; the rest of it falls as h^2 where f is smooth."""
+        if self.side:
+            return 0.0
+        fine, coarse = self.rungs[:2]
+        return abs(self._bend(fine) - self._bend(coarse) / RATIO ** (2 * (coarse - fine))) / sqrt(6)
+
+    def sides(self) -> tuple[float, float, bool]:
+        """The one-sided derivatives and whether f jumps; (nan, nan, False) where f is smooth at 0.
+
+        D+ - D- = h f'' for a smooth f: it falls with h. At a kink it stays, at a jump it grows as
+        1/h, and so does the two-sided difference where f jumps between -h and h. Three rungs must agree.
+        """
+        if self.side or len(self.rungs) < 3:
+            return nan, nan, False
+        finest = self.rungs[:3]
+        h, (below, above) = self.step(finest[0]), self.values[finest[0]]
+        right, left = (above - self.f0) / h, (self.f0 - below) / h
+        bars = [_SEEN / SIGMAS * self.bar((rung,)) for rung in finest]
+        gaps = [self._bend(rung) / self.step(rung) for rung in finest]
+        for values in (gaps, [self.slope((rung,)) for rung in finest]):
+            if _seen(values, bars) and all(
+                abs(fine - coarse * RATIO ** (above - below)) < 0.125 * abs(fine)
+                for (fine, coarse), (below, above) in zip(pairwise(values), pairwise(finest), strict=True)
+            ):
+                return left, right, True
+        matters = abs(gaps[0]) > _KINK * max(abs(left), abs(right))
+        if matters and _seen(gaps, bars) and all(abs(fine - coarse) < 0.4 * abs(coarse) for fine, coarse in pairwise(gaps)):
+            return left, right, False
+        return nan, nan, False
+
+    def _bend(self, rung: int) -> float:
+        return sum(self.values[rung]) - 2 * self.f0
+
+
+def _seen(values: Sequence[float], bars: Sequence[float]) -> bool:
+    return all(abs(value) > bar for value, bar in zip(values, bars, strict=True))

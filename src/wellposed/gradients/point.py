@@ -1,0 +1,52 @@
+"""WP508: could a wrong gradient be seen at this point at all?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wellposed.backends.protocol import Gradient, Problem
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.gradients.directions import Prober, Raised
+from wellposed.gradients.tensor import carries, some
+from wellposed.numerics.arrays import Vector
+from wellposed.rules.gradients import UNINFORMATIVE
+
+_FLAT = 1e-6  # of what the loss really changes by when every parameter moves by its own size
+
+
+def uninformative(problem: Problem, prober: Prober, gradient: Gradient) -> list[Finding]:
+    """All zero, symmetric, or so flat that the gradient tells nothing of the loss; nothing where the point is a good one."""
+    names = problem.layout.names
+    carrying = [name for name in names if carries(gradient, name)]
+    if not carrying:
+        text = "The gradient is zero in every entry of every tensor: zero agrees with zero, and most mistakes would not show."
+        return [UNINFORMATIVE.found(Verdict.SUSPECT, text, where=names[0] if names else "", cause="zero")]
+    twins = [name for name in carrying if _symmetric(prober.theta, gradient, problem, name)]
+    if twins:
+        text = (
+            f"All rows of {some(twins)} are the same, and so are those of the gradient: a gradient that mixes up or transposes rows would "
+            "look right here."
+        )
+        return [UNINFORMATIVE.found(Verdict.SUSPECT, text, where=twins[0], cause="symmetric")]
+    u = prober.jointly(carrying)
+    claimed = abs(float(prober.gradient @ u))
+    try:
+        moved = abs(prober.beside(problem.stored(prober.theta + u), 1.0) - prober.value)
+    except Raised:  # so far away the loss need not be defined
+        return []
+    if np.isfinite(moved) and claimed < _FLAT * moved:
+        text = (
+            f"The loss is flat here: moving every parameter by its own size changes it by {moved:.3g}, where the gradient foretells "
+            f"{claimed:.3g}. A saturated unit or a minimum looks like this, and hides mistakes."
+        )
+        evidence = (Evidence("change foretold over change seen", claimed / moved, reference=f"above {_FLAT:g}"),)
+        return [UNINFORMATIVE.found(Verdict.SUSPECT, text, where=carrying[0], cause="flat", evidence=evidence)]
+    return []
+
+
+def _symmetric(theta: Vector, gradient: Gradient, problem: Problem, name: str) -> bool:
+    shape, part = problem.layout.shapes[name], gradient[name]
+    if len(shape) < 2 or shape[0] < 2 or part is None:
+        return False
+    weight = theta[problem.layout.slices[name]].reshape(shape)
+    return all(bool((rows == rows[:1]).all()) for rows in (weight, np.asarray(part).reshape(shape)))

@@ -1,0 +1,136 @@
+"""One tensor whose slopes were measured: right, wrong, zero, or not differentiable here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from wellposed.backends.protocol import Gradient, Problem
+from wellposed.errors import InputError
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.gradients.directions import Probe, Prober, Raised
+from wellposed.gradients.explain import explain
+from wellposed.gradients.locate import worst_entry
+from wellposed.gradients.repeatability import backward_spread, nondeterministic_backward
+from wellposed.rules.gradients import NOISE_FLOOR, NOT_DIFFERENTIABLE, WRONG, ZERO
+
+_MORE_DIRECTIONS = 4  # once a tensor fails, to tell why
+
+
+def judge(
+    problem: Problem, prober: Prober, nearby: Callable[[], Prober], name: str, gradient: Gradient, probes: list[Probe]
+) -> list[Finding]:
+    """What the probes within one tensor show; nothing where the gradient agrees."""
+    unknown = next((probe for probe in probes if not probe.known), None)
+    if unknown is not None:
+        return [NOISE_FLOOR.undecided(f"Along `{name}` {unknown.slope.reason or 'no slope could be measured'}.", where=name)]
+    if any(probe.slope.jump for probe in probes):
+        text = f"The loss jumps as `{name}` moves: the difference quotient grows without bound as the step shrinks."
+        return [NOT_DIFFERENTIABLE.found(Verdict.FAILS, text, where=name, cause="jump")]
+    kinks = [probe for probe in probes if probe.slope.kink]
+    wrong = [probe for probe in probes if not probe.slope.kink and not probe.agrees]
+    if not carries(gradient, name):
+        return [_zero(name, gradient[name] is None, wrong)] if wrong else []
+    if wrong:
+        return _wrong(problem, prober, name, probes, wrong[0])
+    if kinks:
+        # Where several kinks meet, a right gradient need not lie between the two slopes of their sum: ask next to the point.
+        place = problem.layout.slices[name]
+        along = nearby().along_claim(place)
+        there = nearby().probes([u for u in (along, nearby().random_direction(place)) if u is not None])
+        wrong = [probe for probe in there if probe.known and not probe.agrees and not probe.slope.kink and not probe.slope.jump]
+        return _wrong(problem, nearby(), name, there, wrong[0]) if wrong else [_kink(name, kinks[0])]
+    return []
+
+
+def carries(gradient: Gradient, name: str) -> bool:
+    part = gradient[name]
+    return part is not None and bool(part.any())
+
+
+def some(names: Sequence[str]) -> str:
+    """The first four by name, the others by number."""
+    return ", ".join(f"`{name}`" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """A loss that raises when this tensor moves: say so, with its name."""
+    try:
+        yield
+    except Raised as error:
+        raise InputError(
+            f"the loss raised {error} when {name!r} was moved by {error.step:.1g} of its size; at the point itself it runs",
+            hint="a domain check, an assertion or a cast of a parameter looks like this: the loss must be defined beside the point too",
+        ) from error.__cause__
+
+
+def relative_difference(probes: Sequence[Probe]) -> Evidence:
+    """Note 5's classic figure, over the slopes along all directions."""
+    known = [probe for probe in probes if probe.known]
+    claimed, measured = (np.array([getattr(p, key) for p in known]) for key in ("claimed", "measured"))
+    total = float(np.linalg.norm(claimed) + np.linalg.norm(measured))
+    value = float(np.linalg.norm(claimed - measured)) / total if total else 0.0
+    return Evidence(
+        "relative difference ||measured - claimed|| / (||measured|| + ||claimed||)",
+        value,
+        reference="1e-7 is great, 1e-3 a worry, in float64",
+        how="over the slopes along all directions",
+    )
+
+
+def _zero(name: str, missing: bool, wrong: list[Probe]) -> Finding:
+    probe = max(wrong, key=lambda p: abs(p.measured))
+    word = "missing (None)" if missing else "exactly zero"
+    text = f"The gradient of `{name}` is {word}, but the loss changes along it with slope {probe.measured:.4g} ± {probe.error:.1g}."
+    evidence = (Evidence("measured slope", probe.measured, name, reference="0, as claimed", error=probe.error),)
+    return ZERO.found(Verdict.FAILS, text, where=name, cause="detached" if missing else "zero", evidence=evidence)
+
+
+def _kink(name: str, probe: Probe) -> Finding:
+    left, right = probe.claimed + probe.slope.left, probe.claimed + probe.slope.right
+    between = min(left, right) - probe.error <= probe.claimed <= max(left, right) + probe.error
+    claim = f"The claimed {probe.claimed:.4g} lies between" if between else f"Several kinks meet; {probe.claimed:.4g} is claimed"
+    text = (
+        f"Along `{name}` the loss has a kink here: slope {left:.4g} on one side, {right:.4g} on the other. {claim}, and at a point "
+        "nearby the gradient agrees."
+    )
+    evidence = (
+        Evidence("slope on the left", left, name),
+        Evidence("slope on the right", right, name),
+        Evidence("claimed slope", probe.claimed, name),
+    )
+    return NOT_DIFFERENTIABLE.found(Verdict.SUSPECT, text, where=name, cause="kink", evidence=evidence)
+
+
+def _wrong(problem: Problem, prober: Prober, name: str, probes: list[Probe], worst: Probe) -> list[Finding]:
+    place = problem.layout.slices[name]
+    spread = backward_spread(prober, name)
+    if abs(worst.residual) <= spread:
+        return [nondeterministic_backward(name, spread), WRONG.undecided(f"The gradient of `{name}` is random: see WP504.", where=name)]
+    known = [probe for probe in [*probes, *more_probes(prober, place)] if probe.known and not probe.slope.kink and not probe.slope.jump]
+    explanation = explain(known) if place.stop - place.start > 1 else explain([])
+    entry = worst_entry(prober, place)
+    evidence = [
+        Evidence("claimed slope along a direction", worst.claimed, name),
+        Evidence(
+            "measured slope along it", worst.measured, name, error=worst.error, how=f"two-sided differences, step {worst.slope.step:.1g}"
+        ),
+        relative_difference(known),
+    ]
+    text = f"The gradient of `{name}` does not agree with the loss."
+    if explanation.words:
+        text += f" {explanation.words}"
+    if entry is not None:
+        spot = problem.layout.entry(name, entry.flat)
+        digits = 6 if f"{entry.claimed:.6g}" != f"{entry.measured:.6g}" else 12
+        text += f" At `{spot}` it claims {entry.claimed:.{digits}g}; the loss says {entry.measured:.{digits}g} ± {entry.error:.1g}."
+        evidence.append(Evidence("claimed derivative at the worst entry measured", entry.claimed, spot))
+        evidence.append(Evidence("measured derivative there", entry.measured, spot, error=entry.error))
+    return [WRONG.found(Verdict.FAILS, text, where=name, cause=explanation.cause, evidence=tuple(evidence))]
+
+
+def more_probes(prober: Prober, place: slice) -> list[Probe]:
+    return prober.probes([prober.random_direction(place) for _ in range(_MORE_DIRECTIONS)])
