@@ -77,7 +77,8 @@ def test_gradient_and_directional():
         (np.abs, 0.0, "has a kink at the point: its slope is -1 on one side, 1 on the other"),
         (lambda t: float(t > 0), 0.0, "jumps at the point"),
         (lambda t: np.nan, 0.5, "not finite at the point"),
-        (lambda t: np.nan if t < 0.5 else t, 0.5, "not finite near the point"),
+        (lambda t: np.nan if t < 0.5 else t, 0.5, "not finite on one side of the point"),
+        (lambda t: np.nan if t != 0.5 else t, 0.5, "not finite near the point"),
         (lambda t: 2.0, 0.5, "does not change, to the last digit"),
     ],
 )

@@ -32,7 +32,7 @@ def quadratic(change=lambda name, gradient: gradient, shapes=None, dtype=float):
 def test_a_right_gradient_holds_in_every_rule(dtype):
     report = wp.check_gradients(quadratic(dtype=dtype))
     assert [(finding.rule, finding.verdict) for finding in report.findings] == [
-        (rule, HOLDS) for rule in ("WP501", "WP502", "WP503", "WP505")
+        (rule, HOLDS) for rule in ("WP501", "WP502", "WP503", "WP504", "WP505", "WP508")
     ]
 
 
@@ -117,13 +117,26 @@ def test_dropout_is_checked_with_its_mask_held_fixed(p):
     assert verdict(wp.check_gradients(classify(model)), "WP501").verdict is HOLDS
 
 
-def test_a_loss_that_stays_random_is_undecided():
+def noisy(noise):
+    return wp.FunctionProblem(lambda p: float((p["w"] ** 2).sum() + noise()), lambda p: {"w": 2 * p["w"]}, {"w": np.ones(3)})
+
+
+def test_a_generator_that_the_loss_closes_over_is_held_fixed_named_and_put_back():
     draw = np.random.default_rng(0)
-    problem = wp.FunctionProblem(lambda p: float((p["w"] ** 2).sum() + draw.normal()), lambda p: {"w": 2 * p["w"]}, {"w": np.ones(3)})
-    report = wp.check_gradients(problem)
+    before = draw.bit_generator.state
+    report = wp.check_gradients(noisy(lambda: draw.normal()))
+    assert {finding.verdict for finding in report.findings} == {HOLDS}
+    assert "draws random numbers (the generator `draw`)" in verdict(report, "WP504").message
+    assert draw.bit_generator.state == before
+
+
+def test_a_loss_that_stays_random_is_suspect_and_nothing_else_is_decided():
+    report = wp.check_gradients(noisy(lambda: np.random.default_rng().normal()))
     assert report.ok
-    assert {finding.verdict for finding in report.findings} == {UNDECIDED}
-    assert "The loss is random" in report.findings[0].message
+    found = verdict(report, "WP504")
+    assert (found.verdict, found.cause) == (SUSPECT, "random")
+    assert "two values at the same point" in found.message
+    assert {finding.verdict for finding in report.findings if finding.rule != "WP504"} == {UNDECIDED}
 
 
 def absolute(claimed, at=0.0):
@@ -156,7 +169,7 @@ def test_a_jump_at_the_point_fails():
 
 def test_a_slope_lost_in_noise_is_undecided_with_the_smallest_visible_error():
     problem = wp.FunctionProblem(
-        lambda p: 1e8 + 1e-9 * (p["w"] ** 2).sum() + p["b"].sum(), lambda p: {"w": 2e-9 * p["w"], "b": np.ones(2)},
+        lambda p: 1e8 + 1e-19 * (p["w"] ** 2).sum() + p["b"].sum(), lambda p: {"w": 2e-19 * p["w"], "b": np.ones(2)},
         {"w": np.ones(3), "b": np.ones(2)},
     )  # fmt: skip
     found = verdict(wp.check_gradients(problem), "WP503")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wellposed.backends.protocol import Gradient, Problem
-from wellposed.backends.randomness import generators_restored, owned_generators
+from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout
@@ -40,7 +40,7 @@ class FunctionProblem(Problem):
         self._value, self._gradient = value, gradient
         self._params = {str(name): _floating(str(name), array) for name, array in params.items()}
         self._layout = Layout({name: array.shape for name, array in self._params.items()})
-        self._owned, self._drawn = owned_generators(value, gradient), set[str]()
+        self._random = Randomness(*owned_generators(value, gradient))
         self.dtype = "+".join(sorted({array.dtype.name for array in self._params.values()}))
 
     @property
@@ -49,7 +49,7 @@ class FunctionProblem(Problem):
 
     @property
     def draws(self) -> tuple[str, ...]:
-        return tuple(sorted(self._drawn))
+        return self._random.drawn
 
     def theta(self) -> Vector:
         return self._layout.pack(self._params)
@@ -59,7 +59,7 @@ class FunctionProblem(Problem):
 
     def value(self, theta: Vector) -> float:
         self.evaluations += 1
-        with generators_restored(self._owned, self._drawn):
+        with self._random.fixed(seen=self.evaluations > 1):
             loss = np.asarray(self._value(self._arrays(theta)))
         if loss.size != 1 or loss.dtype.kind not in "fiu":
             raise InputError(
@@ -70,7 +70,7 @@ class FunctionProblem(Problem):
 
     def gradient(self, theta: Vector) -> Gradient:
         self.evaluations += 1
-        with generators_restored(self._owned, self._drawn):
+        with self._random.fixed():
             given = self._gradient(self._arrays(theta))
         if not isinstance(given, Mapping):
             raise InputError(
@@ -93,7 +93,7 @@ class FunctionProblem(Problem):
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        with generators_restored():
+        with self._random.fixed():
             yield
 
     def _arrays(self, theta: Vector) -> dict[str, Array]:

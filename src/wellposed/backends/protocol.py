@@ -156,6 +156,10 @@ class Problem(ABC):
         """theta after that many steps of the optimizer that will train the problem; of Adam where none is known."""
         return adam(lambda at: self.layout.pack_known(self.gradient(self.stored(at))), theta, steps)
 
+    def pushed(self, theta: Vector, u: Vector) -> float:
+        """The slope of J along u by forward-mode differentiation."""
+        raise NotImplementedError
+
     def unreached(self) -> tuple[str, ...]:
         """What the loss depends on and would be trained, but is not part of theta, in words."""
         return ()

@@ -3,45 +3,64 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from wellposed.backends.closures import reachable
 
-Owned = Sequence[tuple[str, Callable[[], Any], Callable[[Any], Any]]]
-"""Generators of the user's own: what they are called, how to read their state and how to set it."""
+class Generator(NamedTuple):
+    """A generator of random numbers: what it is called, how to read its state and how to set it."""
+
+    name: str
+    read: Callable[[], Any]
+    put: Callable[[Any], Any]
 
 
-@contextmanager
-def generators_restored(owned: Owned = (), drawn: set[str] | None = None) -> Iterator[None]:
-    """Whatever is drawn within, the global generators of `random` and `numpy.random`, and those owned, come out unchanged.
-
-    Entering it anew before every evaluation also gives each evaluation the same random numbers. The names of those that
-    were drawn from are added to `drawn`.
-    """
-    held: Owned = (*_GLOBAL, *owned)
-    states = [read() for _, read, _ in held]
-    try:
-        yield
-    finally:
-        for (name, read, put), state in zip(held, states, strict=True):
-            if not _same(state, read()):
-                put(state)
-                if drawn is not None:
-                    drawn.add(name)
+GLOBAL = (
+    Generator("Python's random", random.getstate, random.setstate),
+    Generator("NumPy's global generator", np.random.get_state, np.random.set_state),
+)
 
 
-def owned_generators(*roots: Any) -> Owned:
+class Randomness:
+    """The generators that a problem may draw from, and those that it was seen to draw from."""
+
+    def __init__(self, *generators: Generator) -> None:
+        self._all = (*GLOBAL, *generators)
+        self._drawn: dict[str, Generator] = {}
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        return tuple(sorted(self._drawn))
+
+    @contextmanager
+    def fixed(self, *, seen: bool = False) -> Iterator[None]:
+        """Whatever is drawn within, the generators come out unchanged: entered before each evaluation it gives all the same numbers.
+
+        With `seen` only those that were drawn from before are looked after, which is much quicker.
+        """
+        held = tuple(self._drawn.values()) if seen else self._all
+        states = [generator.read() for generator in held]
+        try:
+            yield
+        finally:
+            for generator, state in zip(held, states, strict=True):
+                if not _same(state, generator.read()):
+                    generator.put(state)
+                    self._drawn[generator.name] = generator
+
+
+def owned_generators(*roots: Any) -> tuple[Generator, ...]:
     """The generators that the user's functions and models keep."""
-    found: dict[int, Any] = {}
+    found: dict[int, Generator] = {}
     for root in roots:
         for name, thing in reachable(root):
             access = _access(thing)
             if access is not None:
-                found.setdefault(id(thing), (f"the generator `{name}`", *access))
+                found.setdefault(id(thing), Generator(f"the generator `{name}`", *access))
     return tuple(found.values())
 
 
@@ -63,8 +82,3 @@ def _same(before: Any, after: Any) -> bool:
     equal = before == after
     return bool(equal) if isinstance(equal, bool) else bool(equal.all())
 
-
-_GLOBAL: Owned = (
-    ("Python's random", random.getstate, random.setstate),
-    ("NumPy's global generator", np.random.get_state, np.random.set_state),
-)

@@ -23,7 +23,12 @@ def run(lanes: Sequence[Asking[Result]], answer: Callable[[Sequence[int], Sequen
     `answer(lane, t)` gets all the points wanted at a time, with the number of the lane that wants each.
     """
     done: dict[int, Result] = {}
-    wanted = {index: next(lane) for index, lane in enumerate(lanes)}
+    wanted: dict[int, Sequence[float]] = {}
+    for index, lane in enumerate(lanes):
+        try:
+            wanted[index] = next(lane)
+        except StopIteration as stop:
+            done[index] = stop.value
     while wanted:
         indices = [index for index, points in wanted.items() for _ in points]
         found = answer(indices, [t for points in wanted.values() for t in points])

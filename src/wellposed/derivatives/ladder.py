@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
-from math import isfinite, ldexp, nan, sqrt
+from math import hypot, isfinite, ldexp, nan, sqrt
 
 from wellposed.derivatives.asking import Answer
 from wellposed.derivatives.stencils import coefficients
@@ -57,10 +57,14 @@ class Ladder:
     def add(self, rung: int, found: Answer) -> None:
         """Points were rounded when they were made: each value is carried along the slope to where it was meant to be."""
         (first, low), (second, high) = found
-        tilt = (high - low) / (second - first) if second != first else 0.0
+        tilt = (high - low) / (second - first) if second != first and isfinite(high - low) else 0.0
         aims = self.points(rung)
         self.values[rung] = (low + tilt * (aims[0] - first), high + tilt * (aims[1] - second))
         self.rungs = sorted(self.values)
+
+    def drop(self, rung: int) -> None:
+        del self.values[rung]
+        self.rungs.remove(rung)
 
     def louder(self, noise: float) -> None:
         self.noise = noise
@@ -87,7 +91,7 @@ class Ladder:
             weights = _weights(tuple(rung - window[0] for rung in window), self.side)
             sizes = [abs(self.f0), *(abs(value) for rung in window for value in self.values[rung])]
             noises = [max(self.noise, _ROUNDING * self.eps * size) for size in sizes]
-            total = sqrt(sum((w * noise) ** 2 for w, noise in zip(weights, noises, strict=True)))
+            total = hypot(*(w * noise for w, noise in zip(weights, noises, strict=True)))
             self._bars[window] = SIGMAS * total / self.step(window[0])
         return self._bars[window]
 
@@ -115,7 +119,7 @@ class Ladder:
         if self.side or len(self.rungs) < 3:
             return nan, nan, False
         finest = self.rungs[:3]
-        h, (below, above) = self.step(finest[0]), self.values[finest[0]]
+        h, (below, above) = self.step(finest[1]), self.values[finest[1]]
         right, left = (above - self.f0) / h, (self.f0 - below) / h
         bars = [_SEEN / SIGMAS * self.bar((rung,)) for rung in finest]
         gaps = [self._bend(rung) / self.step(rung) for rung in finest]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import comb, inf, isfinite, nan, sqrt
+from math import comb, hypot, inf, isfinite, nan, sqrt
 from typing import NamedTuple
 
 from wellposed.derivatives.asking import Asking
 
+ORDER = 0.18
+"""The first step of a ladder is the scale times (noise / change)^0.18: between the powers 1/3 and 1/7 that orders 2 and 6 ask for."""
+
 _POINTS = 4
 _WIDEN = 16.0
-_WIDEST = 0.02
 _APART = 30.0
 
 
@@ -38,6 +40,8 @@ def noise_level(scale: float, eps: float, f0: float = nan, room: tuple[float, fl
     """
     spacing = min(scale * eps * (256.0 if eps < 1e-6 else 4.0), max(room) / (_POINTS + 1))
     side = 1.0 if room[1] >= room[0] else -1.0
+    # A function that is constant even here is constant near the point; where it changes further out, that is no noise.
+    widest = scale * eps**ORDER / 64
     used, repeated, even = 0, False, 0
     while True:
         found = yield [side * spacing * k for k in range(1, _POINTS + 1)]
@@ -48,7 +52,7 @@ def noise_level(scale: float, eps: float, f0: float = nan, room: tuple[float, fl
         steps = [above - below for below, above in pairwise(values)]
         length = points[-1] - points[0]
         even += len(set(steps)) == 1 and any(steps)
-        last = spacing * _WIDEN > _WIDEST * scale or even > 1 or not length
+        last = spacing * _WIDEN > widest or even > 1 or not length
         if (len(set(steps)) > 1 and steps.count(0.0) <= 1) or last:
             level = _spread(_straightened(points, values))
             with_f0 = _spread(_straightened([0.0, *points], [f0, *values])) if isfinite(f0) else 0.0
@@ -74,5 +78,5 @@ def _spread(values: Sequence[float]) -> float:
     for k in range(1, len(values)):
         differences = [above - below for below, above in pairwise(differences)]
         if k >= 2:
-            levels.append(sqrt(sum(t * t for t in differences) / len(differences) / comb(2 * k, k)))
+            levels.append(hypot(*differences) / sqrt(len(differences) * comb(2 * k, k)))
     return max(levels)

@@ -15,7 +15,7 @@ from wellposed.derivatives.asking import Asking
 from wellposed.derivatives.estimate import Slope
 from wellposed.derivatives.formulas import Formula, best
 from wellposed.derivatives.ladder import RATIO, SIGMAS, Ladder
-from wellposed.derivatives.noise import Noise, noise_level
+from wellposed.derivatives.noise import ORDER, Noise, noise_level
 
 CONSTANT = "the function does not change, to the last digit, within reach of the point"
 NOT_FINITE_HERE = "the function is not finite at the point"
@@ -25,7 +25,6 @@ ONE_SIDE = "the function is not finite on one side of the point (bounds= keeps t
 _START = (0, -1, -2)
 _MOST_RUNGS = 14
 _REACH = 2.0**12  # steps up to this many times the scale are tried
-_ORDER = 0.18  # the first step is the scale times (noise / change)^0.18: between the powers 1/3 and 1/7 that orders 2 and 6 ask for
 _STEEPEST = 64.0  # where f changes by its own size within less than this part of the scale, the guess goes no further
 _SAFETY = 1.5  # bars are wider by this than what was found, which is itself uncertain
 _CLOSER = 3
@@ -78,7 +77,7 @@ class _Climb:
         change = scale * (abs(near.slope) + near.doubt)
         size = min(abs(f0), change) if change > 0 else abs(f0)
         relative = min(max(noise / size if size else eps, eps), 0.1)
-        start = _power_of_two(_length(scale, f0, near) * relative**_ORDER)
+        start = _power_of_two(_length(scale, f0, near) * relative**ORDER)
         # At the edge of the domain: look to the side where there is room.
         side = 0 if min(room) >= start else 1 if room[1] >= room[0] else -1
         room_there = max(room) / 2 if side else min(room)
@@ -87,22 +86,31 @@ class _Climb:
         self.ladder = Ladder(f0, eps, near.level, start, side)
         self.limit = min(room_there, _REACH * scale)
         self.resolution = 8 * eps * scale
+        self.ends: tuple[bool, ...] = (False, False)  # whether f was not finite on the left, on the right
+        self._end = 0  # the lowest rung where it was not
+        self._asked = False
 
     def wanted(self) -> list[int]:
         """The rungs to ask for next; none when the ladder is long enough."""
         ladder = self.ladder
-        if not ladder.rungs:
+        if not self._asked:
+            self._asked = True
             return list(_START)
-        if len(ladder.rungs) == len(_START) and all(map(ladder.finite, ladder.rungs)):
+        if ladder.rungs == sorted(_START) and all(map(ladder.finite, ladder.rungs)):
             seen = ladder.unevenness()
             if ladder.noise < seen < _OUTLIER * ladder.noise:  # beyond that it is no noise but a kink or an oscillation
                 ladder.louder(seen)
-        highest = ladder.rungs[-1]
-        if highest > 0 and not ladder.finite(highest):  # too far out: f has an end there
-            del ladder.values[highest]
-            ladder.rungs.pop()
-            self.limit = ladder.step(ladder.rungs[-1])
-        if len(ladder.rungs) >= _MOST_RUNGS or not all(map(ladder.finite, ladder.rungs)):
+        for rung in [rung for rung in ladder.rungs if not ladder.finite(rung)]:  # so far out f has an end
+            self.ends = tuple(end or not isfinite(value) for end, value in zip(self.ends, ladder.values[rung], strict=True))
+            self.limit = min(self.limit, ladder.step(rung) / RATIO)
+            ladder.drop(rung)
+            self._end = min(self._end, rung)
+        missing = len(_START) - len(ladder.rungs)
+        if missing > 0:
+            below = ladder.rungs[0] - 1 if ladder.rungs else self._end - _CLOSER
+            rungs = [below - k for k in range(missing)]
+            return rungs if ladder.step(rungs[-1]) > self.resolution else []
+        if len(ladder.rungs) >= _MOST_RUNGS:
             return []
         return [rung for rung in self._next() if self.resolution < ladder.step(rung) <= self.limit]
 
@@ -113,7 +121,7 @@ class _Climb:
             return [highest + 3]
         left, right, jump = ladder.sides()
         if left == left:  # a kink or a jump: at the point, or a little beside it? Look closer, as long as it would be seen there.
-            blurred = 2 * RATIO**_CLOSER * ladder.bar((lowest,))
+            blurred = 8 * RATIO**_CLOSER * ladder.bar((lowest,))
             return [lowest - _CLOSER] if jump or abs(right - left) > blurred else []
         formula = best(ladder)
         doubt = max(formula.error, self._contradiction(formula))
@@ -146,9 +154,8 @@ class _Climb:
 
     def judged(self, used: int) -> Slope:
         ladder = self.ladder
-        if not all(map(ladder.finite, ladder.rungs)):
-            sides = [all(isfinite(pair[i]) for pair in ladder.values.values()) for i in (0, 1)]
-            return Slope(nan, inf, nan, used, ONE_SIDE if any(sides) and not ladder.side else NOT_FINITE_NEAR)
+        if len(ladder.rungs) < len(_START):
+            return Slope(nan, inf, nan, used, ONE_SIDE if sum(self.ends) == 1 and not ladder.side else NOT_FINITE_NEAR)
         left, right, jump = ladder.sides()
         formula = best(ladder)
         louder = max(1.0, ladder.unevenness() / ladder.noise) if ladder.noise and left != left else 1.0

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from wellposed.backends.protocol import Gradient, Problem
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import point, tensor
-from wellposed.gradients.directions import Probe, Prober, Raised
+from wellposed.gradients.directions import Probe, Prober
 from wellposed.gradients.repeatability import random_loss, randomness_held
 from wellposed.gradients.tensor import carries
 from wellposed.numerics.arrays import Vector
@@ -32,6 +33,8 @@ def check(problem: Problem, theta: Vector | None = None, value: float | None = N
     """
     layout = problem.layout
     theta = problem.theta() if theta is None else theta
+    if not theta.size:
+        return [rule.undecided("There is no entry to differentiate by.") for rule in RULES]
     gradient = problem.gradient(theta)
     prober = Prober(problem, theta, layout.pack_known(gradient), value)
     if not np.isfinite(prober.value):
@@ -93,16 +96,11 @@ class _Check:
             prober.jointly(self._carrying),
             prober.jointly(self._silent),
         ]
-        try:
-            joint = _confirmed(prober, directions)
-        except Raised:
-            return [], list(self._names)  # which tensor it was, the closer look will tell
+        joint = _confirmed(prober, directions)
         closer: dict[str, None] = {}
         for probe, group in zip(joint, groups, strict=True):
             if not probe.known or not probe.agrees or probe.slope.kink or probe.slope.jump:
                 closer.update(dict.fromkeys(group))
-        if len(self._carrying) == 1:
-            closer.update(dict.fromkeys(self._carrying)) if closer else None
         along, random, _ = joint
         for name in self._carrying:
             share = prober.share(name)
@@ -124,8 +122,7 @@ class _Check:
             place = self._problem.layout.slices[name]
             along = prober.along_claim(place)
             directions = ([] if along is None else [along]) + [prober.random_direction(place)]
-            with tensor.named(name):
-                found[name] = _confirmed(prober, directions)
+            found[name] = _confirmed(prober, directions)
             if along is not None:
                 length = abs(found[name][0].claimed)
                 self._floors[name] = min(probe.allowed for probe in found[name]) / length
@@ -202,7 +199,7 @@ class _Check:
 
 
 def _confirmed(prober: Prober, directions: Sequence[Vector]) -> list[Probe]:
-    """Probes; a disagreement is believed only if it is seen again with steps 256 times smaller."""
+    """Probes; a disagreement is believed only if it is seen again with steps 256 times smaller, and is more than the claim's own rounding."""
     probes = prober.probes(directions)
     doubted = [index for index, probe in enumerate(probes) if probe.known and not probe.agrees]
     if doubted:
@@ -210,6 +207,8 @@ def _confirmed(prober: Prober, directions: Sequence[Vector]) -> list[Probe]:
         for index, second in zip(doubted, again, strict=True):
             if second.known and second.agrees:
                 probes[index] = second
+            elif not probes[index].slope.kink:
+                probes[index] = replace(probes[index], rounding=max(probes[index].rounding, prober.rounding(directions[index])))
     return probes
 
 

@@ -21,14 +21,7 @@ from wellposed.numerics.floats import format_of
 _BEYOND = 2.0
 # Units in the last place that sums in a gradient of that dtype may be off by.
 _DIGITS = 8.0
-
-
-class Raised(Exception):
-    """The user's loss raised at a point beside the one checked; `step` is how far away, in units of the parameters' sizes."""
-
-    def __init__(self, error: Exception, step: float) -> None:
-        super().__init__(f"{type(error).__name__}: {error}")
-        self.step = step
+_SCATTER = 3  # gradients beside the point that show its own rounding
 
 
 @dataclass(frozen=True)
@@ -80,6 +73,7 @@ class Prober:
         self._untrained = problem.layout.pack({n: masks.get(n, np.zeros(shapes[n])) for n in shapes}) > 0 if masks else None
         self._eps = format_of(problem.dtype).eps
         self._claim_eps = format_of(problem.trained_in or problem.dtype).eps
+        self.raised: Exception | None = None  # the last error of the user's code beside the point
         self.value = problem.value(theta)
         self.repeatable = self.value == (problem.value(theta) if value is None else value)
         self._typical = float(np.sqrt(np.mean(theta**2))) or 1.0
@@ -118,12 +112,13 @@ class Prober:
         u = np.zeros_like(self.theta)
         for name in names:
             place = self.problem.layout.slices[name]
-            part = self.gradient[place] if along_claim else self.random.standard_normal(place.stop - place.start)
-            if self._untrained is not None:
-                part = np.where(self._untrained[place], 0.0, part)
-            length = float(np.sqrt(np.mean(part**2))) if part.size else 0.0
-            if length:
-                u[place] = part * (self._stride(name) / length)
+            # Not of length 1: two tensors of one entry each would often cancel exactly.
+            part = self.random.standard_normal(place.stop - place.start)
+            if along_claim:
+                part = self.gradient[place] / (float(np.sqrt(np.mean(self.gradient[place] ** 2))) or 1.0)
+            u[place] = part * self._stride(name)
+        if self._untrained is not None:
+            u[self._untrained] = 0.0
         return u
 
     @cached_property
@@ -191,14 +186,24 @@ class Prober:
         terms = max(float(np.linalg.norm(self.gradient * u)), abs(claimed))
         return Probe(claimed, float(self.theta @ u), _DIGITS * self._claim_eps * terms, measured)
 
-    def beside(self, theta: Vector, step: float) -> float:
-        """The loss at a point `step` away. Raises `Raised` where the user's code does."""
+    def beside(self, theta: Vector) -> float:
+        """The loss at another point; NaN where the user's code raises, for it need not be defined everywhere."""
         try:
             return self.problem.value(theta)
         except WellposedError:
             raise
         except Exception as error:
-            raise Raised(error, step) from error
+            self.raised = error
+            return np.nan
+
+    def rounding(self, u: Vector) -> float:
+        """What rounding does to the claimed slope along u, as the gradient's own scatter at points that differ in their last digits shows it."""
+        scatter = []
+        for _ in range(_SCATTER):
+            last_digits = 4 * self._claim_eps * np.abs(self.theta) * self.random.standard_normal(self.theta.size)
+            there = self.problem.layout.pack_known(self.problem.gradient(self.problem.stored(self.theta + last_digits)))
+            scatter.append(float((there - self.gradient) @ u))
+        return _DIGITS * float(np.sqrt(np.mean(np.square(scatter))))
 
     def _answering(self, directions: Sequence[Vector]) -> Callable[[Sequence[int], Sequence[float]], Answer]:
         tilted = [self._tilted(u) for u in directions]
@@ -207,8 +212,9 @@ class Prober:
     def _tilted(self, u: Vector) -> Callable[[float], float]:
         """t -> J(theta') - g.(theta' - theta), theta' = theta + t u as stored: rounding of theta' drops out."""
 
+
         def along(t: float) -> float:
             theta = self.problem.stored(self.theta + t * u)
-            return self.beside(theta, abs(t) / self._reach(u)) - float(self.gradient @ (theta - self.theta))
+            return self.beside(theta) - float(self.gradient @ (theta - self.theta))
 
         return along

@@ -47,7 +47,8 @@ def _scale(number: float) -> Explanation:
         return Explanation("sign", -1.0, "It has the wrong sign.")
     factor = 1 / number
     if abs(abs(factor) - 1) < 0.5:
-        return Explanation("scale", factor, f"It is {factor:.6g} times what it should be, in every direction.")
+        digits = 6 if f"{abs(factor):.6g}" != "1" else 12
+        return Explanation("scale", factor, f"It is {factor:.{digits}g} times what it should be, in every direction.")
     side = f"{factor:.4g} times too large" if abs(factor) > 1 else f"too small: {factor:.4g} of what it should be"
     return Explanation("scale", factor, f"It is {side}, in every direction.")
 

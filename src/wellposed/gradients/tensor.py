@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from wellposed.backends.protocol import Gradient, Problem
 from wellposed.errors import InputError
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.gradients.directions import Probe, Prober, Raised
+from wellposed.gradients.directions import Probe, Prober
 from wellposed.gradients.explain import explain
 from wellposed.gradients.locate import worst_entry
 from wellposed.gradients.repeatability import backward_spread, nondeterministic_backward
@@ -24,6 +23,12 @@ def judge(
 ) -> list[Finding]:
     """What the probes within one tensor show; nothing where the gradient agrees."""
     unknown = next((probe for probe in probes if not probe.known), None)
+    if unknown is not None and prober.raised is not None:
+        raise InputError(
+            f"the loss raised {type(prober.raised).__name__}: {prober.raised} whenever {name!r} was moved, however little; at the point "
+            "itself it runs",
+            hint="an assertion or a check of the parameter looks like this: the loss must be defined beside the point too",
+        ) from prober.raised
     if unknown is not None:
         return [NOISE_FLOOR.undecided(f"Along `{name}` {unknown.slope.reason or 'no slope could be measured'}.", where=name)]
     if any(probe.slope.jump for probe in probes):
@@ -31,8 +36,8 @@ def judge(
         return [NOT_DIFFERENTIABLE.found(Verdict.FAILS, text, where=name, cause="jump")]
     kinks = [probe for probe in probes if probe.slope.kink]
     wrong = [probe for probe in probes if not probe.slope.kink and not probe.agrees]
-    if not carries(gradient, name):
-        return [_zero(name, gradient[name] is None, wrong)] if wrong else []
+    if wrong and not carries(gradient, name):
+        return [_zero(name, gradient[name] is None, wrong)]
     if wrong:
         return _wrong(problem, prober, name, probes, wrong[0])
     if kinks:
@@ -53,18 +58,6 @@ def carries(gradient: Gradient, name: str) -> bool:
 def some(names: Sequence[str]) -> str:
     """The first four by name, the others by number."""
     return ", ".join(f"`{name}`" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
-@contextmanager
-def named(name: str) -> Iterator[None]:
-    """A loss that raises when this tensor moves: say so, with its name."""
-    try:
-        yield
-    except Raised as error:
-        raise InputError(
-            f"the loss raised {error} when {name!r} was moved by {error.step:.1g} of its size; at the point itself it runs",
-            hint="a domain check, an assertion or a cast of a parameter looks like this: the loss must be defined beside the point too",
-        ) from error.__cause__
 
 
 def relative_difference(probes: Sequence[Probe]) -> Evidence:

@@ -12,7 +12,7 @@ import numpy as np
 
 from wellposed.backends.jax.recorder import record
 from wellposed.backends.protocol import Gradient, Problem, Run
-from wellposed.backends.randomness import generators_restored, owned_generators
+from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout
@@ -42,7 +42,7 @@ class JaxProblem(Problem):
         self.loss, self.args = loss, args
         self._leaves = {_name(path): _checked(_name(path), leaf) for path, leaf in leaves}
         self._layout = Layout({name: tuple(leaf.shape) for name, leaf in self._leaves.items()})
-        self._owned, self._drawn = owned_generators(loss), set[str]()
+        self._random = Randomness(*owned_generators(loss))
         self._wide = False
         self.dtype = "+".join(sorted({leaf.dtype.name for leaf in self._leaves.values()}))
 
@@ -52,7 +52,7 @@ class JaxProblem(Problem):
 
     @property
     def draws(self) -> tuple[str, ...]:
-        return tuple(sorted(self._drawn))
+        return self._random.drawn
 
     def theta(self) -> Vector:
         return self._layout.pack({name: _numpy(leaf) for name, leaf in self._leaves.items()})
@@ -65,7 +65,7 @@ class JaxProblem(Problem):
 
     def value(self, theta: Vector) -> float:
         self.evaluations += 1
-        with self._precision(), generators_restored(self._owned, self._drawn):
+        with self._precision(), self._random.fixed():
             loss = self.loss(self._params(theta), *self.args)
             if jnp.size(loss) != 1 or not jnp.issubdtype(jnp.result_type(loss), jnp.floating):
                 raise InputError(
@@ -76,12 +76,12 @@ class JaxProblem(Problem):
 
     def gradient(self, theta: Vector) -> Gradient:
         self.evaluations += 1
-        with self._precision(), generators_restored(self._owned, self._drawn):
+        with self._precision(), self._random.fixed():
             return self._named(jax.grad(self._scalar)(self._params(theta)))
 
     def run(self, theta: Vector) -> Run:
         self.evaluations += 1
-        with self._precision(), generators_restored(self._owned, self._drawn):
+        with self._precision(), self._random.fixed():
             params = self._params(theta)
             operations = record(self._scalar, params, self._layout.names)
             return Run(operations, None, self._named(jax.grad(self._scalar)(params)))
@@ -94,7 +94,7 @@ class JaxProblem(Problem):
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        with generators_restored():
+        with self._random.fixed():
             yield
 
     def precise(self) -> Problem:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from wellposed.backends.protocol import Gradient, Problem, Run
-from wellposed.backends.randomness import owned_generators
+from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.leaves import closed_over, leaves
 from wellposed.backends.torch.recorder import Recorder
 from wellposed.backends.torch.state import (
@@ -23,7 +23,7 @@ from wellposed.backends.torch.state import (
     model_restored,
     parameters_at,
     power_iteration_stopped,
-    torch_generators_restored,
+    torch_generators,
 )
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
@@ -65,7 +65,7 @@ class TorchProblem(Problem):
                 hint="a loss of one argument gets the model itself: TorchProblem(model, lambda model: ...)",
             )
         self._parameters = _trainable(model)
-        self._owned, self._drawn = owned_generators(model, loss), set[str]()
+        self._random = Randomness(*torch_generators(), *owned_generators(model, loss))
         self._parameters |= self._closed_over()
         self._layout = Layout({name: tuple(parameter.shape) for name, parameter in self._parameters.items()})
         self.dtype = "+".join(sorted({str(p.dtype).removeprefix("torch.") for p in self._parameters.values()}))
@@ -92,7 +92,7 @@ class TorchProblem(Problem):
             if "Dropout" in type(module).__name__ and module.training and getattr(module, "p", 1.0)
         ]
         told = f"{TORCH}: {', '.join(names[:4])}{' and more' if len(names) > 4 else ''}" if names else TORCH
-        return tuple(told if name == TORCH else name for name in sorted(self._drawn))
+        return tuple(told if name == TORCH else name for name in self._random.drawn)
 
     def unreached(self) -> tuple[str, ...]:
         known = {id(parameter) for parameter in self._parameters.values()}
@@ -104,7 +104,7 @@ class TorchProblem(Problem):
         """By the optimizer given, on a copy of it and of the model; by Adam without one."""
         if self.optimizer is None:
             return super().trained(theta, steps)
-        with torch_generators_restored(self._owned), torch.enable_grad():
+        with self._random.fixed(), torch.enable_grad():
             model, loss, optimizer = copy.deepcopy((self.model, self.loss, self.optimizer))
             twin = TorchProblem(model, loss, self.batch)
             for _ in range(steps):
@@ -114,7 +114,7 @@ class TorchProblem(Problem):
         return twin.theta()
 
     def value(self, theta: Vector) -> float:
-        with self._at(theta):
+        with self._at(theta, quick=self.evaluations > 0):
             return float(self._loss().detach())
 
     def gradient(self, theta: Vector) -> Gradient:
@@ -156,7 +156,7 @@ class TorchProblem(Problem):
         if self.dtype == "float64":
             return self
         try:
-            with torch_generators_restored():
+            with Randomness(*torch_generators()).fixed():
                 twin = TorchProblem(copy.deepcopy(self.model).double(), self.loss, _to_double(self.batch))
             twin.trained_in = self.dtype
             theta = self.theta()
@@ -167,7 +167,7 @@ class TorchProblem(Problem):
         return twin if depends and abs(mine - its) <= _SAME_LOSS * abs(mine) else self
 
     @contextmanager
-    def _at(self, theta: Vector) -> Iterator[None]:
+    def _at(self, theta: Vector, *, quick: bool = False) -> Iterator[None]:
         """The model at theta: what one evaluation leaves behind no other one sees."""
         self.evaluations += 1
         values = [
@@ -179,7 +179,7 @@ class TorchProblem(Problem):
             parameters_at(values),
             buffers_lent(self.model, self.loss),
             power_iteration_stopped(self.model),
-            torch_generators_restored(self._owned, self._drawn),
+            self._random.fixed(seen=quick),
             torch.enable_grad(),
         ):
             yield
@@ -190,7 +190,7 @@ class TorchProblem(Problem):
         if not found:
             return {}
         try:
-            with model_restored(self.model, self.loss), torch_generators_restored(self._owned), torch.enable_grad():
+            with model_restored(self.model, self.loss), self._random.fixed(), torch.enable_grad():
                 used = {id(leaf) for leaf in leaves(self._loss())}
         except Exception:  # the loss does not run: the check will say why
             return {}

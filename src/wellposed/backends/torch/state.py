@@ -10,20 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from wellposed.backends.randomness import Owned, generators_restored
+from wellposed.backends.randomness import Generator, Randomness
 
 TORCH = "torch's generator"
 
 
-@contextmanager
-def torch_generators_restored(owned: Owned = (), drawn: set[str] | None = None) -> Iterator[None]:
-    """The generators of Python, NumPy and torch (every device in use), and those owned, come out as they went in."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    ours: Owned = [(TORCH, torch.get_rng_state, torch.set_rng_state)]
-    for device in devices:
-        ours = [*ours, (TORCH, partial(torch.cuda.get_rng_state, device), partial(_set_on, device))]
-    with generators_restored((*ours, *owned), drawn):
-        yield
+def torch_generators() -> tuple[Generator, ...]:
+    """Those of the CPU and of every CUDA device in use."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    cuda = (Generator(TORCH, partial(torch.cuda.get_rng_state, device), partial(_set_on, device)) for device in devices)
+    return (Generator(TORCH, torch.get_rng_state, torch.set_rng_state), *cuda)
 
 
 def _set_on(device: int, state: torch.Tensor) -> None:
@@ -83,7 +79,7 @@ def model_restored(*modules: Any) -> Iterator[None]:
     parameters = {id(p): p for module in owned for p in module._parameters.values() if p is not None}.values()
     gradients = [(parameter, parameter.grad, _bits(parameter.grad)) for parameter in parameters]
     try:
-        with buffers_lent(*modules), torch_generators_restored():
+        with buffers_lent(*modules), Randomness(*torch_generators()).fixed():
             yield
     finally:
         with torch.no_grad():

@@ -1,0 +1,269 @@
+"""A torch function of tensors, as J(theta): what `torch.autograd.gradcheck` is called with."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd import forward_ad
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from wellposed.backends.protocol import Gradient, Problem
+from wellposed.backends.randomness import Randomness, owned_generators
+from wellposed.backends.torch.leaves import closed_over, leaves
+from wellposed.backends.torch.state import parameters_at, torch_generators
+from wellposed.errors import InputError
+from wellposed.numerics.arrays import Array, Vector
+from wellposed.numerics.theta import Layout
+
+
+class TensorFunctionProblem(Problem):
+    """J(theta) = Re <w, fn(*inputs)> with one random cotangent w for all outputs.
+
+    theta holds the inputs that require a gradient, and the leaves that fn closes over: real numbers as they are, complex ones as pairs, of
+    sparse tensors the entries that are there. Outputs that carry no gradient (indices, masks) are left out. Raises `InputError` where no input
+    requires a gradient, or one is no real or complex floating-point tensor, or holds NaN or infinity.
+    """
+
+    backend = "torch"
+
+    def __init__(self, fn: Callable[..., Any], inputs: Any, seed: int = 0) -> None:
+        if not callable(fn):
+            raise InputError(f"fn must be a function, not a {type(fn).__name__}")
+        self._fn, self._seed = fn, seed
+        given = inputs if isinstance(inputs, tuple | list) else (inputs,)
+        self._leaves, self._tree = tree_flatten(tuple(given))
+        self._moving = [i for i, leaf in enumerate(self._leaves) if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
+        if not self._moving:
+            raise InputError("no input requires a gradient", hint="x.requires_grad_(True) on each tensor to differentiate by")
+        names = dict(zip(self._moving, _names(fn, given, self._moving), strict=True))
+        self._tensors: dict[str, torch.Tensor] = {names[i]: self._leaves[i] for i in self._moving}
+        for name, tensor in self._tensors.items():
+            if torch.isnan(_values(tensor.detach())).any():
+                raise InputError(f"input {name!r} contains NaN; there is no derivative at such a point")
+        self._random = Randomness(*torch_generators(), *owned_generators(fn))
+        self._closed: dict[str, torch.Tensor] = {}
+        self._unnamed: tuple[str, ...] = ()
+        self._cotangents: list[torch.Tensor | None] = []
+        self._prepare()
+        every = self._tensors | self._closed
+        self._layout = Layout({name: _real_shape(tensor) for name, tensor in every.items()})
+        infinite = {name: ~np.isfinite(_numbers(tensor)) for name, tensor in every.items()}
+        self._infinite = {name: mask for name, mask in infinite.items() if mask.any()}
+        self._stored_in = sorted({_dtype(tensor) for tensor in every.values()})
+        # What fn returns may be coarser than what goes in.
+        returned = {_dtype(cotangent) for cotangent in self._cotangents if cotangent is not None}
+        self.dtype = "+".join(sorted(returned.union(self._stored_in)))
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    @property
+    def draws(self) -> tuple[str, ...]:
+        return self._random.drawn
+
+    def unreached(self) -> tuple[str, ...]:
+        return self._unnamed
+
+    def theta(self) -> Vector:
+        every = {name: _numbers(tensor) for name, tensor in (self._tensors | self._closed).items()}
+        return self._layout.pack({name: np.where(np.isfinite(numbers), numbers, 0.0) for name, numbers in every.items()})
+
+    def untrained(self) -> dict[str, Array]:
+        """Infinite entries stay where they are: a mask of -inf is an ordinary argument of a softmax."""
+        return self._infinite
+
+    def stored(self, theta: Vector) -> Vector:
+        if self._stored_in == ["float64"]:
+            return theta
+        every = self._tensors | self._closed
+        return self._layout.pack({name: _numbers(_rebuilt(every[name], part)) for name, part in self._layout.unpack(theta).items()})
+
+    def value(self, theta: Vector) -> float:
+        with self._at(theta, quick=True) as inputs:
+            outputs = self._outputs(inputs)
+        if len(outputs) != len(self._cotangents):
+            raise InputError(f"fn returns {len(self._cotangents)} tensors at the point, but {len(outputs)} beside it")
+        total = 0.0
+        for output, cotangent in zip(outputs, self._cotangents, strict=True):
+            if cotangent is not None:
+                if output.shape != cotangent.shape:
+                    shapes = f"{tuple(cotangent.shape)} at the point and {tuple(output.shape)} beside it"
+                    raise InputError(f"an output of fn has shape {shapes}")
+                total += _product(output.detach(), cotangent)
+        return total
+
+    def gradient(self, theta: Vector) -> Gradient:
+        with self._at(theta) as inputs:
+            outputs = self._outputs(inputs)
+            wanted = [inputs[i] for i in self._moving] + list(self._closed.values())
+            pairs = [(o, w) for o, w in zip(outputs, self._cotangents, strict=True) if w is not None and o.requires_grad]
+            if not pairs:
+                return dict.fromkeys(self._layout.names)
+            parts = torch.autograd.grad([o for o, _ in pairs], wanted, [w for _, w in pairs], allow_unused=True)
+        return {
+            name: None if part is None else _as_gradient(tensor, part)
+            for (name, tensor), part in zip((self._tensors | self._closed).items(), parts, strict=True)
+        }
+
+    def pushed(self, theta: Vector, u: Vector) -> float:
+        """The slope along u by forward mode. What fn raises where an operation has none comes through."""
+        tangents = self._layout.unpack(u)
+        with self._at(theta) as inputs, forward_ad.dual_level():
+            for index, name in zip(self._moving, self._tensors, strict=True):
+                tangent = _rebuilt(self._tensors[name], tangents[name])
+                inputs[index] = forward_ad.make_dual(inputs[index].detach(), tangent.detach())
+            total = 0.0
+            for output, cotangent in zip(self._outputs(inputs), self._cotangents, strict=True):
+                moved = None if cotangent is None else forward_ad.unpack_dual(output).tangent
+                if moved is not None and cotangent is not None:
+                    total += _product(moved.detach(), cotangent)
+        return total
+
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        gradients = [(tensor, tensor.grad) for tensor in (self._tensors | self._closed).values()]
+        with self._random.fixed():
+            try:
+                yield
+            finally:
+                for tensor, gradient in gradients:
+                    if tensor.grad is not gradient:
+                        tensor.grad = gradient
+
+    def _prepare(self) -> None:
+        """One run at the point: what it returns, what it closes over, and a cotangent for every output that may carry a gradient."""
+        with self._random.fixed(), torch.enable_grad():
+            inputs = [
+                _copied(leaf).requires_grad_() if index in self._moving else leaf for index, leaf in enumerate(self._leaves)
+            ]
+            outputs = self._outputs(inputs)
+            for output in outputs:
+                floating = output.is_floating_point() or output.is_complex()
+                self._cotangents.append(self._cotangent(output) if floating and (output.requires_grad or len(outputs) == 1) else None)
+            own = {id(leaf) for leaf in inputs}
+            others = [leaf for leaf in leaves(*outputs) if id(leaf) not in own]
+            if others:
+                called = {id(tensor): name for name, tensor in closed_over({"": self._fn}, []).items()}
+                self._closed = {called[id(leaf)]: leaf for leaf in others if id(leaf) in called}
+                self._unnamed = tuple(f"a tensor of shape {tuple(leaf.shape)}" for leaf in others if id(leaf) not in called)
+
+    def _cotangent(self, output: torch.Tensor) -> torch.Tensor:
+        draw = np.random.default_rng((self._seed, len(self._cotangents)))
+        shape = tuple(output.shape)
+        numbers = draw.standard_normal(shape)
+        if output.is_complex():
+            numbers = numbers + 1j * draw.standard_normal(shape)
+        return torch.as_tensor(np.asarray(numbers)).to(dtype=output.dtype, device=output.device)
+
+    @contextmanager
+    def _at(self, theta: Vector, *, quick: bool = False) -> Iterator[list[Any]]:
+        """The inputs at theta, each a leaf of its own; what one evaluation leaves behind no other one sees."""
+        self.evaluations += 1
+        parts = self._layout.unpack(theta)
+        for name, mask in self._infinite.items():
+            parts[name] = np.where(mask, _numbers(self._tensors[name]), parts[name])
+        inputs = list(self._leaves)
+        for index, name in zip(self._moving, self._tensors, strict=True):
+            inputs[index] = _rebuilt(self._tensors[name], parts[name]).requires_grad_()
+        closed = [(tensor, _rebuilt(tensor, parts[name])) for name, tensor in self._closed.items()]
+        with (
+            self._random.fixed(seen=quick),
+            torch.enable_grad(),
+            parameters_at(closed) if closed else nullcontext(),
+        ):
+            yield inputs
+
+    def _outputs(self, inputs: Sequence[Any]) -> list[torch.Tensor]:
+        returned = self._fn(*tree_unflatten(list(inputs), self._tree))
+        found = [leaf for leaf in tree_flatten(returned)[0] if isinstance(leaf, torch.Tensor)]
+        if not found:
+            raise InputError(f"fn must return a tensor or several, but it returned a {type(returned).__name__}")
+        return [leaf if leaf.layout is torch.strided else leaf.to_dense() for leaf in found]
+
+
+def _names(fn: Callable[..., Any], given: Sequence[Any], moving: Sequence[int]) -> list[str]:
+    """The names of fn's own parameters where each input is one tensor, else inputs[0], inputs[1], ..."""
+    names = [f"inputs[{index}]" for index in moving]
+    if any(not isinstance(leaf, torch.Tensor) and isinstance(leaf, tuple | list | dict) for leaf in given):
+        return names
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())
+    except (TypeError, ValueError):
+        return names
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [positional[index] for index in moving] if len(positional) >= len(given) else names
+
+
+def _values(tensor: torch.Tensor) -> torch.Tensor:
+    """The entries that are there."""
+    if tensor.layout is torch.strided:
+        return tensor
+    return tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.values()
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    real = tensor.dtype.to_real() if tensor.is_complex() else tensor.dtype
+    return str(real).removeprefix("torch.")
+
+
+def _real_shape(tensor: torch.Tensor) -> tuple[int, ...]:
+    return tuple(_values(tensor.detach()).shape) + ((2,) if tensor.is_complex() else ())
+
+
+def _numbers(tensor: torch.Tensor) -> Vector:
+    values = _values(tensor.detach()).resolve_conj().resolve_neg()
+    real = torch.view_as_real(values) if values.is_complex() else values
+    return np.array(real.cpu().double().numpy(force=True))
+
+
+def _rebuilt(like: torch.Tensor, numbers: Array) -> torch.Tensor:
+    """A tensor like the given one, with other numbers."""
+    flat = torch.from_numpy(np.array(numbers))
+    real = like.dtype.to_real() if like.is_complex() else like.dtype
+    values = flat.to(dtype=real, device=like.device)
+    values = torch.view_as_complex(values) if like.is_complex() else values
+    if like.layout is torch.strided:
+        return values if _plain(like) else _copied(like).copy_(values)
+    if like.layout is torch.sparse_coo:
+        return torch.sparse_coo_tensor(like.detach().coalesce().indices(), values, like.shape, is_coalesced=True)
+    rows = like.layout in (torch.sparse_csr, torch.sparse_bsr)
+    compressed, plain = (like.crow_indices(), like.col_indices()) if rows else (like.ccol_indices(), like.row_indices())
+    return torch.sparse_compressed_tensor(compressed, plain, values, like.shape, layout=like.layout)
+
+
+def _plain(tensor: torch.Tensor) -> bool:
+    """Whether the tensor is all of its memory, in order."""
+    return tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy with the same strides, and with the memory around it that `as_strided` could reach."""
+    if tensor.layout is not torch.strided or _plain(tensor) or 0 in tensor.stride():
+        return tensor.detach().clone()
+    memory = tensor.detach().untyped_storage().clone()
+    return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(memory, tensor.storage_offset(), tensor.shape, tensor.stride())
+
+
+def _as_gradient(like: torch.Tensor, part: torch.Tensor) -> Vector:
+    if like.layout is torch.strided:
+        dense = part if part.layout is torch.strided else part.to_dense()
+        return _numbers(dense.expand_as(like)).reshape(_real_shape(like))
+    if part.layout is torch.strided:
+        return _numbers(part.sparse_mask(like.detach().coalesce() if like.layout is torch.sparse_coo else like.detach()))
+    return _numbers(part.coalesce().sparse_mask(like.detach().coalesce()) if like.layout is torch.sparse_coo else part)
+
+
+def _product(output: torch.Tensor, cotangent: torch.Tensor) -> float:
+    """Re <w, y> in float64: what `torch.autograd.grad` differentiates when it is given w."""
+    if prod(output.shape) == 0:
+        return 0.0
+    if output.is_complex():
+        return float((cotangent.conj().to(torch.complex128) * output.to(torch.complex128)).sum().real)
+    return float((cotangent.double() * output.double()).sum())
