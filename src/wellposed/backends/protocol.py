@@ -156,6 +156,10 @@ class Problem(ABC):
         """theta after that many steps of the optimizer that will train the problem; of Adam where none is known."""
         return adam(lambda at: self.layout.pack_known(self.gradient(self.stored(at))), theta, steps)
 
+    def gradient_of_multiple(self, theta: Vector, factor: float) -> Gradient | None:
+        """The gradient of factor * J, passed backwards as such: it differs from factor times the gradient by rounding alone."""
+        return None
+
     def pushed(self, theta: Vector, u: Vector) -> float:
         """The slope of J along u by forward-mode differentiation."""
         raise NotImplementedError

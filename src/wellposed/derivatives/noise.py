@@ -21,13 +21,15 @@ class Noise(NamedTuple):
     """What a fine grid beside the point shows of f.
 
     `level`: the standard deviation of its noise (NaN where f is not finite, 0 where it is constant or a straight line
-    to the last digit); `slope` and `doubt`: the slope there and four standard deviations of it; `evaluations`.
+    to the last digit); `slope` and `doubt`: the slope there and four standard deviations of it; `evaluations`;
+    `stairs`: the height of a stair where f is constant over the finest grid and changes over a wider one, else 0.
     """
 
     level: float
     slope: float
     doubt: float
     evaluations: int
+    stairs: float = 0.0
 
 
 def noise_level(scale: float, eps: float, f0: float = nan, room: tuple[float, float] = (inf, inf)) -> Asking[Noise]:
@@ -59,9 +61,16 @@ def noise_level(scale: float, eps: float, f0: float = nan, room: tuple[float, fl
             # Values on a staircase: the noise is the height of a stair.
             stair = max(map(abs, steps)) / sqrt(12) if 0.0 in steps or (repeated and last) else 0.0
             level = max(level, stair, with_f0 if with_f0 < _APART * level else 0.0)
-            return Noise(level, sum(steps) / length if length else nan, 4 * level / abs(length) if length else inf, used)
+            slope, doubt = (sum(steps) / length, 4 * level / abs(length)) if length else (nan, inf)
+            return Noise(level, slope, doubt, used, _stairs(steps, values, eps, repeated))
         spacing *= _WIDEN if any(steps) else _WIDEN**2
-        repeated |= 0.0 in steps
+        repeated |= not all(steps)
+
+
+def _stairs(steps: Sequence[float], values: Sequence[float], eps: float, repeated: bool) -> float:
+    highest = max(map(abs, steps))
+    # Some neighbours equal, others many roundings apart: no smooth function of that precision does that.
+    return highest if repeated or (0.0 in steps and highest > 64 * eps * max(map(abs, values))) else 0.0
 
 
 def _straightened(points: Sequence[float], values: Sequence[float]) -> list[float]:

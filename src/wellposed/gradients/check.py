@@ -24,6 +24,7 @@ from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, UNINFORMATIVE,
 
 _VISIBLE = 0.01
 _STEPS = 3
+_CLEARLY = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
 
 
 def check(problem: Problem, theta: Vector | None = None, value: float | None = None) -> list[Finding]:
@@ -122,6 +123,7 @@ class _Check:
             place = self._problem.layout.slices[name]
             along = prober.along_claim(place)
             directions = ([] if along is None else [along]) + [prober.random_direction(place)]
+            prober.raised = None
             found[name] = _confirmed(prober, directions)
             if along is not None:
                 length = abs(found[name][0].claimed)
@@ -170,7 +172,8 @@ class _Check:
         return NOISE_FLOOR.undecided(text, where=next(iter(buried)), evidence=evidence, remedies=NOISE_FLOOR.remedies)
 
     def _unexplained(self, joint: list[Probe], closer: list[str]) -> bool:
-        return bool(closer) and any(probe.known and not probe.agrees and not probe.slope.kink for probe in joint[:2])
+        far = [probe for probe in joint[:2] if probe.known and not probe.slope.kink and abs(probe.residual) > _CLEARLY * probe.allowed]
+        return bool(closer) and bool(far)
 
     def _nowhere(self, joint: list[Probe]) -> Finding:
         probe = max(joint[:2], key=lambda p: abs(p.residual) / p.allowed if p.known else 0.0)
@@ -199,11 +202,11 @@ class _Check:
 
 
 def _confirmed(prober: Prober, directions: Sequence[Vector]) -> list[Probe]:
-    """Probes; a disagreement is believed only if it is seen again with steps 256 times smaller, and is more than the claim's own rounding."""
+    """Probes; a disagreement is believed only if it is seen again with smaller steps, and is more than the claim's own rounding."""
     probes = prober.probes(directions)
     doubted = [index for index, probe in enumerate(probes) if probe.known and not probe.agrees]
     if doubted:
-        again = prober.probes([directions[index] for index in doubted], closer=1 / 256)
+        again = prober.probes([directions[index] for index in doubted], second_opinion=True)
         for index, second in zip(doubted, again, strict=True):
             if second.known and second.agrees:
                 probes[index] = second

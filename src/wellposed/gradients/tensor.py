@@ -13,8 +13,9 @@ from wellposed.gradients.directions import Probe, Prober
 from wellposed.gradients.explain import explain
 from wellposed.gradients.locate import worst_entry
 from wellposed.gradients.repeatability import backward_spread, nondeterministic_backward
-from wellposed.rules.gradients import NOISE_FLOOR, NOT_DIFFERENTIABLE, WRONG, ZERO
+from wellposed.rules.gradients import NOISE_FLOOR, NOT_DIFFERENTIABLE, RANDOM, WRONG, ZERO
 
+_LABEL = " Its gradient is zero or missing: a label or a threshold is like that."
 _MORE_DIRECTIONS = 4  # once a tensor fails, to tell why
 
 
@@ -23,21 +24,24 @@ def judge(
 ) -> list[Finding]:
     """What the probes within one tensor show; nothing where the gradient agrees."""
     unknown = next((probe for probe in probes if not probe.known), None)
-    if unknown is not None and prober.raised is not None:
+    if unknown is not None and prober.raised is not None and prober.exact:
         raise InputError(
             f"the loss raised {type(prober.raised).__name__}: {prober.raised} whenever {name!r} was moved, however little; at the point "
             "itself it runs",
             hint="an assertion or a check of the parameter looks like this: the loss must be defined beside the point too",
         ) from prober.raised
     if unknown is not None:
-        return [NOISE_FLOOR.undecided(f"Along `{name}` {unknown.slope.reason or 'no slope could be measured'}.", where=name)]
+        return [NOISE_FLOOR.undecided(f"Along `{name}` {_why(prober, unknown)}.", where=name)]
     if any(probe.slope.jump for probe in probes):
         text = f"The loss jumps as `{name}` moves: the difference quotient grows without bound as the step shrinks."
-        return [NOT_DIFFERENTIABLE.found(Verdict.FAILS, text, where=name, cause="jump")]
+        if carries(gradient, name) and prober.exact:
+            return [NOT_DIFFERENTIABLE.found(Verdict.FAILS, text, where=name, cause="jump")]
+        text += f" In {problem.dtype} it may be a little beside the point." if carries(gradient, name) else _LABEL
+        return [NOT_DIFFERENTIABLE.found(Verdict.SUSPECT, text, where=name, cause="jump")]
     kinks = [probe for probe in probes if probe.slope.kink]
     wrong = [probe for probe in probes if not probe.slope.kink and not probe.agrees]
     if wrong and not carries(gradient, name):
-        return [_zero(name, gradient[name] is None, wrong)]
+        return [_zero(problem, prober, name, gradient[name] is None, max(wrong, key=lambda probe: abs(probe.measured)))]
     if wrong:
         return _wrong(problem, prober, name, probes, wrong[0])
     if kinks:
@@ -48,6 +52,11 @@ def judge(
         wrong = [probe for probe in there if probe.known and not probe.agrees and not probe.slope.kink and not probe.slope.jump]
         return _wrong(problem, nearby(), name, there, wrong[0]) if wrong else [_kink(name, kinks[0])]
     return []
+
+
+def _why(prober: Prober, unknown: Probe) -> str:
+    reason = unknown.slope.reason or "no slope could be measured"
+    return reason if prober.raised is None else f"{reason}, where the loss raises {type(prober.raised).__name__}: {prober.raised}"
 
 
 def carries(gradient: Gradient, name: str) -> bool:
@@ -74,8 +83,20 @@ def relative_difference(probes: Sequence[Probe]) -> Evidence:
     )
 
 
-def _zero(name: str, missing: bool, wrong: list[Probe]) -> Finding:
-    probe = max(wrong, key=lambda p: abs(p.measured))
+def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Probe) -> Finding:
+    stairs = prober.noise_along(prober.random_direction(problem.layout.slices[name])).stairs
+    if stairs:
+        text = (
+            f"Along `{name}` the loss is a staircase: flat over small steps, as the gradient says, with stairs of about {stairs:.1g}, and slope "
+            f"{probe.measured:.4g} over larger ones. It rounds, counts or quantises."
+        )
+        return NOT_DIFFERENTIABLE.found(Verdict.SUSPECT, text, where=name, cause="staircase")
+    if problem.draws:
+        text = (
+            f"`{name}` reaches the loss through a random draw ({', '.join(problem.draws)}): with the draw held fixed the loss changes along it "
+            f"with slope {probe.measured:.4g}, but no gradient passes through a draw."
+        )
+        return RANDOM.found(Verdict.SUSPECT, text, where=name, cause="sampled")
     word = "missing (None)" if missing else "exactly zero"
     text = f"The gradient of `{name}` is {word}, but the loss changes along it with slope {probe.measured:.4g} ± {probe.error:.1g}."
     evidence = (Evidence("measured slope", probe.measured, name, reference="0, as claimed", error=probe.error),)
@@ -126,4 +147,5 @@ def _wrong(problem: Problem, prober: Prober, name: str, probes: list[Probe], wor
 
 
 def more_probes(prober: Prober, place: slice) -> list[Probe]:
-    return prober.probes([prober.random_direction(place) for _ in range(_MORE_DIRECTIONS)])
+    return prober.probes([prober.random_direction(place) for _ in range(_LABEL = " Its gradient is zero or missing: a label or a threshold is like that."
+_MORE_DIRECTIONS)])

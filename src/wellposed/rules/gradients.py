@@ -68,6 +68,12 @@ NOT_DIFFERENTIABLE = Rule(
             (Remedy("Check at another point: random biases, or after a few steps of training"),),
         ),
         Cause(
+            "staircase",
+            "The loss is rounded, counted or quantised in this tensor: flat almost everywhere, so that its gradient is zero and says nothing.",
+            "Plot the loss along the direction of one parameter.",
+            (Remedy("Give the rounding a surrogate gradient (straight-through), or leave it out while training"),),
+        ),
+        Cause(
             "jump",
             "The loss rounds, sorts, thresholds or counts: an accuracy or an argmax is in it.",
             "Plot the loss along the direction of one parameter.",
@@ -142,6 +148,12 @@ RANDOM = Rule(
             "Something that cannot be held fixed goes into the loss: a generator made anew without a seed, a counter, the clock, a race of threads.",
             "Evaluate the loss twice at the same parameters.",
             (Remedy("Make the generator once, with a seed, where the loss can reach it", "rng = np.random.default_rng(0)"),),
+        ),
+        Cause(
+            "sampled",
+            "The tensor is a parameter of a distribution that is sampled: frameworks pass no gradient through a draw.",
+            "Draw from a fixed distribution instead, and see whether the gradient appears.",
+            (Remedy("Draw from a fixed distribution and shift and scale the draw", "mean + std * torch.randn_like(mean)"),),
         ),
         Cause(
             "random-backward",

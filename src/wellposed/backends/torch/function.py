@@ -100,13 +100,16 @@ class TensorFunctionProblem(Problem):
         return total
 
     def gradient(self, theta: Vector) -> Gradient:
+        return self.gradient_of_multiple(theta, 1.0)
+
+    def gradient_of_multiple(self, theta: Vector, factor: float) -> Gradient:
         with self._at(theta) as inputs:
             outputs = self._outputs(inputs)
             wanted = [inputs[i] for i in self._moving] + list(self._closed.values())
             pairs = [(o, w) for o, w in zip(outputs, self._cotangents, strict=True) if w is not None and o.requires_grad]
             if not pairs:
                 return dict.fromkeys(self._layout.names)
-            parts = torch.autograd.grad([o for o, _ in pairs], wanted, [w for _, w in pairs], allow_unused=True)
+            parts = torch.autograd.grad([o for o, _ in pairs], wanted, [w if factor == 1 else w * factor for _, w in pairs], allow_unused=True)
         return {
             name: None if part is None else _as_gradient(tensor, part)
             for (name, tensor), part in zip((self._tensors | self._closed).items(), parts, strict=True)

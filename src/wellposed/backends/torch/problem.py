@@ -121,6 +121,10 @@ class TorchProblem(Problem):
         with self._at(theta):
             return self._gradients(self._loss())
 
+    def gradient_of_multiple(self, theta: Vector, factor: float) -> Gradient:
+        with self._at(theta):
+            return self._gradients(self._loss() * factor)
+
     def run(self, theta: Vector) -> Run:
         recorder = Recorder(self.model)
         with self._at(theta):
