@@ -147,5 +147,4 @@ def _wrong(problem: Problem, prober: Prober, name: str, probes: list[Probe], wor
 
 
 def more_probes(prober: Prober, place: slice) -> list[Probe]:
-    return prober.probes([prober.random_direction(place) for _ in range(_LABEL = " Its gradient is zero or missing: a label or a threshold is like that."
-_MORE_DIRECTIONS)])
+    return prober.probes([prober.random_direction(place) for _ in range(_MORE_DIRECTIONS)])
