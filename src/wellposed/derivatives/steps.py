@@ -24,7 +24,6 @@ ONE_SIDE = "the function is not finite on one side of the point (bounds= keeps t
 
 _START = (0, -1, -2)
 _MOST_RUNGS = 14
-_REACH = 2.0**12  # steps up to this many times the scale are tried
 _STEEPEST = 64.0  # where f changes by its own size within less than this part of the scale, the guess goes no further
 _SAFETY = 1.5  # bars are wider by this than what was found, which is itself uncertain
 _CLOSER = 3
@@ -39,12 +38,13 @@ def slope(
     f0: float | None = None,
     near: Noise | None = None,
     room: tuple[float, float] = (inf, inf),
+    reach: float = 2.0**12,
 ) -> Asking[Slope]:
     """f'(0) with an error bar; a kink or jump at 0 is recognised.
 
     `scale` is a length over which f is expected to change (a guess within a few powers of ten
     does), `eps` the precision of f's values, `near` its noise where that is known (it is measured otherwise), `room` how far t
-    may go to the left and to the right.
+    may go to the left and to the right, `reach` how far beyond the scale steps may grow.
     """
     used = 0
     if f0 is None:
@@ -58,7 +58,7 @@ def slope(
         used += near.evaluations
     if not isfinite(near.level):
         return Slope(nan, inf, nan, used, NOT_FINITE_NEAR)
-    climb = _Climb(f0, scale, eps, near, room)
+    climb = _Climb(f0, scale, eps, near, room, reach)
     while rungs := climb.wanted():
         points = [t for rung in rungs for t in climb.ladder.points(rung)]
         used += len(points)
@@ -71,7 +71,9 @@ def slope(
 class _Climb:
     """Which rungs to ask for next, and the verdict when there are enough."""
 
-    def __init__(self, f0: float, scale: float, eps: float, near: Noise, room: tuple[float, float]) -> None:
+    def __init__(
+        self, f0: float, scale: float, eps: float, near: Noise, room: tuple[float, float], reach: float
+    ) -> None:
         self.near = near
         noise = max(near.level, eps * abs(f0) / 2)
         change = scale * (abs(near.slope) + near.doubt)
@@ -84,7 +86,7 @@ class _Climb:
         while start > room_there:
             start /= 2
         self.ladder = Ladder(f0, eps, near.level, start, side)
-        self.limit = min(room_there, _REACH * scale)
+        self.limit = min(room_there, reach * scale)
         self.resolution = 8 * eps * scale
         self.ends: tuple[bool, ...] = (False, False)  # whether f was not finite on the left, on the right
         self._end = 0  # the lowest rung where it was not

@@ -191,15 +191,15 @@ class Prober:
         moving = [u for u in directions if u.any()]
         closer = self._eps**_CLOSER if second_opinion else 1.0
         near = None if second_opinion else self.near
-        lanes = [slope(scale=closer * self._reach(u), eps=self._eps, f0=self.value, near=near) for u in moving]
+        # No entry is moved by more than its own size: further out a loss may be anything.
+        lanes = [slope(scale=closer * self._reach(u), eps=self._eps, f0=self.value, near=near, reach=1 / closer) for u in moving]
         found = iter(run(lanes, self._answering(moving)))
         return [self._probe(u, next(found) if u.any() else Slope(0.0, 0.0, np.nan, 0)) for u in directions]
 
     def _reach(self, u: Vector) -> float:
         """How far t must go to move the entries by about their size."""
         support = np.flatnonzero(u)
-        size = float(np.sqrt(np.mean(self.theta[support] ** 2))) or self._typical
-        return size / float(np.sqrt(np.mean(u[support] ** 2)))
+        return 1.0 / float(np.sqrt(np.mean(np.square(u[support] / self._entries[support]))))
 
     def _probe(self, u: Vector, measured: Slope) -> Probe:
         claimed = float(self.gradient @ u)
