@@ -10,10 +10,11 @@ from typing import Any
 
 from wellposed import rules
 from wellposed.backends.protocol import Problem, Run
-from wellposed.backends.select import elementwise, initializable_of
+from wellposed.backends.select import array_function, elementwise, initializable_of, tensor_function
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Summary, Verdict
 from wellposed.gradients import check as gradient_checks
+from wellposed.gradients.forward import check_forward
 from wellposed.inputs import check as input_checks
 from wellposed.inputs.features import as_array, features_of
 from wellposed.numerics.arrays import Vector
@@ -67,6 +68,72 @@ def check_gradients(problem: Problem, *, after_steps: int = 0) -> Report:
     mistakes show only there.
     """
     return _report(problem, (_gradients,), after_steps=after_steps)
+
+
+def gradcheck(
+    fn: Callable[..., Any],
+    inputs: Any,
+    *,
+    order: int = 1,
+    check_forward_ad: bool = False,
+    raise_exception: bool = False,
+    **options: Any,
+) -> Report:
+    """The gradient of any torch function of tensors, called as `torch.autograd.gradcheck` is.
+
+    Every input that requires a gradient is checked, of any floating-point or complex dtype, dense or sparse, in the dtype it has; and every leaf that
+    fn closes over. `order=2` also checks the gradient of the gradient, `check_forward_ad` forward mode. Other options of the original (eps,
+    atol, rtol, nondet_tol, fast_mode, ...) are accepted and have no effect: steps and tolerances come from the measured noise.
+
+    Returns a `Report`, true when nothing fails; with `raise_exception` a failure raises `CheckFailed`. Raises `InputError` where no
+    input requires a gradient or one is NaN. `wellposed.testing.gradcheck` raises by default, as the original does.
+    """
+    report = _function_report(tensor_function(fn, inputs, _order(order)), check_forward_ad)
+    if raise_exception:
+        report.raise_if_failed()
+    return report
+
+
+def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 1, modes: Sequence[str] = ("fwd", "rev")) -> Report:
+    """The gradient of any JAX function of arrays, called as `jax.test_util.check_grads` is.
+
+    Checked in float64 where f runs so, else in its own dtype; integers and keys in args are left alone. `order=2` also checks the gradient of
+    the gradient, "fwd" in `modes` forward mode. Returns a `Report`, true when nothing fails.
+    Raises `InputError` for an unknown mode, or where args hold no floating-point array.
+    """
+    unknown = [mode for mode in modes if mode not in ("fwd", "rev")]
+    if unknown:
+        raise InputError(f"modes must be 'fwd' and 'rev', not {unknown[0]!r}")
+    return _function_report(array_function(f, args, _order(order)), "fwd" in modes)
+
+
+def _order(order: int) -> int:
+    if order not in (1, 2):
+        raise InputError(f"order must be 1 or 2, not {order!r}")
+    return order
+
+
+def _function_report(problems: Sequence[Problem], forward: bool) -> Report:
+    """The gradient of the first problem; of a second one, its gradient, what does not hold in second order."""
+    report = check_gradients(problems[0])
+    findings = list(report.findings)
+    evaluations, seconds = report.evaluations, report.seconds
+    if forward:
+        precise = problems[0].precise()
+        with precise.preserved():
+            findings = _worse(findings, check_forward(precise), "")
+    for problem in problems[1:]:
+        second = check_gradients(problem)
+        findings = _worse(findings, second.findings, "In second order: ")
+        evaluations, seconds = evaluations + second.evaluations, seconds + second.seconds
+    return replace(report, findings=tuple(sorted(findings, key=lambda f: f.rule)), evaluations=evaluations, seconds=seconds)
+
+
+def _worse(findings: Sequence[Finding], later: Sequence[Finding], prefix: str) -> list[Finding]:
+    """What holds, holds in both; what does not hold later is added with the prefix."""
+    worse = [replace(finding, message=prefix + finding.message) for finding in later if finding.verdict is not Verdict.HOLDS]
+    told = {finding.rule for finding in worse}
+    return [finding for finding in findings if finding.verdict is not Verdict.HOLDS or finding.rule not in told] + worse
 
 
 def gain(activation: str | Callable[[Any], Any]) -> gains.Gain:
@@ -220,13 +287,7 @@ def _at_both_points(session: _Session, problem: Problem, loss: float | None) -> 
     if not session.steps:
         return findings
     later = gradient_checks.check(problem, session.problem.trained(session.theta, session.steps))
-    worse = [
-        replace(finding, message=f"After {session.steps} steps: {finding.message}")
-        for finding in later
-        if finding.verdict is not Verdict.HOLDS
-    ]
-    told = {finding.rule for finding in worse}
-    return [finding for finding in findings if finding.verdict is not Verdict.HOLDS or finding.rule not in told] + worse
+    return _worse(findings, later, f"After {session.steps} steps: ")
 
 
 _RULES_OF: dict[_Subject, tuple[Rule, ...]] = {

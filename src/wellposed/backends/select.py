@@ -32,6 +32,29 @@ def initializable_of(model: Any, batch: Any) -> Any:
     )
 
 
+def tensor_function(fn: Any, inputs: Any, order: int) -> list[Any]:
+    """torch: fn as a problem and, for order 2, its gradient as another."""
+    function = _adapter("torch", "function")
+    problems = [function.TensorFunctionProblem(fn, inputs)]
+    return problems + [function.TensorFunctionProblem(*function.second_order(fn, inputs)) for _ in range(order - 1)]
+
+
+def array_function(f: Any, args: Any, order: int) -> list[Any]:
+    """JAX: f as a problem and, for order 2, its gradient as another."""
+    function = _adapter("jax", "function")
+    problems = [function.function_problem(f, args)]
+    return problems + [function.function_problem(*function.second_order(f, args)) for _ in range(order - 1)]
+
+
+def _adapter(framework: str, module: str) -> Any:
+    try:
+        return importlib.import_module(f"wellposed.backends.{framework}.{module}")
+    except ModuleNotFoundError as error:
+        if error.name != framework:
+            raise
+        raise ImportError(f"this check needs {framework}\n\nHint: pip install 'wellposed[{framework}]'") from error
+
+
 def _module(thing: Any) -> str:
     return str(getattr(thing, "__module__", None) or type(thing).__module__)
 

@@ -24,6 +24,7 @@ from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, UNINFORMATIVE,
 
 _VISIBLE = 0.01
 _STEPS = 3
+_ERRATIC = "the loss changes erratically within the smallest steps that its precision allows"
 _CLEARLY = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
 
 
@@ -208,8 +209,10 @@ def _confirmed(prober: Prober, directions: Sequence[Vector]) -> list[Probe]:
     if doubted:
         again = prober.probes([directions[index] for index in doubted], second_opinion=True)
         for index, second in zip(doubted, again, strict=True):
-            if second.known and second.agrees:
+            if (second.known and second.agrees) or not second.known:
                 probes[index] = second
+            elif prober.erratic(directions[index]):
+                probes[index] = replace(second, slope=replace(second.slope, value=np.nan, error=np.inf, reason=_ERRATIC))
             elif not probes[index].slope.kink:
                 probes[index] = replace(probes[index], rounding=max(probes[index].rounding, prober.rounding(directions[index])))
     return probes

@@ -21,7 +21,9 @@ from wellposed.numerics.floats import format_of
 _BEYOND = 2.0
 # Units in the last place that sums in a gradient of that dtype may be off by.
 _DIGITS = 8.0
+_FURTHEST = 256.0  # times its own size is an entry moved at most: further out a loss may be anything
 _CLOSER = 0.15  # power of eps: 1/222 in float64, 1/11 in float32, 1/2 in bfloat16
+_WILD = 8.0
 _FACTORS = (1.37, 0.61, 1.83)
 _SCATTER = 2  # pairs of gradients beside the point that show its own rounding
 
@@ -83,6 +85,10 @@ class Prober:
             name: float(np.sqrt(np.mean(theta[place] ** 2))) if place.stop > place.start else 0.0
             for name, place in problem.layout.slices.items()
         }
+
+    def erratic(self, u: Vector) -> bool:
+        """Whether, in 16 bits, the loss changes within the finest steps by far more than its rounding: then steps show its average at best."""
+        return self._eps > 1e-4 and self.noise_along(u).level > _WILD * self._eps * abs(self.value)
 
     @property
     def exact(self) -> bool:
@@ -191,8 +197,7 @@ class Prober:
         moving = [u for u in directions if u.any()]
         closer = self._eps**_CLOSER if second_opinion else 1.0
         near = None if second_opinion else self.near
-        # No entry is moved by more than its own size: further out a loss may be anything.
-        lanes = [slope(scale=closer * self._reach(u), eps=self._eps, f0=self.value, near=near, reach=1 / closer) for u in moving]
+        lanes = [slope(scale=closer * self._reach(u), eps=self._eps, f0=self.value, near=near, reach=_FURTHEST / closer) for u in moving]
         found = iter(run(lanes, self._answering(moving)))
         return [self._probe(u, next(found) if u.any() else Slope(0.0, 0.0, np.nan, 0)) for u in directions]
 

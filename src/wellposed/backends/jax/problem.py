@@ -79,6 +79,10 @@ class JaxProblem(Problem):
         with self._precision(), self._random.fixed():
             return self._named(jax.grad(self._scalar)(self._params(theta)))
 
+    def pushed(self, theta: Vector, u: Vector) -> float:
+        with self._precision(), self._random.fixed():
+            return float(jax.jvp(self._scalar, (self._params(theta),), (self._params(u),))[1])
+
     def run(self, theta: Vector) -> Run:
         self.evaluations += 1
         with self._precision(), self._random.fixed():

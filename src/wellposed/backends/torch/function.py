@@ -191,6 +191,29 @@ class TensorFunctionProblem(Problem):
         return [leaf if leaf.layout is torch.strided else leaf.to_dense() for leaf in found]
 
 
+def second_order(fn: Callable[..., Any], inputs: Any, seed: int = 1) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The gradient of fn as a function of fn's inputs and of the cotangents: (function, inputs) for another check."""
+    given = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+    with torch.enable_grad():
+        outputs = [o for o in tree_flatten(fn(*given))[0] if isinstance(o, torch.Tensor) and o.requires_grad]
+    draw = torch.Generator().manual_seed(seed)
+    cotangents = tuple(
+        torch.randn(o.shape, dtype=o.dtype, generator=draw).to(o.device).requires_grad_() if o.layout is torch.strided else None
+        for o in outputs
+    )
+    if None in [c if c is None else 0 for c in cotangents]:
+        raise InputError("fn returns a sparse tensor; its second derivatives are not checked")
+
+    def gradient(*both: Any) -> Any:
+        xs, vs = both[: len(given)], both[len(given) :]
+        returned = [o for o in tree_flatten(fn(*xs))[0] if isinstance(o, torch.Tensor) and o.requires_grad]
+        wanted = [leaf for leaf in tree_flatten(xs)[0] if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
+        parts = torch.autograd.grad(returned, wanted, vs, create_graph=True, allow_unused=True)
+        return tuple(part for part in parts if part is not None)
+
+    return gradient, (*given, *cotangents)
+
+
 def _names(fn: Callable[..., Any], given: Sequence[Any], moving: Sequence[int]) -> list[str]:
     """The names of fn's own parameters where each input is one tensor, else inputs[0], inputs[1], ..."""
     names = [f"inputs[{index}]" for index in moving]
