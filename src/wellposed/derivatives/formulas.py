@@ -33,7 +33,7 @@ class Formula:
 def best(ladder: Ladder) -> Formula:
     """The formula of least likely error, its bar widened where a finer difference, whose own error is known to be less, disagrees."""
     chosen = min(_formulas(ladder), key=lambda formula: formula.truncation + _LIKELY * formula.noise)
-    truncation = chosen.truncation
+    truncation = max(chosen.truncation, ladder.hidden_kink(chosen.window[-1]))
     for fine, coarse in pairwise(ladder.rungs):
         # Coarse rungs can agree by accident (a step of one period of f): finer ones unmask them.
         own = ladder.slope((fine,))

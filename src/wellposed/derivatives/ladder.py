@@ -103,6 +103,21 @@ class Ladder:
         pairs = zip(gaps, gaps[1:], (self.bar((rung,)) for rung in finest), strict=False)
         return all(fine <= 2 * coarse / RATIO**2 + bar and coarse <= RATIO**4 * (fine + bar) for fine, coarse, bar in pairs)
 
+    def asymmetry(self, rung: int) -> float:
+        """D+ - D-: the difference of the one-sided slopes."""
+        return self._bend(rung) / self.step(rung)
+
+    def hidden_kink(self, highest: int) -> float:
+        """Half the change of slope where D+ - D- does not fall with h below a rung, as it does for smooth f; 0 where it does or is not seen."""
+        if self.side:
+            return 0.0
+        found = 0.0
+        for fine, coarse in pairwise(rung for rung in self.rungs if rung <= highest):
+            below, above = abs(self.asymmetry(fine)), abs(self.asymmetry(coarse))
+            if below > max(self.bar((fine,)), above / 2) and above > self.bar((coarse,)):
+                found = max(found, above / 2)
+        return found
+
     def unevenness(self) -> float:
         """The noise seen in f(h) - 2 f(0) + f(-h) at the two finest rungs; the rest of it falls as h^2 where f is smooth."""
         if self.side:
@@ -122,7 +137,7 @@ class Ladder:
         h, (below, above) = self.step(finest[1]), self.values[finest[1]]
         right, left = (above - self.f0) / h, (self.f0 - below) / h
         bars = [_SEEN / SIGMAS * self.bar((rung,)) for rung in finest]
-        gaps = [self._bend(rung) / self.step(rung) for rung in finest]
+        gaps = [self.asymmetry(rung) for rung in finest]
         for values in (gaps, [self.slope((rung,)) for rung in finest]):
             if _seen(values, bars) and all(
                 abs(fine - coarse * RATIO ** (above - below)) < 0.125 * abs(fine)

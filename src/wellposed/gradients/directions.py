@@ -21,7 +21,7 @@ from wellposed.numerics.floats import format_of
 _BEYOND = 2.0
 # Units in the last place that sums in a gradient of that dtype may be off by.
 _DIGITS = 8.0
-_FURTHEST = 256.0  # times its own size is an entry moved at most: further out a loss may be anything
+_FURTHEST = 1.0  # times its own size is an entry moved at most: further out a loss may be anything
 _CLOSER = 0.15  # power of eps: 1/222 in float64, 1/11 in float32, 1/2 in bfloat16
 _WILD = 8.0
 _FACTORS = (1.37, 0.61, 1.83)
