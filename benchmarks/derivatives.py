@@ -67,7 +67,9 @@ def grid(dtype: Any, seed: int = 0) -> Iterator[Case]:
             else:
                 yield case("cancellation", name, lambda x, g=g, c=c: (c + g(x)) - c, t, dg)
             w = dtype(10.0 ** draw.uniform(0, 3))
-            yield case("oscillation", name, lambda x, g=g, w=w: g(np.sin(w * x)), t, lambda x, dg=dg, w=w: dg(np.sin(w * x)) * w * np.cos(w * x))
+            yield case(
+                "oscillation", name, lambda x, g=g, w=w: g(np.sin(w * x)), t, lambda x, dg=dg, w=w: dg(np.sin(w * x)) * w * np.cos(w * x)
+            )
             edge = dtype(t + draw.choice([-1, 1]) * 10.0 ** draw.uniform(np.log10(eps) / 2, 0))
             yield case(
                 "kink beside x", name, lambda x, g=g, e=edge: g(x) + np.abs(x - e), t, lambda x, dg=dg, e=edge: dg(x) + np.sign(x - e)

@@ -48,7 +48,9 @@ def agrees_with_slow_mode(case: OperatorCase) -> bool:
 
 def verdicts() -> None:
     print("### Verdicts, default settings, no per-operator list\n")
-    print("| dtype | cases | holds | suspect | not differentiable | undecided | no entries | fails | of these confirmed | raises | evaluations |")
+    print(
+        "| dtype | cases | holds | suspect | not differentiable | undecided | no entries | fails | of these confirmed | raises | evaluations |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     confirmed = confirmed_in_float64()
     told = []
@@ -116,7 +118,12 @@ def planted_errors() -> None:
                         print(f"missed: {name} in {case.name}", file=sys.stderr)
     for name, row in rows.items():
         f64, f32 = "torch.float64", "torch.float32"
-        cells = (f"{row[f64, 'found']} of {row[f64]}", f"{row['fast']} of {row[f64]}", f"{row[f32, 'found']} of {row[f32]}", f"{row[f32, 'undecided']}")
+        cells = (
+            f"{row[f64, 'found']} of {row[f64]}",
+            f"{row['fast']} of {row[f64]}",
+            f"{row[f32, 'found']} of {row[f32]}",
+            f"{row[f32, 'undecided']}",
+        )
         print(f"| {name} | {' | '.join(cells)} |")
 
 
@@ -170,7 +177,9 @@ def times() -> None:
     print("| checker | seconds | ours takes |\n|---|---|---|")
     for name, seconds in spent.items():
         print(f"| {name} | {seconds:.1f} | {spent['ours'] / seconds:.3f} times its time |")
-    print(f"\n{count} cases, {left_out} left out (a Jacobian of more than {_HUGE:g} entries). Fast mode raised in {alarms_fast}, slow mode in {alarms_slow}.")
+    print(
+        f"\n{count} cases, {left_out} left out (a Jacobian of more than {_HUGE:g} entries). Fast mode raised in {alarms_fast}, slow mode in {alarms_slow}."
+    )
 
 
 def large() -> None:

@@ -74,7 +74,9 @@ def alarms(number: int) -> None:
     count = _in_parts(_alarms, number)
     print("| dtype | problems | fails | undecided | evaluations per problem |\n|---|---|---|---|---|")
     for name in ("float64", "float32", "bfloat16"):
-        print(f"| {name} | {count[name]} | {count[name, 'fails']} | {count[name, 'undecided']} | {count[name, 'evaluations'] / count[name]:.0f} |")
+        print(
+            f"| {name} | {count[name]} | {count[name, 'fails']} | {count[name, 'undecided']} | {count[name, 'evaluations'] / count[name]:.0f} |"
+        )
 
 
 def _entry(seeds: range) -> Counter[Any]:
@@ -164,7 +166,12 @@ def peers(number: int) -> None:
                 with jax.enable_x64(real is np.float64):
                     xj, wj = jnp.asarray(x, real), [jnp.asarray(v, real) for v in w]
                     g = _jax_planted(error)
-                    wrong["jax"] += failed(lambda: check_grads(lambda a, b, c: jnp.mean(forward(g(a), b, c, jnp.tanh, xj) ** 2), wj, 1, ("rev",)) is None) != should_fail
+                    wrong["jax"] += (
+                        failed(
+                            lambda: check_grads(lambda a, b, c: jnp.mean(forward(g(a), b, c, jnp.tanh, xj) ** 2), wj, 1, ("rev",)) is None
+                        )
+                        != should_fail
+                    )
             cells = " | ".join(str(wrong[k]) for k in ("ours", "slow", "fast", "jax"))
             print(f"| {str(dtype).removeprefix('torch.')} | {'right' if error == 'none' else error} | {cells} |", flush=True)
 

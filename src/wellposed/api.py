@@ -210,9 +210,7 @@ class _Session:
 _Subject = Callable[[_Session], list[Finding]]
 
 
-def _report(
-    problem: Any, subjects: Sequence[_Subject], only: Callable[[str], bool] = lambda rule: True, after_steps: int = 0
-) -> Report:
+def _report(problem: Any, subjects: Sequence[_Subject], only: Callable[[str], bool] = lambda rule: True, after_steps: int = 0) -> Report:
     if not isinstance(problem, Problem):
         raise InputError(
             f"a check needs a problem, not a {type(problem).__name__}",

@@ -65,4 +65,3 @@ def _variables(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
 def _names(code: types.CodeType) -> set[str]:
     inner = (_names(part) for part in code.co_consts if isinstance(part, types.CodeType))
     return set(code.co_names).union(*inner)
-

@@ -11,6 +11,7 @@ import numpy as np
 
 from wellposed.backends.closures import reachable
 
+
 class Generator(NamedTuple):
     """A generator of random numbers: what it is called, how to read its state and how to set it."""
 
@@ -81,4 +82,3 @@ def _same(before: Any, after: Any) -> bool:
         return len(before) == len(after) and (before == after if len(before) > 100 else all(map(_same, before, after)))
     equal = before == after
     return bool(equal) if isinstance(equal, bool) else bool(equal.all())
-

@@ -43,7 +43,9 @@ class Point:
         """f at the point itself."""
         value = self(self.flat.reshape(self.shape))
         if value.dtype.kind == "c":
-            raise InputError(f"f must return real numbers, but it returned {value.dtype}", hint="take the real and the imaginary part in turn")
+            raise InputError(
+                f"f must return real numbers, but it returned {value.dtype}", hint="take the real and the imaginary part in turn"
+            )
         return value
 
     def elementwise(self) -> bool:

@@ -71,9 +71,7 @@ def slope(
 class _Climb:
     """Which rungs to ask for next, and the verdict when there are enough."""
 
-    def __init__(
-        self, f0: float, scale: float, eps: float, near: Noise, room: tuple[float, float], reach: float
-    ) -> None:
+    def __init__(self, f0: float, scale: float, eps: float, near: Noise, room: tuple[float, float], reach: float) -> None:
         self.near = near
         noise = max(near.level, eps * abs(f0) / 2)
         change = scale * (abs(near.slope) + near.doubt)

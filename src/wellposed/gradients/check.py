@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -20,11 +19,10 @@ from wellposed.gradients.repeatability import random_loss, randomness_held
 from wellposed.gradients.tensor import carries
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import descended
-from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, UNINFORMATIVE, WRONG, ZERO
+from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
 
 _VISIBLE = 0.01
 _STEPS = 3
-_ERRATIC = "the loss changes erratically within the smallest steps that its precision allows"
 _CLEARLY = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
 
 
@@ -98,10 +96,10 @@ class _Check:
             prober.jointly(self._carrying),
             prober.jointly(self._silent),
         ]
-        joint = _confirmed(prober, directions)
+        joint = prober.confirmed(directions)
         closer: dict[str, None] = {}
         for probe, group in zip(joint, groups, strict=True):
-            if not probe.known or not probe.agrees or probe.slope.kink or probe.slope.jump:
+            if not probe.smooth or not probe.agrees:
                 closer.update(dict.fromkeys(group))
         along, random, _ = joint
         for name in self._carrying:
@@ -125,7 +123,7 @@ class _Check:
             along = prober.along_claim(place)
             directions = ([] if along is None else [along]) + [prober.random_direction(place)]
             prober.raised = None
-            found[name] = _confirmed(prober, directions)
+            found[name] = prober.confirmed(directions)
             if along is not None:
                 length = abs(found[name][0].claimed)
                 self._floors[name] = min(probe.allowed for probe in found[name]) / length
@@ -200,22 +198,6 @@ class _Check:
         told = {finding.rule for finding in found}
         holding = [rule.holds(compared if rule in (WRONG, NOISE_FLOOR) else ()) for rule in RULES if rule.id not in told]
         return sorted(found + holding, key=lambda finding: finding.rule)
-
-
-def _confirmed(prober: Prober, directions: Sequence[Vector]) -> list[Probe]:
-    """Probes; a disagreement is believed only if it is seen again with smaller steps, and is more than the claim's own rounding."""
-    probes = prober.probes(directions)
-    doubted = [index for index, probe in enumerate(probes) if probe.known and not probe.agrees]
-    if doubted:
-        again = prober.probes([directions[index] for index in doubted], second_opinion=True)
-        for index, second in zip(doubted, again, strict=True):
-            if (second.known and second.agrees) or not second.known:
-                probes[index] = second
-            elif prober.erratic(directions[index]):
-                probes[index] = replace(second, slope=replace(second.slope, value=np.nan, error=np.inf, reason=_ERRATIC))
-            elif not probes[index].slope.kink:
-                probes[index] = replace(probes[index], rounding=max(probes[index].rounding, prober.rounding(directions[index])))
-    return probes
 
 
 def _chance(allowed: float, error: float) -> float:

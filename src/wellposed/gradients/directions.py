@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,7 @@ _DIGITS = 8.0
 _FURTHEST = 1.0  # times its own size is an entry moved at most: further out a loss may be anything
 _CLOSER = 0.15  # power of eps: 1/222 in float64, 1/11 in float32, 1/2 in bfloat16
 _WILD = 8.0
+_ERRATIC = "the loss changes erratically within the smallest steps that its precision allows"
 _FACTORS = (1.37, 0.61, 1.83)
 _SCATTER = 2  # pairs of gradients beside the point that show its own rounding
 
@@ -61,6 +62,11 @@ class Probe:
     def allowed(self) -> float:
         """The largest residual that proves nothing."""
         return _BEYOND * self.error + self.rounding
+
+    @property
+    def smooth(self) -> bool:
+        """Known, and neither a kink nor a jump."""
+        return self.known and not self.slope.kink and not self.slope.jump
 
     @property
     def known(self) -> bool:
@@ -201,6 +207,21 @@ class Prober:
         found = iter(run(lanes, self._answering(moving)))
         return [self._probe(u, next(found) if u.any() else Slope(0.0, 0.0, np.nan, 0)) for u in directions]
 
+    def confirmed(self, directions: Sequence[Vector]) -> list[Probe]:
+        """Probes; a disagreement is believed only if it is seen again with smaller steps, and is more than the claim's own rounding."""
+        found = self.probes(directions)
+        doubted = [index for index, probe in enumerate(found) if probe.known and not probe.agrees]
+        again = self.probes([directions[index] for index in doubted], second_opinion=True)
+        for index, second in zip(doubted, again, strict=True):
+            u = directions[index]
+            if not second.known or second.agrees:
+                found[index] = second
+            elif self.erratic(u):
+                found[index] = replace(second, slope=replace(second.slope, value=np.nan, error=np.inf, reason=_ERRATIC))
+            elif not found[index].slope.kink:
+                found[index] = replace(found[index], rounding=max(found[index].rounding, self.rounding(u)))
+        return found
+
     def _reach(self, u: Vector) -> float:
         """How far t must go to move the entries by about their size."""
         support = np.flatnonzero(u)
@@ -248,7 +269,6 @@ class Prober:
 
     def _tilted(self, u: Vector) -> Callable[[float], float]:
         """t -> J(theta') - g.(theta' - theta), theta' = theta + t u as stored: rounding of theta' drops out."""
-
 
         def along(t: float) -> float:
             theta = self.problem.stored(self.theta + t * u)

@@ -13,6 +13,7 @@ from wellposed.gradients.directions import Probe, Prober
 from wellposed.gradients.explain import explain
 from wellposed.gradients.locate import worst_entry
 from wellposed.gradients.repeatability import backward_spread, nondeterministic_backward
+from wellposed.numerics.arrays import Vector
 from wellposed.rules.gradients import NOISE_FLOOR, NOT_DIFFERENTIABLE, RANDOM, WRONG, ZERO
 
 _LABEL = " Its gradient is zero or missing: a label or a threshold is like that."
@@ -39,7 +40,7 @@ def judge(
         text += f" In {problem.dtype} it may be a little beside the point." if carries(gradient, name) else _LABEL
         return [NOT_DIFFERENTIABLE.found(Verdict.SUSPECT, text, where=name, cause="jump")]
     kinks = [probe for probe in probes if probe.slope.kink]
-    wrong = [probe for probe in probes if not probe.slope.kink and not probe.agrees]
+    wrong = [probe for probe in probes if probe.smooth and not probe.agrees]
     if wrong and not carries(gradient, name):
         return [_zero(problem, prober, name, gradient[name] is None, max(wrong, key=lambda probe: abs(probe.measured)))]
     if wrong:
@@ -48,8 +49,8 @@ def judge(
         # Where several kinks meet, a right gradient need not lie between the two slopes of their sum: ask next to the point.
         place = problem.layout.slices[name]
         along = nearby().along_claim(place)
-        there = nearby().probes([u for u in (along, nearby().random_direction(place)) if u is not None])
-        wrong = [probe for probe in there if probe.known and not probe.agrees and not probe.slope.kink and not probe.slope.jump]
+        there = nearby().confirmed([u for u in (along, nearby().random_direction(place)) if u is not None])
+        wrong = [probe for probe in there if probe.smooth and not probe.agrees]
         return _wrong(problem, nearby(), name, there, wrong[0]) if wrong else [_kink(name, kinks[0])]
     return []
 
@@ -124,7 +125,14 @@ def _wrong(problem: Problem, prober: Prober, name: str, probes: list[Probe], wor
     spread = backward_spread(prober, name)
     if abs(worst.residual) <= spread:
         return [nondeterministic_backward(name, spread), WRONG.undecided(f"The gradient of `{name}` is random: see WP504.", where=name)]
-    known = [probe for probe in [*probes, *more_probes(prober, place)] if probe.known and not probe.slope.kink and not probe.slope.jump]
+    more = [probe for probe in prober.confirmed(_more_directions(prober, place)) if probe.smooth]
+    if more and all(probe.agrees for probe in more):
+        text = (
+            f"Along one direction in `{name}` the slope is {worst.measured:.6g}, where {worst.claimed:.6g} is claimed, but along {len(more)} others "
+            "the gradient agrees: a kink nearby, or an error of very few entries."
+        )
+        return [WRONG.undecided(text, where=name)]
+    known = [probe for probe in [*probes, *more] if probe.smooth]
     explanation = explain(known) if place.stop - place.start > 1 else explain([])
     entry = worst_entry(prober, place)
     evidence = [
@@ -146,5 +154,9 @@ def _wrong(problem: Problem, prober: Prober, name: str, probes: list[Probe], wor
     return [WRONG.found(Verdict.FAILS, text, where=name, cause=explanation.cause, evidence=tuple(evidence))]
 
 
-def more_probes(prober: Prober, place: slice) -> list[Probe]:
-    return prober.probes([prober.random_direction(place) for _ in range(_MORE_DIRECTIONS)])
+def _more_directions(prober: Prober, place: slice) -> list[Vector]:
+    """Random ones, and along the claim through random halves of the entries: an error of a factor shows best there."""
+    random = [prober.random_direction(place) for _ in range(_MORE_DIRECTIONS)]
+    along = prober.along_claim(place)
+    halves = [] if along is None else [np.where(prober.random.random(along.size) < 0.5, along, 0.0) for _ in range(_MORE_DIRECTIONS // 2)]
+    return random + [half for half in halves if half.any()]

@@ -183,7 +183,9 @@ UNINFORMATIVE = Rule(
             "Compare the rows of the weight.",
             (Remedy("Check at random weights", "wp.initialize(model)"),),
         ),
-        Cause("flat", "A saturated unit or a minimum: the gradient is tiny beside what the loss does further away.", "Check at other weights."),
+        Cause(
+            "flat", "A saturated unit or a minimum: the gradient is tiny beside what the loss does further away.", "Check at other weights."
+        ),
     ),
     remedies=(Remedy("Check at random initialisation and again after some training", "wp.check_gradients(problem, after_steps=20)"),),
     references=("CS231n: Gradient checks, a bad point to start with",),

@@ -109,7 +109,9 @@ class TensorFunctionProblem(Problem):
             pairs = [(o, w) for o, w in zip(outputs, self._cotangents, strict=True) if w is not None and o.requires_grad]
             if not pairs:
                 return dict.fromkeys(self._layout.names)
-            parts = torch.autograd.grad([o for o, _ in pairs], wanted, [w if factor == 1 else w * factor for _, w in pairs], allow_unused=True)
+            parts = torch.autograd.grad(
+                [o for o, _ in pairs], wanted, [w if factor == 1 else w * factor for _, w in pairs], allow_unused=True
+            )
         return {
             name: None if part is None else _as_gradient(tensor, part)
             for (name, tensor), part in zip((self._tensors | self._closed).items(), parts, strict=True)
@@ -143,9 +145,7 @@ class TensorFunctionProblem(Problem):
     def _prepare(self) -> None:
         """One run at the point: what it returns, what it closes over, and a cotangent for every output that may carry a gradient."""
         with self._random.fixed(), torch.enable_grad():
-            inputs = [
-                _copied(leaf).requires_grad_() if index in self._moving else leaf for index, leaf in enumerate(self._leaves)
-            ]
+            inputs = [_copied(leaf).requires_grad_() if index in self._moving else leaf for index, leaf in enumerate(self._leaves)]
             outputs = self._outputs(inputs)
             for output in outputs:
                 floating = output.is_floating_point() or output.is_complex()
