@@ -87,7 +87,7 @@ class _Climb:
         self.limit = min(room_there, reach * scale)
         self.resolution = 8 * eps * scale
         self.ends: tuple[bool, ...] = (False, False)  # whether f was not finite on the left, on the right
-        self._end = 0  # the lowest rung where it was not
+        self._ends_at: set[int] = set()  # the rungs where it was not
         self._asked = False
 
     def wanted(self) -> list[int]:
@@ -104,15 +104,18 @@ class _Climb:
             self.ends = tuple(end or not isfinite(value) for end, value in zip(self.ends, ladder.values[rung], strict=True))
             self.limit = min(self.limit, ladder.step(rung) / RATIO)
             ladder.drop(rung)
-            self._end = min(self._end, rung)
+            self._ends_at.add(rung)
         missing = len(_START) - len(ladder.rungs)
         if missing > 0:
-            below = ladder.rungs[0] - 1 if ladder.rungs else self._end - _CLOSER
+            below = min([*ladder.rungs, *(rung - _CLOSER + 1 for rung in self._ends_at if not ladder.rungs)]) - 1
             rungs = [below - k for k in range(missing)]
+            if not self._ends_at.isdisjoint(rungs):
+                return []
             return rungs if ladder.step(rungs[-1]) > self.resolution else []
         if len(ladder.rungs) >= _MOST_RUNGS:
             return []
-        return [rung for rung in self._next() if self.resolution < ladder.step(rung) <= self.limit]
+        possible = (rung for rung in self._next() if rung not in self._ends_at)
+        return [rung for rung in possible if self.resolution < ladder.step(rung) <= self.limit]
 
     def _next(self) -> list[int]:
         ladder = self.ladder
