@@ -45,13 +45,14 @@ def best(ladder: Ladder) -> Formula:
 
 def _formulas(ladder: Ladder) -> Iterator[Formula]:
     rungs = ladder.rungs
+    smooth = {count: ladder.smooth(count) for count in range(3, len(rungs) + 1)}
     for length in range(1, _LONGEST + 1):
         for start in range(len(rungs) - length + 1):
             window = tuple(rungs[start : start + length])
             if window[-1] - window[0] >= length:
                 continue  # a rung is missing in between
             value, bar = ladder.slope(window), ladder.bar(window)
-            if ladder.smooth(max(start + length, 3)):
+            if smooth.get(max(start + length, 3)):
                 yield Formula(value, _truncation(ladder, start, window), bar, window)
             elif length == 1:
                 yield Formula(value, _rough(ladder, start), bar, window)

@@ -39,12 +39,14 @@ def slope(
     near: Noise | None = None,
     room: tuple[float, float] = (inf, inf),
     reach: float = 2.0**12,
+    enough: float = 0.0,
 ) -> Asking[Slope]:
     """f'(0) with an error bar; a kink or jump at 0 is recognised.
 
     `scale` is a length over which f is expected to change (a guess within a few powers of ten
     does), `eps` the precision of f's values, `near` its noise where that is known (it is measured otherwise), `room` how far t
-    may go to the left and to the right, `reach` how far beyond the scale steps may grow.
+    may go to the left and to the right, `reach` how far beyond the scale steps may grow, `enough` the
+    error bar that needs no improvement.
     """
     used = 0
     if f0 is None:
@@ -58,7 +60,7 @@ def slope(
         used += near.evaluations
     if not isfinite(near.level):
         return Slope(nan, inf, nan, used, NOT_FINITE_NEAR)
-    climb = _Climb(f0, scale, eps, near, room, reach)
+    climb = _Climb(f0, scale, eps, near, room, reach, enough)
     while rungs := climb.wanted():
         points = [t for rung in rungs for t in climb.ladder.points(rung)]
         used += len(points)
@@ -71,8 +73,8 @@ def slope(
 class _Climb:
     """Which rungs to ask for next, and the verdict when there are enough."""
 
-    def __init__(self, f0: float, scale: float, eps: float, near: Noise, room: tuple[float, float], reach: float) -> None:
-        self.near = near
+    def __init__(self, f0: float, scale: float, eps: float, near: Noise, room: tuple[float, float], reach: float, enough: float) -> None:
+        self.near, self._enough = near, enough / _SAFETY
         noise = max(near.level, eps * abs(f0) / 2)
         change = scale * (abs(near.slope) + near.doubt)
         size = min(abs(f0), change) if change > 0 else abs(f0)
@@ -128,6 +130,8 @@ class _Climb:
             return [lowest - _CLOSER] if jump or abs(right - left) > blurred else []
         formula = best(ladder)
         doubt = max(formula.error, self._contradiction(formula))
+        if doubt <= self._enough:
+            return []
         if formula.truncation > formula.noise or doubt > formula.error:
             return [lowest - 1] if ladder.bar((lowest,)) < doubt else []
         coarsest = formula.window[-1]

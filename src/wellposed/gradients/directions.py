@@ -21,6 +21,7 @@ from wellposed.numerics.floats import format_of
 _BEYOND = 2.0
 # Units in the last place that sums in a gradient of that dtype may be off by.
 _DIGITS = 8.0
+_ENOUGH = 1e-8  # of the claimed slope: a bar below that needs no improvement
 _FURTHEST = 1.0  # times its own size is an entry moved at most: further out a loss may be anything
 _CLOSER = 0.15  # power of eps: 1/222 in float64, 1/11 in float32, 1/2 in bfloat16
 _WILD = 8.0
@@ -203,9 +204,23 @@ class Prober:
         moving = [u for u in directions if u.any()]
         closer = self._eps**_CLOSER if second_opinion else 1.0
         near = None if second_opinion else self.near
-        lanes = [slope(scale=closer * self._reach(u), eps=self._eps, f0=self.value, near=near, reach=_FURTHEST / closer) for u in moving]
+        lanes = [
+            slope(
+                scale=closer * self._reach(u),
+                eps=self._eps,
+                f0=self.value,
+                near=near,
+                reach=_FURTHEST / closer,
+                enough=_ENOUGH * self._spread(u),
+            )
+            for u in moving
+        ]
         found = iter(run(lanes, self._answering(moving)))
         return [self._probe(u, next(found) if u.any() else Slope(0.0, 0.0, np.nan, 0)) for u in directions]
+
+    def _spread(self, u: Vector) -> float:
+        """The size of the claimed slope along a random direction of these sizes."""
+        return float(np.linalg.norm(self.gradient * u))
 
     def confirmed(self, directions: Sequence[Vector]) -> list[Probe]:
         """Probes; a disagreement is believed only if it is seen again with smaller steps, and is more than the claim's own rounding."""

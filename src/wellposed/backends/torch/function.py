@@ -38,6 +38,7 @@ class TensorFunctionProblem(Problem):
         self._fn, self._seed = fn, seed
         given = inputs if isinstance(inputs, tuple | list) else (inputs,)
         self._leaves, self._tree = tree_flatten(tuple(given))
+        self._flat = len(self._leaves) == len(given) and all(a is b for a, b in zip(self._leaves, given, strict=True))
         self._moving = [i for i, leaf in enumerate(self._leaves) if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
         if not self._moving:
             raise InputError("no input requires a gradient", hint="x.requires_grad_(True) on each tensor to differentiate by")
@@ -184,7 +185,9 @@ class TensorFunctionProblem(Problem):
             yield inputs
 
     def _outputs(self, inputs: Sequence[Any]) -> list[torch.Tensor]:
-        returned = self._fn(*tree_unflatten(list(inputs), self._tree))
+        returned = self._fn(*(inputs if self._flat else tree_unflatten(list(inputs), self._tree)))
+        if isinstance(returned, torch.Tensor) and returned.layout is torch.strided:  # the common case, first
+            return [returned]
         found = [leaf for leaf in tree_flatten(returned)[0] if isinstance(leaf, torch.Tensor)]
         if not found:
             raise InputError(f"fn must return a tensor or several, but it returned a {type(returned).__name__}")
