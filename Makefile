@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint types contracts pytest bench-import bench-trainability format clean
+.PHONY: help demo test lint types contracts pytest bench-derivatives bench-gradcheck bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,13 @@ pytest: .venv/dev ## the tests (`make pytest ARGS="-k gain"` for some)
 bench-import: .venv/dev ## what `import wellposed` takes beyond numpy and scipy
 	$(BIN)/python benchmarks/import_time.py
 
+bench-derivatives: .venv/bench ## numerical derivatives beside four other packages (1 minute)
+	$(BIN)/python benchmarks/derivatives.py
+
+bench-gradcheck: .venv/dev ## the gradient check on the operator database and on random problems, torch and JAX beside it (75 minutes)
+	$(BIN)/python benchmarks/gradcheck_operators.py
+	$(BIN)/python benchmarks/gradcheck_random.py
+
 bench-trainability: .venv/dev ## which loss of signal still trains: the figures behind WP201 to WP203 (15 minutes)
 	$(BIN)/python benchmarks/trainability.py
 
@@ -49,4 +56,8 @@ clean: ## remove the environment and all caches
 
 .venv/dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) -e '.[dev]'
+	@touch $@
+
+.venv/bench: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e '.[bench]'
 	@touch $@

@@ -1,6 +1,7 @@
 """Numerical derivatives, ours and others', on problems with known derivatives: accuracy, coverage, evaluations, time.
 
-The yardstick of a case is its best fixed step: the two-sided difference at the step, out of a fine grid of all sizes, whose error is least. The
+The yardstick of a case is its best fixed step: the two-sided difference at the step, out of a fine grid of all sizes, whose error
+is least. The
 error at a step is the root mean square over 16 steps within 20 % of it, so that no step is best by one lucky rounding.
 """
 
@@ -159,3 +160,91 @@ def measured(method: Callable[[Case, Callable[[Any], Any]], tuple[float, float]]
 def ours(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
     estimate = wp.derivative(f, case.x, bounds=None if np.isinf(case.domain[0]) else case.domain)
     return estimate.value, estimate.error
+
+
+def _numdifftools(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
+    import numdifftools
+
+    value, info = numdifftools.Derivative(f, full_output=True)(case.x)
+    return float(value), float(info.error_estimate)
+
+
+def _scipy(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
+    from scipy.differentiate import derivative
+
+    found = derivative(f, case.x, initial_step=0.5 * (abs(float(case.x)) or 1.0))
+    return float(found.df), float(found.error)
+
+
+def _jacobi(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
+    from jacobi import jacobi
+
+    value, error = jacobi(f, case.x)
+    return float(value), float(error)
+
+
+def _published_algorithm(name: str, **options: Any) -> Callable[[Case, Callable[[Any], Any]], tuple[float, float]]:
+    """The step-size algorithms of `numericalderivative` give a derivative and no bar of it."""
+
+    def method(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
+        import numericalderivative
+
+        algorithm = getattr(numericalderivative, name)(f, float(case.x), **options)
+        step, _ = algorithm.find_step()
+        return float(algorithm.compute_first_derivative(step)), np.nan
+
+    return method
+
+
+METHODS = {
+    "wellposed": ours,
+    "numdifftools": _numdifftools,
+    "scipy.differentiate": _scipy,
+    "jacobi": _jacobi,
+    "Gill, Murray, Saunders, Wright": _published_algorithm("GillMurraySaundersWright", kmin=1e-16, kmax=1e8),
+    "Shi, Xie, Xuan, Nocedal (central)": _published_algorithm("ShiXieXuanNocedalGeneral"),
+    "Steplemann, Winarsky": _published_algorithm("SteplemanWinarsky", initial_step=1e-1),
+    "Dumontet, Vignes": _published_algorithm("DumontetVignes"),
+}
+
+
+def main() -> None:
+    from importlib.metadata import version
+
+    packages = ("wellposed", "numpy", "scipy", "numdifftools", "jacobi", "numericalderivative")
+    print(", ".join(f"{name} {version(name)}" for name in packages) + "; CPU.\n")
+    for dtype in (F64, F32):
+        known = [(case, best_fixed_step(case)) for case in [*published(dtype), *grid(dtype)]]
+        print(f"### {dtype.__name__}: {len(known)} cases\n")
+        print("| method | no answer | within 3 times the best fixed step | bar covers the truth | evaluations, median | time, median |")
+        print("|---|---|---|---|---|---|")
+        for name, method in METHODS.items():
+            answers = [measured(method, case) for case, _ in known]
+            print(_row(name, known, answers), flush=True)
+        print("\n| wellposed, by family | cases | within 3 times | covered | evaluations, median |\n|---|---|---|---|---|")
+        answers = [measured(ours, case) for case, _ in known]
+        for family in dict.fromkeys(case.family for case, _ in known):
+            chosen = [(pair, answer) for pair, answer in zip(known, answers, strict=True) if pair[0].family == family]
+            _, _, close, covered, evaluations, _ = _cells(*zip(*chosen, strict=True))
+            print(f"| {family} | {len(chosen)} | {close} | {covered} | {evaluations} |")
+        print()
+
+
+def _cells(known: Any, answers: Any) -> tuple[str, str, str, str, str, str]:
+    errors = np.array([abs(answer.value - case.truth) for (case, _), answer in zip(known, answers, strict=True)])
+    bests, bars = np.array([best for _, best in known]), np.array([answer.bar for answer in answers])
+    answered = np.isfinite(errors) & ~np.isinf(bars)
+    close = np.mean(errors[answered] <= 3 * bests[answered]) if answered.any() else np.nan
+    has_bar = answered & np.isfinite(bars)
+    covered = f"{100 * np.mean(errors[has_bar] <= bars[has_bar]):.1f} %" if has_bar.any() else "gives none"
+    evaluations = np.median([answer.evaluations for answer in answers])
+    seconds = np.median([answer.seconds for answer in answers])
+    return "", f"{100 * np.mean(~answered):.1f} %", f"{100 * close:.1f} %", covered, f"{evaluations:.0f}", f"{1e6 * seconds:.0f} us"
+
+
+def _row(name: str, known: Any, answers: Any) -> str:
+    return f"| {name} | {' | '.join(_cells(known, answers)[1:])} |"
+
+
+if __name__ == "__main__":
+    main()

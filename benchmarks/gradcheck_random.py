@@ -5,11 +5,13 @@ python benchmarks/gradcheck_random.py [alarms N | entry N | peers N] ...
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import warnings
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -38,7 +40,7 @@ def network(seed: int, dtype: torch.dtype) -> tuple[Any, tuple[torch.Tensor, ...
 
     x, y = tensor(rows, widths[0]), tensor(rows, widths[-1])
     weights = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in itertools.pairwise(widths):
         weights += [tensor(after, before, scale=(2 / before) ** 0.5), tensor(after, scale=0.1)]
 
     def loss(*parameters: torch.Tensor) -> torch.Tensor:
@@ -75,7 +77,8 @@ def alarms(number: int) -> None:
     print("| dtype | problems | fails | undecided | evaluations per problem |\n|---|---|---|---|---|")
     for name in ("float64", "float32", "bfloat16"):
         print(
-            f"| {name} | {count[name]} | {count[name, 'fails']} | {count[name, 'undecided']} | {count[name, 'evaluations'] / count[name]:.0f} |"
+            f"| {name} | {count[name]} | {count[name, 'fails']} | {count[name, 'undecided']} | "
+            f"{count[name, 'evaluations'] / count[name]:.0f} |"
         )
 
 
@@ -152,28 +155,36 @@ def peers(number: int) -> None:
                 w = [draw.standard_normal(s) / 4 for s in ((32, 8), (24, 32), (8, 24))]
                 x = draw.standard_normal((16, 8))
 
-                def forward(a: Any, b: Any, c: Any, tanh: Any, x: Any) -> Any:
-                    return tanh(tanh(x @ a.T) @ b.T) @ c.T
-
                 xt = torch.as_tensor(x).to(dtype)
-                clean = lambda a, b, c, xt=xt: (forward(a, b, c, torch.tanh, xt) ** 2).mean()  # noqa: E731
                 tensors = tuple(torch.as_tensor(v).to(dtype).requires_grad_() for v in w)
-                fn = clean if error == "none" else planted(clean, ERRORS[error])
+                fn = _torch_loss(xt, error)
                 should_fail = error != "none"
-                wrong["ours"] += failed(lambda: wp.gradcheck(fn, tensors)) != should_fail
-                wrong["slow"] += failed(lambda: torch.autograd.gradcheck(fn, tensors)) != should_fail
-                wrong["fast"] += failed(lambda: torch.autograd.gradcheck(fn, tensors, fast_mode=True)) != should_fail
+                wrong["ours"] += failed(partial(wp.gradcheck, fn, tensors)) != should_fail
+                wrong["slow"] += failed(partial(torch.autograd.gradcheck, fn, tensors)) != should_fail
+                wrong["fast"] += failed(partial(torch.autograd.gradcheck, fn, tensors, fast_mode=True)) != should_fail
                 with jax.enable_x64(real is np.float64):
-                    xj, wj = jnp.asarray(x, real), [jnp.asarray(v, real) for v in w]
-                    g = _jax_planted(error)
-                    wrong["jax"] += (
-                        failed(
-                            lambda: check_grads(lambda a, b, c: jnp.mean(forward(g(a), b, c, jnp.tanh, xj) ** 2), wj, 1, ("rev",)) is None
-                        )
-                        != should_fail
-                    )
+                    check = partial(check_grads, _jax_loss(jnp.asarray(x, real), error), [jnp.asarray(v, real) for v in w], 1, ("rev",))
+                    wrong["jax"] += failed(lambda check=check: check() is None) != should_fail
             cells = " | ".join(str(wrong[k]) for k in ("ours", "slow", "fast", "jax"))
             print(f"| {str(dtype).removeprefix('torch.')} | {'right' if error == 'none' else error} | {cells} |", flush=True)
+
+
+def _network(a: Any, b: Any, c: Any, tanh: Any, x: Any) -> Any:
+    return tanh(tanh(x @ a.T) @ b.T) @ c.T
+
+
+def _torch_loss(x: Any, error: str) -> Any:
+    def clean(a: Any, b: Any, c: Any) -> Any:
+        return (_network(a, b, c, torch.tanh, x) ** 2).mean()
+
+    return clean if error == "none" else planted(clean, ERRORS[error])
+
+
+def _jax_loss(x: Any, error: str) -> Any:
+    import jax.numpy as jnp
+
+    spoil = _jax_planted(error)
+    return lambda a, b, c: jnp.mean(_network(spoil(a), b, c, jnp.tanh, x) ** 2)
 
 
 def _jax_planted(error: str) -> Any:

@@ -81,7 +81,8 @@ def gradcheck(
 ) -> Report:
     """The gradient of any torch function of tensors, called as `torch.autograd.gradcheck` is.
 
-    Every input that requires a gradient is checked, of any floating-point or complex dtype, dense or sparse, in the dtype it has; and every leaf that
+    Every input that requires a gradient is checked, of any floating-point or complex dtype, dense or sparse, in the dtype it has;
+    and every leaf that
     fn closes over. `order=2` also checks the gradient of the gradient, `check_forward_ad` forward mode. Other options of the original (eps,
     atol, rtol, nondet_tol, fast_mode, ...) are accepted and have no effect: steps and tolerances come from the measured noise.
 
@@ -97,7 +98,8 @@ def gradcheck(
 def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 1, modes: Sequence[str] = ("fwd", "rev")) -> Report:
     """The gradient of any JAX function of arrays, called as `jax.test_util.check_grads` is.
 
-    Checked in float64 where f runs so, else in its own dtype; integers and keys in args are left alone. `order=2` also checks the gradient of
+    Checked in float64 where f runs so, else in its own dtype; integers and keys in args are left alone. `order=2` also checks the
+    gradient of
     the gradient, "fwd" in `modes` forward mode. Returns a `Report`, true when nothing fails.
     Raises `InputError` for an unknown mode, or where args hold no floating-point array.
     """

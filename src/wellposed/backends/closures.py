@@ -43,9 +43,10 @@ def _parts(label: str, thing: Any) -> Iterator[tuple[str, Any]]:
         prefix = f"{label}." if label else ""
         for key, part in list(vars(thing).items()):
             yield (f"{prefix}{key}" if not key.startswith("_") else label), part
-        call = getattr(type(thing), "forward", None) or getattr(type(thing), "__call__", None)
-        if isinstance(call, types.FunctionType):
-            yield label, call
+        for name in ("forward", "__call__"):
+            method = vars(type(thing)).get(name)
+            if isinstance(method, types.FunctionType):
+                yield label, method
 
 
 def _variables(function: types.FunctionType) -> Iterator[tuple[str, Any]]:

@@ -183,8 +183,11 @@ def _gathered(slopes: Sequence[Slope], shape: tuple[int, ...], evaluations: int)
 
 
 def _joined(each: Sequence[Estimate], shape: tuple[int, ...]) -> Estimate:
+    value, error, step = (np.array([getattr(entry, name) for entry in each]).reshape(shape) for name in ("value", "error", "step"))
     return Estimate(
-        *(np.array([getattr(entry, name) for entry in each]).reshape(shape) for name in ("value", "error", "step")),
+        value,
+        error,
+        step,
         evaluations=sum(entry.evaluations for entry in each),
         reason=next((entry.reason for entry in each if entry.reason), ""),
     )

@@ -108,7 +108,8 @@ class Ladder:
         return self._bend(rung) / self.step(rung)
 
     def hidden_kink(self, highest: int) -> float:
-        """Half the change of slope where D+ - D- does not fall with h below a rung, as it does for smooth f; 0 where it does or is not seen."""
+        """Half the change of slope where D+ - D- does not fall with h below a rung, as it does for smooth f; 0 where it does or is
+        not seen."""
         if self.side:
             return 0.0
         found = 0.0
@@ -123,7 +124,7 @@ class Ladder:
         if self.side:
             return 0.0
         fine, coarse = self.rungs[:2]
-        return abs(self._bend(fine) - self._bend(coarse) / RATIO ** (2 * (coarse - fine))) / sqrt(6)
+        return abs(self._bend(fine) - self._bend(coarse) / float(RATIO) ** (2 * (coarse - fine))) / sqrt(6)
 
     def sides(self) -> tuple[float, float, bool]:
         """The one-sided derivatives and whether f jumps; (nan, nan, False) where f is smooth at 0.

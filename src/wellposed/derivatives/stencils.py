@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from math import prod
@@ -22,8 +21,8 @@ def coefficients(nodes: tuple[Fraction | int, ...]) -> tuple[Fraction, ...]:
 
     def weight(i: int) -> Fraction:
         others = [node for j, node in enumerate(exact) if j != i]
-        slopes = sum(prod((-x for k, x in enumerate(others) if k != j), start=Fraction(1)) for j in range(len(others)))
-        return slopes / prod(exact[i] - node for node in others)
+        slopes = (prod((-x for k, x in enumerate(others) if k != j), start=Fraction(1)) for j in range(len(others)))
+        return sum(slopes, Fraction(0)) / prod((exact[i] - node for node in others), start=Fraction(1))
 
     return tuple(weight(i) for i in range(len(exact)))
 
@@ -39,8 +38,3 @@ def one_sided(accuracy: int, side: int = 1) -> tuple[tuple[int, ...], tuple[Frac
     """Nodes 0, 1, 2, ... (0, -1, -2, ... for side = -1) and weights of the formula whose error falls as h^accuracy."""
     nodes = tuple(side * node for node in range(accuracy + 1))
     return nodes, coefficients(nodes)
-
-
-def noise_gain(weights: Sequence[Fraction]) -> float:
-    """What a formula makes of independent noise of standard deviation 1 in every value, in units of 1/h."""
-    return float(sum(weight * weight for weight in weights)) ** 0.5

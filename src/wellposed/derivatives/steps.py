@@ -156,7 +156,7 @@ class _Climb:
         gap = abs(self.ladder.slope((coarse,)) - self.ladder.slope((fine,)))
         if gap <= self.ladder.bar((fine,)):
             return False
-        optimum = 1.5 * (self.ladder.noise**2 * gap / self.ladder.step(coarse) ** 2) ** (1 / 3)
+        optimum: float = 1.5 * (self.ladder.noise**2 * gap / self.ladder.step(coarse) ** 2) ** (1 / 3)
         return formula.noise / SIGMAS <= _CURVED * optimum
 
     def judged(self, used: int) -> Slope:

@@ -15,7 +15,7 @@ from wellposed.backends.protocol import Gradient, Problem
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import point, tensor
 from wellposed.gradients.directions import Probe, Prober
-from wellposed.gradients.repeatability import random_loss, randomness_held
+from wellposed.gradients.repeatability import random_backward, random_loss, randomness_held
 from wellposed.gradients.tensor import carries
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import descended
@@ -83,7 +83,12 @@ class _Check:
             found.append(WRONG.undecided("No tensor's slope stands out of the noise of the loss: see WP503."))
         elif WRONG.id not in told and self._unexplained(joint, closer):
             found.append(self._nowhere(joint))
-        found += randomness_held(self._problem)
+        if self._prober.backward_spread:
+            found.append(random_backward(self._prober))
+            if not any(finding.rule == WRONG.id for finding in found):
+                found.append(WRONG.undecided("The gradient is random: see WP504."))
+        if not any(finding.rule == RANDOM.id for finding in found):
+            found += randomness_held(self._problem)
         found += point.uninformative(self._problem, self._prober, self._gradient)
         return self._with_those_that_hold(found, [*joint, *(probe for some in probes.values() for probe in some)])
 
@@ -113,7 +118,7 @@ class _Check:
 
     def _gradient_size(self, name: str) -> int:
         place = self._problem.layout.slices[name]
-        return place.stop - place.start
+        return int(place.stop - place.start)
 
     def _one_by_one(self, names: Sequence[str]) -> dict[str, list[Probe]]:
         prober = self._prober
@@ -153,7 +158,8 @@ class _Check:
         if not missing:
             return []
         text = (
-            f"The loss also depends on {', '.join(missing)}, which requires a gradient but belongs to no model and no variable that could be "
+            f"The loss also depends on {', '.join(missing)}, which requires a gradient but belongs to no model and no variable "
+            "that could be "
             "found: its gradient was not checked."
         )
         return [ZERO.found(Verdict.SUSPECT, text, where=missing[0], cause="out-of-reach")]

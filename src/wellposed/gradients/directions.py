@@ -85,6 +85,7 @@ class Prober:
         self._eps = format_of(problem.dtype).eps
         self._claim_eps = format_of(problem.trained_in or problem.dtype).eps
         self.raised: Exception | None = None  # the last error of the user's code beside the point
+        self.backward_spread = 0.0  # how far two gradients at the point were seen to lie apart
         self.value = problem.value(theta)
         self.repeatable = self.value == (problem.value(theta) if value is None else value)
         self._typical = float(np.sqrt(np.mean(theta**2))) or 1.0
@@ -94,7 +95,8 @@ class Prober:
         }
 
     def erratic(self, u: Vector) -> bool:
-        """Whether, in 16 bits, the loss changes within the finest steps by far more than its rounding: then steps show its average at best."""
+        """Whether, in 16 bits, the loss changes within the finest steps by far more than its rounding: then steps show its average
+        at best."""
         return self._eps > 1e-4 and self.noise_along(u).level > _WILD * self._eps * abs(self.value)
 
     @property
@@ -149,7 +151,8 @@ class Prober:
 
     @cached_property
     def _entries(self) -> Vector:
-        """How far each entry can be moved: by its own size, as a function with a pole or an edge at 0 asks for. An entry that is exactly 0 tells
+        """How far each entry can be moved: by its own size, as a function with a pole or an edge at 0 asks for. An entry that is
+        exactly 0 tells
         nothing of its size: a tenth of what is typical of its tensor."""
         typical = self._every_size()
         return np.where(self.theta == 0, 0.1 * typical, np.maximum(np.abs(self.theta), 1e-3 * typical))
@@ -203,7 +206,7 @@ class Prober:
         """
         moving = [u for u in directions if u.any()]
         closer = self._eps**_CLOSER if second_opinion else 1.0
-        near = None if second_opinion else self.near
+        near = None if second_opinion or not np.isfinite(self.near.level) else self.near
         lanes = [
             slope(
                 scale=closer * self._reach(u),
@@ -264,7 +267,9 @@ class Prober:
         g(theta + d) - 2 g(theta) + g(theta - d) is of second order in d: for a d of half the digits it is rounding. So is the difference
         between the gradient of a multiple of the loss and that multiple of the gradient.
         """
-        scatter = []
+        again = self.problem.layout.pack_known(self.problem.gradient(self.theta)) - self.gradient
+        self.backward_spread = max(self.backward_spread, float(np.linalg.norm(again)))
+        scatter = [float(again @ u)]
         for _ in range(_SCATTER):
             shift = np.sqrt(self._claim_eps) * np.abs(self.theta) * self.random.standard_normal(self.theta.size)
             above, below = (self._slope_claimed(self.theta + sign * shift, u) for sign in (1, -1))

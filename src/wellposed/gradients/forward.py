@@ -22,7 +22,8 @@ def check_forward(problem: Problem) -> list[Finding]:
         pushed = problem.pushed(theta, u)
         if probe.known and not probe.slope.kink and not probe.slope.jump and abs(pushed - probe.measured) > probe.allowed:
             text = (
-                f"The forward-mode derivative does not agree with the function: along a random direction it is {pushed:.6g}; differences say "
+                f"The forward-mode derivative does not agree with the function: along a random direction it is {pushed:.6g}; "
+                "differences say "
                 f"{probe.measured:.6g} ± {probe.error:.1g}."
             )
             evidence = (

@@ -69,7 +69,8 @@ NOT_DIFFERENTIABLE = Rule(
         ),
         Cause(
             "staircase",
-            "The loss is rounded, counted or quantised in this tensor: flat almost everywhere, so that its gradient is zero and says nothing.",
+            "The loss is rounded, counted or quantised in this tensor: flat almost everywhere, so that its gradient is zero "
+            "and says nothing.",
             "Plot the loss along the direction of one parameter.",
             (Remedy("Give the rounding a surrogate gradient (straight-through), or leave it out while training"),),
         ),
@@ -137,15 +138,19 @@ RANDOM = Rule(
     title="loss is random",
     claim="The loss is the same at every evaluation.",
     judged=(
-        "The loss is evaluated twice at one point, with every generator that can be found put back before each: those of Python, NumPy and the "
-        "framework, and those that the user's functions and models keep. What was drawn from is named, and that holds: dropout is checked with its "
-        "mask held fixed. Where the two values still differ nothing can be compared: suspect. The same where the gradient seemed wrong, but differs "
+        "The loss is evaluated twice at one point, with every generator that can be found put back before each: those of "
+        "Python, NumPy and the "
+        "framework, and those that the user's functions and models keep. What was drawn from is named, and that holds: "
+        "dropout is checked with its "
+        "mask held fixed. Where the two values still differ nothing can be compared: suspect. The same where the gradient "
+        "seemed wrong, but differs "
         "from one backward pass to the next by as much."
     ),
     causes=(
         Cause(
             "random",
-            "Something that cannot be held fixed goes into the loss: a generator made anew without a seed, a counter, the clock, a race of threads.",
+            "Something that cannot be held fixed goes into the loss: a generator made anew without a seed, a counter, the "
+            "clock, a race of threads.",
             "Evaluate the loss twice at the same parameters.",
             (Remedy("Make the generator once, with a seed, where the loss can reach it", "rng = np.random.default_rng(0)"),),
         ),
@@ -172,7 +177,8 @@ UNINFORMATIVE = Rule(
     title="uninformative point",
     claim="A wrong gradient could be seen at the point checked.",
     judged=(
-        "Suspect where every gradient is zero, where all rows of a matrix and of its gradient are the same, or where the loss, when every parameter "
+        "Suspect where every gradient is zero, where all rows of a matrix and of its gradient are the same, or where the "
+        "loss, when every parameter "
         "moves by its own size, changes a million times more than the gradient foretells."
     ),
     causes=(

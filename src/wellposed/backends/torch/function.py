@@ -26,7 +26,8 @@ class TensorFunctionProblem(Problem):
     """J(theta) = Re <w, fn(*inputs)> with one random cotangent w for all outputs.
 
     theta holds the inputs that require a gradient, and the leaves that fn closes over: real numbers as they are, complex ones as pairs, of
-    sparse tensors the entries that are there. Outputs that carry no gradient (indices, masks) are left out. Raises `InputError` where no input
+    sparse tensors the entries that are there. Outputs that carry no gradient (indices, masks) are left out. Raises `InputError`
+    where no input
     requires a gradient, or one is no real or complex floating-point tensor, or holds NaN or infinity.
     """
 

@@ -64,7 +64,7 @@ class TorchProblem(Problem):
                 f"batch must be a pair (inputs, targets), not {_described(batch)}",
                 hint="a loss of one argument gets the model itself: TorchProblem(model, lambda model: ...)",
             )
-        self._parameters = _trainable(model)
+        self._parameters: dict[str, torch.Tensor] = {**_trainable(model)}
         self._random = Randomness(*torch_generators(), *owned_generators(model, loss))
         self._parameters |= self._closed_over()
         self._layout = Layout({name: tuple(parameter.shape) for name, parameter in self._parameters.items()})

@@ -46,7 +46,7 @@ def buffers_lent(*modules: Any) -> Iterator[None]:
 
 
 @contextmanager
-def parameters_at(values: list[tuple[nn.Parameter, torch.Tensor]]) -> Iterator[None]:
+def parameters_at(values: list[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[None]:
     """Parameters with other data within; outside, their own data, never written to (so graphs that hold them stay valid)."""
     own = [(parameter, parameter.data) for parameter, _ in values]
     try:
