@@ -165,8 +165,8 @@ def ours(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
 def _numdifftools(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
     import numdifftools
 
-    value, info = numdifftools.Derivative(f, full_output=True)(case.x)
-    return float(value), float(info.error_estimate)
+    value, error, *_ = numdifftools.Derivative(f, full_output=True)(case.x)
+    return float(np.squeeze(value)), float(np.squeeze(error))
 
 
 def _scipy(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
@@ -183,17 +183,47 @@ def _jacobi(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
     return float(value), float(error)
 
 
-def _published_algorithm(name: str, **options: Any) -> Callable[[Case, Callable[[Any], Any]], tuple[float, float]]:
-    """The step-size algorithms of `numericalderivative` give a derivative and no bar of it."""
+def _gill(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
+    from numericalderivative import GillMurraySaundersWright
 
-    def method(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
-        import numericalderivative
+    algorithm = GillMurraySaundersWright(f, float(case.x), absolute_precision=_precision(case, f))
+    step, _ = algorithm.find_step(kmin=1e-12 * _size(case), kmax=1e4 * _size(case))
+    return float(algorithm.compute_first_derivative(step)), np.nan
 
-        algorithm = getattr(numericalderivative, name)(f, float(case.x), **options)
-        step, _ = algorithm.find_step()
-        return float(algorithm.compute_first_derivative(step)), np.nan
 
-    return method
+def _shi(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
+    from numericalderivative import GeneralFiniteDifference, ShiXieXuanNocedalGeneral
+
+    formula = GeneralFiniteDifference(f, float(case.x), 1, 2, "central")
+    algorithm = ShiXieXuanNocedalGeneral(formula, absolute_precision=_precision(case, f))
+    step, _ = algorithm.find_step()
+    return float(algorithm.compute_derivative(step)), np.nan
+
+
+def _stepleman(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
+    from numericalderivative import SteplemanWinarsky
+
+    algorithm = SteplemanWinarsky(f, float(case.x))
+    step, _ = algorithm.find_step(0.1 * _size(case))
+    return float(algorithm.compute_first_derivative(step)), np.nan
+
+
+def _dumontet(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
+    from numericalderivative import DumontetVignes
+
+    precision = _precision(case, f)
+    algorithm = DumontetVignes(f, float(case.x), absolute_precision=precision, number_of_digits=24 if case.x.dtype == F32 else 53)
+    step, _ = algorithm.find_step(kmin=1e-12 * _size(case), kmax=_size(case))
+    return float(algorithm.compute_first_derivative(step)), np.nan
+
+
+def _size(case: Case) -> float:
+    return abs(float(case.x)) or 1.0
+
+
+def _precision(case: Case, f: Callable[[Any], Any]) -> float:
+    """What these algorithms ask their user for: the rounding of f. One evaluation."""
+    return float(np.finfo(case.x.dtype).eps) * (abs(float(f(case.x))) or 1.0)
 
 
 METHODS = {
@@ -201,10 +231,10 @@ METHODS = {
     "numdifftools": _numdifftools,
     "scipy.differentiate": _scipy,
     "jacobi": _jacobi,
-    "Gill, Murray, Saunders, Wright": _published_algorithm("GillMurraySaundersWright", kmin=1e-16, kmax=1e8),
-    "Shi, Xie, Xuan, Nocedal (central)": _published_algorithm("ShiXieXuanNocedalGeneral"),
-    "Steplemann, Winarsky": _published_algorithm("SteplemanWinarsky", initial_step=1e-1),
-    "Dumontet, Vignes": _published_algorithm("DumontetVignes"),
+    "Gill, Murray, Saunders, Wright (one-sided)": _gill,
+    "Shi, Xie, Xuan, Nocedal (central)": _shi,
+    "Stepleman, Winarsky (central)": _stepleman,
+    "Dumontet, Vignes (central)": _dumontet,
 }
 
 
