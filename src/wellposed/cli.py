@@ -43,13 +43,14 @@ def check(
     json: Annotated[
         str, Parameter(allow_leading_hyphen=True, help="Write the report as JSON to this file, or to standard output for -")
     ] = "",
+    after_steps: Annotated[int, Parameter(help="Check the gradient again after this many optimizer steps, on a copy")] = 0,
     traceback: Annotated[bool, Parameter(help="Show the call stack of an error", negative="")] = False,
 ) -> int:
     """Check the training problem that FILE defines; print the report."""
     rules = _chosen(select, ignore)
     with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
         problem = load_problem(file)
-        report = _checked(problem, rules, file)
+        report = _checked(problem, rules, file, after_steps)
     if json and json != "-":
         try:
             Path(json).write_text(report.to_json() + "\n")
@@ -89,9 +90,9 @@ def main(arguments: list[str] | None = None) -> int:
     return status if isinstance(status, int) else _HOLDS
 
 
-def _checked(problem: Problem, rules: _Filter, file: str) -> Report:
+def _checked(problem: Problem, rules: _Filter, file: str, after_steps: int) -> Report:
     try:
-        return api.checkup(problem, only=rules)
+        return api.checkup(problem, only=rules, after_steps=after_steps)
     except InputError:
         raise
     except Exception as error:
