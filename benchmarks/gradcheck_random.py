@@ -97,21 +97,19 @@ def _entry(seeds: range) -> Counter[Any]:
             return {"w": g}
 
         problem = wp.FunctionProblem(lambda p, c=c: float(c @ np.sin(p["w"])), wrong, {"w": w})
-        seen = wp.FunctionProblem(lambda p, c=c: float(c @ np.sin(p["w"])), wrong, {"w": w})
         count["missed"] += not _detected(problem)
         count["evaluations"] = max(count["evaluations"], problem.evaluations)
         count["trials"] += 1
-        del seen
     return count
 
 
 def _detected(problem: wp.FunctionProblem) -> bool:
     """Whether the two joint directions, which every check starts with, show the error; what follows only names it."""
-    from wellposed.gradients.directions import Prober
+    from wellposed.gradients.prober import Prober
 
     theta = problem.theta()
     prober = Prober(problem, theta, problem.layout.pack_known(problem.gradient(theta)))
-    probes = prober.probes([prober.jointly(problem.layout.names, along_claim=along) for along in (True, False)])
+    probes = prober.probes([prober.directions.jointly(problem.layout.names, along_claim=along) for along in (True, False)])
     return not all(probe.agrees for probe in probes)
 
 

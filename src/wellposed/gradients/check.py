@@ -14,7 +14,8 @@ import numpy as np
 from wellposed.backends.protocol import Gradient, Problem
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import point, tensor
-from wellposed.gradients.directions import Probe, Prober
+from wellposed.gradients.probe import Probe
+from wellposed.gradients.prober import Prober
 from wellposed.gradients.repeatability import random_backward, random_loss, randomness_held
 from wellposed.gradients.tensor import carries
 from wellposed.numerics.arrays import Vector
@@ -97,9 +98,9 @@ class _Check:
         prober = self._prober
         groups = [self._carrying, self._carrying, self._silent]
         directions = [
-            prober.jointly(self._carrying, along_claim=True),
-            prober.jointly(self._carrying),
-            prober.jointly(self._silent),
+            prober.directions.jointly(self._carrying, along_claim=True),
+            prober.directions.jointly(self._carrying),
+            prober.directions.jointly(self._silent),
         ]
         joint = prober.confirmed(directions)
         closer: dict[str, None] = {}
@@ -108,7 +109,7 @@ class _Check:
                 closer.update(dict.fromkeys(group))
         along, random, _ = joint
         for name in self._carrying:
-            share = prober.share(name)
+            share = prober.directions.share(name)
             size = self._gradient_size(name)
             self._floors[name] = min(random.allowed, along.allowed / np.sqrt(size)) / share if share else np.inf
             self._misses[name] = _chance(random.allowed, _VISIBLE * share)
@@ -125,8 +126,8 @@ class _Check:
         found: dict[str, list[Probe]] = {}
         for name in names:
             place = self._problem.layout.slices[name]
-            along = prober.along_claim(place)
-            directions = ([] if along is None else [along]) + [prober.random_direction(place)]
+            along = prober.directions.along_claim(place)
+            directions = ([] if along is None else [along]) + [prober.directions.random_direction(place)]
             prober.raised = None
             found[name] = prober.confirmed(directions)
             if along is not None:

@@ -1,168 +1,62 @@
-"""Slopes along directions in parameter space: claimed by the gradient, measured by differences."""
+"""Directions in parameter space, in units of the parameters' own sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
-from wellposed.backends.protocol import Problem
-from wellposed.derivatives.asking import Answer, run
-from wellposed.derivatives.estimate import Slope
-from wellposed.derivatives.noise import Noise, noise_level
-from wellposed.derivatives.steps import slope
-from wellposed.errors import WellposedError
-from wellposed.numerics.arrays import Vector
-from wellposed.numerics.floats import format_of
+from wellposed.numerics.arrays import Array, Vector
+from wellposed.numerics.theta import Layout
 
-# The bar covers the truth in about 99 of 100 cases; a claim that a gradient is wrong must be rarer in error than that.
-_BEYOND = 2.0
-# Units in the last place that sums in a gradient of that dtype may be off by.
-_DIGITS = 8.0
-_ENOUGH = 1e-8  # of the claimed slope: a bar below that needs no improvement
-_FURTHEST = 1.0  # times its own size is an entry moved at most: further out a loss may be anything
-_CLOSER = 0.15  # power of eps: 1/222 in float64, 1/11 in float32, 1/2 in bfloat16
-_WILD = 8.0
-_ERRATIC = "the loss changes erratically within the smallest steps that its precision allows"
-_FACTORS = (1.37, 0.61, 1.83)
-_SCATTER = 2  # pairs of gradients beside the point that show its own rounding
+_ZERO = 0.1  # of its tensor's typical size: how far an entry is moved that is exactly 0 and so tells nothing of its size
+_LEAST = 1e-3  # of that size: how far any other entry is moved at least
 
 
-@dataclass(frozen=True)
-class Probe:
-    """One direction u: the claimed slope g.u beside the measured one.
+class Directions:
+    """Draws directions at one point theta with the gradient claimed there. Entries masked as `untrained` are never moved."""
 
-    `error` is the bar of `measured`. `weight` is w.u, the slope of half the tensor's squared norm,
-    which tells a missing penalty.
-    """
-
-    claimed: float
-    weight: float
-    rounding: float  # what the claim's own last digits, in the dtype trained in, can make of g.u
-    slope: Slope  # of the loss minus its claimed linear part: 0 where the gradient is right
-
-    @property
-    def residual(self) -> float:
-        return self.slope.value
-
-    @property
-    def error(self) -> float:
-        return self.slope.error
-
-    @property
-    def measured(self) -> float:
-        return self.claimed + self.slope.value
-
-    @property
-    def agrees(self) -> bool:
-        return abs(self.residual) <= self.allowed
-
-    @property
-    def allowed(self) -> float:
-        """The largest residual that proves nothing."""
-        return _BEYOND * self.error + self.rounding
-
-    @property
-    def smooth(self) -> bool:
-        """Known, and neither a kink nor a jump."""
-        return self.known and not self.slope.kink and not self.slope.jump
-
-    @property
-    def known(self) -> bool:
-        return bool(np.isfinite(self.residual) and np.isfinite(self.error))
-
-
-class Prober:
-    """Measures a problem's slopes at one point. The noise of the loss is measured once, for all directions."""
-
-    def __init__(self, problem: Problem, theta: Vector, gradient: Vector, value: float | None = None, seed: int = 0) -> None:
-        self.problem, self.theta, self.gradient = problem, theta, gradient
-        self.random = np.random.default_rng(seed)
-        masks, shapes = problem.untrained(), problem.layout.shapes
-        self._untrained = problem.layout.pack({n: masks.get(n, np.zeros(shapes[n])) for n in shapes}) > 0 if masks else None
-        self._eps = format_of(problem.dtype).eps
-        self._claim_eps = format_of(problem.trained_in or problem.dtype).eps
-        self.raised: Exception | None = None  # the last error of the user's code beside the point
-        self.backward_spread = 0.0  # how far two gradients at the point were seen to lie apart
-        self.value = problem.value(theta)
-        self.repeatable = self.value == (problem.value(theta) if value is None else value)
+    def __init__(self, layout: Layout, theta: Vector, gradient: Vector, untrained: dict[str, Array], random: np.random.Generator) -> None:
+        self._layout, self._theta, self._gradient, self._random = layout, theta, gradient, random
+        shapes = layout.shapes
+        self._untrained = layout.pack({n: untrained.get(n, np.zeros(shapes[n])) for n in shapes}) > 0 if untrained else None
         self._typical = float(np.sqrt(np.mean(theta**2))) or 1.0
-        self._sizes = {
-            name: float(np.sqrt(np.mean(theta[place] ** 2))) if place.stop > place.start else 0.0
-            for name, place in problem.layout.slices.items()
-        }
-
-    def erratic(self, u: Vector) -> bool:
-        """Whether, in 16 bits, the loss changes within the finest steps by far more than its rounding: then steps show its average
-        at best."""
-        return self._eps > 1e-4 and self.noise_along(u).level > _WILD * self._eps * abs(self.value)
-
-    @property
-    def exact(self) -> bool:
-        """Whether the loss is computed finely enough that there always is room for a step."""
-        return self._eps < 1e-10
 
     @cached_property
-    def near(self) -> Noise:
-        """The noise of the loss beside the point."""
-        found = self.noise_along(self.jointly(self.problem.layout.names))
-        # Its slope belongs to that direction alone.
-        return Noise(found.level, 0.0, np.inf, found.evaluations)
+    def sizes(self) -> Vector:
+        """The typical size of the entries of each tensor (of all of them where the tensor is zero), for every entry."""
+        typical = {name: float(np.sqrt(np.mean(part**2))) if part.size else 0.0 for name, part in self._layout.unpack(self._theta).items()}
+        return self._layout.pack({name: np.full(shape, typical[name] or self._typical) for name, shape in self._layout.shapes.items()})
 
-    def noise_along(self, u: Vector) -> Noise:
-        """The noise of the loss, without its claimed linear part, along one direction."""
-        (found,) = run([noise_level(self._reach(u), self._eps, self.value)], self._answering([u]))
-        return found
-
-    def nearby(self) -> Prober:
-        """A prober at a random point nearby, where no corner of the loss is met exactly: each entry moved by about 1 %."""
-        moved = self.theta + 0.01 * self.random.standard_normal(self.theta.size) * self._every_size()
-        theta = self.problem.stored(moved)
-        return Prober(self.problem, theta, self.problem.layout.pack_known(self.problem.gradient(theta)))
-
-    def _every_size(self) -> Vector:
-        layout = self.problem.layout
-        return layout.pack({name: np.full(shape, self.size(name)) for name, shape in layout.shapes.items()})
-
-    def size(self, name: str) -> float:
-        """The typical size of a tensor's entries; of all entries where the tensor is zero."""
-        return self._sizes[name] or self._typical
+    @cached_property
+    def entries(self) -> Vector:
+        """How far each entry can be moved: by its own size, as a function with a pole or an edge at 0 asks for."""
+        return np.where(self._theta == 0, _ZERO * self.sizes, np.maximum(np.abs(self._theta), _LEAST * self.sizes))
 
     def jointly(self, names: Sequence[str], *, along_claim: bool = False) -> Vector:
-        """One direction through several tensors: t = 1 moves each entry by about its tensor's typical size, or less.
+        """One direction through several tensors: t = 1 moves each entry by about its own size, or less.
 
         Random and Gaussian within each tensor, or along its claimed gradient. A tensor whose claimed gradient would outweigh the
         others is moved less, so that an error in any of them shows.
         """
-        u = np.zeros_like(self.theta)
+        u = np.zeros_like(self._theta)
         for name in names:
-            place = self.problem.layout.slices[name]
+            place = self._layout.slices[name]
             # Not of length 1: two tensors of one entry each would often cancel exactly.
-            part = self.random.standard_normal(place.stop - place.start) * self._entries[place]
+            part = self._random.standard_normal(place.stop - place.start) * self.entries[place]
             if along_claim:
-                steepest = self.gradient[place] * self._entries[place] ** 2
-                part = steepest * (float(np.linalg.norm(self._entries[place])) / (float(np.linalg.norm(steepest)) or 1.0))
+                steepest = self._gradient[place] * self.entries[place] ** 2
+                part = steepest * (float(np.linalg.norm(self.entries[place])) / (float(np.linalg.norm(steepest)) or 1.0))
             u[place] = part * self._share(name)
         if self._untrained is not None:
             u[self._untrained] = 0.0
         return u
 
     @cached_property
-    def _entries(self) -> Vector:
-        """How far each entry can be moved: by its own size, as a function with a pole or an edge at 0 asks for. An entry that is
-        exactly 0 tells
-        nothing of its size: a tenth of what is typical of its tensor."""
-        typical = self._every_size()
-        return np.where(self.theta == 0, 0.1 * typical, np.maximum(np.abs(self.theta), 1e-3 * typical))
-
-    @cached_property
     def _weights(self) -> dict[str, float]:
         """What each tensor would contribute to a random slope: the norm of its claimed gradient in units of its entries' sizes."""
-        return {
-            name: float(np.linalg.norm(self.gradient[place] * self._entries[place])) for name, place in self.problem.layout.slices.items()
-        }
+        return {name: float(np.linalg.norm(self._gradient[place] * self.entries[place])) for name, place in self._layout.slices.items()}
 
     def _share(self, name: str) -> float:
         mine = self._weights[name]
@@ -178,120 +72,27 @@ class Prober:
 
     def random_direction(self, place: slice) -> Vector:
         """A Gaussian direction within one tensor, of length 1: every entry takes part with a continuous weight, in units of its size."""
-        u = np.zeros_like(self.theta)
-        u[place] = self.random.standard_normal(place.stop - place.start) * self._entries[place]
+        u = np.zeros_like(self._theta)
+        u[place] = self._random.standard_normal(place.stop - place.start) * self.entries[place]
         if self._untrained is not None:
             u[self._untrained] = 0.0
         return u / (float(np.linalg.norm(u)) or 1.0)
 
     def along_claim(self, place: slice) -> Vector | None:
         """The direction within one tensor in which the claimed slope is steepest, in units of its entries' sizes; None where it is zero."""
-        part = self.gradient[place] * self._entries[place] ** 2
+        part = self._gradient[place] * self.entries[place] ** 2
         length = float(np.linalg.norm(part))
         if length == 0 or not np.isfinite(length):
             return None
-        u = np.zeros_like(self.theta)
+        u = np.zeros_like(self._theta)
         u[place] = part / length
         return u
 
-    def probe(self, u: Vector) -> Probe:
-        """As `probes`, of one direction."""
-        return self.probes([u])[0]
-
-    def probes(self, directions: Sequence[Vector], *, second_opinion: bool = False) -> list[Probe]:
-        """The slopes of J(theta + t u) - t g.u at t = 0, theta as the problem stores it; a direction of zeros has slope 0.
-
-        For a second opinion the first steps tried are smaller, and the noise is measured anew along each direction: a fine grid then
-        shows the slope too, and contradicts steps that are all too large.
-        """
-        moving = [u for u in directions if u.any()]
-        closer = self._eps**_CLOSER if second_opinion else 1.0
-        near = None if second_opinion or not np.isfinite(self.near.level) else self.near
-        lanes = [
-            slope(
-                scale=closer * self._reach(u),
-                eps=self._eps,
-                f0=self.value,
-                near=near,
-                reach=_FURTHEST / closer,
-                enough=_ENOUGH * self._spread(u),
-            )
-            for u in moving
-        ]
-        found = iter(run(lanes, self._answering(moving)))
-        return [self._probe(u, next(found) if u.any() else Slope(0.0, 0.0, np.nan, 0)) for u in directions]
-
-    def _spread(self, u: Vector) -> float:
-        """The size of the claimed slope along a random direction of these sizes."""
-        return float(np.linalg.norm(self.gradient * u))
-
-    def confirmed(self, directions: Sequence[Vector]) -> list[Probe]:
-        """Probes; a disagreement is believed only if it is seen again with smaller steps, and is more than the claim's own rounding."""
-        found = self.probes(directions)
-        doubted = [index for index, probe in enumerate(found) if probe.known and not probe.agrees]
-        again = self.probes([directions[index] for index in doubted], second_opinion=True)
-        for index, second in zip(doubted, again, strict=True):
-            u = directions[index]
-            if not second.known or second.agrees:
-                found[index] = second
-            elif self.erratic(u):
-                found[index] = replace(second, slope=replace(second.slope, value=np.nan, error=np.inf, reason=_ERRATIC))
-            elif not found[index].slope.kink:
-                found[index] = replace(found[index], rounding=max(found[index].rounding, self.rounding(u)))
-        return found
-
-    def _reach(self, u: Vector) -> float:
+    def reach(self, u: Vector) -> float:
         """How far t must go to move the entries by about their size."""
         support = np.flatnonzero(u)
-        return 1.0 / float(np.sqrt(np.mean(np.square(u[support] / self._entries[support]))))
+        return 1.0 / float(np.sqrt(np.mean(np.square(u[support] / self.entries[support]))))
 
-    def _probe(self, u: Vector, measured: Slope) -> Probe:
-        claimed = float(self.gradient @ u)
-        # The digits of single entries fall where they fall; a rounded factor of all of them moves the whole slope.
-        terms = max(float(np.linalg.norm(self.gradient * u)), abs(claimed))
-        return Probe(claimed, float(self.theta @ u), _DIGITS * self._claim_eps * terms, measured)
-
-    def beside(self, theta: Vector) -> float:
-        """The loss at another point; NaN where the user's code raises, for it need not be defined everywhere."""
-        try:
-            return self.problem.value(theta)
-        except WellposedError:
-            raise
-        except Exception as error:
-            self.raised = error
-            return np.nan
-
-    def rounding(self, u: Vector) -> float:
-        """What rounding does to the claimed slope along u, as the gradient's own scatter shows it.
-
-        g(theta + d) - 2 g(theta) + g(theta - d) is of second order in d: for a d of half the digits it is rounding. So is the difference
-        between the gradient of a multiple of the loss and that multiple of the gradient.
-        """
-        again = self.problem.layout.pack_known(self.problem.gradient(self.theta)) - self.gradient
-        self.backward_spread = max(self.backward_spread, float(np.linalg.norm(again)))
-        scatter = [float(again @ u)]
-        for _ in range(_SCATTER):
-            shift = np.sqrt(self._claim_eps) * np.abs(self.theta) * self.random.standard_normal(self.theta.size)
-            above, below = (self._slope_claimed(self.theta + sign * shift, u) for sign in (1, -1))
-            scatter.append((above + below - 2 * float(self.gradient @ u)) / np.sqrt(6))
-        for factor in _FACTORS:
-            other = self.problem.gradient_of_multiple(self.theta, factor)
-            if other is not None:
-                scatter.append(float((self.problem.layout.pack_known(other) / factor - self.gradient) @ u) / np.sqrt(2))
-        return _DIGITS * float(np.max(np.abs(scatter)))
-
-    def _slope_claimed(self, theta: Vector, u: Vector) -> float:
-        return float(self.problem.layout.pack_known(self.problem.gradient(self.problem.stored(theta))) @ u)
-
-    def _answering(self, directions: Sequence[Vector]) -> Callable[[Sequence[int], Sequence[float]], Answer]:
-        tilted = [self._tilted(u) for u in directions]
-        return lambda lane, steps: [(t, tilted[index](t)) for index, t in zip(lane, steps, strict=True)]
-
-    def _tilted(self, u: Vector) -> Callable[[float], float]:
-        """t -> J(theta') - g.(theta' - theta), theta' = theta + t u as stored: rounding of theta' drops out."""
-
-        def along(t: float) -> float:
-            theta = self.problem.stored(self.theta + t * u)
-            return self.beside(theta) - float(self.gradient @ (theta - self.theta))
-
-        return along
+    def spread(self, u: Vector) -> float:
+        """The size of the claimed slope along a random direction of these sizes."""
+        return float(np.linalg.norm(self._gradient * u))

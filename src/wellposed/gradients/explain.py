@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wellposed.gradients.directions import Probe
+from wellposed.gradients.probe import Probe
 
 
 @dataclass(frozen=True, slots=True)

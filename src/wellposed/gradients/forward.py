@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wellposed.backends.protocol import Problem
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.gradients.directions import Prober
+from wellposed.gradients.prober import Prober
 from wellposed.rules.gradients import WRONG
 
 _DIRECTIONS = 2
@@ -17,7 +17,7 @@ def check_forward(problem: Problem) -> list[Finding]:
     """
     theta = problem.theta()
     prober = Prober(problem, theta, problem.layout.pack_known(problem.gradient(theta)))
-    directions = [prober.jointly(problem.layout.names) for _ in range(_DIRECTIONS)]
+    directions = [prober.directions.jointly(problem.layout.names) for _ in range(_DIRECTIONS)]
     for u, probe in zip(directions, prober.probes(directions), strict=True):
         pushed = problem.pushed(theta, u)
         if probe.known and not probe.slope.kink and not probe.slope.jump and abs(pushed - probe.measured) > probe.allowed:

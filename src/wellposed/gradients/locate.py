@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wellposed.gradients.directions import Prober
+from wellposed.gradients.prober import Prober
 from wellposed.numerics.arrays import Vector
 
 _SMALL = 32
@@ -51,7 +51,7 @@ def _measure(prober: Prober, place: slice, flat: int) -> Entry | None:
 
 def _bisect(prober: Prober, place: slice) -> int:
     """Halve the tensor towards the larger residual; the other half's follows by subtraction, as it is linear."""
-    u = prober.random_direction(place)
+    u = prober.directions.random_direction(place)
     low, high = place.start, place.stop
     whole = prober.probe(u).residual
     while high - low > 1:

@@ -6,7 +6,7 @@ import numpy as np
 
 from wellposed.backends.protocol import Gradient, Problem
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.gradients.directions import Prober
+from wellposed.gradients.prober import Prober
 from wellposed.gradients.tensor import carries, some
 from wellposed.numerics.arrays import Vector
 from wellposed.rules.gradients import UNINFORMATIVE
@@ -28,7 +28,7 @@ def uninformative(problem: Problem, prober: Prober, gradient: Gradient) -> list[
             "look right here."
         )
         return [UNINFORMATIVE.found(Verdict.SUSPECT, text, where=twins[0], cause="symmetric")]
-    u = prober.jointly(carrying)
+    u = prober.directions.jointly(carrying)
     claimed = abs(float(prober.gradient @ u))
     moved = abs(prober.beside(problem.stored(prober.theta + u)) - prober.value)
     if np.isfinite(moved) and claimed < _FLAT * moved:

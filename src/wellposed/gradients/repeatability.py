@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wellposed.backends.protocol import Problem
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.gradients.directions import Prober
+from wellposed.gradients.prober import Prober
 from wellposed.rules.gradients import RANDOM
 
 

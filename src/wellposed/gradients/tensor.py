@@ -9,9 +9,10 @@ import numpy as np
 from wellposed.backends.protocol import Gradient, Problem
 from wellposed.errors import InputError
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.gradients.directions import Probe, Prober
 from wellposed.gradients.explain import explain
 from wellposed.gradients.locate import worst_entry
+from wellposed.gradients.probe import Probe
+from wellposed.gradients.prober import Prober
 from wellposed.numerics.arrays import Vector
 from wellposed.rules.gradients import NOISE_FLOOR, NOT_DIFFERENTIABLE, RANDOM, WRONG, ZERO
 
@@ -46,8 +47,8 @@ def judge(
     if kinks:
         # Where several kinks meet, a right gradient need not lie between the two slopes of their sum: ask next to the point.
         place = problem.layout.slices[name]
-        along = nearby().along_claim(place)
-        there = nearby().confirmed([u for u in (along, nearby().random_direction(place)) if u is not None])
+        along = nearby().directions.along_claim(place)
+        there = nearby().confirmed([u for u in (along, nearby().directions.random_direction(place)) if u is not None])
         wrong = [probe for probe in there if probe.smooth and not probe.agrees]
         return _wrong(problem, nearby(), name, there, wrong[0]) if wrong else [_kink(name, kinks[0])]
     return []
@@ -87,7 +88,7 @@ def relative_difference(probes: Sequence[Probe]) -> Evidence:
 
 
 def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Probe) -> Finding:
-    stairs = prober.noise_along(prober.random_direction(problem.layout.slices[name])).stairs
+    stairs = prober.noise_along(prober.directions.random_direction(problem.layout.slices[name])).stairs
     if stairs:
         text = (
             f"Along `{name}` the loss is a staircase: flat over small steps, as the gradient says, with stairs of about "
@@ -158,7 +159,7 @@ def _wrong(problem: Problem, prober: Prober, name: str, probes: list[Probe], wor
 
 def _more_directions(prober: Prober, place: slice) -> list[Vector]:
     """Random ones, and along the claim through random halves of the entries: an error of a factor shows best there."""
-    random = [prober.random_direction(place) for _ in range(_MORE_DIRECTIONS)]
-    along = prober.along_claim(place)
+    random = [prober.directions.random_direction(place) for _ in range(_MORE_DIRECTIONS)]
+    along = prober.directions.along_claim(place)
     halves = [] if along is None else [np.where(prober.random.random(along.size) < 0.5, along, 0.0) for _ in range(_MORE_DIRECTIONS // 2)]
     return random + [half for half in halves if half.any()]

@@ -1,0 +1,166 @@
+"""Measures slopes of the loss along directions, and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from wellposed.backends.protocol import Problem
+from wellposed.derivatives.asking import Answer, run
+from wellposed.derivatives.estimate import Slope
+from wellposed.derivatives.noise import Noise, noise_level
+from wellposed.derivatives.steps import slope
+from wellposed.errors import WellposedError
+from wellposed.gradients.directions import Directions
+from wellposed.gradients.probe import Probe
+from wellposed.numerics.arrays import Vector
+from wellposed.numerics.floats import format_of
+
+# Units in the last place that sums in a gradient of that dtype may be off by.
+_DIGITS = 8.0
+_ENOUGH = 1e-8  # of the claimed slope: a bar below that needs no improvement
+_FURTHEST = 1.0  # times its own size is an entry moved at most: further out a loss may be anything
+_CLOSER = 0.15  # power of eps: 1/222 in float64, 1/11 in float32, 1/2 in bfloat16
+_WILD = 8.0
+_ERRATIC = "the loss changes erratically within the smallest steps that its precision allows"
+_FACTORS = (1.37, 0.61, 1.83)
+_SCATTER = 2  # pairs of gradients beside the point that show its own rounding
+
+
+class Prober:
+    """Measures a problem's slopes at one point. The noise of the loss is measured once, for all directions."""
+
+    def __init__(self, problem: Problem, theta: Vector, gradient: Vector, value: float | None = None, seed: int = 0) -> None:
+        self.problem, self.theta, self.gradient = problem, theta, gradient
+        self.random = np.random.default_rng(seed)
+        self.directions = Directions(problem.layout, theta, gradient, problem.untrained(), self.random)
+        self._eps = format_of(problem.dtype).eps
+        self._claim_eps = format_of(problem.trained_in or problem.dtype).eps
+        self.raised: Exception | None = None  # the last error of the user's code beside the point
+        self.backward_spread = 0.0  # how far two gradients at the point were seen to lie apart
+        self.value = problem.value(theta)
+        self.repeatable = self.value == (problem.value(theta) if value is None else value)
+
+    def erratic(self, u: Vector) -> bool:
+        """Whether, in 16 bits, the loss changes within the finest steps by far more than its rounding: then steps show its average
+        at best."""
+        return self._eps > 1e-4 and self.noise_along(u).level > _WILD * self._eps * abs(self.value)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the loss is computed finely enough that there always is room for a step."""
+        return self._eps < 1e-10
+
+    @cached_property
+    def near(self) -> Noise:
+        """The noise of the loss beside the point."""
+        found = self.noise_along(self.directions.jointly(self.problem.layout.names))
+        # Its slope belongs to that direction alone.
+        return Noise(found.level, 0.0, np.inf, found.evaluations)
+
+    def noise_along(self, u: Vector) -> Noise:
+        """The noise of the loss, without its claimed linear part, along one direction."""
+        (found,) = run([noise_level(self.directions.reach(u), self._eps, self.value)], self._answering([u]))
+        return found
+
+    def nearby(self) -> Prober:
+        """A prober at a random point nearby, where no corner of the loss is met exactly: each entry moved by about 1 %."""
+        moved = self.theta + 0.01 * self.random.standard_normal(self.theta.size) * self.directions.sizes
+        theta = self.problem.stored(moved)
+        return Prober(self.problem, theta, self.problem.layout.pack_known(self.problem.gradient(theta)))
+
+    def probe(self, u: Vector) -> Probe:
+        """As `probes`, of one direction."""
+        return self.probes([u])[0]
+
+    def probes(self, directions: Sequence[Vector], *, second_opinion: bool = False) -> list[Probe]:
+        """The slopes of J(theta + t u) - t g.u at t = 0, theta as the problem stores it; a direction of zeros has slope 0.
+
+        For a second opinion the first steps tried are smaller, and the noise is measured anew along each direction: a fine grid then
+        shows the slope too, and contradicts steps that are all too large.
+        """
+        moving = [u for u in directions if u.any()]
+        closer = self._eps**_CLOSER if second_opinion else 1.0
+        near = None if second_opinion or not np.isfinite(self.near.level) else self.near
+        lanes = [
+            slope(
+                scale=closer * self.directions.reach(u),
+                eps=self._eps,
+                f0=self.value,
+                near=near,
+                reach=_FURTHEST / closer,
+                enough=_ENOUGH * self.directions.spread(u),
+            )
+            for u in moving
+        ]
+        found = iter(run(lanes, self._answering(moving)))
+        return [self._probe(u, next(found) if u.any() else Slope(0.0, 0.0, np.nan, 0)) for u in directions]
+
+    def confirmed(self, directions: Sequence[Vector]) -> list[Probe]:
+        """Probes; a disagreement is believed only if it is seen again with smaller steps, and is more than the claim's own rounding."""
+        found = self.probes(directions)
+        doubted = [index for index, probe in enumerate(found) if probe.known and not probe.agrees]
+        again = self.probes([directions[index] for index in doubted], second_opinion=True)
+        for index, second in zip(doubted, again, strict=True):
+            u = directions[index]
+            if not second.known or second.agrees:
+                found[index] = second
+            elif self.erratic(u):
+                found[index] = replace(second, slope=replace(second.slope, value=np.nan, error=np.inf, reason=_ERRATIC))
+            elif not found[index].slope.kink:
+                found[index] = replace(found[index], rounding=max(found[index].rounding, self.rounding(u)))
+        return found
+
+    def _probe(self, u: Vector, measured: Slope) -> Probe:
+        claimed = float(self.gradient @ u)
+        # The digits of single entries fall where they fall; a rounded factor of all of them moves the whole slope.
+        terms = max(float(np.linalg.norm(self.gradient * u)), abs(claimed))
+        return Probe(claimed, float(self.theta @ u), _DIGITS * self._claim_eps * terms, measured)
+
+    def beside(self, theta: Vector) -> float:
+        """The loss at another point; NaN where the user's code raises, for it need not be defined everywhere."""
+        try:
+            return self.problem.value(theta)
+        except WellposedError:
+            raise
+        except Exception as error:
+            self.raised = error
+            return np.nan
+
+    def rounding(self, u: Vector) -> float:
+        """What rounding does to the claimed slope along u, as the gradient's own scatter shows it.
+
+        g(theta + d) - 2 g(theta) + g(theta - d) is of second order in d: for a d of half the digits it is rounding. So is the difference
+        between the gradient of a multiple of the loss and that multiple of the gradient.
+        """
+        again = self.problem.layout.pack_known(self.problem.gradient(self.theta)) - self.gradient
+        self.backward_spread = max(self.backward_spread, float(np.linalg.norm(again)))
+        scatter = [float(again @ u)]
+        for _ in range(_SCATTER):
+            shift = np.sqrt(self._claim_eps) * np.abs(self.theta) * self.random.standard_normal(self.theta.size)
+            above, below = (self._slope_claimed(self.theta + sign * shift, u) for sign in (1, -1))
+            scatter.append((above + below - 2 * float(self.gradient @ u)) / np.sqrt(6))
+        for factor in _FACTORS:
+            other = self.problem.gradient_of_multiple(self.theta, factor)
+            if other is not None:
+                scatter.append(float((self.problem.layout.pack_known(other) / factor - self.gradient) @ u) / np.sqrt(2))
+        return _DIGITS * float(np.max(np.abs(scatter)))
+
+    def _slope_claimed(self, theta: Vector, u: Vector) -> float:
+        return float(self.problem.layout.pack_known(self.problem.gradient(self.problem.stored(theta))) @ u)
+
+    def _answering(self, directions: Sequence[Vector]) -> Callable[[Sequence[int], Sequence[float]], Answer]:
+        tilted = [self._tilted(u) for u in directions]
+        return lambda lane, steps: [(t, tilted[index](t)) for index, t in zip(lane, steps, strict=True)]
+
+    def _tilted(self, u: Vector) -> Callable[[float], float]:
+        """t -> J(theta') - g.(theta' - theta), theta' = theta + t u as stored: rounding of theta' drops out."""
+
+        def along(t: float) -> float:
+            theta = self.problem.stored(self.theta + t * u)
+            return self.beside(theta) - float(self.gradient @ (theta - self.theta))
+
+        return along
