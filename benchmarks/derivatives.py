@@ -1,8 +1,8 @@
 """Numerical derivatives, ours and others', on problems with known derivatives: accuracy, coverage, evaluations, time.
 
-The yardstick of a case is its best fixed step: the two-sided difference at the step, out of a fine grid of all sizes, whose error
-is least. The
-error at a step is the root mean square over 16 steps within 20 % of it, so that no step is best by one lucky rounding.
+The yardstick of a case is its best fixed step: the two-sided difference at the step, out of a fine grid of all sizes, whose
+error is least. The error at a step is the root mean square over 16 steps within 20 % of it, so that no step is best by one
+lucky rounding.
 """
 
 from __future__ import annotations

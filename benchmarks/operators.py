@@ -37,10 +37,9 @@ def operators() -> list[Any]:
 def cases(op: Any, dtype: torch.dtype = torch.float64, samples: int = 10) -> Iterator[OperatorCase]:
     """Up to `samples` cases; none where the operator has no gradient in that dtype.
 
-    The function differentiated is the database's own: its `gradcheck_wrapper` (which makes matrices triangular or symmetric where
-    the operator reads one half only) and the sample's `output_process_fn_grad` (which drops what is no function of the input, such
-    as the phase of
-    eigenvectors).
+    The function differentiated is the database's own: its `gradcheck_wrapper` (which makes matrices triangular or symmetric
+    where the operator reads one half only) and the sample's `output_process_fn_grad` (which drops what is no function of the
+    input, such as the phase of eigenvectors).
     """
     if dtype not in op.supported_backward_dtypes("cpu"):
         return

@@ -81,10 +81,10 @@ def gradcheck(
 ) -> Report:
     """The gradient of any torch function of tensors, called as `torch.autograd.gradcheck` is.
 
-    Every input that requires a gradient is checked, of any floating-point or complex dtype, dense or sparse, in the dtype it has;
-    and every leaf that
-    fn closes over. `order=2` also checks the gradient of the gradient, `check_forward_ad` forward mode. Other options of the original (eps,
-    atol, rtol, nondet_tol, fast_mode, ...) are accepted and have no effect: steps and tolerances come from the measured noise.
+    Every input that requires a gradient is checked, of any floating-point or complex dtype, dense or sparse, in the dtype it
+    has; and every leaf that fn closes over. `order=2` also checks the gradient of the gradient, `check_forward_ad` forward
+    mode. Other options of the original (eps, atol, rtol, nondet_tol, fast_mode, ...) are accepted and have no effect: steps and
+    tolerances come from the measured noise.
 
     Returns a `Report`, true when nothing fails; with `raise_exception` a failure raises `CheckFailed`. Raises `InputError` where no
     input requires a gradient or one is NaN. `wellposed.testing.gradcheck` raises by default, as the original does.
@@ -95,14 +95,14 @@ def gradcheck(
     return report
 
 
-def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 1, modes: Sequence[str] = ("fwd", "rev")) -> Report:
+def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 1, modes: str | Sequence[str] = ("fwd", "rev")) -> Report:
     """The gradient of any JAX function of arrays, called as `jax.test_util.check_grads` is.
 
-    Checked in float64 where f runs so, else in its own dtype; integers and keys in args are left alone. `order=2` also checks the
-    gradient of
-    the gradient, "fwd" in `modes` forward mode. Returns a `Report`, true when nothing fails.
-    Raises `InputError` for an unknown mode, or where args hold no floating-point array.
+    Checked in float64 where f runs so, else in its own dtype; integers and keys in args are left alone. `order=2` also checks
+    the gradient of the gradient, "fwd" in `modes` forward mode. Returns a `Report`, true when nothing fails. Raises
+    `InputError` for an unknown mode, or where args hold no floating-point array.
     """
+    modes = (modes,) if isinstance(modes, str) else modes
     unknown = [mode for mode in modes if mode not in ("fwd", "rev")]
     if unknown:
         raise InputError(f"modes must be 'fwd' and 'rev', not {unknown[0]!r}")

@@ -160,6 +160,11 @@ class Problem(ABC):
         """The gradient of factor * J, passed backwards as such: it differs from factor times the gradient by rounding alone."""
         return None
 
+    @property
+    def pushable(self) -> tuple[str, ...]:
+        """The tensors along which `pushed` can move."""
+        return self.layout.names
+
     def pushed(self, theta: Vector, u: Vector) -> float:
         """The slope of J along u by forward-mode differentiation."""
         raise NotImplementedError

@@ -10,21 +10,21 @@ import numpy as np
 from wellposed.derivatives.estimate import Estimate
 from wellposed.numerics.arrays import Array
 
-_STEPS = (2.0**-170, 2.0**-140)
+_STEPS = (2.0**-90, 2.0**-70)
 _ULPS = 16.0
 NOT_ANALYTIC = (
     "the complex step disagrees with differences: f is not analytic code (abs, conj, real, a comparison or a cast drops the imaginary part)"
 )
 
 
-def by_complex_step(differences: Estimate, imaginary: Callable[[float], Array], calls: int = 1) -> Estimate:
+def by_complex_step(differences: Estimate, imaginary: Callable[[float], Array], eps: float, calls: int = 1) -> Estimate:
     """The estimate by complex steps, where it lies within the bar of the one by differences.
 
     `imaginary(h)` is Im f(x + ih) / h for h in units of x's scale, in `calls` evaluations of f. The bar is the rounding of f
-    itself, seen by two very different steps. Where the two ways disagree `value` is NaN and `reason` says so.
+    itself, whose precision is `eps`, seen by two very different steps. Where the two ways disagree `value` is NaN and `reason` says so.
     """
     fine, coarse = (np.asarray(imaginary(h), dtype=np.float64) for h in _STEPS)
-    error = np.abs(fine - coarse) + _ULPS * 2.0**-52 * np.abs(fine)
+    error = np.abs(fine - coarse) + _ULPS * eps * np.abs(fine)
     known = np.isfinite(differences.error)
     apart = known & ~(np.abs(fine - differences.value) <= 3 * np.asarray(differences.error) + error)
     wrong = ~known | apart

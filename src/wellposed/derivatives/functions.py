@@ -35,6 +35,7 @@ def derivative(f: Callable[[Any], Any], x: Any, *, bounds: Bounds = None, method
     3.0000000000
     """
     point = Point(f, x, bounds)
+    _known(method)
     if not point.shape:
         _one_number(point.value)
         return _along(point, np.ones((1, 1)), (), method)
@@ -58,7 +59,9 @@ def derivative(f: Callable[[Any], Any], x: Any, *, bounds: Bounds = None, method
     estimate = _gathered(slopes, point.shape, evaluations=point.flat.size + sum(found.evaluations for found in slopes))
     if method == "complex":
         scales = np.array([_scale(at) for at in point.flat])
-        return by_complex_step(estimate, lambda h: (point(point.flat + 1j * h * scales).imag / (h * scales)).reshape(point.shape))
+        return by_complex_step(
+            estimate, lambda h: (point(point.flat + 1j * h * scales).imag / (h * scales)).reshape(point.shape), point.eps
+        )
     return estimate
 
 
@@ -99,12 +102,14 @@ def directional(f: Callable[[Any], Any], x: Any, v: Any, *, bounds: Bounds = Non
 
 def _along(point: Point, directions: Vector, shape: tuple[int, ...], method: Method) -> Estimate:
     """The derivatives of every component of f along every direction: shape of f(x), then `shape`."""
+    _known(method)
     f0 = point.value.ravel()
     lanes: list[Asking[Slope]] = []
     scales = []
     for direction in directions:
         moving = direction != 0
-        size = float(np.sqrt(np.mean(direction[moving] ** 2)))
+        largest = float(np.abs(direction).max())
+        size = largest * float(np.sqrt(np.mean((direction[moving] / largest) ** 2)))
         scales.append(_scale(float(np.sqrt(np.mean(point.flat[moving] ** 2)))) / size)
         # The components of f come in steps of its coarsest one's precision.
         lanes += [_patient(scales[-1], point.eps, float(value), point.room(direction)) for value in f0]
@@ -114,8 +119,9 @@ def _along(point: Point, directions: Vector, shape: tuple[int, ...], method: Met
         if (column, t) not in seen:
             direction = directions[column]
             there = point.stored(point.flat + t * direction)
-            made = float((there - point.flat) @ direction) / float(direction @ direction)
-            seen[column, t] = made, point(there.reshape(point.shape)).ravel()
+            unit = direction / np.abs(direction).max()
+            made = float((there - point.flat) @ unit) / float(unit @ unit) / float(np.abs(direction).max())
+            seen[column, t] = made, point.beside(there.reshape(point.shape)).ravel()
         return seen[column, t]
 
     def answer(lane: Sequence[int], steps: Sequence[float]) -> Answer:
@@ -144,7 +150,7 @@ def _along(point: Point, directions: Vector, shape: tuple[int, ...], method: Met
         ]
         return np.stack(columns, axis=-1).reshape(point.value.shape + shape)
 
-    return by_complex_step(estimate, imaginary, calls=len(directions))
+    return by_complex_step(estimate, imaginary, point.eps, calls=len(directions))
 
 
 def _patient(scale: float, eps: float, f0: float, room: tuple[float, float]) -> Asking[Slope]:
@@ -158,6 +164,11 @@ def _patient(scale: float, eps: float, f0: float, room: tuple[float, float]) -> 
 def _scale(size: float) -> float:
     # Below the square root of the smallest normal number a function cannot have a scale of its own that differences could see.
     return abs(size) if abs(size) > 1e-150 else 1.0
+
+
+def _known(method: str) -> None:
+    if method not in ("differences", "complex"):
+        raise InputError(f"method must be 'differences' or 'complex', not {method!r}")
 
 
 def _one_number(value: Array) -> None:

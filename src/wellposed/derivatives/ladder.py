@@ -77,6 +77,10 @@ class Ladder:
     def constant(self) -> bool:
         return all(pair == (self.f0, self.f0) for pair in self.values.values())
 
+    def flat_near(self) -> bool:
+        """Whether f is exactly f(0) at the finest rung and not at the widest."""
+        return self.values[self.rungs[0]] == (self.f0, self.f0) and not self.constant
+
     def slope(self, window: Window) -> float:
         """f'(0) by the formula of highest order through all points of these rungs."""
         if window not in self._slopes:

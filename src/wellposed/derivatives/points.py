@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from wellposed.errors import InputError
+from wellposed.errors import InputError, WellposedError
 from wellposed.numerics.arrays import Array, Vector, dtype_name, plain, rebuild_like
 from wellposed.numerics.floats import FORMATS, format_of
 
@@ -71,6 +71,18 @@ class Point:
             self.eps = max(self.eps, format_of(dtype_name(returned)).eps)
         return result if result.dtype.kind == "c" else result.astype(np.float64)
 
+    def beside(self, values: Array) -> Array:
+        """f at another point; NaN where it raises, for it need not be defined everywhere."""
+        try:
+            return self(values)
+        except WellposedError:
+            raise
+        except Exception:
+            return np.full(self.value.shape, np.nan)
+
+    def _entry(self, flat: int) -> str:
+        return f"x[{', '.join(str(int(k)) for k in np.unravel_index(flat, self.shape))}]" if self.shape else "x"
+
     def stored(self, values: Vector) -> Vector:
         """The values as f will see them: rounded to x's dtype."""
         return values if self.grain == 2.0**-52 else plain(self._rebuild(values)).astype(np.float64)
@@ -95,9 +107,10 @@ class Point:
             )
         except ValueError:
             raise InputError(f"bounds do not fit x, which has shape {self.shape}") from None
+        for i in np.flatnonzero(lower == upper)[:1]:
+            raise InputError(f"the bounds leave {self._entry(int(i))} no room to move: both are {lower[i]:g}")
         outside = np.flatnonzero(~((lower <= self.flat) & (self.flat <= upper)))
         if outside.size:
             i = int(outside[0])
-            where = f"x[{', '.join(str(int(k)) for k in np.unravel_index(i, self.shape))}]" if self.shape else "x"
-            raise InputError(f"{where} = {self.flat[i]:g} lies outside its bounds [{lower[i]:g}, {upper[i]:g}]")
+            raise InputError(f"{self._entry(i)} = {self.flat[i]:g} lies outside its bounds [{lower[i]:g}, {upper[i]:g}]")
         return lower, upper

@@ -9,7 +9,7 @@ The algorithm does not call f but asks for values (see asking.py), so that many 
 
 from __future__ import annotations
 
-from math import frexp, inf, isfinite, ldexp, nan
+from math import inf, isfinite, nan
 
 from wellposed.derivatives.asking import Asking
 from wellposed.derivatives.estimate import Slope
@@ -29,6 +29,7 @@ _SAFETY = 1.5  # bars are wider by this than what was found, which is itself unc
 _CLOSER = 3
 _OUTLIER = 8.0
 _CURVED = 1.5
+_UNEVEN = 1.1234567  # steps must not be round numbers: a coarser format inside f would hold them exactly, and hide its rounding
 
 
 def slope(
@@ -79,7 +80,7 @@ class _Climb:
         change = scale * (abs(near.slope) + near.doubt)
         size = min(abs(f0), change) if change > 0 else abs(f0)
         relative = min(max(noise / size if size else eps, eps), 0.1)
-        start = _power_of_two(_length(scale, f0, near) * relative**ORDER)
+        start = _UNEVEN * _length(scale, f0, near) * relative**ORDER
         # At the edge of the domain: look to the side where there is room.
         side = 0 if min(room) >= start else 1 if room[1] >= room[0] else -1
         room_there = max(room) / 2 if side else min(room)
@@ -156,7 +157,8 @@ class _Climb:
         gap = abs(self.ladder.slope((coarse,)) - self.ladder.slope((fine,)))
         if gap <= self.ladder.bar((fine,)):
             return False
-        optimum: float = 1.5 * (self.ladder.noise**2 * gap / self.ladder.step(coarse) ** 2) ** (1 / 3)
+        third = gap / self.ladder.step(coarse) / self.ladder.step(coarse)
+        optimum: float = 1.5 * self.ladder.noise ** (2 / 3) * third ** (1 / 3)
         return formula.noise / SIGMAS <= _CURVED * optimum
 
     def judged(self, used: int) -> Slope:
@@ -168,6 +170,8 @@ class _Climb:
         louder = max(1.0, ladder.unevenness() / ladder.noise) if ladder.noise and left != left else 1.0
         error = max(_SAFETY * (formula.truncation + louder * formula.noise), self._contradiction(formula))
         error += abs(formula.value) * 2.0**-52
+        if ladder.flat_near():  # flat over small steps, climbing over larger ones: a stair, or a threshold
+            error = max(error, *(abs(ladder.slope((rung,))) for rung in ladder.rungs))
         h = ladder.step(formula.window[-1])
         if ladder.constant and self.near.level == 0.0:
             return Slope(0.0, error, h, used, CONSTANT)
@@ -181,8 +185,3 @@ def _length(scale: float, f0: float, near: Noise) -> float:
         return scale
     return scale * max(abs(f0) / change, 1 / _STEEPEST)
 
-
-def _power_of_two(size: float) -> float:
-    """The power of two next to it: x + h and x - h are then exact more often."""
-    mantissa, exponent = frexp(size)
-    return ldexp(1.0, exponent if mantissa > 0.7071 else exponent - 1)

@@ -32,7 +32,7 @@ def plain(array: Any, name: str = "x") -> Array:
     if isinstance(array, float):  # the common case, first
         return np.asarray(array)
     given = array.detach() if hasattr(array, "detach") else array
-    if dtype_name(given) in ("float16", "bfloat16"):
+    if hasattr(given, "dtype") and dtype_name(given) in ("float16", "bfloat16"):
         given = given.float() if hasattr(given, "float") else given.astype(np.float32)
     try:
         found: Array = np.asarray(given.cpu().resolve_conj() if hasattr(given, "resolve_conj") else given)

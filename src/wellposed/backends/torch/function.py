@@ -25,10 +25,10 @@ from wellposed.numerics.theta import Layout
 class TensorFunctionProblem(Problem):
     """J(theta) = Re <w, fn(*inputs)> with one random cotangent w for all outputs.
 
-    theta holds the inputs that require a gradient, and the leaves that fn closes over: real numbers as they are, complex ones as pairs, of
-    sparse tensors the entries that are there. Outputs that carry no gradient (indices, masks) are left out. Raises `InputError`
-    where no input
-    requires a gradient, or one is no real or complex floating-point tensor, or holds NaN or infinity.
+    theta holds the inputs that require a gradient, and the leaves that fn closes over: real numbers as they are, complex ones
+    as pairs, of sparse tensors the entries that are there. Outputs that carry no gradient (indices, masks) are left out. Raises
+    `InputError` where no input requires a gradient, or one is no real or complex floating-point tensor, or holds NaN or
+    infinity.
     """
 
     backend = "torch"
@@ -118,6 +118,10 @@ class TensorFunctionProblem(Problem):
             name: None if part is None else _as_gradient(tensor, part)
             for (name, tensor), part in zip((self._tensors | self._closed).items(), parts, strict=True)
         }
+
+    @property
+    def pushable(self) -> tuple[str, ...]:
+        return tuple(self._tensors)
 
     def pushed(self, theta: Vector, u: Vector) -> float:
         """The slope along u by forward mode. What fn raises where an operation has none comes through."""
