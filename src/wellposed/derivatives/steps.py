@@ -87,7 +87,8 @@ class _Climb:
         while start > room_there:
             start /= 2
         self.ladder = Ladder(f0, eps, near.level, start, side)
-        self.limit = min(room_there, reach * scale)
+        # Noise beyond the rounding of f comes from within, and need not be the same further out.
+        self.limit = min(room_there, (min(reach, 1.0) if near.level > 4 * eps * abs(f0) else reach) * scale)
         self.resolution = 8 * eps * scale
         self.ends: tuple[bool, ...] = (False, False)  # whether f was not finite on the left, on the right
         self._ends_at: set[int] = set()  # the rungs where it was not
@@ -184,4 +185,3 @@ def _length(scale: float, f0: float, near: Noise) -> float:
     if change <= SIGMAS * scale * near.doubt or change <= abs(f0):
         return scale
     return scale * max(abs(f0) / change, 1 / _STEEPEST)
-

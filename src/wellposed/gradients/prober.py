@@ -26,6 +26,8 @@ _FURTHEST = 1.0  # times its own size is an entry moved at most: further out a l
 _CLOSER = 0.15  # power of eps: 1/222 in float64, 1/11 in float32, 1/2 in bfloat16
 _WILD = 8.0
 _ERRATIC = "the loss changes erratically within the smallest steps that its precision allows"
+_STAIR = "the loss is flat over small steps and climbs over larger ones, as if it were cast to a coarser format inside"
+_FLAT = 1e-3  # of the claimed slope
 _FACTORS = (1.37, 0.61, 1.83)
 _SCATTER = 2  # pairs of gradients beside the point that show its own rounding
 
@@ -43,6 +45,14 @@ class Prober:
         self.backward_spread = 0.0  # how far two gradients at the point were seen to lie apart
         self.value = problem.value(theta)
         self.repeatable = self.value == (problem.value(theta) if value is None else value)
+
+    def on_a_stair(self, probe: Probe, u: Vector) -> bool:
+        """Whether the loss is flat over the smallest steps and climbs as claimed over larger ones: cast to a coarser format inside."""
+        if abs(probe.measured) > _FLAT * abs(probe.claimed):
+            return False
+        reach = self.directions.reach(u)
+        tilted, flat = self._tilted(u), abs(probe.claimed) / 2
+        return any(abs(tilted(h) - tilted(-h)) / (2 * h) < flat for h in (reach / 4.0**k for k in range(1, 6)))
 
     def erratic(self, u: Vector) -> bool:
         """Whether, in 16 bits, the loss changes within the finest steps by far more than its rounding: then steps show its average
@@ -109,7 +119,9 @@ class Prober:
             if not second.known or second.agrees:
                 found[index] = second
             elif self.erratic(u):
-                found[index] = replace(second, slope=replace(second.slope, value=np.nan, error=np.inf, reason=_ERRATIC))
+                found[index] = _unknown(second, _ERRATIC)
+            elif self.on_a_stair(second, u) or self.on_a_stair(found[index], u):
+                found[index] = _unknown(second, _STAIR)
             elif not found[index].slope.kink:
                 found[index] = replace(found[index], rounding=max(found[index].rounding, self.rounding(u)))
         return found
@@ -164,3 +176,7 @@ class Prober:
             return self.beside(theta) - float(self.gradient @ (theta - self.theta))
 
         return along
+
+
+def _unknown(probe: Probe, reason: str) -> Probe:
+    return replace(probe, slope=replace(probe.slope, value=np.nan, error=np.inf, reason=reason))

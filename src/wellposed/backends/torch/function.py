@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from wellposed.backends.protocol import Gradient, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
-from wellposed.backends.torch.leaves import closed_over, leaves
-from wellposed.backends.torch.state import parameters_at, torch_generators
+from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
+from wellposed.backends.torch.state import buffers_lent, model_restored, parameters_at, torch_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout
@@ -49,8 +49,10 @@ class TensorFunctionProblem(Problem):
             if torch.isnan(_values(tensor.detach())).any():
                 raise InputError(f"input {name!r} contains NaN; there is no derivative at such a point")
         self._random = Randomness(*torch_generators(), *owned_generators(fn))
+        self._modules = modules_of(fn)
         self._closed: dict[str, torch.Tensor] = {}
         self._unnamed: tuple[str, ...] = ()
+        self._changing: list[int] = []
         self._cotangents: list[torch.Tensor | None] = []
         self._prepare()
         every = self._tensors | self._closed
@@ -140,7 +142,7 @@ class TensorFunctionProblem(Problem):
     @contextmanager
     def preserved(self) -> Iterator[None]:
         gradients = [(tensor, tensor.grad) for tensor in (self._tensors | self._closed).values()]
-        with self._random.fixed():
+        with self._random.fixed(), model_restored(*self._modules):
             try:
                 yield
             finally:
@@ -150,9 +152,11 @@ class TensorFunctionProblem(Problem):
 
     def _prepare(self) -> None:
         """One run at the point: what it returns, what it closes over, and a cotangent for every output that may carry a gradient."""
-        with self._random.fixed(), torch.enable_grad():
-            inputs = [_copied(leaf).requires_grad_() if index in self._moving else leaf for index, leaf in enumerate(self._leaves)]
+        with self._random.fixed(), torch.enable_grad(), model_restored(*self._modules):
+            inputs = [_copied(leaf).requires_grad_() if i in self._moving else _own(leaf) for i, leaf in enumerate(self._leaves)]
             outputs = self._outputs(inputs)
+            still = [i for i, leaf in enumerate(inputs) if i not in self._moving and isinstance(leaf, torch.Tensor)]
+            self._changing = [i for i in still if inputs[i]._version]
             for output in outputs:
                 floating = output.is_floating_point() or output.is_complex()
                 self._cotangents.append(self._cotangent(output) if floating and (output.requires_grad or len(outputs) == 1) else None)
@@ -179,6 +183,8 @@ class TensorFunctionProblem(Problem):
         for name, mask in self._infinite.items():
             parts[name] = np.where(mask, _numbers(self._tensors[name]), parts[name])
         inputs = list(self._leaves)
+        for index in self._changing:  # fn writes to it: each evaluation gets a copy of its own
+            inputs[index] = _own(inputs[index])
         for index, name in zip(self._moving, self._tensors, strict=True):
             inputs[index] = _rebuilt(self._tensors[name], parts[name]).requires_grad_()
         closed = [(tensor, _rebuilt(tensor, parts[name])) for name, tensor in self._closed.items()]
@@ -186,6 +192,7 @@ class TensorFunctionProblem(Problem):
             self._random.fixed(seen=quick),
             torch.enable_grad(),
             parameters_at(closed) if closed else nullcontext(),
+            buffers_lent(*self._modules) if self._modules else nullcontext(),
         ):
             yield inputs
 
@@ -200,26 +207,31 @@ class TensorFunctionProblem(Problem):
 
 
 def second_order(fn: Callable[..., Any], inputs: Any, seed: int = 1) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """The gradient of fn as a function of fn's inputs and of the cotangents: (function, inputs) for another check."""
+    """The gradient of fn, by its inputs and by what it closes over, as a function of the inputs and the cotangents: (function, inputs)."""
     given = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
-    with torch.enable_grad():
-        outputs = [o for o in tree_flatten(fn(*given))[0] if isinstance(o, torch.Tensor) and o.requires_grad]
-    draw = torch.Generator().manual_seed(seed)
-    cotangents = tuple(
-        torch.randn(o.shape, dtype=o.dtype, generator=draw).to(o.device).requires_grad_() if o.layout is torch.strided else None
-        for o in outputs
-    )
-    if None in [c if c is None else 0 for c in cotangents]:
+    held = Randomness(*torch_generators(), *owned_generators(fn))
+    with torch.enable_grad(), held.fixed(), model_restored(*modules_of(fn)):
+        copies = tuple(_copied(x).requires_grad_() if isinstance(x, torch.Tensor) and x.requires_grad else _own(x) for x in given)
+        outputs = _differentiable(fn(*copies))
+    if any(output.layout is not torch.strided for output in outputs):
         raise InputError("fn returns a sparse tensor; its second derivatives are not checked")
+    draw = torch.Generator().manual_seed(seed)
+    cotangents = tuple(torch.randn(o.shape, dtype=o.dtype, generator=draw).to(o.device).requires_grad_() for o in outputs)
 
     def gradient(*both: Any) -> Any:
         xs, vs = both[: len(given)], both[len(given) :]
-        returned = [o for o in tree_flatten(fn(*xs))[0] if isinstance(o, torch.Tensor) and o.requires_grad]
-        wanted = [leaf for leaf in tree_flatten(xs)[0] if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
+        returned = _differentiable(fn(*xs))
+        inner = [leaf for leaf in tree_flatten(xs)[0] if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
+        wanted = inner + [leaf for leaf in leaves(*returned) if all(leaf is not x for x in inner)]
         parts = torch.autograd.grad(returned, wanted, vs, create_graph=True, allow_unused=True)
         return tuple(part for part in parts if part is not None)
 
+    gradient.__module__ = "second_order"  # a function of the user's, as far as looking for what it closes over goes
     return gradient, (*given, *cotangents)
+
+
+def _differentiable(returned: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_flatten(returned)[0] if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
 
 
 def _names(fn: Callable[..., Any], given: Sequence[Any], moving: Sequence[int]) -> list[str]:
@@ -270,6 +282,10 @@ def _rebuilt(like: torch.Tensor, numbers: Array) -> torch.Tensor:
     rows = like.layout in (torch.sparse_csr, torch.sparse_bsr)
     compressed, plain = (like.crow_indices(), like.col_indices()) if rows else (like.ccol_indices(), like.row_indices())
     return torch.sparse_compressed_tensor(compressed, plain, values, like.shape, layout=like.layout)
+
+
+def _own(leaf: Any) -> Any:
+    return leaf.detach().clone() if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided else leaf
 
 
 def _plain(tensor: torch.Tensor) -> bool:

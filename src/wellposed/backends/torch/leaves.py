@@ -25,6 +25,17 @@ def closed_over(roots: Mapping[str, Any], known: Iterable[torch.Tensor]) -> dict
     return found
 
 
+def modules_of(*roots: Any) -> tuple[nn.Module, ...]:
+    """The outermost modules that the roots are or can reach: their buffers and modes are theirs, and to be put back."""
+    found: dict[int, nn.Module] = {}
+    for root in roots:
+        for thing in [root, *(thing for _, thing in reachable(root))]:
+            if isinstance(thing, nn.Module) and id(thing) not in found:
+                found[id(thing)] = thing
+    inner = {id(part) for module in found.values() for part in module.modules() if part is not module}
+    return tuple(module for key, module in found.items() if key not in inner)
+
+
 def leaves(*outputs: torch.Tensor) -> list[torch.Tensor]:
     """The leaves of the graph that these were computed by: everything that a backward pass would give a gradient."""
     waiting: list[Any] = [output.grad_fn for output in outputs]

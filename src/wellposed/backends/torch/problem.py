@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from wellposed.backends.protocol import Gradient, Problem, Run
 from wellposed.backends.randomness import Randomness, owned_generators
-from wellposed.backends.torch.leaves import closed_over, leaves
+from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
 from wellposed.backends.torch.recorder import Recorder
 from wellposed.backends.torch.state import (
     TORCH,
@@ -66,6 +66,7 @@ class TorchProblem(Problem):
             )
         self._parameters: dict[str, torch.Tensor] = {**_trainable(model)}
         self._random = Randomness(*torch_generators(), *owned_generators(model, loss))
+        self._modules = modules_of(model, loss)
         self._parameters |= self._closed_over()
         self._layout = Layout({name: tuple(parameter.shape) for name, parameter in self._parameters.items()})
         self.dtype = "+".join(sorted({str(p.dtype).removeprefix("torch.") for p in self._parameters.values()}))
@@ -105,12 +106,23 @@ class TorchProblem(Problem):
         if self.optimizer is None:
             return super().trained(theta, steps)
         with self._random.fixed(), torch.enable_grad():
-            model, loss, optimizer = copy.deepcopy((self.model, self.loss, self.optimizer))
+            copied: dict[int, Any] = {}
+            model, loss, optimizer = copy.deepcopy((self.model, self.loss, self.optimizer), copied)
+            for key in vars(self.optimizer).keys() - vars(optimizer).keys():  # what an optimizer leaves out when it is copied
+                setattr(optimizer, key, copy.deepcopy(vars(self.optimizer)[key], copied))
             twin = TorchProblem(model, loss, self.batch)
-            for _ in range(steps):
-                optimizer.zero_grad()
-                twin._loss().backward()
-                optimizer.step()
+            own = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.requires_grad]
+
+            def closure() -> torch.Tensor:
+                value = twin._loss()
+                # Not by backward(), which would write to parameters outside the copy too.
+                for parameter, part in zip(own, torch.autograd.grad(value, own, allow_unused=True), strict=True):
+                    parameter.grad = part
+                return value.detach()
+
+            with model_restored(*(module for module in twin._modules if module is not model)):
+                for _ in range(steps):
+                    optimizer.step(closure)
         return twin.theta()
 
     def value(self, theta: Vector) -> float:
@@ -152,7 +164,7 @@ class TorchProblem(Problem):
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        with model_restored(self.model, self.loss):
+        with model_restored(*self._modules):
             yield
 
     def precise(self) -> Problem:
@@ -181,7 +193,7 @@ class TorchProblem(Problem):
         ]
         with (
             parameters_at(values),
-            buffers_lent(self.model, self.loss),
+            buffers_lent(*self._modules),
             power_iteration_stopped(self.model),
             self._random.fixed(seen=quick),
             torch.enable_grad(),
@@ -194,7 +206,7 @@ class TorchProblem(Problem):
         if not found:
             return {}
         try:
-            with model_restored(self.model, self.loss), self._random.fixed(), torch.enable_grad():
+            with model_restored(*self._modules), self._random.fixed(), torch.enable_grad():
                 used = {id(leaf) for leaf in leaves(self._loss())}
         except Exception:  # the loss does not run: the check will say why
             return {}
