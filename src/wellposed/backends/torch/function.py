@@ -152,7 +152,7 @@ class TensorFunctionProblem(Problem):
 
     def _prepare(self) -> None:
         """One run at the point: what it returns, what it closes over, and a cotangent for every output that may carry a gradient."""
-        with self._random.fixed(), torch.enable_grad(), model_restored(*self._modules):
+        with model_restored(*self._modules), self._random.fixed(), torch.enable_grad():
             inputs = [_copied(leaf).requires_grad_() if i in self._moving else _own(leaf) for i, leaf in enumerate(self._leaves)]
             outputs = self._outputs(inputs)
             still = [i for i, leaf in enumerate(inputs) if i not in self._moving and isinstance(leaf, torch.Tensor)]
