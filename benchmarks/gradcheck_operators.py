@@ -105,9 +105,8 @@ def confirmed_in_float64() -> set[str]:
 def planted_errors() -> None:
     given = [word for word in sys.argv if word.isdigit()]
     every_nth = int(given[0]) if given else 1
-    print(
-        f"\n### Errors planted in the backward pass (by the first input), {PLANTED} sample per operator that holds without; 1 in {every_nth} operators\n"
-    )
+    print("\n### Errors planted in the backward pass (by the first input)\n")
+    print(f"{PLANTED} sample per operator that holds without; 1 in {every_nth} operators\n")
     print("| error | float64, ours | float64, torch fast | float32, ours | float32, not decided |\n|---|---|---|---|---|")
     total: Counter[Any] = Counter()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
