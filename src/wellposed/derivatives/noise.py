@@ -12,6 +12,9 @@ from wellposed.derivatives.asking import Asking
 ORDER = 0.18
 """The first step of a ladder is the scale times (noise / change)^0.18: between the powers 1/3 and 1/7 that orders 2 and 6 ask for."""
 
+UNEVEN = 1.1234567
+"""Steps must not be round numbers: f would compute them more exactly than others, and hide its rounding."""
+
 _POINTS = 4
 _WIDEN = 16.0
 _APART = 30.0
@@ -40,7 +43,7 @@ def noise_level(scale: float, eps: float, f0: float = nan, room: tuple[float, fl
     left and to the right. The grid lies on one side of 0, and f0 counts only where it fits, so that a kink or a jump at 0 itself
     is not taken for noise. Where the grid is so fine that the values repeat or climb in even steps, it is widened.
     """
-    spacing = min(scale * eps * (256.0 if eps < 1e-6 else 4.0), max(room) / (_POINTS + 1))
+    spacing = min(UNEVEN * scale * eps * (256.0 if eps < 1e-6 else 4.0), max(room) / (_POINTS + 1))
     side = 1.0 if room[1] >= room[0] else -1.0
     # A function that is constant even here is constant near the point; where it changes further out, that is no noise.
     widest = scale * eps**ORDER / 64

@@ -15,7 +15,7 @@ from wellposed.derivatives.asking import Asking
 from wellposed.derivatives.estimate import Slope
 from wellposed.derivatives.formulas import Formula, best
 from wellposed.derivatives.ladder import RATIO, SIGMAS, Ladder
-from wellposed.derivatives.noise import ORDER, Noise, noise_level
+from wellposed.derivatives.noise import ORDER, UNEVEN, Noise, noise_level
 
 CONSTANT = "the function does not change, to the last digit, within reach of the point"
 NOT_FINITE_HERE = "the function is not finite at the point"
@@ -29,7 +29,6 @@ _SAFETY = 1.5  # bars are wider by this than what was found, which is itself unc
 _CLOSER = 3
 _OUTLIER = 8.0
 _CURVED = 1.5
-_UNEVEN = 1.1234567  # steps must not be round numbers: a coarser format inside f would hold them exactly, and hide its rounding
 
 
 def slope(
@@ -80,7 +79,7 @@ class _Climb:
         change = scale * (abs(near.slope) + near.doubt)
         size = min(abs(f0), change) if change > 0 else abs(f0)
         relative = min(max(noise / size if size else eps, eps), 0.1)
-        start = _UNEVEN * _length(scale, f0, near) * relative**ORDER
+        start = UNEVEN * _length(scale, f0, near) * relative**ORDER
         # At the edge of the domain: look to the side where there is room.
         side = 0 if min(room) >= start else 1 if room[1] >= room[0] else -1
         room_there = max(room) / 2 if side else min(room)
