@@ -47,10 +47,6 @@ class FunctionProblem(Problem):
     def layout(self) -> Layout:
         return self._layout
 
-    @property
-    def draws(self) -> tuple[str, ...]:
-        return self._random.drawn
-
     def theta(self) -> Vector:
         return self._layout.pack(self._params)
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from wellposed.backends.randomness import Randomness
 from wellposed.numerics.activations import Activation
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout, adam
@@ -112,6 +113,7 @@ class Problem(ABC):
     backend: str
     dtype: str
     evaluations: int = 0
+    _random: Randomness  # what evaluations may draw from
     trained_in: str = ""  # the dtype of the problem that this is a float64 copy of
 
     @property
@@ -150,7 +152,7 @@ class Problem(ABC):
     @property
     def draws(self) -> tuple[str, ...]:
         """The random generators that evaluations so far have drawn from, in words; each was held fixed."""
-        return ()
+        return self._random.drawn
 
     def trained(self, theta: Vector, steps: int) -> Vector:
         """theta after that many steps of the optimizer that will train the problem; of Adam where none is known."""

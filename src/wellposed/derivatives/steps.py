@@ -91,13 +91,11 @@ class _Climb:
         self.resolution = 8 * eps * scale
         self.ends: tuple[bool, ...] = (False, False)  # whether f was not finite on the left, on the right
         self._ends_at: set[int] = set()  # the rungs where it was not
-        self._asked = False
 
     def wanted(self) -> list[int]:
         """The rungs to ask for next; none when the ladder is long enough."""
         ladder = self.ladder
-        if not self._asked:
-            self._asked = True
+        if not ladder.rungs and not self._ends_at:  # nothing was asked for yet
             return list(_START)
         if ladder.rungs == sorted(_START) and all(map(ladder.finite, ladder.rungs)):
             seen = ladder.unevenness()

@@ -50,10 +50,6 @@ class JaxProblem(Problem):
     def layout(self) -> Layout:
         return self._layout
 
-    @property
-    def draws(self) -> tuple[str, ...]:
-        return self._random.drawn
-
     def theta(self) -> Vector:
         return self._layout.pack({name: _numpy(leaf) for name, leaf in self._leaves.items()})
 

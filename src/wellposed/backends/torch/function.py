@@ -68,10 +68,6 @@ class TensorFunctionProblem(Problem):
     def layout(self) -> Layout:
         return self._layout
 
-    @property
-    def draws(self) -> tuple[str, ...]:
-        return self._random.drawn
-
     def unreached(self) -> tuple[str, ...]:
         return self._unnamed
 
