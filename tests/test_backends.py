@@ -134,6 +134,11 @@ def wrong_shape(p):
     return {name: np.zeros((3, 3)) for name in p}
 
 
+def made_in_inference_mode(size):
+    with torch.inference_mode():
+        return torch.ones(size)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -146,6 +151,10 @@ def wrong_shape(p):
         (lambda: wp.check_gradients(wp.FunctionProblem(lambda p: p["w"], lambda p: p, {"w": np.ones(2)})), r"must return one number, but it returned float64 of shape \(2,\)"),
         (lambda: wp.check_gradients(wp.FunctionProblem(lambda p: 0.0, lambda p: 1.0, {"w": np.ones(2)})), "must return a mapping"),
         (lambda: wp.TorchProblem(lambda x: x, nn.MSELoss(), (X, Y)), "model must be a torch.nn.Module, not function"),
+        (
+            lambda: wp.TorchProblem(nn.Linear(4, 2), nn.MSELoss(), (made_in_inference_mode(4), torch.zeros(2))),
+            "the batch holds a tensor that was made in inference mode",
+        ),
         (lambda: wp.TorchProblem(nn.Linear(4, 2), nn.MSELoss()), r"batch must be a pair \(inputs, targets\), not None"),
         (lambda: wp.TorchProblem(nn.Linear(4, 2).requires_grad_(False), nn.MSELoss(), (X, Y)), "no parameter that requires a gradient"),
         (lambda: wp.TorchProblem(nn.Linear(4, 2), None, (X, Y)), r"loss must be a function of \(outputs, targets\), not a NoneType"),

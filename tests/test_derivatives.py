@@ -82,6 +82,9 @@ def test_gradient_and_directional():
         (lambda t: np.nan if t < 0.5 else t, 0.5, "not finite on one side of the point"),
         (lambda t: np.nan if t != 0.5 else t, 0.5, "not finite near the point"),
         (lambda t: 2.0, 0.5, "does not change, to the last digit"),
+        (np.cbrt, 0.0, "goes on changing as the step shrinks, as at a root or a logarithm"),
+        (lambda t: np.sqrt(np.abs(t)), 0.0, "goes on changing as the step shrinks"),
+        (lambda t: t * np.log(np.abs(t)) if t else 0.0, 0.0, "goes on changing as the step shrinks"),
     ],
 )
 def test_what_cannot_be_known_is_said(f, x, words):
@@ -89,6 +92,16 @@ def test_what_cannot_be_known_is_said(f, x, words):
     assert np.isnan(estimate.value)
     assert estimate.error == np.inf
     assert words in estimate.reason
+
+
+@pytest.mark.parametrize("power", [1.3, 1.5, 1.9])
+def test_a_slope_that_settles_slowly_has_a_bar_that_holds(power):
+    estimate = wp.derivative(lambda t: np.sign(t) * np.abs(t) ** power, 0.0)
+    assert abs(estimate.value) <= estimate.error
+
+
+def test_a_root_at_the_edge_of_its_domain_has_no_slope():
+    assert "as at a root" in wp.derivative(np.sqrt, 0.0, bounds=(0.0, None)).reason
 
 
 MATRIX = np.random.default_rng(3).standard_normal((3, 4))

@@ -155,6 +155,63 @@ def twice(x):
 twice.defjvp(lambda primals, tangents: (jnp.sin(primals[0]), 2 * jnp.cos(primals[0]) * tangents[0]))
 
 
+def test_a_backward_pass_that_raises_is_a_finding():
+    class Misshapen(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g.sum()[None].expand(7)
+
+    found = verdict(wp.gradcheck(Misshapen.apply, tensor(3)), "WP501")
+    assert (found.verdict, found.cause, found.where) == (FAILS, "raises", "backward pass")
+    assert found.message.startswith("The forward pass runs, but the backward pass raises RuntimeError: Function MisshapenBackward returned")
+
+
+def test_jax_functions_of_forward_mode_alone():
+    def doubled_until_large(x):
+        return jax.lax.while_loop(lambda y: jnp.sum(y) < 100.0, lambda y: 2 * y, x)
+
+    @jax.custom_jvp
+    def square(x):
+        return x**2
+
+    square.defjvps(lambda t, value, x: 3 * x * t)
+    assert wp.check_grads(doubled_until_large, (jnp.ones(3),), modes="fwd").ok
+    found = verdict(wp.check_grads(square, (jnp.ones(3),), modes="fwd"), "WP501")
+    assert found.verdict is FAILS
+    assert found.message.startswith("The forward-mode derivative does not agree with the function")
+    assert [evidence.quantity for evidence in found.evidence] == ["slope by forward mode", "measured slope"]
+
+
+def test_any_order_of_a_jax_function():
+    @jax.custom_vjp
+    def second(x):  # stands for the derivative of a cube's derivative, and is wrong in its own
+        return 6 * x
+
+    second.defvjp(lambda x: (6 * x, None), lambda _, g: (5 * g,))
+
+    @jax.custom_vjp
+    def first(x):
+        return 3 * x**2
+
+    first.defvjp(lambda x: (3 * x**2, x), lambda x, g: (g * second(x),))
+
+    @jax.custom_vjp
+    def cube(x):
+        return x**3
+
+    cube.defvjp(lambda x: (x**3, x), lambda x, g: (g * first(x),))
+    x = jnp.linspace(0.5, 2.0, 4)
+    assert wp.check_grads(cube, (x,), order=2, modes="rev").ok
+    found = verdict(wp.check_grads(cube, (x,), order=3, modes="rev"), "WP501")
+    assert found.verdict is FAILS
+    assert found.message.startswith("In third order: The gradient of")
+    assert wp.check_grads(jnp.sin, (x,), order=3).ok
+
+
 def test_jax_functions_right_and_wrong():
     assert wp.check_grads(
         lambda x, n, key: jnp.tanh(x) * n + jax.random.normal(key, x.shape), (jnp.arange(4.0), 3, jax.random.key(0)), 2
@@ -175,6 +232,9 @@ def test_jax_functions_right_and_wrong():
         (lambda: wp.gradcheck(lambda x: 3.0, tensor(3)), "fn must return a tensor or several, but it returned a float"),
         (lambda: wp.gradcheck("sin", tensor(3)), "fn must be a function, not a str"),
         (lambda: wp.gradcheck(torch.sin, tensor(3), order=3), "order must be 1 or 2, not 3"),
+        (lambda: wp.gradcheck(torch.sin, tensor(3), atoll=1e-3), "gradcheck knows no option 'atoll'"),
+        (lambda: wp.check_grads(jnp.sin, (1.0,), order=0), "order must be a whole number from 1 on, not 0"),
+        (lambda: wp.check_grads(jnp.sin, (1.0,), order=2, modes="fwd"), "modes must hold 'rev' for an order above 1"),
         (lambda: wp.check_grads(jnp.sin, (jnp.arange(3),)), "args holds no floating-point array"),
         (lambda: wp.check_grads(jnp.sin, jnp.ones(3)), "args must be a tuple of f's arguments"),
         (lambda: wp.check_grads(jnp.sin, (jnp.ones(3),), modes=("fwd", "back")), "modes must be 'fwd' and 'rev', not 'back'"),

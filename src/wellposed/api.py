@@ -76,6 +76,7 @@ def gradcheck(
     *,
     order: int = 1,
     check_forward_ad: bool = False,
+    check_backward_ad: bool = True,
     raise_exception: bool = False,
     **options: Any,
 ) -> Report:
@@ -83,40 +84,61 @@ def gradcheck(
 
     Every input that requires a gradient is checked, of any floating-point or complex dtype, dense or sparse, in the dtype it
     has; and every leaf that fn closes over. `order=2` also checks the gradient of the gradient, `check_forward_ad` forward
-    mode. Other options of the original (eps, atol, rtol, nondet_tol, fast_mode, ...) are accepted and have no effect: steps and
-    tolerances come from the measured noise.
+    mode; without `check_backward_ad` that alone. Other options of the original (eps, atol, rtol, nondet_tol, fast_mode, ...) are accepted
+    and have no effect: steps and tolerances come from the measured noise.
 
     Returns a `Report`, true when nothing fails; with `raise_exception` a failure raises `CheckFailed`. Raises `InputError` where no
-    input requires a gradient or one is NaN. `wellposed.testing.gradcheck` raises by default, as the original does.
+    input requires a gradient or one is NaN, and for an option that the original does not know. `wellposed.testing.gradcheck` raises by
+    default, as the original does.
     """
-    report = _function_report(tensor_function(fn, inputs, _order(order)), check_forward_ad)
+    unknown = sorted(options.keys() - _OPTIONS)
+    if unknown:
+        raise InputError(f"gradcheck knows no option {unknown[0]!r}", hint=f"torch's are {', '.join(sorted(_OPTIONS))}")
+    if order not in (1, 2):
+        raise InputError(f"order must be 1 or 2, not {order!r}")
+    report = _function_report(tensor_function(fn, inputs, order), check_forward_ad or not check_backward_ad, check_backward_ad)
     if raise_exception:
         report.raise_if_failed()
     return report
+
+
+_OPTIONS = {
+    "eps",
+    "atol",
+    "rtol",
+    "nondet_tol",
+    "fast_mode",
+    "masked",
+    "check_sparse_nnz",
+    "check_undefined_grad",
+    "check_grad_dtypes",
+    "check_batched_grad",
+    "check_batched_forward_ad",
+}
 
 
 def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 1, modes: str | Sequence[str] = ("fwd", "rev")) -> Report:
     """The gradient of any JAX function of arrays, called as `jax.test_util.check_grads` is.
 
     Checked in float64 where f runs so, else in its own dtype; integers and keys in args are left alone. `order=2` also checks
-    the gradient of the gradient, "fwd" in `modes` forward mode. Returns a `Report`, true when nothing fails. Raises
-    `InputError` for an unknown mode, or where args hold no floating-point array.
+    the gradient of the gradient, and so on; "fwd" in `modes` forward mode, without "rev" that alone (of order 1). Returns a `Report`,
+    true when nothing fails. Raises `InputError` for an unknown mode, or where args hold no floating-point array.
     """
     modes = (modes,) if isinstance(modes, str) else modes
     unknown = [mode for mode in modes if mode not in ("fwd", "rev")]
     if unknown:
         raise InputError(f"modes must be 'fwd' and 'rev', not {unknown[0]!r}")
-    return _function_report(array_function(f, args, _order(order)), "fwd" in modes)
+    if not isinstance(order, int) or order < 1:
+        raise InputError(f"order must be a whole number from 1 on, not {order!r}")
+    if not modes or ("rev" not in modes and order > 1):
+        raise InputError("modes must hold 'rev' for an order above 1, and 'fwd' or 'rev' for order 1")
+    return _function_report(array_function(f, args, order), "fwd" in modes, "rev" in modes)
 
 
-def _order(order: int) -> int:
-    if order not in (1, 2):
-        raise InputError(f"order must be 1 or 2, not {order!r}")
-    return order
-
-
-def _function_report(problems: Sequence[Problem], forward: bool) -> Report:
-    """The gradient of the first problem; of a second one, its gradient, what does not hold in second order."""
+def _function_report(problems: Sequence[Problem], forward: bool, backward: bool) -> Report:
+    """The gradient of the first problem; of the others, its gradient's and so on, what does not hold in higher order."""
+    if not backward:
+        return _report(problems[0], (_pushed,))
     report = check_gradients(problems[0])
     findings = list(report.findings)
     evaluations, seconds = report.evaluations, report.seconds
@@ -124,13 +146,16 @@ def _function_report(problems: Sequence[Problem], forward: bool) -> Report:
         precise = problems[0].precise()
         with precise.preserved():
             findings = _worse(findings, check_forward(precise), "")
-    for problem in problems[1:]:
+    for order, problem in enumerate(problems[1:], 2):
         second = check_gradients(problem)
         # What is linear in a tensor has no second derivative by it: nothing to remark.
         telling = [f for f in second.findings if f.verdict is not Verdict.SUSPECT or f.cause not in ("unused", "zero")]
-        findings = _worse(findings, telling, "In second order: ")
+        findings = _worse(findings, telling, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
         evaluations, seconds = evaluations + second.evaluations, seconds + second.seconds
     return replace(report, findings=tuple(sorted(findings, key=lambda f: f.rule)), evaluations=evaluations, seconds=seconds)
+
+
+_ORDINALS = {2: "second", 3: "third"}
 
 
 def _worse(findings: Sequence[Finding], later: Sequence[Finding], prefix: str) -> list[Finding]:
@@ -283,6 +308,17 @@ def _gradients(session: _Session) -> list[Finding]:
     return findings
 
 
+def _pushed(session: _Session) -> list[Finding]:
+    """Forward mode alone."""
+    precise = session.problem.precise()
+    with precise.preserved():
+        found = check_forward(precise, reverse=False)
+    if precise is not session.problem:
+        session.checked_in = precise.dtype
+        session.evaluations += precise.evaluations
+    return found or [rules.gradients.WRONG.holds(message="The forward-mode derivative agrees with differences, within their own error.")]
+
+
 def _at_both_points(session: _Session, problem: Problem, loss: float | None) -> list[Finding]:
     """At the present parameters and, where that is asked for, again after some steps: what holds, holds at both."""
     findings = gradient_checks.check(problem, value=loss)
@@ -297,4 +333,5 @@ _RULES_OF: dict[_Subject, tuple[Rule, ...]] = {
     _signals: rules.signals.RULES,
     _weights: rules.weights.RULES,
     _gradients: rules.gradients.RULES,
+    _pushed: (rules.gradients.WRONG,),
 }

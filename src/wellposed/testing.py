@@ -31,7 +31,14 @@ def gradcheck(
 
     `eps`, `atol`, `rtol`, `nondet_tol`, `fast_mode`, `masked` and the other options of the original have no effect.
     """
-    report = api.gradcheck(func, inputs, raise_exception=raise_exception, check_forward_ad=check_forward_ad or not check_backward_ad)
+    report = api.gradcheck(
+        func,
+        inputs,
+        raise_exception=raise_exception,
+        check_forward_ad=check_forward_ad,
+        check_backward_ad=check_backward_ad,
+        **options,
+    )
     return bool(report)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,13 +37,16 @@ class Randomness:
     def drawn(self) -> tuple[str, ...]:
         return tuple(sorted(self._drawn))
 
-    @contextmanager
-    def fixed(self, *, seen: bool = False) -> Iterator[None]:
+    def fixed(self, *, seen: bool = False) -> AbstractContextManager[None]:
         """Whatever is drawn within, the generators come out unchanged: entered before each evaluation it gives all the same numbers.
 
         With `seen` only those that were drawn from before are looked after, which is much quicker.
         """
         held = tuple(self._drawn.values()) if seen else self._all
+        return self._held(held) if held else nullcontext()
+
+    @contextmanager
+    def _held(self, held: Sequence[Generator]) -> Iterator[None]:
         states = [generator.read() for generator in held]
         try:
             yield

@@ -40,10 +40,13 @@ def tensor_function(fn: Any, inputs: Any, order: int) -> list[Any]:
 
 
 def array_function(f: Any, args: Any, order: int) -> list[Any]:
-    """JAX: f as a problem and, for order 2, its gradient as another."""
+    """JAX: f as a problem and, for higher orders, its gradient, that one's gradient, and so on."""
     function = _adapter("jax", "function")
     problems = [function.function_problem(f, args)]
-    return problems + [function.function_problem(*function.second_order(f, args)) for _ in range(order - 1)]
+    for seed in range(1, order):
+        f, args = function.second_order(f, args, seed)
+        problems.append(function.function_problem(f, args))
+    return problems
 
 
 def _adapter(framework: str, module: str) -> Any:

@@ -18,6 +18,7 @@ SIGMAS = 4.0
 _ROUNDING = 0.5  # a computed value is off by half a unit in the last place at least, in the worst case
 _KINK = 1e-4  # a smaller change of slope, beside the slope itself, is not called a kink
 _SEEN = 6.0  # bars that a kink or jump must exceed
+_STEADY = 1.25  # ratios closer than that follow one power of h
 
 Window = tuple[int, ...]
 """Neighbouring rungs, finest first."""
@@ -153,6 +154,26 @@ class Ladder:
         if matters and _seen(gaps, bars) and all(abs(fine - coarse) < 0.4 * abs(coarse) for fine, coarse in pairwise(gaps)):
             return left, right, False
         return nan, nan, False
+
+    def unsettled(self) -> tuple[float, float]:
+        """How the one-sided slopes move below the finest rungs: (ratio, gap), the ratio of the last change to the one before
+        it, a rung wider, and the last change; (0, 0) where changes are within the noise.
+
+        For a smooth f and for a kink the ratio is 1/4. For |x|^p it is 4^(1 - p): from 1 on, at a root or a logarithm, there is no slope.
+        """
+        finest = self.rungs[:4]
+        if len(finest) < 4 or finest[-1] - finest[0] > 3:
+            return 0.0, 0.0
+        worst = (0.0, 0.0)
+        bars = [2 * self.bar((rung,)) for rung in finest[:-1]]
+        for side in (0, 1) if not self.side else (0,):
+            slopes = [(self.values[rung][side] - self.f0) / self.points(rung)[side] for rung in finest]
+            gaps = [fine - coarse for fine, coarse in pairwise(slopes)]
+            if _seen(gaps, bars):
+                ratios = [fine / coarse for fine, coarse in pairwise(gaps)]
+                if 0 < max(ratios) < _STEADY * min(ratios):
+                    worst = max(worst, (min(ratios), abs(gaps[0])))
+        return worst
 
     def _bend(self, rung: int) -> float:
         return sum(self.values[rung]) - 2 * self.f0

@@ -20,6 +20,7 @@ from wellposed.derivatives.noise import ORDER, UNEVEN, Noise, noise_level
 CONSTANT = "the function does not change, to the last digit, within reach of the point"
 NOT_FINITE_HERE = "the function is not finite at the point"
 NOT_FINITE_NEAR = "the function is not finite near the point"
+NO_SLOPE = "the slope goes on changing as the step shrinks, as at a root or a logarithm of 0"
 ONE_SIDE = "the function is not finite on one side of the point (bounds= keeps the steps within its domain)"
 
 _START = (0, -1, -2)
@@ -29,6 +30,7 @@ _SAFETY = 1.5  # bars are wider by this than what was found, which is itself unc
 _CLOSER = 3
 _OUTLIER = 8.0
 _CURVED = 1.5
+_SMOOTH, _SETTLING, _JUMPING = 0.4, 0.8, 3.2  # ratios of one-sided slopes' changes from rung to rung: smooth, settling, no slope, a jump
 
 
 def slope(
@@ -164,10 +166,13 @@ class _Climb:
         if len(ladder.rungs) < len(_START):
             return Slope(nan, inf, nan, used, ONE_SIDE if sum(self.ends) == 1 and not ladder.side else NOT_FINITE_NEAR)
         left, right, jump = ladder.sides()
+        ratio, gap = ladder.unsettled()
+        if left != left and _SETTLING <= ratio < _JUMPING:
+            return Slope(nan, inf, nan, used, NO_SLOPE)
         formula = best(ladder)
         louder = max(1.0, ladder.unevenness() / ladder.noise) if ladder.noise and left != left else 1.0
         error = max(_SAFETY * (formula.truncation + louder * formula.noise), self._contradiction(formula))
-        error += abs(formula.value) * 2.0**-52
+        error = max(error, gap * ratio / (1 - ratio) if _SMOOTH < ratio < _SETTLING else 0.0) + abs(formula.value) * 2.0**-52
         if ladder.flat_near():  # flat over small steps, climbing over larger ones: a stair, or a threshold
             error = max(error, *(abs(ladder.slope((rung,))) for rung in ladder.rungs))
         h = ladder.step(formula.window[-1])

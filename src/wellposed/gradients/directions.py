@@ -43,11 +43,11 @@ class Directions:
         u = np.zeros_like(self._theta)
         for name in names:
             place = self._layout.slices[name]
-            # Not of length 1: two tensors of one entry each would often cancel exactly.
-            part = self._random.standard_normal(place.stop - place.start) * self.entries[place]
             if along_claim:
                 steepest = self._gradient[place] * self.entries[place] ** 2
                 part = steepest * (float(np.linalg.norm(self.entries[place])) / (float(np.linalg.norm(steepest)) or 1.0))
+            else:  # not of length 1: two tensors of one entry each would often cancel exactly
+                part = self._random.standard_normal(place.stop - place.start) * self.entries[place]
             u[place] = part * self._share(name)
         if self._untrained is not None:
             u[self._untrained] = 0.0

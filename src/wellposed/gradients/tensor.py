@@ -27,7 +27,7 @@ def judge(
     unknown = next((probe for probe in probes if not probe.known), None)
     if unknown is not None and prober.raised is not None and prober.exact:
         raise InputError(
-            f"the loss raised {_said(prober.raised)} whenever {name!r} was moved, however little; at the point itself it runs",
+            f"the loss raised {said(prober.raised)} whenever {name!r} was moved, however little; at the point itself it runs",
             hint="an assertion or a check of the parameter looks like this: the loss must be defined beside the point too",
         ) from prober.raised
     if unknown is not None:
@@ -54,13 +54,14 @@ def judge(
     return []
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """The error as its traceback ends, in one line."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _why(prober: Prober, unknown: Probe) -> str:
     reason = unknown.slope.reason or "no slope could be measured"
-    return reason if prober.raised is None else f"{reason}, where the loss raises {_said(prober.raised)}"
+    return reason if prober.raised is None else f"{reason}, where the loss raises {said(prober.raised)}"
 
 
 def carries(gradient: Gradient, name: str) -> bool:

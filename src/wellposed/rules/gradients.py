@@ -41,6 +41,13 @@ WRONG = Rule(
             (Remedy("Add the penalty to the loss, or take it out of the gradient"),),
         ),
         Cause(
+            "raises",
+            "The forward pass runs, the backward pass does not: a custom backward returns a gradient of another shape, or uses what was "
+            "freed or never saved.",
+            "Call loss.backward() alone and read the traceback.",
+            (Remedy("Return from backward one gradient per input of forward, each of that input's shape"),),
+        ),
+        Cause(
             "not-finite",
             "The backward pass divides by zero or overflows where the forward pass does not: sqrt, norm or log at 0, 0 * inf in a mask.",
             "Print the gradient of each intermediate value, from the loss backwards.",

@@ -108,10 +108,10 @@ class JaxProblem(Problem):
                 twin._wide, twin.trained_in = True, self.dtype
             theta = self.theta()
             mine, its = self.value(theta), twin.value(theta)
-            twin.gradient(theta)
+            runs = _has_gradient(twin, theta) or not _has_gradient(self, theta)
         except Exception:  # the user's code, in a dtype that it was not written for: anything may come
             return self
-        return twin if abs(mine - its) <= _SAME_LOSS * abs(mine) else self
+        return twin if runs and abs(mine - its) <= _SAME_LOSS * abs(mine) else self
 
     def _scalar(self, params: Any) -> Any:
         return jnp.reshape(self.loss(params, *self.args), ())
@@ -127,6 +127,14 @@ class JaxProblem(Problem):
 
     def _named(self, gradient: Any) -> Gradient:
         return dict(zip(self._layout.names, map(_numpy, jax.tree_util.tree_leaves(gradient)), strict=True))
+
+
+def _has_gradient(problem: JaxProblem, theta: Vector) -> bool:
+    try:
+        problem.gradient(theta)
+    except Exception:  # as above; a function of forward mode alone has none either
+        return False
+    return True
 
 
 def _name(path: tuple[Any, ...]) -> str:

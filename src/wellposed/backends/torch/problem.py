@@ -57,6 +57,11 @@ class TorchProblem(Problem):
             raise InputError(
                 f"loss must be a function of (outputs, targets), not {what}", hint="for example nn.CrossEntropyLoss(), with brackets"
             )
+        if any(isinstance(leaf, torch.Tensor) and leaf.is_inference() for leaf in tree_flatten(batch)[0]):
+            raise InputError(
+                "the batch holds a tensor that was made in inference mode, which autograd cannot record",
+                hint="clone it outside of torch.inference_mode(): inputs.clone()",
+            )
         self.model, self.loss, self.batch, self.optimizer = model, loss, batch, optimizer
         self._takes_model = _takes_one_argument(loss)
         if not self._takes_model and not (isinstance(batch, tuple | list) and len(batch) == 2):
