@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from wellposed.backends.closures import reachable
 from wellposed.backends.protocol import Gradient, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
@@ -86,6 +87,16 @@ class FunctionProblem(Problem):
                 hint=f"the parameters are {', '.join(map(repr, self._layout.names))}",
             )
         return {name: self._checked(name, given[name]) for name in self._layout.names}
+
+    def data(self) -> dict[str, Array]:
+        """Arrays that `value` and `gradient` close over, or find among their globals."""
+        own = {id(array) for array in self._params.values()}
+        found: dict[str, Array] = {}
+        for function in (self._value, self._gradient):
+            for name, thing in reachable(function):
+                if isinstance(thing, np.ndarray) and thing.dtype.kind in "iuf" and id(thing) not in own:
+                    found.setdefault(name, thing)
+        return found
 
     @contextmanager
     def preserved(self) -> Iterator[None]:

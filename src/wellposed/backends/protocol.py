@@ -179,6 +179,10 @@ class Problem(ABC):
         """Boolean masks of entries that have no gradient on purpose, by parameter; no direction touches them."""
         return {}
 
+    def data(self) -> dict[str, Array]:
+        """The arrays that the loss is computed from and that are no parameters, by the names their owner knows them by."""
+        return {}
+
     def inputs(self) -> Array | None:
         """The batch's inputs, shape [N, ...]; None where the problem does not show them."""
         return None

@@ -15,7 +15,8 @@ class Slope:
 
     `error` bounds |value - f'(0)|; it is infinity, and `reason` says why, where nothing can be known.
     `left` and `right` are the one-sided derivatives where they differ by more than their error (a
-    kink or, with `jump`, a discontinuity at 0); NaN elsewhere.
+    kink or, with `jump`, a discontinuity at 0); NaN elsewhere. `third` bounds |f'''/6|, by which a two-sided difference of step h is off
+    by third h^2; NaN where nothing bounds it.
     """
 
     value: float
@@ -26,6 +27,7 @@ class Slope:
     left: float = np.nan
     right: float = np.nan
     jump: bool = False
+    third: float = np.nan
 
     @property
     def kink(self) -> bool:

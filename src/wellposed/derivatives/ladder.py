@@ -155,6 +155,15 @@ class Ladder:
             return left, right, False
         return nan, nan, False
 
+    def third(self) -> float:
+        """The least bound on |f'''/6| that two neighbouring rungs give."""
+        pairs = () if self.side else pairwise(self.rungs)
+        bounds = [
+            (abs(self.slope((coarse,)) - self.slope((fine,))) + self.bar((fine,))) / (self.step(coarse) ** 2 - self.step(fine) ** 2)
+            for fine, coarse in pairs
+        ]
+        return min(bounds, default=nan)
+
     def unsettled(self) -> tuple[float, float]:
         """How the one-sided slopes move below the finest rungs: (ratio, gap), the ratio of the last change to the one before
         it, a rung wider, and the last change; (0, 0) where changes are within the noise.

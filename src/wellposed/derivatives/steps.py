@@ -178,7 +178,7 @@ class _Climb:
         h = ladder.step(formula.window[-1])
         if ladder.constant and self.near.level == 0.0:
             return Slope(0.0, error, h, used, CONSTANT)
-        return Slope(formula.value, error, h, used, "", left, right, jump)
+        return Slope(formula.value, error, h, used, "", left, right, jump, ladder.third())
 
 
 def _length(scale: float, f0: float, near: Noise) -> float:

@@ -15,6 +15,7 @@ from wellposed.backends.protocol import Gradient, Problem
 from wellposed.errors import WellposedError
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import point, tensor
+from wellposed.gradients.diagnosis import relative_difference
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
 from wellposed.gradients.repeatability import random_backward, random_loss, randomness_held
@@ -202,7 +203,7 @@ class _Check:
     def _with_those_that_hold(self, found: list[Finding], probes: list[Probe]) -> list[Finding]:
         missed = max(self._misses, key=lambda name: self._misses[name], default="")
         compared = (
-            tensor.relative_difference(probes),
+            relative_difference(probes),
             Evidence("tensors compared", len(self._names), how=f"differences in {self._problem.dtype}"),
             Evidence(
                 "smallest relative error that every check could see", max(self._floors.values(), default=np.inf), reference="below 0.01"

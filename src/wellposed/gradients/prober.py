@@ -39,8 +39,8 @@ class Prober:
         self.problem, self.theta, self.gradient = problem, theta, gradient
         self.random = np.random.default_rng(seed)
         self.directions = Directions(problem.layout, theta, gradient, problem.untrained(), self.random)
-        self._eps = format_of(problem.dtype).eps
-        self._claim_eps = format_of(problem.trained_in or problem.dtype).eps
+        self.eps = format_of(problem.dtype).eps
+        self.claim_eps = format_of(problem.trained_in or problem.dtype).eps
         self.raised: Exception | None = None  # the last error of the user's code beside the point
         self.backward_spread = 0.0  # how far two gradients at the point were seen to lie apart
         self.value = problem.value(theta)
@@ -57,12 +57,12 @@ class Prober:
     def erratic(self, u: Vector) -> bool:
         """Whether, in 16 bits, the loss changes within the finest steps by far more than its rounding: then steps show its average
         at best."""
-        return self._eps > 1e-4 and self.noise_along(u).level > _WILD * self._eps * abs(self.value)
+        return self.eps > 1e-4 and self.noise_along(u).level > _WILD * self.eps * abs(self.value)
 
     @property
     def exact(self) -> bool:
         """Whether the loss is computed finely enough that there always is room for a step."""
-        return self._eps < 1e-10
+        return self.eps < 1e-10
 
     @cached_property
     def near(self) -> Noise:
@@ -73,7 +73,7 @@ class Prober:
 
     def noise_along(self, u: Vector) -> Noise:
         """The noise of the loss, without its claimed linear part, along one direction."""
-        (found,) = run([noise_level(self.directions.reach(u), self._eps, self.value)], self._answering([u]))
+        (found,) = run([noise_level(self.directions.reach(u), self.eps, self.value)], self._answering([u]))
         return found
 
     def nearby(self) -> Prober:
@@ -86,6 +86,11 @@ class Prober:
         """As `probes`, of one direction."""
         return self.probes([u])[0]
 
+    def difference(self, u: Vector, h: float) -> float:
+        """(J(theta + h u) - J(theta - h u)) / 2h - g.u, one step: what is wrong along u, with no bar."""
+        tilted = self._tilted(u)
+        return (tilted(h) - tilted(-h)) / (2 * h)
+
     def probes(self, directions: Sequence[Vector], *, second_opinion: bool = False) -> list[Probe]:
         """The slopes of J(theta + t u) - t g.u at t = 0, theta as the problem stores it; a direction of zeros has slope 0.
 
@@ -93,12 +98,12 @@ class Prober:
         shows the slope too, and contradicts steps that are all too large.
         """
         moving = [u for u in directions if u.any()]
-        closer = self._eps**_CLOSER if second_opinion else 1.0
+        closer = self.eps**_CLOSER if second_opinion else 1.0
         near = None if second_opinion or not np.isfinite(self.near.level) else self.near
         lanes = [
             slope(
                 scale=closer * self.directions.reach(u),
-                eps=self._eps,
+                eps=self.eps,
                 f0=self.value,
                 near=near,
                 reach=_FURTHEST / closer,
@@ -130,7 +135,7 @@ class Prober:
         claimed = float(self.gradient @ u)
         # The digits of single entries fall where they fall; a rounded factor of all of them moves the whole slope.
         terms = max(float(np.linalg.norm(self.gradient * u)), abs(claimed))
-        return Probe(claimed, float(self.theta @ u), _DIGITS * self._claim_eps * terms, measured)
+        return Probe(claimed, float(self.theta @ u), _DIGITS * self.claim_eps * terms, measured)
 
     def beside(self, theta: Vector) -> float:
         """The loss at another point; NaN where the user's code raises, for it need not be defined everywhere."""
@@ -152,7 +157,7 @@ class Prober:
         self.backward_spread = max(self.backward_spread, float(np.linalg.norm(again)))
         scatter = [float(again @ u)]
         for _ in range(_SCATTER):
-            shift = np.sqrt(self._claim_eps) * np.abs(self.theta) * self.random.standard_normal(self.theta.size)
+            shift = np.sqrt(self.claim_eps) * np.abs(self.theta) * self.random.standard_normal(self.theta.size)
             above, below = (self._slope_claimed(self.theta + sign * shift, u) for sign in (1, -1))
             scatter.append((above + below - 2 * float(self.gradient @ u)) / np.sqrt(6))
         for factor in _FACTORS:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from wellposed.backends.protocol import Gradient, Problem
 from wellposed.errors import InputError
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.gradients.explain import explain
-from wellposed.gradients.locate import worst_entry
+from wellposed.gradients.diagnosis import diagnosed
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
-from wellposed.numerics.arrays import Vector
-from wellposed.rules.gradients import NOISE_FLOOR, NOT_DIFFERENTIABLE, RANDOM, WRONG, ZERO
+from wellposed.rules.gradients import NOISE_FLOOR, NOT_DIFFERENTIABLE, RANDOM, ZERO
 
 _LABEL = " Its gradient is zero or missing: a label or a threshold is like that."
-_MORE_DIRECTIONS = 4  # once a tensor fails, to tell why
 
 
 def judge(
@@ -43,14 +38,14 @@ def judge(
     if wrong and not carries(gradient, name):
         return [_zero(problem, prober, name, gradient[name] is None, max(wrong, key=lambda probe: abs(probe.measured)))]
     if wrong:
-        return _wrong(problem, prober, name, probes, wrong[0])
+        return diagnosed(problem, prober, name, probes, wrong[0])
     if kinks:
         # Where several kinks meet, a right gradient need not lie between the two slopes of their sum: ask next to the point.
         place = problem.layout.slices[name]
         along = nearby().directions.along_claim(place)
         there = nearby().confirmed([u for u in (along, nearby().directions.random_direction(place)) if u is not None])
         wrong = [probe for probe in there if probe.smooth and not probe.agrees]
-        return _wrong(problem, nearby(), name, there, wrong[0]) if wrong else [_kink(name, kinks[0])]
+        return diagnosed(problem, nearby(), name, there, wrong[0]) if wrong else [_kink(name, kinks[0])]
     return []
 
 
@@ -72,20 +67,6 @@ def carries(gradient: Gradient, name: str) -> bool:
 def some(names: Sequence[str]) -> str:
     """The first four by name, the others by number."""
     return ", ".join(f"`{name}`" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
-def relative_difference(probes: Sequence[Probe]) -> Evidence:
-    """Note 5's classic figure, over the slopes along all directions."""
-    known = [probe for probe in probes if probe.known]
-    claimed, measured = (np.array([getattr(p, key) for p in known]) for key in ("claimed", "measured"))
-    total = float(np.linalg.norm(claimed) + np.linalg.norm(measured))
-    value = float(np.linalg.norm(claimed - measured)) / total if total else 0.0
-    return Evidence(
-        "relative difference ||measured - claimed|| / (||measured|| + ||claimed||)",
-        value,
-        reference="1e-7 is great, 1e-3 a worry, in float64",
-        how="over the slopes along all directions",
-    )
 
 
 def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Probe) -> Finding:
@@ -124,43 +105,3 @@ def _kink(name: str, probe: Probe) -> Finding:
         Evidence("claimed slope", probe.claimed, name),
     )
     return NOT_DIFFERENTIABLE.found(Verdict.SUSPECT, text, where=name, cause="kink", evidence=evidence)
-
-
-def _wrong(problem: Problem, prober: Prober, name: str, probes: list[Probe], worst: Probe) -> list[Finding]:
-    place = problem.layout.slices[name]
-    more = [probe for probe in prober.confirmed(_more_directions(prober, place)) if probe.smooth]
-    if more and all(probe.agrees for probe in more):
-        text = (
-            f"Along one direction in `{name}` the slope is {worst.measured:.6g}, where {worst.claimed:.6g} is claimed, but "
-            f"along {len(more)} others "
-            "the gradient agrees: a kink nearby, or an error of very few entries."
-        )
-        return [WRONG.undecided(text, where=name)]
-    known = [probe for probe in [*probes, *more] if probe.smooth]
-    explanation = explain(known) if place.stop - place.start > 1 else explain([])
-    entry = worst_entry(prober, place)
-    evidence = [
-        Evidence("claimed slope along a direction", worst.claimed, name),
-        Evidence(
-            "measured slope along it", worst.measured, name, error=worst.error, how=f"two-sided differences, step {worst.slope.step:.1g}"
-        ),
-        relative_difference(known),
-    ]
-    text = f"The gradient of `{name}` does not agree with the loss."
-    if explanation.words:
-        text += f" {explanation.words}"
-    if entry is not None:
-        spot = problem.layout.entry(name, entry.flat)
-        digits = 6 if f"{entry.claimed:.6g}" != f"{entry.measured:.6g}" else 12
-        text += f" At `{spot}` it claims {entry.claimed:.{digits}g}; the loss says {entry.measured:.{digits}g} ± {entry.error:.1g}."
-        evidence.append(Evidence("claimed derivative at the worst entry measured", entry.claimed, spot))
-        evidence.append(Evidence("measured derivative there", entry.measured, spot, error=entry.error))
-    return [WRONG.found(Verdict.FAILS, text, where=name, cause=explanation.cause, evidence=tuple(evidence))]
-
-
-def _more_directions(prober: Prober, place: slice) -> list[Vector]:
-    """Random ones, and along the claim through random halves of the entries: an error of a factor shows best there."""
-    random = [prober.directions.random_direction(place) for _ in range(_MORE_DIRECTIONS)]
-    along = prober.directions.along_claim(place)
-    halves = [] if along is None else [np.where(prober.random.random(along.size) < 0.5, along, 0.0) for _ in range(_MORE_DIRECTIONS // 2)]
-    return random + [half for half in halves if half.any()]

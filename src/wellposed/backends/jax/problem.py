@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wellposed.backends.closures import reachable
 from wellposed.backends.jax.recorder import record
 from wellposed.backends.protocol import Gradient, Problem, Run
 from wellposed.backends.randomness import Randomness, owned_generators
@@ -17,6 +18,7 @@ from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout
 
+_PLAIN = [np.dtype(name) for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32")]
 _SAME_LOSS = 0.05  # a float64 copy whose loss differs by more is another function
 
 
@@ -91,6 +93,12 @@ class JaxProblem(Problem):
             if hasattr(leaf, "ndim") and leaf.ndim > 0 and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
                 return np.asarray(leaf) if leaf.dtype != jnp.bfloat16 else np.asarray(leaf, dtype=np.float32)
         return None
+
+    def data(self) -> dict[str, Array]:
+        leaves, _ = jax.tree_util.tree_flatten_with_path(self.args)
+        arrays = {"args" + jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+        arrays |= {name: thing for name, thing in reachable(self.loss) if isinstance(thing, np.ndarray | jax.Array)}
+        return {name: np.asarray(a) for name, a in arrays.items() if jnp.result_type(a) in _PLAIN}
 
     @contextmanager
     def preserved(self) -> Iterator[None]:

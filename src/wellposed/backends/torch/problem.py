@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tree_map
 
+from wellposed.backends.closures import reachable
 from wellposed.backends.protocol import Gradient, Problem, Run
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
@@ -156,6 +157,13 @@ class TorchProblem(Problem):
         tensors = [leaf for leaf in tree_flatten(self.batch[0])[0] if isinstance(leaf, torch.Tensor)]
         floating = [tensor for tensor in tensors if tensor.is_floating_point()]
         return _numpy((floating or tensors)[0], keep_dtype=True) if tensors else None
+
+    def data(self) -> dict[str, Array]:
+        """The batch's tensors, and those that the loss closes over."""
+        own = {id(parameter) for parameter in self._parameters.values()}
+        named = [(f"batch{keystr(path)}", leaf) for path, leaf in tree_flatten_with_path(self.batch)[0]]
+        tensors = {name: t for name, t in [*named, *reachable(self.loss)] if isinstance(t, torch.Tensor) and id(t) not in own}
+        return {name: _numpy(t, keep_dtype=True) for name, t in tensors.items() if not t.is_complex() and t.dtype is not torch.bool}
 
     def untrained(self) -> dict[str, Array]:
         """The rows that embeddings leave out on purpose: `padding_idx`."""

@@ -1,0 +1,85 @@
+"""The claim is a multiple of the truth, or lacks a multiple of the weights: one number explains every direction."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wellposed.gradients.causes.explanation import Explanation
+from wellposed.gradients.suspect import Suspect
+from wellposed.numerics.arrays import Vector
+
+_WHOLE_NUMBER = 1e-4  # as near to a whole number or a known count as that is that number
+
+
+def scaled(suspect: Suspect) -> Explanation | None:
+    """claimed = c * true."""
+    found = suspect.coefficient(suspect.claim) if suspect.claim.any() else None
+    if found is None:
+        return None
+    true, doubt = 1 + found[0], found[1]
+    if abs(true) < max(4 * doubt, 1e-6):  # nothing of the claim is in the measurement: no factor
+        return None
+    factor = 1 / true
+    if abs(factor + 1) < 1e-3:
+        return Explanation("sign", "It has the wrong sign.", -1.0)
+    count = _count(suspect, factor)
+    text = _times(factor)
+    if count:
+        number, name, batch = count
+        meaning = f"{number:g} is {name}" if abs(factor) > 1 else f"1/{number:g}, and {number:g} is {name}"
+        cause = "mean-or-sum" if batch else "scale"
+        usual = " A sum stands where the loss takes a mean, or the other way round." if batch else ""
+        return Explanation(cause, f"{text} ({meaning}).{usual}", factor)
+    usual = " Something is added twice, or a factor 1/2 is left out." if abs(factor - 2) < _WHOLE_NUMBER else ""
+    return Explanation("scale", f"{text}.{usual}", factor)
+
+
+def _times(factor: float) -> str:
+    if abs(abs(factor) - 1) < 0.5:
+        digits = 6 if f"{abs(factor):.6g}" != "1" else 12
+        return f"It is {factor:.{digits}g} times what it should be, in every direction"
+    nearest = round(factor) if abs(factor) > 1 and abs(factor - round(factor)) < _WHOLE_NUMBER * abs(factor) else factor
+    side = f"{nearest:.4g} times too large" if abs(factor) > 1 else f"too small: {factor:.4g} of what it should be"
+    return f"It is {side}, in every direction"
+
+
+def _count(suspect: Suspect, factor: float) -> tuple[float, str, bool] | None:
+    """The number that the factor, or one over it, is: what it counts, and whether that is the batch or its elements."""
+    size = max(abs(factor), 1 / abs(factor))
+    if size < 3 - 1e-3:
+        return None
+    for number, name, batch in counts(suspect.data):
+        if abs(size - number) < 1e-3 * number:
+            return number, name, batch
+    return None
+
+
+def counts(data: dict[str, Vector]) -> list[tuple[float, str, bool]]:
+    """Numbers that a factor may be, with words: how many examples, elements, classes, positions."""
+    found: list[tuple[float, str, bool]] = []
+    for name, array in data.items():
+        if array.ndim:
+            found.append((array.shape[0], f"the batch size (the length of `{name}`)", True))
+        if array.ndim > 1:
+            found.append((float(array.size), f"the number of elements of `{name}`", True))
+            found.append((float(np.prod(array.shape[:2])), f"the number of positions in `{name}` (batch times length)", True))
+            found += [(length, f"the length of axis {axis} of `{name}`", False) for axis, length in enumerate(array.shape) if axis]
+        if array.dtype.kind in "iu" and array.size and array.min() >= 0:
+            found.append((float(array.max()) + 1, f"the number of classes in `{name}`", False))
+    return found
+
+
+def decayed(suspect: Suspect) -> Explanation | None:
+    """true = claimed + c * theta, or + c * sign(theta): a penalty is missing, or too much."""
+    if suspect.claim.size < 3:
+        return None
+    terms = [(suspect.theta, "the weight itself: an L2 term")]
+    if np.unique(np.abs(suspect.theta)).size > 1:  # else the two are the same
+        terms.append((np.sign(suspect.theta), "its sign: an L1 term"))
+    for regressor, term in terms:
+        found = suspect.coefficient(regressor)
+        if found is not None and found[0] > 0:
+            return Explanation("missing-weight-decay", f"What is missing is {found[0]:.4g} times {term}.", found[0])
+        if found is not None:
+            return Explanation("extra-weight-decay", f"What is too much is {-found[0]:.4g} times {term}.", -found[0])
+    return None

@@ -1,0 +1,80 @@
+"""A normalisation whose backward pass forgets that the mean, or the variance, depends on the input too."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from wellposed.gradients.causes.explanation import Explanation
+from wellposed.gradients.suspect import Suspect
+from wellposed.numerics.arrays import Vector
+
+_TINY = 1e-300
+
+
+def batch_statistics(suspect: Suspect) -> Explanation | None:
+    """With the claim's mean, or its part along the normalised input, taken away, it is right.
+
+    For y = (x - mean) / std the gradient is (g - mean(g) - y mean(g y)) / std (Ioffe & Szegedy 2015): without either term it is that of
+    fixed statistics. Also for a bias just before the normalisation, whose true gradient is zero.
+    """
+    claim, x = suspect.claim, suspect.theta
+    if not np.isfinite(x).all() or claim.size < 3:
+        return None
+    axes = range(claim.ndim)
+    for count in range(1, claim.ndim + 1):
+        for over in combinations(axes, count):
+            y = _normalised(x, over)
+            without_mean = claim - claim.mean(over, keepdims=True)
+            if y is not None:
+                for truth, forgotten in (
+                    (without_mean - y * (claim * y).mean(over, keepdims=True), "the mean and the variance depend"),
+                    (claim - y * (claim * y).mean(over, keepdims=True), "the variance depends"),
+                ):
+                    if suspect.fits(truth):
+                        return _said(forgotten, over)
+            if suspect.fits(without_mean):
+                return _said("the mean depends", over)
+    if suspect.fits(np.zeros_like(claim)) and claim.ndim == 1:
+        return Explanation(
+            "batch-statistics",
+            "Its true gradient is zero: a normalisation after it takes away whatever it adds, and the backward pass forgets that the mean "
+            "depends on it.",
+        )
+    return _invariant(suspect)
+
+
+def _said(forgotten: str, over: tuple[int, ...]) -> Explanation:
+    axes = ", ".join(map(str, over))
+    text = (
+        f"Its normalisation's backward pass forgets that {forgotten} on the input (axis {axes}): with that, the claim agrees with the loss."
+    )
+    return Explanation("batch-statistics", text)
+
+
+def _normalised(x: Vector, over: tuple[int, ...]) -> Vector | None:
+    centred = x - x.mean(over, keepdims=True)
+    spread = np.sqrt((centred**2).mean(over, keepdims=True))
+    return centred / spread if spread.min() > 1e-6 * max(float(np.abs(x).max()), _TINY) else None
+
+
+def _invariant(suspect: Suspect) -> Explanation | None:
+    """The loss does not change when the weights of every unit are scaled, as before a normalisation; the claim says that it does."""
+    claim, theta = suspect.claim, suspect.theta
+    if claim.ndim < 2:
+        return None
+    for axis in (claim.ndim - 1, 0):
+        over = tuple(k for k in range(claim.ndim) if k != axis)
+        random = np.random.default_rng(2).uniform(0.5, 1.5, claim.shape[axis])
+        scaling = theta * np.reshape(random, [-1 if k == axis else 1 for k in range(claim.ndim)])
+        line = suspect.measure(scaling.ravel() / suspect.residuals.sizes)
+        claimed = float((claim * scaling).sum())
+        if abs(claimed) > 30 * line.missing.bar and abs(line.missing.value + claimed) <= 2 * line.missing.bar:
+            text = (
+                f"The loss does not change as the weights of each unit (axis {axis}) are scaled, as before a normalisation, but the "
+                f"gradient says it does: the backward pass forgets that the statistics (over axis {', '.join(map(str, over))}) depend on "
+                "the input."
+            )
+            return Explanation("batch-statistics", text)
+    return None

@@ -1,0 +1,119 @@
+"""Only some entries are wrong: which, and what they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from wellposed.gradients.causes.explanation import Explanation
+from wellposed.gradients.locate import Located
+from wellposed.gradients.suspect import Suspect
+
+_GROUPS = 32
+_CLEARLY = 3.0  # bars
+_PART = 0.75  # of an axis: more wrong slices than that are no part of it
+
+
+def overwritten(suspect: Suspect, located: Located) -> Explanation | None:
+    """The wrong rows are those that an index array of the data names more than once."""
+    rows = wrong_indices(located, 0)
+    if not rows or suspect.claim.ndim < 1:
+        return None
+    length = suspect.shape[0]
+    for name, array in suspect.data.items():
+        if array.dtype.kind not in "iu" or not array.size or array.min() < 0 or array.max() >= length:
+            continue
+        often = np.flatnonzero(np.bincount(array.ravel(), minlength=length) > 1)
+        if set(rows) <= set(often.tolist()) and len(rows) > len(often) / 2:
+            text = (
+                f"Wrong are the rows that `{name}` names more than once ({_listed(rows)}): what belongs to the same index is assigned "
+                "where it must be added up."
+            )
+            return Explanation("overwritten", text)
+    return None
+
+
+def wrong_rows(suspect: Suspect, located: Located) -> Explanation | None:
+    """The wrong entries fill a few slices along one axis, and the others are right."""
+    shape = suspect.shape or (1,)
+    found = _region(suspect) if located.dense or not located.complete else _filled(shape, located)
+    if found is None:
+        return None
+    axis, indices = found
+    index = [":"] * len(shape)
+    index[axis] = _listed(indices)
+    last = f", the last along axis {axis}" if indices == [shape[axis] - 1] else ""
+    text = f"Only `{suspect.name}[{', '.join(index)}]` is wrong{last}; the rest is right."
+    if not np.take(suspect.claim.reshape(shape), indices, axis).any():
+        text += " There the claim is zero: these entries were left out."
+    return Explanation("wrong-rows", text)
+
+
+def _filled(shape: tuple[int, ...], located: Located) -> tuple[int, list[int]] | None:
+    """The axis, and the indices along it, whose slices the wrong entries fill at least by half; the fewest."""
+    best: tuple[float, int, list[int]] | None = None
+    for axis, length in enumerate(shape):
+        indices = wrong_indices(located, axis)
+        if length < 2 or not indices or len(indices) > _PART * length:
+            continue
+        slices = len(indices) * int(np.prod(shape)) // length
+        wrong = sum(prod(shape[k] if i is None else 1 for k, i in enumerate(piece.index)) for piece in located.slices) + len(
+            located.entries
+        )
+        if wrong >= slices / 2 and (best is None or len(indices) / length < best[0]):
+            best = len(indices) / length, axis, indices
+    return None if best is None else best[1:]
+
+
+def _region(suspect: Suspect) -> tuple[int, list[int]] | None:
+    """The indices along some axis outside of which nothing is wrong, where most entries are: group by group, then to the index."""
+    shape = suspect.shape or (1,)
+    random = np.random.default_rng(3)
+    weights = random.uniform(0.5, 1.5, suspect.claim.size) * random.choice([-1.0, 1.0], suspect.claim.size)
+
+    def clean(axis: int, indices: np.ndarray[Any, Any]) -> bool:
+        mask = np.zeros(shape[axis])
+        mask[indices] = 1.0
+        broadcast = np.broadcast_to(mask.reshape([-1 if k == axis else 1 for k in range(len(shape))]), shape)
+        found = suspect.residuals.of(weights * broadcast.ravel())
+        return abs(found.value) <= _CLEARLY * found.bar
+
+    for axis, length in enumerate(shape):
+        if length < 2:
+            continue
+        groups = np.array_split(np.arange(length), min(_GROUPS, length))
+        hit = [not clean(axis, group) for group in groups]
+        if all(hit) or not any(hit):
+            continue
+        wrong: list[int] = []
+        for number, group in enumerate(groups):
+            edge = (number > 0 and not hit[number - 1]) or (number + 1 < len(groups) and not hit[number + 1])
+            if hit[number]:
+                wrong += [int(i) for i in group if not edge or len(group) == 1 or not clean(axis, np.array([i]))][: len(group)]
+        return axis, wrong
+    return None
+
+
+def wrong_indices(located: Located, axis: int) -> list[int]:
+    """The indices along one axis at which something is wrong; empty where some slice has no index along it."""
+    found: set[int] = set()
+    for part in [*(entry.index for entry in located.entries), *(piece.index for piece in located.slices)]:
+        if axis >= len(part) or part[axis] is None:
+            return []
+        found.add(int(part[axis] or 0))
+    return sorted(found)
+
+
+def _listed(indices: Sequence[int]) -> str:
+    """3, 5:8 for 3, 5, 6, 7."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and runs[-1][1] == index:
+            runs[-1][1] = index + 1
+        else:
+            runs.append([index, index + 1])
+    words = [str(low) if high == low + 1 else f"{low}:{high}" for low, high in runs]
+    return ", ".join(words[:6]) + (f" and {len(words) - 6} more" if len(words) > 6 else "")

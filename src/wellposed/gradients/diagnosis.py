@@ -1,0 +1,131 @@
+"""From a wrong gradient to what a person needs to mend it: the cause, the place, one entry as proof."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from wellposed.backends.protocol import Problem
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.gradients.explain import explained_in_part, explained_whole
+from wellposed.gradients.locate import Located, locate
+from wellposed.gradients.probe import Probe
+from wellposed.gradients.prober import Prober
+from wellposed.gradients.residuals import Residuals
+from wellposed.gradients.suspect import Suspect
+from wellposed.numerics.arrays import Vector
+from wellposed.rules.gradients import WRONG
+
+_MORE_DIRECTIONS = 4
+_BUDGET = 400
+_CANDIDATES = 4
+
+
+def diagnosed(problem: Problem, prober: Prober, name: str, probes: list[Probe], worst: Probe) -> list[Finding]:
+    """WP501 for one tensor whose slope along a direction disagrees with its claim; undecided where no other direction does."""
+    place = problem.layout.slices[name]
+    more = [probe for probe in prober.confirmed(_more_directions(prober, place)) if probe.smooth]
+    if more and all(probe.agrees for probe in more):
+        text = (
+            f"Along one direction in `{name}` the slope is {worst.measured:.6g}, where {worst.claimed:.6g} is claimed, but along "
+            f"{len(more)} others the gradient agrees: a kink nearby, or an error of very few entries."
+        )
+        return [WRONG.undecided(text, where=name)]
+    known = [probe for probe in [*probes, *more] if probe.smooth]
+    shape = problem.layout.shapes[name]
+    residuals = Residuals(prober, place, known[-1])
+    suspect = Suspect(name, prober.gradient[place].reshape(shape), prober.theta[place].reshape(shape), residuals, problem.data())
+    located = Located()
+    explanation = explained_whole(suspect)
+    if explanation is None and suspect.claim.size > 1:
+        located = locate(residuals, shape, _BUDGET)
+        explanation = explained_in_part(suspect, located)
+    text = f"The gradient of `{name}` does not agree with the loss."
+    text += f" {explanation.words}" if explanation else _where(name, located)
+    evidence = [
+        Evidence("claimed slope along a direction", worst.claimed, name),
+        Evidence(
+            "measured slope along it", worst.measured, name, error=worst.error, how=f"two-sided differences, step {worst.slope.step:.1g}"
+        ),
+        relative_difference(known),
+    ]
+    if explanation and explanation.number == explanation.number:
+        evidence.append(Evidence("factor" if explanation.cause in _FACTORS else "coefficient", explanation.number, name))
+    flat = _telling(suspect, located)
+    entry = None if flat is None else _entry(prober, place, flat)
+    if entry is not None and flat is not None:
+        spot = problem.layout.entry(name, flat)
+        digits = 6 if f"{entry.claimed:.6g}" != f"{entry.measured:.6g}" else 12
+        text += f" At `{spot}` it claims {entry.claimed:.{digits}g}; the loss says {entry.measured:.{digits}g} ± {entry.error:.1g}."
+        evidence.append(Evidence("claimed derivative at the worst entry measured", entry.claimed, spot))
+        evidence.append(Evidence("measured derivative there", entry.measured, spot, error=entry.error))
+    cause = explanation.cause if explanation else ""
+    return [WRONG.found(Verdict.FAILS, text, where=name, cause=cause, evidence=tuple(evidence))]
+
+
+_FACTORS = ("scale", "sign", "mean-or-sum", "doubled")
+
+
+def relative_difference(probes: Sequence[Probe]) -> Evidence:
+    """Note 5's classic figure, over the slopes along all directions."""
+    known = [probe for probe in probes if probe.known]
+    claimed, measured = (np.array([getattr(p, key) for p in known]) for key in ("claimed", "measured"))
+    total = float(np.linalg.norm(claimed) + np.linalg.norm(measured))
+    value = float(np.linalg.norm(claimed - measured)) / total if total else 0.0
+    return Evidence(
+        "relative difference ||measured - claimed|| / (||measured|| + ||claimed||)",
+        value,
+        reference="1e-7 is great, 1e-3 a worry, in float64",
+        how="over the slopes along all directions",
+    )
+
+
+def _where(name: str, located: Located) -> str:
+    """Which entries are wrong, in words, where no cause is known."""
+    if located.dense:
+        wrong = sum(abs(error) > bar for _, error, bar in located.sample)
+        return f" Of {len(located.sample)} entries measured {wrong} are wrong: the error is everywhere."
+    index = [str(tuple(entry.index)) for entry in located.entries]
+    slices = ["[" + ", ".join(":" if i is None else str(i) for i in piece.index) + "]" for piece in located.slices]
+    if not located.complete:
+        return f" At least {len(index) + len(slices)} places in it are wrong." if index or slices else ""
+    count = len(index) + len(slices)
+    if not count:
+        return ""
+    parts = [f"`{name}{piece}`" for piece in slices] + [f"`{name}[{i.strip('(),')}]`" for i in index]
+    return f" Wrong {'is' if count == 1 else 'are'} {', '.join(parts[:6])}{f' and {count - 6} more' if count > 6 else ''}; the rest agrees."
+
+
+def _telling(suspect: Suspect, located: Located) -> int | None:
+    """An entry whose error is known or likely to be large."""
+    shape = suspect.shape
+    if located.entries and shape:
+        return int(np.ravel_multi_index(max(located.entries, key=lambda entry: abs(entry.error)).index, shape))
+    if located.sample:
+        return max(located.sample, key=lambda entry: abs(entry[1]))[0]
+    inside = np.abs(suspect.claim)
+    if located.slices:
+        mask = np.zeros(shape)
+        mask[tuple(slice(None) if i is None else i for i in located.slices[0].index)] = 1.0
+        inside = (inside + 1e-9 * inside.max()) * mask
+    flats = np.argsort(-inside.ravel())[:_CANDIDATES]
+    errors = {int(flat): suspect.residuals.entry(int(flat)) for flat in flats if inside.ravel()[flat] or suspect.claim.size <= _CANDIDATES}
+    wrong = {flat: abs(error.value) for flat, error in errors.items() if not error.zero}
+    return max(wrong, key=lambda flat: wrong[flat]) if wrong else None
+
+
+def _entry(prober: Prober, place: slice, flat: int) -> Probe | None:
+    """The entry measured once more, with a bar of its own."""
+    u = np.zeros_like(prober.gradient)
+    u[place.start + flat] = 1.0
+    probe = prober.probe(u)
+    return None if not probe.known or probe.agrees else probe
+
+
+def _more_directions(prober: Prober, place: slice) -> list[Vector]:
+    """Random ones, and along the claim through random halves of the entries: an error of a factor shows best there."""
+    random = [prober.directions.random_direction(place) for _ in range(_MORE_DIRECTIONS)]
+    along = prober.directions.along_claim(place)
+    halves = [] if along is None else [np.where(prober.random.random(along.size) < 0.5, along, 0.0) for _ in range(_MORE_DIRECTIONS // 2)]
+    return random + [half for half in halves if half.any()]

@@ -1,0 +1,86 @@
+"""Quick measurements of what is wrong within one tensor: e.w, for the error e = true gradient - claim and any weights w."""
+
+from __future__ import annotations
+
+from math import inf, isfinite, sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from wellposed.derivatives.ladder import SIGMAS
+from wellposed.gradients.probe import Probe
+from wellposed.gradients.prober import Prober
+from wellposed.numerics.arrays import Array, Vector
+
+_LEAST = 0.5  # of the tensor's typical size: how far the smallest entries are moved
+_FURTHEST = 0.03  # of its size: how far any entry is moved at most
+_CLAIM = 8.0  # units in the last place that the claim may be off by
+
+
+class Residual(NamedTuple):
+    """e.w and its error bar."""
+
+    value: float
+    bar: float
+
+    @property
+    def zero(self) -> bool:
+        return abs(self.value) <= self.bar
+
+
+class Residuals:
+    """Two evaluations each: one two-sided difference, of a step that a probe through the tensor has shown to be short enough.
+
+    A weight w of an entry moves it by w times its size. Steps balance noise against the bend that the probe saw; a
+    direction through m of the P entries is moved (m / P)^(1/4) as far: between a bend that only the distance
+    counts for, and one that each entry brings alone.
+    """
+
+    def __init__(self, prober: Prober, place: slice, probe: Probe) -> None:
+        self._prober, self._place = prober, place
+        own = np.abs(prober.theta[place])
+        self.sizes: Vector = np.maximum(own, _LEAST * (float(np.sqrt(np.mean(own**2))) or float(prober.directions.sizes[place][0])))
+        self._noise = max(prober.near.level if isfinite(prober.near.level) else 0.0, prober.eps * abs(prober.value) / 2)
+        self._third = probe.slope.third if isfinite(probe.slope.third) else inf
+        self._distance = self._best(probe)
+        self.evaluations = 0
+
+    def _best(self, probe: Probe) -> float:
+        """How far theta is moved along a direction through all entries: half of what would make the two errors equal."""
+        furthest = _FURTHEST * float(np.linalg.norm(self.sizes))
+        if not isfinite(self._third):
+            return min(furthest, probe.slope.step / 4) if isfinite(probe.slope.step) else furthest
+        return min(furthest, 0.5 * (self._noise / self._third) ** (1 / 3)) if self._third else furthest
+
+    def of(self, weights: Vector, part: float = 1.0) -> Residual:
+        """e.(w * sizes), weights of the tensor's length; `part` shortens the step."""
+        moved = weights * self.sizes
+        count = int(np.count_nonzero(moved))
+        length = float(np.linalg.norm(moved))
+        if not count or not length:
+            return Residual(0.0, 0.0)
+        distance = part * self._distance * (count / moved.size) ** 0.25
+        h = min(distance / length, part * _FURTHEST / float(np.abs(weights).max()))
+        u = np.zeros_like(self._prober.theta)
+        u[self._place] = moved
+        self.evaluations += 2
+        value = self._prober.difference(u, h)
+        claimed = _CLAIM * self._prober.claim_eps * float(np.linalg.norm(self._prober.gradient[self._place] * moved))
+        bend = self._third * length**3 * h * h if isfinite(self._third) else 0.0
+        bar = SIGMAS * self._noise / (sqrt(2) * h) + 2 * bend + claimed
+        return Residual(value, bar) if isfinite(value) else Residual(0.0, inf)
+
+    def entry(self, flat: int) -> Residual:
+        """The error of one entry, by two steps: what changes between them is bend."""
+        weights = np.zeros(self.sizes.size)
+        weights[flat] = 1.0
+        coarse, fine = self.of(weights), self.of(weights, 0.25)
+        gap = abs(coarse.value - fine.value)
+        best = coarse if gap <= coarse.bar + fine.bar else fine
+        size = float(self.sizes[flat])
+        return Residual(best.value / size, max(best.bar, gap / 2 if best is coarse else 2 * gap) / size)
+
+
+def flat_of(indices: tuple[Array, ...], shape: tuple[int, ...]) -> Array:
+    """The flat positions of a product set of indices, one array per axis."""
+    return np.ravel_multi_index(np.ix_(*indices), shape).ravel() if shape else np.zeros(1, dtype=int)
