@@ -1,6 +1,8 @@
 """wellposed: is this training problem well posed? Inputs, signals, weights, derivatives, gradients.
 
-import wellposed as wp report = wp.checkup(wp.TorchProblem(model, loss, (inputs, targets))) print(report)
+import wellposed as wp
+report = wp.checkup(wp.TorchProblem(model, loss, (inputs, targets)))
+print(report)
 """
 
 from __future__ import annotations
