@@ -67,9 +67,11 @@ def test_the_check_runs_again_after_some_steps():
     problem = wp.TorchProblem(model, loss, optimizer=torch.optim.SGD(model.parameters(), lr=1.0))
     before = model.weight.detach().clone()
     assert wp.check_gradients(problem).ok
-    found = verdict(wp.check_gradients(problem, after_steps=5), "WP501")
-    assert (found.verdict, found.where) == (FAILS, "weight")
-    assert found.message.startswith("After 5 steps: The gradient of `weight`")
+    guilty, heir = (f for f in wp.check_gradients(problem, after_steps=5).findings if f.rule == "WP501")
+    assert (guilty.verdict, guilty.where, guilty.cause) == (FAILS, "Late.backward", "scale")
+    assert guilty.message.startswith("After 5 steps: The backward pass `Late.backward` is wrong by itself")
+    assert (heir.verdict, heir.where) == (FAILS, "weight")
+    assert heir.message.endswith("It inherits the error of `Late.backward`.")
     assert torch.equal(model.weight, before)
     assert wp.check_gradients(classify(mlp()), after_steps=3).ok
     with pytest.raises(wp.InputError, match="after_steps must be a whole number of steps, not -1"):

@@ -7,7 +7,7 @@ length P in the order of `layout`, which keeps the parameters' names.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -107,6 +107,18 @@ class Run:
     gradient: Gradient = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Part:
+    """A backward pass written by the user within a problem, with what came in during the real run.
+
+    `problem` is its own: the function it belongs to, of the inputs it had, with the cotangents that arrived.
+    """
+
+    name: str
+    where: str
+    problem: Problem
+
+
 class Problem(ABC):
     """J(theta), as a framework's adapter presents it. Nothing here changes the user's objects for good."""
 
@@ -178,6 +190,14 @@ class Problem(ABC):
     def untrained(self) -> dict[str, Array]:
         """Boolean masks of entries that have no gradient on purpose, by parameter; no direction touches them."""
         return {}
+
+    def parts(self, theta: Vector) -> list[Part]:
+        """The custom backward passes that a run at theta goes through, in the order of the forward pass."""
+        return []
+
+    def pointwise(self) -> tuple[Callable[[Vector], Vector], Vector] | None:
+        """Where J is <w, f(x)> for one tensor x and an f of its shape: f on float64 arrays of x's shape, and w."""
+        return None
 
     def data(self) -> dict[str, Array]:
         """The arrays that the loss is computed from and that are no parameters, by the names their owner knows them by."""

@@ -15,10 +15,11 @@ from wellposed.backends.protocol import Gradient, Problem
 from wellposed.errors import WellposedError
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import point, tensor
+from wellposed.gradients.blame import blamed
 from wellposed.gradients.diagnosis import relative_difference
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
-from wellposed.gradients.repeatability import random_backward, random_loss, randomness_held
+from wellposed.gradients.repeatability import changing_gradient, random_backward, random_loss, randomness_held
 from wellposed.gradients.tensor import carries
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import descended
@@ -57,6 +58,10 @@ def check(problem: Problem, theta: Vector | None = None, value: float | None = N
     if not prober.repeatable:
         rest = [rule.undecided("The loss is random: see WP504.", where="loss") for rule in RULES if rule is not RANDOM]
         return [random_loss(problem, prober), *rest]
+    changing = changing_gradient(problem, prober)
+    if changing is not None:
+        rest = [rule.undecided("The gradient changes from call to call: see WP501.") for rule in RULES if rule is not WRONG]
+        return [changing, *rest]
     return _Check(problem, prober, gradient).findings()
 
 
@@ -92,6 +97,7 @@ class _Check:
             found += findings
             if not findings and name in self._silent:
                 idle[name] = None
+        found = blamed(self._problem, self._prober, found, _alone)
         found += self._idle(list(idle))
         found += self._out_of_reach()
         buried = {name: floor for name, floor in self._floors.items() if floor > _VISIBLE and not any(f.where == name for f in found)}
@@ -216,6 +222,12 @@ class _Check:
         told = {finding.rule for finding in found}
         holding = [rule.holds(compared if rule in (WRONG, NOISE_FLOOR) else ()) for rule in RULES if rule.id not in told]
         return sorted(found + holding, key=lambda finding: finding.rule)
+
+
+def _alone(part: Problem) -> list[Finding]:
+    """A part by itself; it has no parts of its own."""
+    with part.preserved():
+        return check(part)
 
 
 def _agrees(probe: Probe) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from wellposed.backends.protocol import Problem
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.gradients.explain import explained_in_part, explained_whole
+from wellposed.gradients.causes.explanation import Explanation
+from wellposed.gradients.causes.partial import wrong_part
+from wellposed.gradients.explain import explained_whole
 from wellposed.gradients.locate import Located, locate
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
@@ -22,7 +24,9 @@ _BUDGET = 400
 _CANDIDATES = 4
 
 
-def diagnosed(problem: Problem, prober: Prober, name: str, probes: list[Probe], worst: Probe) -> list[Finding]:
+def diagnosed(
+    problem: Problem, prober: Prober, nearby: Callable[[], Prober], name: str, probes: list[Probe], worst: Probe
+) -> list[Finding]:
     """WP501 for one tensor whose slope along a direction disagrees with its claim; undecided where no other direction does."""
     place = problem.layout.slices[name]
     more = [probe for probe in prober.confirmed(_more_directions(prober, place)) if probe.smooth]
@@ -35,12 +39,21 @@ def diagnosed(problem: Problem, prober: Prober, name: str, probes: list[Probe], 
     known = [probe for probe in [*probes, *more] if probe.smooth]
     shape = problem.layout.shapes[name]
     residuals = Residuals(prober, place, known[-1])
-    suspect = Suspect(name, prober.gradient[place].reshape(shape), prober.theta[place].reshape(shape), residuals, problem.data())
+    double = problem.gradient_of_multiple(prober.theta, 2.0)
+    suspect = Suspect(
+        name,
+        prober.gradient[place].reshape(shape),
+        prober.theta[place].reshape(shape),
+        residuals,
+        problem.data(),
+        None if double is None else double[name],
+        problem.pointwise() if len(problem.layout.names) == 1 else None,
+    )
     located = Located()
     explanation = explained_whole(suspect)
     if explanation is None and suspect.claim.size > 1:
         located = locate(residuals, shape, _BUDGET)
-        explanation = explained_in_part(suspect, located)
+        explanation = wrong_part(suspect, located) or _unmoved(suspect, nearby().gradient[place])
     text = f"The gradient of `{name}` does not agree with the loss."
     text += f" {explanation.words}" if explanation else _where(name, located)
     evidence = [
@@ -95,6 +108,13 @@ def _where(name: str, located: Located) -> str:
         return ""
     parts = [f"`{name}{piece}`" for piece in slices] + [f"`{name}[{i.strip('(),')}]`" for i in index]
     return f" Wrong {'is' if count == 1 else 'are'} {', '.join(parts[:6])}{f' and {count - 6} more' if count > 6 else ''}; the rest agrees."
+
+
+def _unmoved(suspect: Suspect, claim_nearby: Vector) -> Explanation | None:
+    """A wrong claim that is the same, bit for bit, at other parameters."""
+    if not suspect.claim.any() or not np.array_equal(suspect.claim.ravel(), claim_nearby):
+        return None
+    return Explanation("stale", "It is the same at other parameters too: it was computed once, and kept.")
 
 
 def _telling(suspect: Suspect, located: Located) -> int | None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from wellposed.gradients.causes import multiples, normalised, partial, rearranged
+from wellposed.gradients.causes import local, multiples, normalised, rearranged
 from wellposed.gradients.causes.explanation import Explanation
-from wellposed.gradients.locate import Located
 from wellposed.gradients.suspect import Suspect
 
 _WHOLE: Sequence[Callable[[Suspect], Explanation | None]] = (
+    local.ignored_cotangent,
     multiples.scaled,
     multiples.decayed,
     rearranged.transposed,
     rearranged.permuted,
     normalised.batch_statistics,
+    local.activation_derivative,
     rearranged.wrong_axis,
 )
 
@@ -24,8 +25,3 @@ def explained_whole(suspect: Suspect) -> Explanation | None:
     if not suspect.seen:
         return None
     return next((found for cause in _WHOLE if (found := cause(suspect)) is not None), None)
-
-
-def explained_in_part(suspect: Suspect, located: Located) -> Explanation | None:
-    """The cause that the place of the wrong entries tells."""
-    return partial.overwritten(suspect, located) or partial.wrong_rows(suspect, located)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from wellposed.backends.protocol import Problem
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients.prober import Prober
-from wellposed.rules.gradients import RANDOM
+from wellposed.numerics.arrays import Vector
+from wellposed.rules.gradients import RANDOM, WRONG
+
+_ROUNDING = 64.0  # units in the last place
+_SAME = 1e-6
 
 
 def random_loss(problem: Problem, prober: Prober) -> Finding:
@@ -27,6 +33,35 @@ def randomness_held(problem: Problem) -> list[Finding]:
         return []
     text = f"The loss draws random numbers ({', '.join(problem.draws)}); they were the same at every evaluation, and are put back."
     return [RANDOM.holds(message=text)]
+
+
+def changing_gradient(problem: Problem, prober: Prober) -> Finding | None:
+    """WP501 where a second gradient at the same point is another one, and that tells why: each call adds to the last, or comes a call late.
+
+    None where the two agree to their rounding, or differ in some other way.
+    """
+    first = prober.gradient
+    again = problem.layout.pack_known(problem.gradient(prober.theta))
+    change, size = again - first, float(np.linalg.norm(first))
+    if not np.isfinite(change).all() or float(np.linalg.norm(change)) <= _ROUNDING * prober.claim_eps * size:
+        return None
+    part = float(change @ first) / size**2 if size else 0.0
+    if part > 0 and float(np.linalg.norm(change - part * first)) <= _SAME * size and _agrees(problem, prober, change):
+        text = "A second gradient at the same point is larger by the right one: every call adds to what the calls before it left."
+        return WRONG.found(
+            Verdict.FAILS, text, where="gradient", cause="doubled", evidence=(Evidence("added by each call", part, reference="0"),)
+        )
+    if not _agrees(problem, prober, first) and _agrees(problem, prober, again):
+        text = "The first gradient at this point is wrong and a second one is right: what the first returns belongs to the call before it."
+        return WRONG.found(Verdict.FAILS, text, where="gradient", cause="stale")
+    return None
+
+
+def _agrees(problem: Problem, prober: Prober, gradient: Vector) -> bool:
+    """Whether this gradient agrees with the loss along one random direction."""
+    other = Prober(problem, prober.theta, gradient, prober.value)
+    probe = other.probe(other.directions.jointly(problem.layout.names))
+    return probe.known and probe.agrees
 
 
 def random_backward(prober: Prober) -> Finding:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from wellposed.gradients.residuals import Residual, Residuals
-from wellposed.numerics.arrays import Vector
+from wellposed.numerics.arrays import Array, Vector
 
 _LINES = 4
 _OWN_DIGITS = 1e-9  # of a slope: what the arrays compared may be off by for rounding alone
@@ -25,15 +26,17 @@ class Line(NamedTuple):
 class Suspect:
     """A failing tensor: what is claimed and what was measured of it.
 
-    `claim` and `theta` have the tensor's shape. `data` are the arrays that the loss is computed from, by name, `others` the claims of all
-    tensors.
+    `claim` and `theta` have the tensor's shape. `data` are the arrays that the loss is computed from, by name; `of_double` is the
+    claim for 2 J, where it can be asked for; `pointwise` as `Problem.pointwise`.
     """
 
     name: str
     claim: Vector
     theta: Vector
     residuals: Residuals
-    data: dict[str, Vector] = field(default_factory=dict)
+    data: dict[str, Array] = field(default_factory=dict)
+    of_double: Vector | None = None
+    pointwise: tuple[Callable[[Vector], Vector], Vector] | None = None
     lines: list[Line] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -38,14 +38,14 @@ def judge(
     if wrong and not carries(gradient, name):
         return [_zero(problem, prober, name, gradient[name] is None, max(wrong, key=lambda probe: abs(probe.measured)))]
     if wrong:
-        return diagnosed(problem, prober, name, probes, wrong[0])
+        return diagnosed(problem, prober, nearby, name, probes, wrong[0])
     if kinks:
         # Where several kinks meet, a right gradient need not lie between the two slopes of their sum: ask next to the point.
         place = problem.layout.slices[name]
         along = nearby().directions.along_claim(place)
         there = nearby().confirmed([u for u in (along, nearby().directions.random_direction(place)) if u is not None])
         wrong = [probe for probe in there if probe.smooth and not probe.agrees]
-        return diagnosed(problem, nearby(), name, there, wrong[0]) if wrong else [_kink(name, kinks[0])]
+        return diagnosed(problem, nearby(), nearby, name, there, wrong[0]) if wrong else [_kink(name, kinks[0])]
     return []
 
 

@@ -77,6 +77,11 @@ class JaxProblem(Problem):
         with self._precision(), self._random.fixed():
             return self._named(jax.grad(self._scalar)(self._params(theta)))
 
+    def gradient_of_multiple(self, theta: Vector, factor: float) -> Gradient:
+        self.evaluations += 1
+        with self._precision(), self._random.fixed():
+            return self._named(jax.grad(lambda params: factor * self._scalar(params))(self._params(theta)))
+
     def pushed(self, theta: Vector, u: Vector) -> float:
         with self._precision(), self._random.fixed():
             return float(jax.jvp(self._scalar, (self._params(theta),), (self._params(u),))[1])

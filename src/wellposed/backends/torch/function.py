@@ -23,7 +23,7 @@ from wellposed.numerics.theta import Layout
 
 
 class TensorFunctionProblem(Problem):
-    """J(theta) = Re <w, fn(*inputs)> with one random cotangent w for all outputs.
+    """J(theta) = Re <w, fn(*inputs)> with a cotangent w for each output: those given, else random ones.
 
     theta holds the inputs that require a gradient, and the leaves that fn closes over: real numbers as they are, complex ones
     as pairs, of sparse tensors the entries that are there. Outputs that carry no gradient (indices, masks) are left out. Raises
@@ -33,10 +33,10 @@ class TensorFunctionProblem(Problem):
 
     backend = "torch"
 
-    def __init__(self, fn: Callable[..., Any], inputs: Any, seed: int = 0) -> None:
+    def __init__(self, fn: Callable[..., Any], inputs: Any, seed: int = 0, cotangents: Sequence[torch.Tensor | None] = ()) -> None:
         if not callable(fn):
             raise InputError(f"fn must be a function, not a {type(fn).__name__}")
-        self._fn, self._seed = fn, seed
+        self._fn, self._seed, self._given = fn, seed, cotangents
         given = inputs if isinstance(inputs, tuple | list) else (inputs,)
         self._leaves, self._tree = tree_flatten(tuple(given))
         self._flat = len(self._leaves) == len(given) and all(a is b for a, b in zip(self._leaves, given, strict=True))
@@ -117,6 +117,18 @@ class TensorFunctionProblem(Problem):
             for (name, tensor), part in zip((self._tensors | self._closed).items(), parts, strict=True)
         }
 
+    def pointwise(self) -> tuple[Callable[[Vector], Vector], Vector] | None:
+        alone = len(self._moving) == len(self._cotangents) == 1 and not self._closed
+        tensor, cotangent = self._leaves[self._moving[0]], self._cotangents[0]
+        if not alone or cotangent is None or cotangent.shape != tensor.shape or tensor.is_complex() or cotangent.is_complex():
+            return None
+
+        def f(values: Vector) -> Vector:
+            with self._at(np.asarray(values, dtype=np.float64).ravel(), quick=True) as inputs:
+                return _numbers(self._outputs(inputs)[0])
+
+        return f, _numbers(cotangent)
+
     @property
     def pushable(self) -> tuple[str, ...]:
         return tuple(self._tensors)
@@ -164,7 +176,11 @@ class TensorFunctionProblem(Problem):
                 self._unnamed = tuple(f"a tensor of shape {tuple(leaf.shape)}" for leaf in others if id(leaf) not in called)
 
     def _cotangent(self, output: torch.Tensor) -> torch.Tensor:
-        draw = np.random.default_rng((self._seed, len(self._cotangents)))
+        number = len(self._cotangents)
+        given = self._given[number] if number < len(self._given) else None
+        if given is not None and given.any():
+            return given.detach().to(dtype=output.dtype)
+        draw = np.random.default_rng((self._seed, number))
         shape = tuple(output.shape)
         numbers = draw.standard_normal(shape)
         if output.is_complex():

@@ -14,8 +14,10 @@ from torch import nn
 from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tree_map
 
 from wellposed.backends.closures import reachable
-from wellposed.backends.protocol import Gradient, Problem, Run
+from wellposed.backends.protocol import Gradient, Part, Problem, Run
 from wellposed.backends.randomness import Randomness, owned_generators
+from wellposed.backends.torch.calls import custom_calls
+from wellposed.backends.torch.function import TensorFunctionProblem
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
 from wellposed.backends.torch.recorder import Recorder
 from wellposed.backends.torch.state import (
@@ -157,6 +159,17 @@ class TorchProblem(Problem):
         tensors = [leaf for leaf in tree_flatten(self.batch[0])[0] if isinstance(leaf, torch.Tensor)]
         floating = [tensor for tensor in tensors if tensor.is_floating_point()]
         return _numpy((floating or tensors)[0], keep_dtype=True) if tensors else None
+
+    def parts(self, theta: Vector) -> list[Part]:
+        with self._at(theta):
+            calls = custom_calls(self.model, self._loss)
+        found = []
+        for call in calls:
+            try:
+                found.append(Part(call.name, call.where, TensorFunctionProblem(call.function, call.inputs, cotangents=call.cotangents)))
+            except InputError:  # no input that a gradient belongs to
+                continue
+        return found
 
     def data(self) -> dict[str, Array]:
         """The batch's tensors, and those that the loss closes over."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from wellposed.gradients.causes.explanation import Explanation
 from wellposed.gradients.suspect import Suspect
-from wellposed.numerics.arrays import Vector
+from wellposed.numerics.arrays import Array
 
 _WHOLE_NUMBER = 1e-4  # as near to a whole number or a known count as that is that number
 
@@ -54,7 +54,7 @@ def _count(suspect: Suspect, factor: float) -> tuple[float, str, bool] | None:
     return None
 
 
-def counts(data: dict[str, Vector]) -> list[tuple[float, str, bool]]:
+def counts(data: dict[str, Array]) -> list[tuple[float, str, bool]]:
     """Numbers that a factor may be, with words: how many examples, elements, classes, positions."""
     found: list[tuple[float, str, bool]] = []
     for name, array in data.items():

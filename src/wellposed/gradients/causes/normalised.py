@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +11,7 @@ from wellposed.gradients.causes.explanation import Explanation
 from wellposed.gradients.suspect import Suspect
 from wellposed.numerics.arrays import Vector
 
-_TINY = 1e-300
+_ADDED = (0.0, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
 
 
 def batch_statistics(suspect: Suspect) -> Explanation | None:
@@ -23,19 +24,16 @@ def batch_statistics(suspect: Suspect) -> Explanation | None:
     if not np.isfinite(x).all() or claim.size < 3:
         return None
     axes = range(claim.ndim)
-    for count in range(1, claim.ndim + 1):
-        for over in combinations(axes, count):
-            y = _normalised(x, over)
-            without_mean = claim - claim.mean(over, keepdims=True)
-            if y is not None:
-                for truth, forgotten in (
-                    (without_mean - y * (claim * y).mean(over, keepdims=True), "the mean and the variance depend"),
-                    (claim - y * (claim * y).mean(over, keepdims=True), "the variance depends"),
-                ):
-                    if suspect.fits(truth):
-                        return _said(forgotten, over)
-            if suspect.fits(without_mean):
-                return _said("the mean depends", over)
+    for over in (over for count in range(1, claim.ndim + 1) for over in combinations(axes, count)):
+        without_mean = claim - claim.mean(over, keepdims=True)
+        if suspect.fits(without_mean):
+            return _said("the mean depends", over)
+        for y in _normalised(x, over):
+            along = y * (claim * y).mean(over, keepdims=True)
+            if suspect.fits(claim - along):
+                return _said("the variance depends", over)
+            if suspect.fits(without_mean - along):
+                return _said("the mean and the variance depend", over)
     if suspect.fits(np.zeros_like(claim)) and claim.ndim == 1:
         return Explanation(
             "batch-statistics",
@@ -53,10 +51,13 @@ def _said(forgotten: str, over: tuple[int, ...]) -> Explanation:
     return Explanation("batch-statistics", text)
 
 
-def _normalised(x: Vector, over: tuple[int, ...]) -> Vector | None:
+def _normalised(x: Vector, over: tuple[int, ...]) -> Iterator[Vector]:
+    """x normalised, with each of the constants that are usually added to the variance."""
     centred = x - x.mean(over, keepdims=True)
-    spread = np.sqrt((centred**2).mean(over, keepdims=True))
-    return centred / spread if spread.min() > 1e-6 * max(float(np.abs(x).max()), _TINY) else None
+    variance = (centred**2).mean(over, keepdims=True)
+    for constant in _ADDED:
+        if variance.min() + constant > 0:
+            yield centred / np.sqrt(variance + constant)
 
 
 def _invariant(suspect: Suspect) -> Explanation | None:

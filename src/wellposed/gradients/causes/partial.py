@@ -17,39 +17,39 @@ _CLEARLY = 3.0  # bars
 _PART = 0.75  # of an axis: more wrong slices than that are no part of it
 
 
-def overwritten(suspect: Suspect, located: Located) -> Explanation | None:
-    """The wrong rows are those that an index array of the data names more than once."""
-    rows = wrong_indices(located, 0)
-    if not rows or suspect.claim.ndim < 1:
-        return None
-    length = suspect.shape[0]
-    for name, array in suspect.data.items():
-        if array.dtype.kind not in "iu" or not array.size or array.min() < 0 or array.max() >= length:
-            continue
-        often = np.flatnonzero(np.bincount(array.ravel(), minlength=length) > 1)
-        if set(rows) <= set(often.tolist()) and len(rows) > len(often) / 2:
-            text = (
-                f"Wrong are the rows that `{name}` names more than once ({_listed(rows)}): what belongs to the same index is assigned "
-                "where it must be added up."
-            )
-            return Explanation("overwritten", text)
-    return None
-
-
-def wrong_rows(suspect: Suspect, located: Located) -> Explanation | None:
-    """The wrong entries fill a few slices along one axis, and the others are right."""
+def wrong_part(suspect: Suspect, located: Located) -> Explanation | None:
+    """The wrong entries fill a few slices along one axis, and the others are right; or the rows of repeated indices."""
     shape = suspect.shape or (1,)
     found = _region(suspect) if located.dense or not located.complete else _filled(shape, located)
     if found is None:
         return None
     axis, indices = found
+    repeated = _repeated(suspect, indices) if axis == 0 else ""
+    if repeated:
+        text = (
+            f"Wrong are the rows that `{repeated}` names more than once ({_listed(indices)}): what belongs to the same index is assigned "
+            "where it must be added up."
+        )
+        return Explanation("overwritten", text)
+    listed = _listed(indices)
     index = [":"] * len(shape)
-    index[axis] = _listed(indices)
+    index[axis] = f"[{listed}]" if "," in listed or "and" in listed else listed
     last = f", the last along axis {axis}" if indices == [shape[axis] - 1] else ""
     text = f"Only `{suspect.name}[{', '.join(index)}]` is wrong{last}; the rest is right."
     if not np.take(suspect.claim.reshape(shape), indices, axis).any():
         text += " There the claim is zero: these entries were left out."
     return Explanation("wrong-rows", text)
+
+
+def _repeated(suspect: Suspect, rows: list[int]) -> str:
+    """The index array of the data that names these rows, and hardly any others, more than once."""
+    length = suspect.shape[0]
+    for name, array in suspect.data.items():
+        if array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() < length:
+            often = np.flatnonzero(np.bincount(array.ravel(), minlength=length) > 1)
+            if set(rows) <= set(often.tolist()) and len(rows) > len(often) / 2:
+                return name
+    return ""
 
 
 def _filled(shape: tuple[int, ...], located: Located) -> tuple[int, list[int]] | None:

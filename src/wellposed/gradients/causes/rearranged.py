@@ -79,7 +79,8 @@ def wrong_axis(suspect: Suspect) -> Explanation | None:
     over another axis, or over all of them."""
     claim = suspect.claim
     constant = next((axis for axis, length in enumerate(claim.shape) if length > 1 and _even(claim, axis)), None)
-    if claim.size < 3 or (claim.ndim > 1 and constant is None):
+    lengths = {array.shape[0] for array in suspect.data.values() if array.ndim}
+    if claim.size < 3 or (constant is None and (claim.ndim > 1 or (lengths and claim.size not in lengths))):
         return None
     total, line = float(claim.sum()), suspect.measure(1 / suspect.residuals.sizes)
     slack = 2 * line.missing.bar

@@ -1,0 +1,69 @@
+"""Where to start: the failing parameter nearest the loss, and the custom backward pass that is wrong by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from wellposed.backends.protocol import Part, Problem
+from wellposed.findings import Finding, Remedy, Verdict
+from wellposed.gradients.prober import Prober
+from wellposed.rules.gradients import WRONG, ZERO
+
+Judge = Callable[[Problem], Sequence[Finding]]
+
+_OWN = ("missing-weight-decay", "extra-weight-decay")  # what a tensor does not inherit from others
+_MOST = 20  # custom functions looked at
+
+
+def blamed(problem: Problem, prober: Prober, found: list[Finding], judge: Judge) -> list[Finding]:
+    """The findings, with the guilty backward passes first, and of several failing tensors the one to start at named.
+
+    An error in a layer's backward pass corrupts every gradient before it, so that the failing tensor nearest the loss holds the
+    bug, and the others may only inherit it. `judge` checks a part by itself.
+    """
+    failing = [f for f in found if f.verdict is Verdict.FAILS and f.rule in (WRONG.id, ZERO.id) and f.where in problem.layout.names]
+    if not failing:
+        return found
+    guilty = [finding for part in problem.parts(prober.theta)[:_MOST] if (finding := _of_part(part, judge)) is not None]
+    order = _order(problem, prober)
+    inheriting = [f for f in failing if f.cause not in _OWN]
+    if len(inheriting) > 1 and not guilty:
+        start = max(inheriting, key=lambda f: order.index(f.where))
+        others = [f for f in inheriting if f is not start and order.index(f.where) < order.index(start.where)]
+        told = {id(f): f" It may inherit the error of `{start.where}`." for f in others}
+        told[id(start)] = f" Start here: of {len(inheriting)} tensors that fail it is the nearest to the loss."
+        found = [replace(f, message=f.message + told.get(id(f), "")) for f in found]
+        return sorted(found, key=lambda f: id(f) not in told or not f.message.endswith("nearest to the loss."))
+    if not guilty:
+        return found
+    heirs = {id(f) for f in inheriting}
+    return guilty + [_inheriting(f, guilty) if id(f) in heirs else f for f in found]
+
+
+def _inheriting(finding: Finding, guilty: list[Finding]) -> Finding:
+    """A failing tensor when its cause is found elsewhere: what fits its own numbers then means nothing."""
+    names = ", ".join(f"`{one.where}`" for one in guilty)
+    text = f"The gradient of `{finding.where}` does not agree with the loss. It inherits the error of {names}."
+    return replace(finding, message=text, cause="", remedies=(Remedy(f"Mend {names} first, then check again"),))
+
+
+def _of_part(part: Part, judge: Judge) -> Finding | None:
+    """What fails in a part, under the part's name."""
+    wrong = next((f for f in judge(part.problem) if f.verdict is Verdict.FAILS), None)
+    if wrong is None:
+        return None
+    place = f" (called in `{part.where}`)" if part.where else ""
+    text = f"The backward pass `{part.name}`{place} is wrong by itself, given what came in during the real run. {wrong.message}"
+    return replace(wrong, message=text, where=part.name)
+
+
+def _order(problem: Problem, prober: Prober) -> list[str]:
+    """The parameters' names in the order in which the run uses them last; as they are listed where no run can be seen."""
+    names = list(problem.layout.names)
+    run = problem.run(prober.theta)
+    if run is None:
+        return names
+    uses = [name for operation in run.operations if operation.weight for name in (operation.weight.name, operation.weight.bias)]
+    last = {name: index for index, name in enumerate(uses)}
+    return sorted(names, key=lambda name: last.get(name, -1))
