@@ -195,6 +195,10 @@ class Problem(ABC):
         """The custom backward passes that a run at theta goes through, in the order of the forward pass."""
         return []
 
+    def uncut(self, theta: Vector) -> tuple[Gradient, str] | None:
+        """The gradient where every detach, stop_gradient or no_grad on the way lets it through, and what these are, in words."""
+        return None
+
     def pointwise(self) -> tuple[Callable[[Vector], Vector], Vector] | None:
         """Where J is <w, f(x)> for one tensor x and an f of its shape: f on float64 arrays of x's shape, and w."""
         return None

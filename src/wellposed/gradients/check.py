@@ -31,10 +31,11 @@ _HARDLY = 1e-4  # chance
 _CLEARLY = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
 
 
-def check(problem: Problem, theta: Vector | None = None, value: float | None = None) -> list[Finding]:
+def check(problem: Problem, theta: Vector | None = None, value: float | None = None, *, alone: bool = False) -> list[Finding]:
     """Findings for the problem's gradient at theta (its present point); call it within `problem.preserved()`.
 
-    `value` is the loss there, where it is already known: it must come out the same again.
+    `value` is the loss there, where it is already known: it must come out the same again. `alone` is for a part of another problem, which
+    has no parts of its own.
     """
     layout = problem.layout
     theta = problem.theta() if theta is None else theta
@@ -62,7 +63,7 @@ def check(problem: Problem, theta: Vector | None = None, value: float | None = N
     if changing is not None:
         rest = [rule.undecided("The gradient changes from call to call: see WP501.") for rule in RULES if rule is not WRONG]
         return [changing, *rest]
-    return _Check(problem, prober, gradient).findings()
+    return _Check(problem, prober, gradient, alone).findings()
 
 
 def _no_backward(problem: Problem, theta: Vector, error: Exception) -> list[Finding]:
@@ -78,8 +79,8 @@ def _no_backward(problem: Problem, theta: Vector, error: Exception) -> list[Find
 class _Check:
     """One point: what was measured there, and what follows."""
 
-    def __init__(self, problem: Problem, prober: Prober, gradient: Gradient) -> None:
-        self._problem, self._prober, self._gradient = problem, prober, gradient
+    def __init__(self, problem: Problem, prober: Prober, gradient: Gradient, alone: bool) -> None:
+        self._problem, self._prober, self._gradient, self._alone = problem, prober, gradient, alone
         self._names = [name for name in problem.layout.names if prober.problem.layout.slices[name] != slice(0, 0)]
         self._carrying = [name for name in self._names if carries(gradient, name)]
         self._silent = [name for name in self._names if not carries(gradient, name)]
@@ -97,7 +98,8 @@ class _Check:
             found += findings
             if not findings and name in self._silent:
                 idle[name] = None
-        found = blamed(self._problem, self._prober, found, _alone)
+        if not self._alone:
+            found = blamed(self._problem, self._prober, found, _by_itself)
         found += self._idle(list(idle))
         found += self._out_of_reach()
         buried = {name: floor for name, floor in self._floors.items() if floor > _VISIBLE and not any(f.where == name for f in found)}
@@ -224,10 +226,9 @@ class _Check:
         return sorted(found + holding, key=lambda finding: finding.rule)
 
 
-def _alone(part: Problem) -> list[Finding]:
-    """A part by itself; it has no parts of its own."""
+def _by_itself(part: Problem) -> list[Finding]:
     with part.preserved():
-        return check(part)
+        return check(part, alone=True)
 
 
 def _agrees(probe: Probe) -> bool:

@@ -54,6 +54,7 @@ def diagnosed(
     if explanation is None and suspect.claim.size > 1:
         located = locate(residuals, shape, _BUDGET)
         explanation = wrong_part(suspect, located) or _unmoved(suspect, nearby().gradient[place])
+    explanation = _cut(problem, prober, suspect) or explanation
     text = f"The gradient of `{name}` does not agree with the loss."
     text += f" {explanation.words}" if explanation else _where(name, located)
     evidence = [
@@ -115,6 +116,15 @@ def _unmoved(suspect: Suspect, claim_nearby: Vector) -> Explanation | None:
     if not suspect.claim.any() or not np.array_equal(suspect.claim.ravel(), claim_nearby):
         return None
     return Explanation("stale", "It is the same at other parameters too: it was computed once, and kept.")
+
+
+def _cut(problem: Problem, prober: Prober, suspect: Suspect) -> Explanation | None:
+    """Whether the gradient is right once nothing on the way is detached."""
+    found = problem.uncut(prober.theta)
+    whole = None if found is None else found[0][suspect.name]
+    if found is None or whole is None or not suspect.fits(np.asarray(whole).reshape(suspect.shape)):
+        return None
+    return Explanation("detached", f"Part of the way to the loss carries no gradient: {found[1]}. With that, the gradient agrees.")
 
 
 def _telling(suspect: Suspect, located: Located) -> int | None:

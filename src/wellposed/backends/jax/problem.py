@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from wellposed.backends.closures import reachable
+from wellposed.backends.jax.calls import Call, custom_calls, without_stops
 from wellposed.backends.jax.recorder import record
-from wellposed.backends.protocol import Gradient, Problem, Run
+from wellposed.backends.protocol import Gradient, Part, Problem, Run
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
@@ -46,6 +47,7 @@ class JaxProblem(Problem):
         self._layout = Layout({name: tuple(leaf.shape) for name, leaf in self._leaves.items()})
         self._random = Randomness(*owned_generators(loss))
         self._wide = False
+        self._pointwise: tuple[Callable[[Vector], Vector], Vector] | None = None
         self.dtype = "+".join(sorted({leaf.dtype.name for leaf in self._leaves.values()}))
 
     @property
@@ -98,6 +100,55 @@ class JaxProblem(Problem):
             if hasattr(leaf, "ndim") and leaf.ndim > 0 and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
                 return np.asarray(leaf) if leaf.dtype != jnp.bfloat16 else np.asarray(leaf, dtype=np.float32)
         return None
+
+    def parts(self, theta: Vector) -> list[Part]:
+        with self._precision(), self._random.fixed():
+            calls = custom_calls(self._scalar, self._params(theta))
+        return [part for call in calls if (part := self._part(call)) is not None]
+
+    def _part(self, call: Call) -> Part | None:
+        moving = [k for k, value in enumerate(call.arguments) if jnp.issubdtype(jnp.result_type(value), jnp.floating)]
+        if not moving or not all(bool(jnp.isfinite(call.arguments[k]).all()) for k in moving):
+            return None
+
+        def outputs(params: dict[str, Any]) -> list[Any]:
+            arguments = list(call.arguments)
+            for k in moving:
+                arguments[k] = params[f"argument {k}"]
+            found = call.function(*arguments)
+            return [one for one in found if one is not None and jnp.issubdtype(jnp.result_type(one), jnp.floating)]
+
+        def loss(params: dict[str, Any]) -> Any:
+            return sum(jnp.sum(one * back) for one, back in zip(outputs(params), call.cotangents, strict=True))
+
+        with self._precision():
+            problem = JaxProblem(loss, {f"argument {k}": call.arguments[k] for k in moving})
+        problem._wide = self._wide
+        first = f"argument {moving[0]}"
+        if len(moving) == len(call.cotangents) == 1 and call.cotangents[0].shape == problem._leaves[first].shape:
+            problem._pointwise = (
+                lambda x: _numpy(outputs({first: jnp.asarray(x).astype(problem._leaves[first].dtype)})[0]),
+                _numpy(call.cotangents[0]),
+            )
+        return Part(call.name, "", problem)
+
+    def pointwise(self) -> tuple[Callable[[Vector], Vector], Vector] | None:
+        if self._pointwise is None:
+            return None
+        f, cotangent = self._pointwise
+
+        def precisely(x: Vector) -> Vector:
+            with self._precision():
+                return f(x)
+
+        return precisely, cotangent
+
+    def uncut(self, theta: Vector) -> tuple[Gradient, str] | None:
+        with self._precision(), self._random.fixed():
+            through, count = without_stops(self._scalar, self._params(theta))
+            if not count:
+                return None
+            return self._named(jax.grad(through)(self._params(theta))), "stop_gradient"
 
     def data(self) -> dict[str, Array]:
         leaves, _ = jax.tree_util.tree_flatten_with_path(self.args)

@@ -19,7 +19,7 @@ from jax.extend import core
 from wellposed.backends.protocol import Operation, OperationKind, WeightUse, signal_of
 from wellposed.numerics.activations import ALIASES, NAMED
 
-_CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "closed_call": "call_jaxpr", "checkpoint": "jaxpr"}
+CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "closed_call": "call_jaxpr", "checkpoint": "jaxpr"}
 _PRIMITIVES = {"tanh": "tanh", "logistic": "sigmoid", "sin": "sin"}
 _PASSING = {"convert_element_type", "broadcast_in_dim", "reshape", "copy", "squeeze", "expand_dims"}
 
@@ -85,10 +85,10 @@ class _Walk:
         primitive = equation.primitive.name
         sources = tuple(dict.fromkeys(source for argument in arguments for source in argument.sources))
         activation = _activation(primitive, equation.params, arguments) if any(a.direct for a in arguments) else ""
-        if primitive in _CALLS and not activation:
-            inner = equation.params[_CALLS[primitive]]
+        if primitive in CALLS and not activation:
+            inner = equation.params[CALLS[primitive]]
             return self._evaluate(inner if hasattr(inner, "consts") else core.ClosedJaxpr(inner, ()), arguments)
-        results = _evaluated(inside, equation, [argument.value for argument in arguments])
+        results = evaluated(inside, equation, [argument.value for argument in arguments])
         use = _use(primitive, equation.params, arguments)
         if use:
             return [
@@ -152,7 +152,7 @@ class _Walk:
         return _Traced(value, (source,), direct=True)
 
 
-def _evaluated(inside: Any, equation: Any, values: list[Any]) -> list[Any]:
+def evaluated(inside: Any, equation: Any, values: list[Any]) -> list[Any]:
     """One equation of the jaxpr `inside` by itself, through JAX's own evaluation; an output that nothing reads may be None."""
     given = {var: value for var, value in zip(equation.invars, values, strict=True) if not isinstance(var, core.Literal)}
     read = [var for var in equation.outvars if type(var).__name__ != "DropVar"]

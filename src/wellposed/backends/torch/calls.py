@@ -28,7 +28,7 @@ def custom_calls(model: nn.Module, loss: Callable[[], torch.Tensor]) -> list[Cal
     if not functions:
         return []
     calls: list[Call] = []
-    with _module_names(model) as within, _recorded(functions, within, calls):
+    with module_names(model) as within, _recorded(functions, within, calls):
         value = loss()
     needed = [p for p in _leaves(value) if p.requires_grad]
     torch.autograd.grad(value, needed, allow_unused=True)  # the hooks on the outputs note what comes back
@@ -64,7 +64,7 @@ def _leaves(loss: torch.Tensor) -> list[torch.Tensor]:
 
 
 @contextmanager
-def _module_names(model: nn.Module) -> Iterator[list[str]]:
+def module_names(model: nn.Module) -> Iterator[list[str]]:
     """The names of the modules that are running, innermost last."""
     running: list[str] = []
     handles = []

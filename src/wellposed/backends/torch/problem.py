@@ -17,6 +17,7 @@ from wellposed.backends.closures import reachable
 from wellposed.backends.protocol import Gradient, Part, Problem, Run
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.calls import custom_calls
+from wellposed.backends.torch.cuts import Uncut
 from wellposed.backends.torch.function import TensorFunctionProblem
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
 from wellposed.backends.torch.recorder import Recorder
@@ -170,6 +171,13 @@ class TorchProblem(Problem):
             except InputError:  # no input that a gradient belongs to
                 continue
         return found
+
+    def uncut(self, theta: Vector) -> tuple[Gradient, str] | None:
+        with self._at(theta):
+            mode = Uncut(self.model)
+            with mode.watching():
+                loss = self._loss()
+            return (self._gradients(loss), mode.said) if mode.cuts else None
 
     def data(self) -> dict[str, Array]:
         """The batch's tensors, and those that the loss closes over."""
