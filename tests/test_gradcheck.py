@@ -143,7 +143,7 @@ def test_the_drop_in_forms_take_the_originals_arguments_and_raise():
         testing.gradcheck(lambda x: Square.apply(x, -1.0), x)
     assert testing.gradcheck(lambda x: Square.apply(x, -1.0), x, raise_exception=False) is False
     assert testing.check_grads(jnp.sin, (jnp.arange(3.0),), order=2, modes=["rev"], atol=1e-2, rtol=1e-2) is None
-    with pytest.raises(wp.CheckFailed, match="2 times too"):
+    with pytest.raises(wp.CheckFailed, match=r"2\s+times\s+too"):
         testing.check_grads(twice, (jnp.arange(3.0),), 1)
 
 
@@ -206,9 +206,9 @@ def test_any_order_of_a_jax_function():
     cube.defvjp(lambda x: (x**3, x), lambda x, g: (g * first(x),))
     x = jnp.linspace(0.5, 2.0, 4)
     assert wp.check_grads(cube, (x,), order=2, modes="rev").ok
-    found = verdict(wp.check_grads(cube, (x,), order=3, modes="rev"), "WP501")
-    assert found.verdict is FAILS
-    assert found.message.startswith("In third order: The gradient of")
+    fails = [f for f in wp.check_grads(cube, (x,), order=3, modes="rev").findings if f.verdict is FAILS]
+    assert [f.where for f in fails] == ["second", "x"]
+    assert fails[0].message.startswith("In third order: The backward pass `second` is wrong by itself")
     assert wp.check_grads(jnp.sin, (x,), order=3).ok
 
 
@@ -220,7 +220,7 @@ def test_jax_functions_right_and_wrong():
     # The original lets this one pass: a tolerance that grows with the size of the output hides a factor of 2.
     assert not wp.check_grads(twice, (jnp.linspace(0.1, 1, 600),)).ok
     assert [f.where for f in wp.check_grads(lambda x, w: twice(x).sum() + w["a"] ** 2, (jnp.ones(3), {"a": 2.0})).findings if f.verdict is FAILS] == [
-        "x", "forward mode",
+        "twice", "x", "forward mode",
     ]  # fmt: skip
 
 

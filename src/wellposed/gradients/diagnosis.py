@@ -38,7 +38,7 @@ def diagnosed(
         return [WRONG.undecided(text, where=name)]
     known = [probe for probe in [*probes, *more] if probe.smooth]
     shape = problem.layout.shapes[name]
-    residuals = Residuals(prober, place, known[-1])
+    residuals = Residuals(prober, place, known)
     double = problem.gradient_of_multiple(prober.theta, 2.0)
     suspect = Suspect(
         name,

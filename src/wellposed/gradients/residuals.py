@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf, isfinite, sqrt
 from typing import NamedTuple
 
@@ -29,20 +30,21 @@ class Residual(NamedTuple):
 
 
 class Residuals:
-    """Two evaluations each: one two-sided difference, of a step that a probe through the tensor has shown to be short enough.
+    """Two evaluations each: one two-sided difference, of a step that probes through the tensor have shown to be short enough.
 
     A weight w of an entry moves it by w times its size. Steps balance noise against the bend that the probe saw; a
     direction through m of the P entries is moved (m / P)^(1/4) as far: between a bend that only the distance
     counts for, and one that each entry brings alone.
     """
 
-    def __init__(self, prober: Prober, place: slice, probe: Probe) -> None:
+    def __init__(self, prober: Prober, place: slice, probes: Sequence[Probe]) -> None:
         self._prober, self._place = prober, place
         own = np.abs(prober.theta[place])
         self.sizes: Vector = np.maximum(own, _LEAST * (float(np.sqrt(np.mean(own**2))) or float(prober.directions.sizes[place][0])))
         self._noise = max(prober.near.level if isfinite(prober.near.level) else 0.0, prober.eps * abs(prober.value) / 2)
-        self._third = probe.slope.third if isfinite(probe.slope.third) else inf
-        self._distance = self._best(probe)
+        # In a small tensor one direction bends far more than another.
+        self._third = max((p.slope.third for p in probes if isfinite(p.slope.third)), default=inf)
+        self._distance = self._best(probes[-1])
         self.evaluations = 0
 
     def _best(self, probe: Probe) -> float:

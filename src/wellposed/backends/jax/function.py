@@ -62,8 +62,17 @@ def function_problem(f: Callable[..., Any], args: Sequence[Any], seed: int = 0) 
 def second_order(f: Callable[..., Any], args: Sequence[Any], seed: int = 1) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """The gradient of f as a function of its own, at the same arguments: (function, arguments) for another check."""
     problem = function_problem(f, args, seed)
-    params = jax.tree_util.tree_unflatten(problem._tree, list(problem._leaves.values()))
-    return jax.grad(problem.loss), (params,)
+    return _GradientOf(problem.loss, problem.layout.names), tuple(problem._leaves.values())
+
+
+class _GradientOf:
+    """The gradient of a loss of named arrays, as a function of these arrays."""
+
+    def __init__(self, loss: Callable[[dict[str, Any]], Any], names: Sequence[str]) -> None:
+        self.loss, self.names = loss, list(names)
+
+    def __call__(self, *arrays: Any) -> Any:
+        return jax.grad(self.loss)(dict(zip(self.names, arrays, strict=True)))
 
 
 def _weighted(output: Any, draw: np.random.Generator) -> Any:
@@ -71,6 +80,8 @@ def _weighted(output: Any, draw: np.random.Generator) -> Any:
 
 
 def _names(f: Callable[..., Any], count: int) -> list[str]:
+    if isinstance(f, _GradientOf):
+        return f.names
     numbered = [f"args[{index}]" for index in range(count)]
     try:
         parameters = inspect.signature(f).parameters.values()
