@@ -11,6 +11,7 @@ import numpy as np
 from wellposed.backends.closures import reachable
 from wellposed.backends.protocol import Gradient, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
+from wellposed.backends.tape import Tape
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout
@@ -87,6 +88,14 @@ class FunctionProblem(Problem):
                 hint=f"the parameters are {', '.join(map(repr, self._layout.names))}",
             )
         return {name: self._checked(name, given[name]) for name in self._layout.names}
+
+    def taped(self, theta: Vector, tape: Tape) -> float | None:
+        self.evaluations += 1
+        try:
+            with self._random.fixed(seen=True):
+                return tape.run(self._value, self._arrays(theta))
+        except Exception:  # the user's code, on arrays of another class: anything may come
+            return None
 
     def data(self) -> dict[str, Array]:
         """Arrays that `value` and `gradient` close over, or find among their globals."""

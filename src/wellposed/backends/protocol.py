@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from wellposed.backends.randomness import Randomness
+from wellposed.backends.tape import Tape
 from wellposed.numerics.activations import Activation
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout, adam
@@ -197,6 +198,10 @@ class Problem(ABC):
 
     def uncut(self, theta: Vector) -> tuple[Gradient, str] | None:
         """The gradient where every detach, stop_gradient or no_grad on the way lets it through, and what these are, in words."""
+        return None
+
+    def taped(self, theta: Vector, tape: Tape) -> float | None:
+        """J(theta) with its operations noted on the tape, and changed as it says; None where they cannot be seen."""
         return None
 
     def pointwise(self) -> tuple[Callable[[Vector], Vector], Vector] | None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from wellposed.backends.protocol import Part, Problem
 from wellposed.findings import Finding, Remedy, Verdict
+from wellposed.gradients.causes.explanation import Explanation
+from wellposed.gradients.operations import guilty_operation
 from wellposed.gradients.prober import Prober
 from wellposed.rules.gradients import WRONG, ZERO
 
@@ -28,8 +30,14 @@ def blamed(problem: Problem, prober: Prober, found: list[Finding], judge: Judge)
     guilty = [finding for part in problem.parts(prober.theta)[:_MOST] if (finding := _of_part(part, judge)) is not None]
     order = _order(problem, prober)
     inheriting = [f for f in failing if f.cause not in _OWN]
-    if len(inheriting) > 1 and not guilty:
+    if inheriting and not guilty:
         start = max(inheriting, key=lambda f: order.index(f.where))
+        if start.rule == WRONG.id and not start.cause:
+            unexplained = [f for f in inheriting if f.rule == WRONG.id and not f.cause]
+            explanation = guilty_operation(problem, prober, [f.where for f in unexplained])
+            if explanation is not None:
+                return _by_operation(found, unexplained, start, explanation)
+    if len(inheriting) > 1 and not guilty:
         others = [f for f in inheriting if f is not start and order.index(f.where) < order.index(start.where)]
         told = {id(f): f" It may inherit the error of `{start.where}`." for f in others}
         told[id(start)] = f" Start here: of {len(inheriting)} tensors that fail it is the nearest to the loss."
@@ -39,6 +47,19 @@ def blamed(problem: Problem, prober: Prober, found: list[Finding], judge: Judge)
         return found
     heirs = {id(f) for f in inheriting}
     return guilty + [_inheriting(f, guilty) if id(f) in heirs else f for f in found]
+
+
+def _by_operation(found: list[Finding], unexplained: list[Finding], start: Finding, explanation: Explanation) -> list[Finding]:
+    """One operation explains them all: told at the tensor nearest the loss; the others inherit."""
+    sentence = f"The gradient of `{start.where}` does not agree with the loss."
+    told = replace(
+        start,
+        message=f"{sentence} {explanation.words}{start.message.removeprefix(sentence)}",
+        cause=explanation.cause,
+        remedies=WRONG.cause(explanation.cause).remedies,
+    )
+    heirs = {id(f) for f in unexplained if f is not start}
+    return [told, *(_inheriting(f, [start]) if id(f) in heirs else f for f in found if f is not start)]
 
 
 def _inheriting(finding: Finding, guilty: list[Finding]) -> Finding:

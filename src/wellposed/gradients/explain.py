@@ -12,6 +12,7 @@ _WHOLE: Sequence[Callable[[Suspect], Explanation | None]] = (
     local.ignored_cotangent,
     multiples.scaled,
     multiples.decayed,
+    multiples.scaled_beside_decay,
     rearranged.transposed,
     rearranged.permuted,
     normalised.batch_statistics,

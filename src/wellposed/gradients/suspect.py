@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from wellposed.gradients.residuals import Residual, Residuals
 from wellposed.numerics.arrays import Array, Vector
 
-_LINES = 4
+_LINES = 6
 _OWN_DIGITS = 1e-9  # of a slope: what the arrays compared may be off by for rounding alone
 
 
@@ -65,19 +65,32 @@ class Suspect:
         change = (truth - self.claim).ravel()
         return all(abs(line.missing.value - float(change @ line.u)) <= self._allowed(line, truth) for line in self.lines)
 
+    def fits_beside_decay(self, rearranged: Callable[[Vector], Vector]) -> bool:
+        """Whether the claim rearranged is right, be it all of it or all but an L2 term, which stays where it is.
+
+        For claim = A^-1 g + c theta and truth = g + c theta, truth = A claim + c (theta - A theta).
+        """
+        moved = rearranged(self.claim)
+        return self.fits(moved) or self.coefficients([self.theta - rearranged(self.theta)], moved) is not None
+
+    def coefficients(self, regressors: Sequence[Vector], base: Vector | None = None) -> tuple[Vector, Vector] | None:
+        """c and its uncertainty, where base (the claim) + sum of c * regressor agrees with all that was measured; None where no c does."""
+        start = self.claim if base is None else base
+        along = np.array([[float(regressor.ravel() @ line.u) for regressor in regressors] for line in self.lines])
+        missing = np.array([line.missing.value - float((start - self.claim).ravel() @ line.u) for line in self.lines])
+        bars = np.array([max(self._allowed(line, other) for other in (start, *regressors)) for line in self.lines])
+        weighted = along / bars[:, None]
+        if len(self.lines) <= len(regressors) or not np.isfinite(weighted).all() or np.linalg.matrix_rank(weighted) < len(regressors):
+            return None
+        c = np.linalg.lstsq(weighted, missing / bars, rcond=None)[0]
+        if np.any(np.abs(missing - along @ c) > bars):
+            return None
+        return c, np.sqrt(np.diag(np.linalg.inv(weighted.T @ weighted)))
+
     def coefficient(self, regressor: Vector) -> tuple[float, float] | None:
-        """c and its uncertainty, where claim + c * regressor agrees with all that was measured; None where no c does."""
-        flat = regressor.ravel()
-        along = np.array([float(flat @ line.u) for line in self.lines])
-        missing = np.array([line.missing.value for line in self.lines])
-        bars = np.array([self._allowed(line, regressor) for line in self.lines])
-        norm = float(np.sum((along / bars) ** 2))
-        if not norm or not np.isfinite(norm):
-            return None
-        c = float(np.sum(along * missing / bars**2)) / norm
-        if np.any(np.abs(missing - c * along) > bars):
-            return None
-        return c, 1 / float(np.sqrt(norm))
+        """As `coefficients`, for one."""
+        found = self.coefficients([regressor])
+        return None if found is None else (float(found[0][0]), float(found[1][0]))
 
     def _allowed(self, line: Line, other: Vector) -> float:
         terms = float(np.linalg.norm(line.u * self.claim.ravel())) + float(np.linalg.norm(line.u * other.ravel()))

@@ -6,17 +6,28 @@ import numpy as np
 
 from wellposed.gradients.causes.explanation import Explanation
 from wellposed.gradients.suspect import Suspect
-from wellposed.numerics.arrays import Array
+from wellposed.numerics.arrays import Array, Vector
 
+_LEAST = 8  # entries: fewer are fitted by two numbers too easily
 _WHOLE_NUMBER = 1e-4  # as near to a whole number or a known count as that is that number
 
 
 def scaled(suspect: Suspect) -> Explanation | None:
     """claimed = c * true."""
-    found = suspect.coefficient(suspect.claim) if suspect.claim.any() else None
+    return _multiple(suspect, suspect.coefficients([suspect.claim])) if suspect.claim.any() else None
+
+
+def scaled_beside_decay(suspect: Suspect) -> Explanation | None:
+    """All but an L2 term is a multiple: claimed = c * (true - d * theta) + d * theta."""
+    if suspect.claim.size <= _LEAST or not suspect.claim.any():
+        return None
+    return _multiple(suspect, suspect.coefficients([suspect.claim, suspect.theta]))
+
+
+def _multiple(suspect: Suspect, found: tuple[Vector, Vector] | None) -> Explanation | None:
     if found is None:
         return None
-    true, doubt = 1 + found[0], found[1]
+    true, doubt = 1 + float(found[0][0]), float(found[1][0])
     if abs(true) < max(4 * doubt, 1e-6):  # nothing of the claim is in the measurement: no factor
         return None
     factor = 1 / true

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import permutations
 
 import numpy as np
@@ -24,14 +25,23 @@ def transposed(suspect: Suspect) -> Explanation | None:
         if axes == tuple(range(claim.ndim)):
             continue
         moved = claim.transpose(axes)
-        if moved.shape == shape and suspect.fits(moved):
+        if moved.shape == shape and suspect.fits_beside_decay(partial(np.transpose, axes=axes)):
             return Explanation("transposed", f"Transposed ({', '.join(map(str, axes))}), the claim agrees with the loss.")
-        read = moved.reshape(-1).reshape(shape)
-        back = claim.reshape([shape[axis] for axis in axes]).transpose(np.argsort(axes))
-        for other, words in ((read, "read in another order of its axes"), (back, "reshaped as the transposed array it seems to be")):
-            if suspect.fits(other):
+        for way, words in (
+            (_read, "read in another order of its axes"),
+            (_reshaped, "reshaped as the transposed array it seems to be"),
+        ):
+            if suspect.fits_beside_decay(partial(way, axes=axes, shape=shape)):
                 return Explanation("transposed", f"The claim, {words}, agrees with the loss: a reshape stands for a transpose.")
     return None
+
+
+def _read(array: Vector, axes: tuple[int, ...], shape: tuple[int, ...]) -> Vector:
+    return array.transpose(axes).reshape(shape)
+
+
+def _reshaped(array: Vector, axes: tuple[int, ...], shape: tuple[int, ...]) -> Vector:
+    return array.reshape([shape[axis] for axis in axes]).transpose(np.argsort(axes))
 
 
 def permuted(suspect: Suspect) -> Explanation | None:

@@ -1,0 +1,147 @@
+"""Which operation of the forward pass has a wrong backward pass: the claim must be what that mistake would make of it.
+
+Where the result a of an operation moves by its true rate, the loss has its true slope. A backward pass that takes another rate for it
+claims the slope that the loss would have if a moved by that rate: with a held while the parameters move, and a moved by that rate alone.
+So every mistake is tried out on the forward pass, with two evaluations, and held against the claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from wellposed.backends.protocol import Problem
+from wellposed.backends.tape import Node, Tape
+from wellposed.gradients.causes.explanation import Explanation
+from wellposed.gradients.prober import Prober
+from wellposed.numerics.arrays import Array, Vector
+
+_MOST = 150  # operations looked at
+_PAIRS = 8  # reductions of which two are tried at once
+_STEP = 1e-5
+_CLOSE = 1e-5
+
+
+def guilty_operation(problem: Problem, prober: Prober, names: Sequence[str]) -> Explanation | None:
+    """The one mistake in one operation that explains the claims of all these tensors; None where there is none, or nothing is seen."""
+    base = Tape(lines=True)
+    value = problem.taped(prober.theta, base)
+    if value is None or not np.isclose(value, prober.value, rtol=1e-9) or not base.nodes:
+        return None
+    lines = [_Line(problem, prober, base, prober.directions.jointly(names)) for _ in range(2)]
+    if not all(line.usable for line in lines):
+        return None
+    first, second = lines
+    for mistake in _mistakes(base.nodes[-_MOST:], len(base.nodes) - min(len(base.nodes), _MOST)):
+        found = mistake.told(first)
+        if found is not None and found in [name for name, _ in mistake.rates(second) if second.claims(mistake, name)]:
+            return mistake.explanation(base, found)
+    return None
+
+
+class _Mistake:
+    """A wrong rate for the results of one operation, or of two."""
+
+    def __init__(self, held: tuple[int, ...]) -> None:
+        self.held = held
+
+    def rates(self, line: _Line) -> Iterator[tuple[str, dict[int, Array]]]:
+        """Names of what may be taken for the rate of the held results, and that."""
+        yield "constant", {}
+        if len(self.held) == 1:
+            node = line.base.nodes[self.held[0]]
+            yield from ((name, {self.held[0]: rate}) for name, rate in _elementwise(node, line, self.held[0]))
+            yield from ((name, {self.held[0]: rate}) for name, rate in _product(node, line))
+
+    def told(self, line: _Line) -> str | None:
+        return next((name for name, _ in self.rates(line) if line.claims(self, name)), None)
+
+    def explanation(self, base: Tape, name: str) -> Explanation:
+        nodes = [base.nodes[k] for k in self.held]
+        where = ", ".join(dict.fromkeys(node.line or node.operation for node in nodes))
+        if name == "constant" and all(node.reduces or base.nodes[node.root].reduces for node in nodes):
+            return Explanation("batch-statistics", f"It takes a mean or variance that depends on the parameters for a constant ({where}).")
+        if name == "constant":
+            return Explanation("detached", f"What goes through this operation is missing from it: {where}.")
+        if name == "transposed":
+            return Explanation("transposed", f"The backward pass multiplies by W where its transpose belongs: {where}.")
+        return Explanation("activation-derivative", f"The backward pass takes {name} for the derivative at {where}.")
+
+
+class _Line:
+    """One direction: how every operation's result moves along it, and what is claimed."""
+
+    def __init__(self, problem: Problem, prober: Prober, base: Tape, u: Vector) -> None:
+        self.base, self._problem, self._theta, self._u = base, problem, prober.theta, u
+        self._h = _STEP * prober.directions.reach(u)
+        above, below = Tape(), Tape()
+        values = problem.taped(self._theta + self._h * u, above), problem.taped(self._theta - self._h * u, below)
+        self.usable = None not in values and len(above.nodes) == len(below.nodes) == len(base.nodes)
+        self.claimed = float(prober.gradient @ u)
+        self._size = float(np.linalg.norm(prober.gradient * u))
+        if self.usable:
+            self.moving = [(a.result - b.result) / (2 * self._h) for a, b in zip(above.nodes, below.nodes, strict=True)]
+        self._held: dict[tuple[int, ...], float] = {}
+
+    def claims(self, mistake: _Mistake, name: str) -> bool:
+        rates = dict(mistake.rates(self))[name]
+        if any(not np.isfinite(rate).all() for rate in rates.values()):
+            return False
+        if mistake.held not in self._held:
+            self._held[mistake.held] = self._slope(Tape, mistake.held)
+        through = self._moved(rates) if rates else 0.0
+        slope = self._held[mistake.held] + through
+        return bool(abs(slope - self.claimed) <= _CLOSE * max(abs(self.claimed), self._size / 10, abs(through) / 10))
+
+    def _slope(self, tape: type[Tape], held: tuple[int, ...]) -> float:
+        """Of the loss along u, these results held."""
+        kept = {k: self.base.nodes[k].result for k in held}
+        ends = [self._problem.taped(self._theta + sign * self._h * self._u, tape(held=kept)) for sign in (1, -1)]
+        return np.nan if None in ends else (ends[0] - ends[1]) / (2 * self._h)  # type: ignore[operator]
+
+    def _moved(self, rates: dict[int, Array]) -> float:
+        """The slope of the loss as these results move by these rates."""
+        ends = [self._problem.taped(self._theta, Tape(added={k: sign * self._h * rate for k, rate in rates.items()})) for sign in (1, -1)]
+        return np.nan if None in ends else (ends[0] - ends[1]) / (2 * self._h)  # type: ignore[operator]
+
+
+def _mistakes(nodes: Sequence[Node], offset: int) -> Iterator[_Mistake]:
+    singles = [offset + k for k, node in enumerate(nodes) if not node.operation.startswith("parameter") and node.result.ndim]
+    yield from (_Mistake((k,)) for k in reversed(singles))
+    reductions = [k for k in singles if nodes[k - offset].reduces][-_PAIRS:]
+    yield from (_Mistake(pair) for pair in combinations(reductions, 2))
+
+
+def _elementwise(node: Node, line: _Line, index: int) -> Iterator[tuple[str, Array]]:
+    """Usual mistakes for the derivative of a = f(z), times the rate of z."""
+    for source in dict.fromkeys((node.root, node.left)):  # the whole chain from its beginning, and its last link
+        if source not in (index, -1) and node.root != index:
+            yield from _slopes(node, line, index, source)
+
+
+def _slopes(node: Node, line: _Line, index: int, source: int) -> Iterator[tuple[str, Array]]:
+    z, a, rate = line.base.nodes[source].result, node.result, line.moving[source]
+    true = np.divide(line.moving[index], rate, out=np.ones_like(a), where=rate != 0)
+    sigmoid, tanh = 1 / (1 + np.exp(-np.clip(z, -50, 50))), np.tanh(z)
+    of_a = 1 / (1 + np.exp(-np.clip(a, -50, 50)))
+    candidates = {
+        "1 (it is left out)": np.ones_like(a), "z (1 - z)": z * (1 - z), "a (1 - a)": a * (1 - a), "1 - a^2": 1 - a**2, "1 - a": 1 - a,
+        "1 - z^2": 1 - z**2, "a": a, "z": z, "z > 0": (z > 0) * 1.0, "a > 0": (a > 0) * 1.0, "sigmoid(z)": sigmoid,
+        "sigmoid'(z)": sigmoid * (1 - sigmoid), "tanh'(z)": 1 - tanh**2, "sigmoid'(a)": of_a * (1 - of_a), "tanh'(a)": 1 - np.tanh(a) ** 2,
+        "the derivative's square": true**2, "the derivative with the other sign": -true, "the derivative where it is not 0, or 1": (true != 0) * 1.0,
+        "0 where the input is negative": np.where(z > 0, true, 0), "the other sign where the input is negative": np.where(z > 0, true, -true),
+        "exp(z)": np.exp(np.clip(z, -50, 50)), "2 z": 2 * z, "1 / z": 1 / np.where(z == 0, 1, z), "cos(z)": np.cos(z), "-sin(z)": -np.sin(z),
+    }  # fmt: skip
+    for name, derivative in candidates.items():
+        if not np.allclose(derivative, true, rtol=1e-6, atol=1e-9):
+            yield name, derivative * rate
+
+
+def _product(node: Node, line: _Line) -> Iterator[tuple[str, Array]]:
+    """x @ W for a square W: what comes back may be multiplied by W instead of its transpose."""
+    if node.operation == "matmul" and node.left >= 0 and len(node.operands) == 2:
+        weight = node.operands[1]
+        if weight.ndim == 2 and weight.shape[0] == weight.shape[1] and node.operands[0].ndim == 2:
+            yield "transposed", line.moving[node.left] @ weight.T

@@ -1,0 +1,1 @@
+"""Programs with a gradient bug, each modelled on one that really happened, and their healthy twins."""
