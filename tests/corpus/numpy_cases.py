@@ -147,7 +147,13 @@ def normalised(fault, seed):
     """Batch normalisation between two layers."""
     random = np.random.default_rng(seed)
     X, y = random.standard_normal((N, D)), random.integers(0, C, N)
-    params = {"W1": normal(random, D, H), "b1": normal(random, H), "gamma": 1 + normal(random, H), "beta": normal(random, H), "W2": normal(random, H, C)}
+    params = {
+        "W1": normal(random, D, H),
+        "b1": normal(random, H),
+        "gamma": 1 + normal(random, H),
+        "beta": normal(random, H),
+        "W2": normal(random, H, C),
+    }
 
     def forward(p):
         z = X @ p["W1"] + p["b1"]

@@ -127,6 +127,7 @@ class Problem(ABC):
     dtype: str
     evaluations: int = 0
     _random: Randomness  # what evaluations may draw from
+    context: Mapping[str, Array] = {}  # the data of the problem that this is a part of
     trained_in: str = ""  # the dtype of the problem that this is a float64 copy of
 
     @property
@@ -210,7 +211,7 @@ class Problem(ABC):
 
     def data(self) -> dict[str, Array]:
         """The arrays that the loss is computed from and that are no parameters, by the names their owner knows them by."""
-        return {}
+        return dict(self.context)
 
     def inputs(self) -> Array | None:
         """The batch's inputs, shape [N, ...]; None where the problem does not show them."""

@@ -64,16 +64,19 @@ def noise_level(scale: float, eps: float, f0: float = nan, room: tuple[float, fl
             # Values on a staircase: the noise is the height of a stair.
             stair = max(map(abs, steps)) / sqrt(12) if 0.0 in steps or (repeated and last) else 0.0
             level = max(level, stair, with_f0 if with_f0 < _APART * level else 0.0)
-            slope, doubt = (sum(steps) / length, 4 * level / abs(length)) if length else (nan, inf)
+            # Few points may have been lucky: the slope is no better known than the rounding of the values lets it be.
+            unsure = max(level, eps * max(map(abs, values)))
+            slope, doubt = (sum(steps) / length, 4 * unsure / abs(length)) if length else (nan, inf)
             return Noise(level, slope, doubt, used, _stairs(steps, values, eps, repeated))
         spacing *= _WIDEN if any(steps) else _WIDEN**2
         repeated |= not all(steps)
 
 
 def _stairs(steps: Sequence[float], values: Sequence[float], eps: float, repeated: bool) -> float:
-    highest = max(map(abs, steps))
+    highest, rounding = max(map(abs, steps)), eps * max(map(abs, values))
     # Some neighbours equal, others many roundings apart: no smooth function of that precision does that.
-    return highest if repeated or (0.0 in steps and highest > 64 * eps * max(map(abs, values))) else 0.0
+    stairs = highest > 4 * rounding if repeated else 0.0 in steps and highest > 64 * rounding
+    return highest if stairs else 0.0
 
 
 def _straightened(points: Sequence[float], values: Sequence[float]) -> list[float]:

@@ -14,8 +14,10 @@ _WHOLE: Sequence[Callable[[Suspect], Explanation | None]] = (
     multiples.decayed,
     multiples.scaled_beside_decay,
     rearranged.transposed,
+    rearranged.untransposed,
     rearranged.permuted,
     normalised.batch_statistics,
+    local.softmax_derivative,
     local.activation_derivative,
     rearranged.wrong_axis,
 )

@@ -20,7 +20,7 @@ from wellposed.numerics.arrays import Array, Vector
 
 _MOST = 150  # operations looked at
 _PAIRS = 8  # reductions of which two are tried at once
-_STEP = 1e-5
+_STEP = 1e-6
 _CLOSE = 1e-5
 
 
@@ -118,7 +118,8 @@ def _elementwise(node: Node, line: _Line, index: int) -> Iterator[tuple[str, Arr
     """Usual mistakes for the derivative of a = f(z), times the rate of z."""
     for source in dict.fromkeys((node.root, node.left)):  # the whole chain from its beginning, and its last link
         if source not in (index, -1) and node.root != index:
-            yield from _slopes(node, line, index, source)
+            last = "" if source == node.root else " in its last step"
+            yield from ((name + last, rate) for name, rate in _slopes(node, line, index, source))
 
 
 def _slopes(node: Node, line: _Line, index: int, source: int) -> Iterator[tuple[str, Array]]:

@@ -123,7 +123,7 @@ class JaxProblem(Problem):
 
         with self._precision():
             problem = JaxProblem(loss, {f"argument {k}": call.arguments[k] for k in moving})
-        problem._wide = self._wide
+        problem._wide, problem.context = self._wide, self.data()
         first = f"argument {moving[0]}"
         if len(moving) == len(call.cotangents) == 1 and call.cotangents[0].shape == problem._leaves[first].shape:
             problem._pointwise = (
@@ -154,7 +154,7 @@ class JaxProblem(Problem):
         leaves, _ = jax.tree_util.tree_flatten_with_path(self.args)
         arrays = {"args" + jax.tree_util.keystr(path): leaf for path, leaf in leaves}
         arrays |= {name: thing for name, thing in reachable(self.loss) if isinstance(thing, np.ndarray | jax.Array)}
-        return {name: np.asarray(a) for name, a in arrays.items() if jnp.result_type(a) in _PLAIN}
+        return {name: np.asarray(a) for name, a in arrays.items() if jnp.result_type(a) in _PLAIN} | super().data()
 
     @contextmanager
     def preserved(self) -> Iterator[None]:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from wellposed.backends.torch.leaves import leaves
+
 
 @dataclass
 class Call:
@@ -30,8 +32,7 @@ def custom_calls(model: nn.Module, loss: Callable[[], torch.Tensor]) -> list[Cal
     calls: list[Call] = []
     with module_names(model) as within, _recorded(functions, within, calls):
         value = loss()
-    needed = [p for p in _leaves(value) if p.requires_grad]
-    torch.autograd.grad(value, needed, allow_unused=True)  # the hooks on the outputs note what comes back
+        torch.autograd.grad(value, leaves(value), allow_unused=True)
     return calls
 
 
@@ -46,19 +47,6 @@ def _functions(loss: torch.Tensor) -> set[type]:
         owner = getattr(type(node), "_forward_cls", None)
         if owner is not None:
             found.add(owner)
-        waiting += [parent for parent, _ in node.next_functions]
-    return found
-
-
-def _leaves(loss: torch.Tensor) -> list[torch.Tensor]:
-    waiting, seen, found = [loss.grad_fn], set(), []
-    while waiting:
-        node: Any = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            found.append(node.variable)
         waiting += [parent for parent, _ in node.next_functions]
     return found
 
@@ -84,41 +72,50 @@ def _left(running: list[str]) -> None:
 
 @contextmanager
 def _recorded(functions: set[type], within: list[str], calls: list[Call]) -> Iterator[None]:
-    """While this lasts, `apply` of each function notes its calls."""
-    own = {function: vars(function).get("apply") for function in functions}
+    """While this lasts, `forward` and `backward` of each function note what they are given; `apply` may have been taken before."""
+    own = {function: {name: vars(function).get(name) for name in ("forward", "backward", "setup_context")} for function in functions}
     try:
         for function in functions:
-            _replace(function, within, calls)
+            _watch(function, within, calls)
         yield
     finally:
-        for function, apply in own.items():
-            if apply is None:
-                del function.apply  # type: ignore[attr-defined]
-            else:
-                function.apply = apply  # type: ignore[attr-defined]
+        for function, methods in own.items():
+            for name, method in methods.items():
+                if method is not None:
+                    setattr(function, name, method)
+                elif name in vars(function):
+                    delattr(function, name)
 
 
-def _replace(function: Any, within: list[str], calls: list[Call]) -> None:
-    original = function.apply
+def _watch(function: Any, within: list[str], calls: list[Call]) -> None:
+    forward, backward, setup = function.forward, function.backward, function.setup_context
+    separate = setup is not torch.autograd.Function.setup_context  # forward then gets no context
+    of_context: dict[int, Call] = {}
 
-    def noted(*args: Any, **kwargs: Any) -> Any:
-        returned = original(*args, **kwargs)
-        outputs = [out for out in (returned if isinstance(returned, tuple) else (returned,)) if isinstance(out, torch.Tensor)]
-        call = Call(
-            f"{function.__name__}.backward", within[-1] if within else "", original, tuple(map(_copied, args)), [None] * len(outputs)
-        )
-        if not kwargs:
-            calls.append(call)
-            for number, output in enumerate(outputs):
-                if output.requires_grad:
-                    output.register_hook(lambda gradient, number=number: _note(call, number, gradient))
-        return returned
+    def noted(context: Any, arguments: tuple[Any, ...]) -> None:
+        call = Call(f"{function.__name__}.backward", within[-1] if within else "", function.apply, tuple(map(_copied, arguments)))
+        calls.append(call)
+        of_context[id(context)] = call
 
-    function.apply = staticmethod(noted)
+    def forwards(context: Any, *arguments: Any, **named: Any) -> Any:
+        if not named:
+            noted(context, arguments)
+        return forward(context, *arguments, **named)
 
+    def set_up(context: Any, inputs: Any, output: Any) -> Any:
+        noted(context, tuple(inputs))
+        return setup(context, inputs, output)
 
-def _note(call: Call, number: int, gradient: torch.Tensor) -> None:
-    call.cotangents[number] = gradient.detach().clone()
+    def backwards(context: Any, *cotangents: Any) -> Any:
+        if id(context) in of_context:
+            of_context[id(context)].cotangents = [None if g is None else g.detach().clone() for g in cotangents]
+        return backward(context, *cotangents)
+
+    if separate:
+        function.setup_context = staticmethod(set_up)
+    else:
+        function.forward = staticmethod(forwards)
+    function.backward = staticmethod(backwards)
 
 
 def _copied(argument: Any) -> Any:

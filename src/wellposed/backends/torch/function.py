@@ -21,6 +21,8 @@ from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout
 
+_PLAIN = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8")
+
 
 class TensorFunctionProblem(Problem):
     """J(theta) = Re <w, fn(*inputs)> with a cotangent w for each output: those given, else random ones.
@@ -146,6 +148,13 @@ class TensorFunctionProblem(Problem):
                 if moved is not None and cotangent is not None:
                     total += _product(moved.detach(), cotangent)
         return total
+
+    def data(self) -> dict[str, Array]:
+        """Its own inputs, and the data of the problem that it is a part of."""
+        own = {
+            f"inputs[{i}]": leaf for i, leaf in enumerate(self._leaves) if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided
+        }
+        return {name: leaf.detach().cpu().numpy(force=True) for name, leaf in own.items() if str(leaf.dtype)[6:] in _PLAIN} | super().data()
 
     @contextmanager
     def preserved(self) -> Iterator[None]:

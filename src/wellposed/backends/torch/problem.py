@@ -164,12 +164,14 @@ class TorchProblem(Problem):
     def parts(self, theta: Vector) -> list[Part]:
         with self._at(theta):
             calls = custom_calls(self.model, self._loss)
-        found = []
+        found, data = [], self.data()
         for call in calls:
             try:
-                found.append(Part(call.name, call.where, TensorFunctionProblem(call.function, call.inputs, cotangents=call.cotangents)))
+                part = TensorFunctionProblem(call.function, call.inputs, cotangents=call.cotangents)
             except InputError:  # no input that a gradient belongs to
                 continue
+            part.context = data
+            found.append(Part(call.name, call.where, part))
         return found
 
     def uncut(self, theta: Vector) -> tuple[Gradient, str] | None:

@@ -51,6 +51,25 @@ def activation_derivative(suspect: Suspect) -> Explanation | None:
     return Explanation("activation-derivative", f"{words}: {number}.")
 
 
+def softmax_derivative(suspect: Suspect) -> Explanation | None:
+    """A softmax y over one axis, with y (g - sum(g y)) summed over another axis, or without the sum."""
+    if suspect.pointwise is None:
+        return None
+    f, g = suspect.pointwise
+    y = np.asarray(f(suspect.theta)).reshape(suspect.shape)
+    axes = [axis for axis in range(y.ndim) if y.min() >= 0 and np.allclose(y.sum(axis), 1, atol=1e-6)]
+    if not axes:
+        return None
+    for axis in range(y.ndim):
+        if axis not in axes and np.allclose(suspect.claim, y * (g - (g * y).sum(axis, keepdims=True)), rtol=1e-6, atol=1e-12):
+            text = f"It is a softmax over axis {axes[0]}, but its backward pass sums over axis {axis}."
+            return Explanation("wrong-axis", text)
+    for claim, words in ((y * g, "the sum over its axis is left out"), (y * (1 - y) * g, "the diagonal of its Jacobian alone is used")):
+        if np.allclose(suspect.claim, claim, rtol=1e-6, atol=1e-12):
+            return Explanation("activation-derivative", f"It is a softmax over axis {axes[0]}, and {words}: y (g - sum(g y)) is right.")
+    return None
+
+
 def _named(used: Vector, at: Function, points: Vector, outputs: Vector) -> str:
     """What the claim's derivative is, if it is one that is known."""
     if _agree(used, at(outputs)):

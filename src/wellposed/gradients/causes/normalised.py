@@ -34,6 +34,13 @@ def batch_statistics(suspect: Suspect) -> Explanation | None:
                 return _said("the variance depends", over)
             if suspect.fits(without_mean - along):
                 return _said("the mean and the variance depend", over)
+        for size in _sizes(x, over):
+            if suspect.fits(claim / size):
+                text = f"It was not divided by the norm or the standard deviation (over axis {', '.join(map(str, over))}) of what came in."
+                return Explanation("batch-statistics", text)
+        for y in _of_norm_one(x, over):
+            if suspect.fits(claim - y * (claim * y).sum(over, keepdims=True)):
+                return _said("the norm depends", over)
     if suspect.fits(np.zeros_like(claim)) and claim.ndim == 1:
         return Explanation(
             "batch-statistics",
@@ -58,6 +65,20 @@ def _normalised(x: Vector, over: tuple[int, ...]) -> Iterator[Vector]:
     for constant in _ADDED:
         if variance.min() + constant > 0:
             yield centred / np.sqrt(variance + constant)
+
+
+def _sizes(x: Vector, over: tuple[int, ...]) -> Iterator[Vector]:
+    norm = np.sqrt((x**2).sum(over, keepdims=True))
+    variance = x.var(over, keepdims=True)
+    yield from (np.sqrt(variance + constant) for constant in _ADDED if variance.min() + constant > 0)
+    if norm.min() > 0:
+        yield norm
+
+
+def _of_norm_one(x: Vector, over: tuple[int, ...]) -> Iterator[Vector]:
+    norm = np.sqrt((x**2).sum(over, keepdims=True))
+    if norm.min() > 0:
+        yield x / norm
 
 
 def _invariant(suspect: Suspect) -> Explanation | None:

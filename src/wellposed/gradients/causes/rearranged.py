@@ -14,6 +14,7 @@ from wellposed.numerics.arrays import Vector
 
 _BLOCKS = (2, 3, 4)
 _SMALL = 64
+_SINGULAR = 1e8
 
 
 def transposed(suspect: Suspect) -> Explanation | None:
@@ -33,6 +34,18 @@ def transposed(suspect: Suspect) -> Explanation | None:
         ):
             if suspect.fits_beside_decay(partial(way, axes=axes, shape=shape)):
                 return Explanation("transposed", f"The claim, {words}, agrees with the loss: a reshape stands for a transpose.")
+    return None
+
+
+def untransposed(suspect: Suspect) -> Explanation | None:
+    """The claim was multiplied by a square matrix of the data where its transpose belongs: claim @ M^-1 @ M.T is right."""
+    claim = suspect.claim
+    for name, matrix in suspect.data.items() if claim.ndim else ():
+        square = matrix.ndim == 2 and matrix.dtype.kind == "f" and matrix.shape[0] == matrix.shape[1] == claim.shape[-1]
+        if square and np.linalg.cond(matrix) < _SINGULAR:
+            for one in (matrix.astype(float), matrix.astype(float).T):
+                if suspect.fits(np.linalg.solve(one.T, claim[..., None])[..., 0] @ one.T):
+                    return Explanation("transposed", f"It was multiplied by `{name}` where its transpose belongs, or the other way round.")
     return None
 
 
