@@ -30,7 +30,6 @@ _SAFETY = 1.5  # bars are wider by this than what was found, which is itself unc
 _CLOSER = 3
 _OUTLIER = 8.0
 _CURVED = 1.5
-_CLEARLY = 30.0  # bars
 _SMOOTH, _SETTLING, _JUMPING = 0.4, 0.8, 3.2  # ratios of one-sided slopes' changes from rung to rung: smooth, settling, no slope, a jump
 
 
@@ -168,9 +167,8 @@ class _Climb:
             return Slope(nan, inf, nan, used, ONE_SIDE if sum(self.ends) == 1 and not ladder.side else NOT_FINITE_NEAR)
         left, right, jump = ladder.sides()
         formula = best(ladder)
-        # Where coarser steps do better, what the finest show is noise.
         ratio, gap = ladder.unsettled()
-        if formula.window[0] > ladder.rungs[1] and gap < _CLEARLY * ladder.bar((ladder.rungs[0],)):
+        if formula.error < gap:  # coarser steps do better: what the finest show is noise
             ratio = 0.0
         if left != left and _SETTLING <= ratio < _JUMPING:
             return Slope(nan, inf, nan, used, NO_SLOPE)

@@ -128,13 +128,32 @@ def _slopes(node: Node, line: _Line, index: int, source: int) -> Iterator[tuple[
     sigmoid, tanh = 1 / (1 + np.exp(-np.clip(z, -50, 50))), np.tanh(z)
     of_a = 1 / (1 + np.exp(-np.clip(a, -50, 50)))
     candidates = {
-        "1 (it is left out)": np.ones_like(a), "z (1 - z)": z * (1 - z), "a (1 - a)": a * (1 - a), "1 - a^2": 1 - a**2, "1 - a": 1 - a,
-        "1 - z^2": 1 - z**2, "a": a, "z": z, "z > 0": (z > 0) * 1.0, "a > 0": (a > 0) * 1.0, "sigmoid(z)": sigmoid,
-        "sigmoid'(z)": sigmoid * (1 - sigmoid), "tanh'(z)": 1 - tanh**2, "sigmoid'(a)": of_a * (1 - of_a), "tanh'(a)": 1 - np.tanh(a) ** 2,
-        "the derivative's square": true**2, "the derivative with the other sign": -true, "the derivative where it is not 0, or 1": (true != 0) * 1.0,
-        "0 where the input is negative": np.where(z > 0, true, 0), "the other sign where the input is negative": np.where(z > 0, true, -true),
-        "exp(z)": np.exp(np.clip(z, -50, 50)), "2 z": 2 * z, "1 / z": 1 / np.where(z == 0, 1, z), "cos(z)": np.cos(z), "-sin(z)": -np.sin(z),
-    }  # fmt: skip
+        "1 (it is left out)": np.ones_like(a),
+        "z (1 - z)": z * (1 - z),
+        "a (1 - a)": a * (1 - a),
+        "1 - a^2": 1 - a**2,
+        "1 - a": 1 - a,
+        "1 - z^2": 1 - z**2,
+        "a": a,
+        "z": z,
+        "z > 0": (z > 0) * 1.0,
+        "a > 0": (a > 0) * 1.0,
+        "sigmoid(z)": sigmoid,
+        "sigmoid'(z)": sigmoid * (1 - sigmoid),
+        "tanh'(z)": 1 - tanh**2,
+        "sigmoid'(a)": of_a * (1 - of_a),
+        "tanh'(a)": 1 - np.tanh(a) ** 2,
+        "the derivative's square": true**2,
+        "the derivative with the other sign": -true,
+        "1 where the derivative is not 0": (true != 0) * 1.0,
+        "0 where the input is negative": np.where(z > 0, true, 0),
+        "the other sign where the input is negative": np.where(z > 0, true, -true),
+        "exp(z)": np.exp(np.clip(z, -50, 50)),
+        "2 z": 2 * z,
+        "1 / z": 1 / np.where(z == 0, 1, z),
+        "cos(z)": np.cos(z),
+        "-sin(z)": -np.sin(z),
+    }
     for name, derivative in candidates.items():
         if not np.allclose(derivative, true, rtol=1e-6, atol=1e-9):
             yield name, derivative * rate
