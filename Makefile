@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint types contracts pytest bench-derivatives bench-gradcheck bench-import bench-trainability format clean
+.PHONY: help demo test lint types contracts pytest bench-derivatives bench-gradcheck bench-corpus bench-locate bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ bench-derivatives: .venv/bench ## numerical derivatives beside four other packag
 bench-gradcheck: .venv/dev ## the gradient check on the operator database and on random problems, torch and JAX beside it (75 minutes)
 	$(BIN)/python benchmarks/gradcheck_operators.py
 	$(BIN)/python benchmarks/gradcheck_random.py
+
+bench-corpus: .venv/dev ## bugs that really happened: found, where, why; torch's and JAX's checkers beside it (3 minutes)
+	$(BIN)/python benchmarks/gradient_bugs.py
+
+bench-locate: .venv/dev ## wrong entries among a million (30 minutes)
+	$(BIN)/python benchmarks/locate.py
 
 bench-trainability: .venv/dev ## which loss of signal still trains: the figures behind WP201 to WP203 (15 minutes)
 	$(BIN)/python benchmarks/trainability.py

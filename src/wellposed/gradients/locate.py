@@ -20,6 +20,7 @@ _MORE = 24  # entries of a dense error, to tell the fraction
 _DENSE = 0.25  # of a sample: from here on the error counts as dense
 _GROUPS = 8
 _READABLE = 0.9  # of a position: the bar up to which an index is read; entries are measured afterwards, so that a misreading costs little
+_SURE = 0.05  # of a block's residual: a bar below which what a half leaves for the other is taken without measuring it
 _LEAST_RATIO = 4.0  # residual over bar below which nothing is read
 
 Block = tuple[Array, ...]
@@ -202,7 +203,8 @@ class _Search:
         one, other = (self._with(block, axis, np.sort(part)) for part in (shuffled[:middle], shuffled[middle:]))
         measured = self._of(one)
         yield one, measured, False
-        yield other, Residual(residual.value - measured.value, residual.bar + measured.bar), False
+        rest = Residual(residual.value - measured.value, residual.bar + measured.bar)
+        yield other, rest if rest.bar < _SURE * abs(residual.value) else self._of(other), False
 
     def _with(self, block: Block, axis: int, indices: Array) -> Block:
         return (*block[:axis], indices, *block[axis + 1 :])
