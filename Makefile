@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint types contracts pytest bench-derivatives bench-gradcheck bench-corpus bench-locate bench-import bench-trainability format clean
+.PHONY: help demo demo-distributed test lint types contracts pytest bench-derivatives bench-gradcheck bench-corpus bench-locate bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,6 +12,9 @@ help: ## list the targets
 demo: .venv/demo ## check a healthy and a broken network, from nothing
 	@echo '$$ wellposed check examples/digits.py'; $(BIN)/wellposed check examples/digits.py
 	@echo; echo '$$ wellposed check examples/broken_deep.py'; $(BIN)/wellposed check examples/broken_deep.py || test $$? -eq 1
+
+demo-distributed: .venv/demo ## two processes on loopback, DDP and FSDP2, healthy and with each planted bug
+	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 examples/ranks.py
 
 test: lint types contracts pytest ## everything that must be green
 

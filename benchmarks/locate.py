@@ -91,6 +91,5 @@ def entries(trials: int) -> None:
 if __name__ == "__main__":
     print(f"numpy {np.__version__}, wellposed {wp.__version__}; CPU.\n")
     entries(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
-    print(
-        "\nErrors: 1 to 3 % of the median gradient entry in float64; 10 to 30 times the noise floor in float32. Of 100 a fourth of the trials."
-    )
+    print("\nErrors: 1 to 3 % of the median gradient entry in float64; 10 to 30 times the noise floor in float32.")
+    print("With 100 wrong entries a fourth of the trials.")

@@ -5,7 +5,7 @@ import pytest
 
 from wellposed.rules import CATALOGUE
 
-TESTS = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*_rules.py"))
+TESTS = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
 
 
 @pytest.mark.parametrize("rule", CATALOGUE.values(), ids=list(CATALOGUE))

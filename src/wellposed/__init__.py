@@ -11,7 +11,19 @@ import importlib
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
-from wellposed.api import check_gradients, check_grads, check_inputs, check_signals, check_weights, checkup, gain, gradcheck, initialize
+from wellposed.api import (
+    check_accumulation,
+    check_gradients,
+    check_grads,
+    check_inputs,
+    check_ranks,
+    check_signals,
+    check_weights,
+    checkup,
+    gain,
+    gradcheck,
+    initialize,
+)
 from wellposed.backends.numpy import FunctionProblem
 from wellposed.derivatives.estimate import Estimate
 from wellposed.derivatives.functions import derivative, directional, gradient, jacobian
@@ -46,6 +58,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "CheckFailed", "Estimate", "Evidence", "Finding", "FunctionProblem", "Gain", "InputError", "JaxProblem", "Moments",
-    "Remedy", "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError", "check_gradients", "check_grads", "check_inputs",
-    "check_signals", "check_weights", "checkup", "derivative", "directional", "gain", "gradcheck", "gradient", "initialize", "jacobian",
+    "Remedy", "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError", "check_accumulation", "check_gradients",
+    "check_grads", "check_inputs", "check_ranks", "check_signals", "check_weights", "checkup", "derivative", "directional", "gain",
+    "gradcheck", "gradient", "initialize", "jacobian",
 ]  # fmt: skip

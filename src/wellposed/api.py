@@ -10,10 +10,11 @@ from typing import Any
 
 from wellposed import rules
 from wellposed.backends.protocol import Problem, Run
-from wellposed.backends.select import array_function, elementwise, initializable_of, tensor_function
+from wellposed.backends.select import accumulation_of, array_function, elementwise, initializable_of, ranks_problem, tensor_function
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Summary, Verdict
 from wellposed.gradients import check as gradient_checks
+from wellposed.gradients.equivalence import compared, over_ranks
 from wellposed.gradients.forward import check_forward
 from wellposed.inputs import check as input_checks
 from wellposed.inputs.features import as_array, features_of
@@ -68,6 +69,37 @@ def check_gradients(problem: Problem, *, after_steps: int = 0) -> Report:
     mistakes show only there.
     """
     return _report(problem, (_gradients,), after_steps=after_steps)
+
+
+def check_accumulation(problem: Problem, micro_batches: int = 4, *, step: Callable[[Any, Sequence[Any]], Any] | None = None) -> Report:
+    """WP506: the gradient accumulated over micro-batches held against that of the whole batch, for a `TorchProblem`.
+
+    `step(model, batches)` is the training step as it is written, from the first forward to the last backward, or further: what it
+    leaves in `grad` is compared. It gets the problem's batch in that many parts (inputs, targets). Without it the usual recipe is checked:
+    each loss divided by their number. Model, gradients and optimizer's parameters are as before afterwards. Raises `InputError` for a
+    problem without a batch to split.
+    """
+    started, before = time.perf_counter(), problem.evaluations if isinstance(problem, Problem) else 0
+    full, parts, left, rounding = accumulation_of(problem, micro_batches, step)
+    finding = compared(full, parts, left, rounding)
+    summary = Summary(problem.backend, problem.layout.size, len(problem.layout.names), problem.dtype)
+    return Report(summary, (finding,), problem.evaluations - before, time.perf_counter() - started)
+
+
+def check_ranks(model: Any, loss: Callable[..., Any], batch: Any, *, step: Callable[[Any, Any], Any] | None = None) -> Report:
+    """WP507, under `torchrun`: what the ranks arrive at together, held against differences of the loss on their joint batch.
+
+    `model` is wrapped in DistributedDataParallel or sharded by `fully_shard`, `batch` this rank's (inputs, targets), `loss` a mean over
+    examples, `step(model, batch)` the training step up to and with backward (model, loss and backward where it is left out). Every rank
+    gets the same report. Raises `InputError` without a process group.
+    """
+    problem = ranks_problem(model, loss, batch, step)
+    started = time.perf_counter()
+    with problem.preserved():
+        values, gradients = problem.apart()
+        found = over_ranks(problem.world, values, gradients, lambda: gradient_checks.check(problem))
+    summary = Summary(problem.backend, problem.layout.size, len(problem.layout.names), problem.dtype)
+    return Report(summary, tuple(found), problem.evaluations, time.perf_counter() - started)
 
 
 def gradcheck(

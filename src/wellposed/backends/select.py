@@ -49,6 +49,17 @@ def array_function(f: Any, args: Any, order: int) -> list[Any]:
     return problems
 
 
+def accumulation_of(problem: Any, count: int, step: Any) -> tuple[Any, Any, Any, float]:
+    """torch: the full batch's gradient, the micro-batches' own, the accumulated one, and what rounding may make of them."""
+    module = _adapter("torch", "accumulation")
+    return module.measured(problem, count, step)  # type: ignore[no-any-return]
+
+
+def ranks_problem(model: Any, loss: Any, batch: Any, step: Any) -> Any:
+    """torch: a model over several ranks as one problem."""
+    return _adapter("torch", "ranks").RanksProblem(model, loss, batch, step)
+
+
 def _adapter(framework: str, module: str) -> Any:
     try:
         return importlib.import_module(f"wellposed.backends.{framework}.{module}")

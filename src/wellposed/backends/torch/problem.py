@@ -146,6 +146,14 @@ class TorchProblem(Problem):
         with self._at(theta):
             return self._gradients(self._loss() * factor)
 
+    def gradient_left(self, train: Callable[[], Any]) -> Vector:
+        """What the user's code leaves in `grad`, from empty; parameters that it moves are moved on a copy."""
+        with model_restored(*self._modules), self._at(self.theta()):
+            for parameter in self._parameters.values():
+                parameter.grad = None
+            train()
+            return self._layout.pack_known({n: None if p.grad is None else _numpy(p.grad) for n, p in self._parameters.items()})
+
     def run(self, theta: Vector) -> Run:
         recorder = Recorder(self.model)
         with self._at(theta):
