@@ -20,6 +20,7 @@ from wellposed.gradients.diagnosis import relative_difference
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
 from wellposed.gradients.repeatability import changing_gradient, random_backward, random_loss, randomness_held
+from wellposed.gradients.screen import screened
 from wellposed.gradients.tensor import carries
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import descended
@@ -126,7 +127,8 @@ class _Check:
         an error of a factor best.
         """
         prober = self._prober
-        random, silent = prober.confirmed([prober.directions.jointly(group) for group in (self._carrying, self._silent)])
+        directions = [prober.directions.jointly(group) for group in (self._carrying, self._silent)]
+        random, silent = prober.confirmed(directions)
         shares = {name: prober.directions.share(name) for name in self._carrying}
         self._misses = {name: _chance(random.allowed, _VISIBLE * share) for name, share in shares.items()}
         joint = [random]
@@ -136,9 +138,17 @@ class _Check:
             place = self._problem.layout.slices[name]
             factor = joint[-1].allowed / np.sqrt(place.stop - place.start) if len(joint) > 1 else np.inf
             self._floors[name] = min(random.allowed, factor) / share if share else np.inf
-        doubtful = set(self._carrying if not all(map(_agrees, joint)) else ()) | set(self._silent if not _agrees(silent) else ())
+        doubtful = set(self._silent if not _agrees(silent) else ())
+        if not all(map(_agrees, joint)):
+            doubtful |= self._not_clearly_right(directions[0], random)
         doubtful |= {name for name, floor in self._floors.items() if floor > _VISIBLE}
         return joint, [name for name in self._names if name in doubtful]
+
+    def _not_clearly_right(self, u: Vector, random: Probe) -> set[str]:
+        """All tensors with a gradient but those that a quick look finds right, where it is sure."""
+        if not random.smooth or len(self._carrying) < 2:
+            return set(self._carrying)
+        return {name for name, wrong in screened(self._prober, self._carrying, u, random, _VISIBLE).items() if wrong is not False}
 
     def _one_by_one(self, names: Sequence[str]) -> dict[str, list[Probe]]:
         prober = self._prober

@@ -72,15 +72,19 @@ class Residuals:
         bar = SIGMAS * self._noise / (sqrt(2) * h) + 2 * bend + claimed
         return Residual(value, bar) if isfinite(value) else Residual(0.0, inf)
 
-    def entry(self, flat: int) -> Residual:
-        """The error of one entry, by two steps: what changes between them is bend."""
-        weights = np.zeros(self.sizes.size)
-        weights[flat] = 1.0
-        coarse, fine = self.of(weights), self.of(weights, 0.25)
+    def twice(self, weights: Vector, coarse: Residual | None = None) -> Residual:
+        """By two steps, of which the first may be known: what changes between them is bend."""
+        coarse, fine = coarse or self.of(weights), self.of(weights, 0.25)
         gap = abs(coarse.value - fine.value)
         best = coarse if gap <= coarse.bar + fine.bar else fine
-        size = float(self.sizes[flat])
-        return Residual(best.value / size, max(best.bar, gap / 2 if best is coarse else 2 * gap) / size)
+        return Residual(best.value, max(best.bar, gap / 2 if best is coarse else 2 * gap))
+
+    def entry(self, flat: int) -> Residual:
+        """The error of one entry, by two steps."""
+        weights = np.zeros(self.sizes.size)
+        weights[flat] = 1.0
+        found, size = self.twice(weights), float(self.sizes[flat])
+        return Residual(found.value / size, found.bar / size)
 
 
 def flat_of(indices: tuple[Array, ...], shape: tuple[int, ...]) -> Array:
