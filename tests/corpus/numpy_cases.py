@@ -355,7 +355,7 @@ CASES: list[Case] = [
         leaky slope left out | W2 W1 b1 | activation-derivative | SilasMarvin/dnns-from-scratch-in-zig#5
         leaky slope of the wrong sign | W2 W1 b1 | activation-derivative | SilasMarvin/dnns-from-scratch-in-zig#5
         relu' left out | W1 b1 | activation-derivative | iamtrask/Grokking-Deep-Learning!13
-        dropout mask left out | W1 b1 | activation-derivative | ddbourgin/numpy-ml#94
+        dropout mask left out | W1 b1 | missing-factor | ddbourgin/numpy-ml#94
         dropout not rescaled | W1 b1 | scale | ddbourgin/numpy-ml#94
         """),
     *cases("numpy", normalised, """

@@ -27,6 +27,7 @@ class FunctionProblem(Problem):
     """
 
     backend = "numpy"
+    handwritten = True
 
     def __init__(
         self,

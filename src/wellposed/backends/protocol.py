@@ -128,6 +128,8 @@ class Problem(ABC):
     evaluations: int = 0
     _random: Randomness  # what evaluations may draw from
     context: Mapping[str, Array] = {}  # the data of the problem that this is a part of
+    is_part: bool = False
+    handwritten: bool = False  # whether the gradient is the user's own code, called as such
     trained_in: str = ""  # the dtype of the problem that this is a float64 copy of
 
     @property

@@ -20,7 +20,7 @@ class Node:
     """One operation: NumPy's name for it, its result, the node that it is an elementwise function of (itself where it is of none), and
     the line of the user's code.
 
-    `operands` are its inputs where it is a matrix product.
+    `left` and `right` are the nodes of its operands (-1 where they are none), `operands` its inputs where it has two.
     """
 
     operation: str
@@ -30,6 +30,7 @@ class Node:
     operands: tuple[Array, ...] = ()
     reduces: bool = False
     left: int = -1
+    right: int = -1
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Tape:
         root = roots.pop() if elementwise else index
         reduces = bool(inputs) and result.size < max(i.size for i in inputs)
         node = Node(operation, result, root if root >= 0 else index, _line() if self.lines else "", operands, reduces)
-        node.left = inputs[0].node if inputs else -1
+        node.left, node.right = (inputs[0].node if inputs else -1), (inputs[1].node if len(inputs) > 1 else -1)
         self.nodes.append(node)
         return _wrapped(result, self, index)
 
@@ -81,7 +82,7 @@ class _Traced(np.ndarray[Any, Any]):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         result = getattr(ufunc, method)(*map(_plain, inputs), **{key: _plain(value) for key, value in kwargs.items()})
         traced = list(_traced(inputs))
-        operands = tuple(np.asarray(_plain(x)) for x in inputs) if ufunc is np.matmul else ()
+        operands = tuple(np.asarray(_plain(x)) for x in inputs) if len(inputs) == 2 else ()
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
         noted = traced[0].tape.note(name, result, traced, operands) if traced and traced[0].tape is not None else result
         if out is None:
@@ -98,6 +99,18 @@ class _Traced(np.ndarray[Any, Any]):
         result = function(*_deep(args), **{key: _deep(value) for key, value in kwargs.items()})
         traced = list(_traced(args))
         return traced[0].tape.note(function.__name__, result, traced) if traced and traced[0].tape is not None else result
+
+    def transpose(self, *axes: Any) -> Any:
+        moved = np.asarray(self).transpose(*axes)
+        return self.tape.note("transpose", moved, [self]) if self.tape is not None else moved
+
+    @property
+    def T(self) -> Any:
+        return self.transpose()
+
+    def reshape(self, *shape: Any, **options: Any) -> Any:
+        found = np.asarray(self).reshape(*shape, **options)
+        return self.tape.note("reshape", found, [self]) if self.tape is not None else found
 
     def __getitem__(self, index: Any) -> Any:
         found = np.asarray(self)[_deep(index)]

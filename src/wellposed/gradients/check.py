@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -64,7 +65,26 @@ def check(problem: Problem, theta: Vector | None = None, value: float | None = N
     if changing is not None:
         rest = [rule.undecided("The gradient changes from call to call: see WP501.") for rule in RULES if rule is not WRONG]
         return [changing, *rest]
-    return _Check(problem, prober, gradient, alone).findings()
+    found = _Check(problem, prober, gradient, alone).findings()
+    return _elsewhere(problem, prober, found) if problem.handwritten and all(f.verdict is Verdict.HOLDS for f in found) else found
+
+
+def _elsewhere(problem: Problem, prober: Prober, found: list[Finding]) -> list[Finding]:
+    """Code of the user's own may keep what it computed at the first parameters, and be right there alone: once more, a little beside."""
+    beside = prober.nearby()
+    names = [name for name in problem.layout.names if problem.layout.slices[name].start < problem.layout.slices[name].stop]
+    if not np.isfinite(beside.value) or beside.probe(beside.directions.jointly(names)).agrees:
+        return found
+    later = _Check(problem, beside, problem.layout.unpack(beside.gradient), True).findings()
+    return [
+        replace(f, message=f"{_KEPT} {f.message}", cause=f.cause or "stale", remedies=WRONG.cause(f.cause or "stale").remedies)
+        if f.verdict is Verdict.FAILS and f.rule == WRONG.id
+        else f
+        for f in later
+    ]
+
+
+_KEPT = "Right at the first parameters, wrong at others, as if something were kept from the first call."
 
 
 def _no_backward(problem: Problem, theta: Vector, error: Exception) -> list[Finding]:

@@ -53,7 +53,9 @@ def diagnosed(
     explanation = explained_whole(suspect)
     if explanation is None and suspect.claim.size > 1:
         located = locate(residuals, shape, _BUDGET)
-        explanation = wrong_part(suspect, located) or _unmoved(suspect, nearby().gradient[place])
+        explanation = wrong_part(suspect, located)
+        if explanation is None and not problem.is_part:
+            explanation = _unmoved(suspect, nearby().gradient[place])
     explanation = _cut(problem, prober, suspect) or explanation
     text = f"The gradient of `{name}` does not agree with the loss."
     text += f" {explanation.words}" if explanation else _where(name, located)

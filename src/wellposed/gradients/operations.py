@@ -22,6 +22,8 @@ _MOST = 150  # operations looked at
 _PAIRS = 8  # reductions of which two are tried at once
 _STEP = 1e-6
 _CLOSE = 1e-5
+_LEFT_OUT = "1 (it is left out)"
+_OPERANDS = ("first operand", "second operand")
 
 
 def guilty_operation(problem: Problem, prober: Prober, names: Sequence[str]) -> Explanation | None:
@@ -54,6 +56,7 @@ class _Mistake:
             node = line.base.nodes[self.held[0]]
             yield from ((name, {self.held[0]: rate}) for name, rate in _elementwise(node, line, self.held[0]))
             yield from ((name, {self.held[0]: rate}) for name, rate in _product(node, line))
+            yield from ((name, {self.held[0]: rate}) for name, rate in _one_operand(node, line))
 
     def told(self, line: _Line) -> str | None:
         return next((name for name, _ in self.rates(line) if line.claims(self, name)), None)
@@ -65,6 +68,10 @@ class _Mistake:
             return Explanation("batch-statistics", f"It takes a mean or variance that depends on the parameters for a constant ({where}).")
         if name == "constant":
             return Explanation("detached", f"What goes through this operation is missing from it: {where}.")
+        if name in _OPERANDS:
+            return Explanation("detached", f"What comes through the {name} of this operation is missing from it: {where}.")
+        if name.startswith(_LEFT_OUT) and nodes[0].operation == "multiply" and (name != _LEFT_OUT or nodes[0].left == nodes[0].root):
+            return Explanation("missing-factor", f"A factor or a mask of the forward pass is left out: {where}.")
         if name == "transposed":
             return Explanation("transposed", f"The backward pass multiplies by W where its transpose belongs: {where}.")
         return Explanation("activation-derivative", f"The backward pass takes {name} for the derivative at {where}.")
@@ -116,7 +123,7 @@ def _mistakes(nodes: Sequence[Node], offset: int) -> Iterator[_Mistake]:
 
 def _elementwise(node: Node, line: _Line, index: int) -> Iterator[tuple[str, Array]]:
     """Usual mistakes for the derivative of a = f(z), times the rate of z."""
-    for source in dict.fromkeys((node.root, node.left)):  # the whole chain from its beginning, and its last link
+    for source in dict.fromkeys((node.left, node.root)):  # the last link of the chain, and all of it from its beginning
         if source not in (index, -1) and node.root != index:
             last = "" if source == node.root else " in its last step"
             yield from ((name + last, rate) for name, rate in _slopes(node, line, index, source))
@@ -128,7 +135,7 @@ def _slopes(node: Node, line: _Line, index: int, source: int) -> Iterator[tuple[
     sigmoid, tanh = 1 / (1 + np.exp(-np.clip(z, -50, 50))), np.tanh(z)
     of_a = 1 / (1 + np.exp(-np.clip(a, -50, 50)))
     candidates = {
-        "1 (it is left out)": np.ones_like(a),
+        _LEFT_OUT: np.ones_like(a),
         "z (1 - z)": z * (1 - z),
         "a (1 - a)": a * (1 - a),
         "1 - a^2": 1 - a**2,
@@ -165,3 +172,22 @@ def _product(node: Node, line: _Line) -> Iterator[tuple[str, Array]]:
         weight = node.operands[1]
         if weight.ndim == 2 and weight.shape[0] == weight.shape[1] and node.operands[0].ndim == 2:
             yield "transposed", line.moving[node.left] @ weight.T
+
+
+def _one_operand(node: Node, line: _Line) -> Iterator[tuple[str, Array]]:
+    """Two operands that both depend on the parameters, of which only one is followed back."""
+    if node.left < 0 or node.right < 0 or len(node.operands) != 2:
+        return
+    (x, y), (dx, dy) = node.operands, (line.moving[node.left], line.moving[node.right])
+    if dx.shape != x.shape or dy.shape != y.shape:
+        return
+    if node.operation in ("add", "subtract"):
+        rates = (-dy if node.operation == "subtract" else dy, dx)
+    elif node.operation == "multiply":
+        rates = (x * dy, dx * y)
+    elif node.operation == "matmul":
+        rates = (x @ dy, dx @ y)
+    else:
+        return
+    for name, rate in zip(_OPERANDS, rates, strict=True):
+        yield name, np.broadcast_to(rate, node.result.shape)

@@ -83,6 +83,12 @@ WRONG = Rule(
             (Remedy("For y = tanh(x) it is 1 - y**2, for y = sigmoid(x) y * (1 - y), for ReLU x > 0"),),
         ),
         Cause(
+            "missing-factor",
+            "A factor or a mask that the forward pass multiplies by is left out of the backward pass: dropout, padding, a scale.",
+            "Multiply by it and check again.",
+            (Remedy("Multiply the incoming gradient by the same factor or mask", "dx = d * mask"),),
+        ),
+        Cause(
             "ignored-cotangent",
             "The backward pass does not use the incoming gradient: it is right only where that is one.",
             "The gradient of 2 J is the gradient of J.",

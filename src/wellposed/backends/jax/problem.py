@@ -123,7 +123,7 @@ class JaxProblem(Problem):
 
         with self._precision():
             problem = JaxProblem(loss, {f"argument {k}": call.arguments[k] for k in moving})
-        problem._wide, problem.context = self._wide, self.data()
+        problem._wide, problem.context, problem.is_part = self._wide, self.data(), True
         first = f"argument {moving[0]}"
         if len(moving) == len(call.cotangents) == 1 and call.cotangents[0].shape == problem._leaves[first].shape:
             problem._pointwise = (

@@ -103,7 +103,7 @@ class _Walk:
             ]
         if activation and sources:
             return [self._note(activation, "activation", activation, sources, results[0])]
-        if primitive == "add" and len(sources) == 1 and self._is_bias(arguments):
+        if primitive == "add" and len(sources) == 1 and self._is_bias(arguments) and any(a.direct for a in arguments):
             return [self._with_bias(arguments, sources[0], results[0])]
         if primitive in ("add", "sub") and len(sources) > 1:
             return [self._note(primitive, "add", primitive, sources, results[0])]
@@ -143,7 +143,7 @@ class _Walk:
 
     def _with_bias(self, arguments: list[_Traced], source: int, value: Any) -> _Traced:
         """x W + b is one operation: its output is the sum, whose gradient is that of x W."""
-        if self._taps is None and self.operations[source].weight is not None:
+        if self._taps is None and self.operations[source].weight is not None and np.shape(value) == np.shape(self.outputs[source]):
             bias = next(argument.parameter for argument in arguments if argument.parameter)
             use = self.operations[source].weight
             assert use is not None

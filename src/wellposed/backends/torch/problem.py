@@ -178,7 +178,7 @@ class TorchProblem(Problem):
                 part = TensorFunctionProblem(call.function, call.inputs, cotangents=call.cotangents)
             except InputError:  # no input that a gradient belongs to
                 continue
-            part.context = data
+            part.context, part.is_part = data, True
             found.append(Part(call.name, call.where, part))
         return found
 
@@ -217,7 +217,7 @@ class TorchProblem(Problem):
             return self
         try:
             with Randomness(*torch_generators()).fixed():
-                twin = TorchProblem(copy.deepcopy(self.model).double(), self.loss, _to_double(self.batch))
+                twin = TorchProblem(_with_hooks(copy.deepcopy(self.model).double(), self.model), self.loss, _to_double(self.batch))
             twin.trained_in = self.dtype
             theta = self.theta()
             mine, its = self.value(theta), twin.value(theta)
@@ -274,6 +274,14 @@ class TorchProblem(Problem):
             return dict.fromkeys(self._layout.names)
         parts = torch.autograd.grad(loss, list(self._parameters.values()), allow_unused=True)
         return {name: None if part is None else _numpy(part) for name, part in zip(self._layout.names, parts, strict=True)}
+
+
+def _with_hooks(twin: nn.Module, model: nn.Module) -> nn.Module:
+    """The copy with the hooks of the parameters' gradients, which deepcopy leaves behind."""
+    for mine, its in zip(model.parameters(), twin.parameters(), strict=True):
+        for hook in (mine._backward_hooks or {}).values():
+            its.register_hook(hook)
+    return twin
 
 
 def _forward(model: nn.Module, inputs: Any) -> Any:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wellposed.derivatives.functions import derivative
 from wellposed.gradients.causes.explanation import Explanation
 from wellposed.gradients.suspect import Suspect
 from wellposed.numerics.activations import NAMED
@@ -16,7 +15,8 @@ Function = Callable[[Vector], Vector]
 
 _CLOSE = 1e-4
 _MOST = 0.9  # of the points that must agree: derivatives have corners
-_MANY = 512  # points looked at
+_MANY = 64  # points looked at
+_H = 1e-6
 
 
 def ignored_cotangent(suspect: Suspect) -> Explanation | None:
@@ -76,7 +76,7 @@ def _named(used: Vector, at: Function, points: Vector, outputs: Vector) -> str:
         return "Its derivative is taken at the output, f'(f(x)), where the input belongs"
     for place, values in (("", points), (" at the output", outputs)):
         for name, known in NAMED.items():
-            if _agree(used, np.asarray(derivative(known, values).value)):
+            if _agree(used, (known(values + _H) - known(values - _H)) / (2 * _H)):
                 return f"It uses the derivative of {name}{place}"
     return "Its derivative is wrong"
 

@@ -76,9 +76,9 @@ def _sizes(x: Vector, over: tuple[int, ...]) -> Iterator[Vector]:
 
 
 def _of_norm_one(x: Vector, over: tuple[int, ...]) -> Iterator[Vector]:
-    norm = np.sqrt((x**2).sum(over, keepdims=True))
-    if norm.min() > 0:
-        yield x / norm
+    count = x.size // max(int(np.prod(np.delete(x.shape, over))), 1)
+    square = (x**2).sum(over, keepdims=True)
+    yield from (x / np.sqrt(square + count * constant) for constant in _ADDED if square.min() + constant > 0)
 
 
 def _invariant(suspect: Suspect) -> Explanation | None:
