@@ -179,3 +179,12 @@ def test_jax_key_arguments_pass_through():
         lambda p, key, x: jnp.mean(jax.random.bernoulli(key, 0.5, x.shape) * jnp.sin(p["w"]) * x), {"w": jnp.ones(4)}, key, jnp.asarray(X)
     )
     assert wp.checkup(problem).ok
+
+
+def test_a_parameter_added_to_a_mean_is_no_bias_of_the_layer_before():
+    import jax.numpy as jnp
+
+    params = {"w": jnp.ones((4, 3)), "b": jnp.ones(5)}
+    x = jnp.arange(20.0).reshape(5, 4) / 7
+    report = wp.checkup(wp.JaxProblem(lambda p, x: jnp.mean(((x @ p["w"]).mean(1) + p["b"]) ** 2), params, x))
+    assert not [finding for finding in report.findings if finding.rule == "WP501" and finding.verdict is not wp.Verdict.HOLDS]

@@ -171,3 +171,45 @@ def test_a_loss_that_raises_beside_the_point_names_the_parameter():
 
     with pytest.raises(wp.InputError, match="the loss raised ZeroDivisionError: w must be one whenever 'w' was moved, however little"):
         wp.check_gradients(wp.FunctionProblem(value, lambda p: {"w": p["v"], "v": p["w"]}, {"v": np.ones(2), "w": np.ones(2)}))
+
+
+def test_a_hook_on_a_parameter_is_checked_in_float64_too():
+    model = mlp()
+    weight = next(model.parameters())
+    weight.register_hook(lambda g: g + 0.05 * weight.detach())
+    found = next(f for f in wp.check_gradients(classify(model)).findings if f.verdict is FAILS)
+    assert found.cause == "extra-weight-decay"
+
+
+def test_code_that_keeps_what_it_computed_first_is_found_beside_the_first_point():
+    X = np.random.default_rng(0).standard_normal((12, 4))
+    kept = {}
+
+    def gradient(p):
+        h = kept.setdefault("h", np.tanh(X @ p["W"]))  # right at the first call alone
+        d = 2 * np.tanh(X @ p["W"]) / 12
+        return {"W": X.T @ (d * (1 - h**2))}
+
+    W = np.random.default_rng(1).standard_normal((4, 3))
+    found = next(
+        f for f in wp.check_gradients(wp.FunctionProblem(lambda p: (np.tanh(X @ p["W"]) ** 2).sum() / 12, gradient, {"W": W})).findings
+    )
+    assert (found.rule, found.verdict, found.cause) == ("WP501", FAILS, "stale")
+    assert found.message.startswith("Right at the first parameters, wrong at others")
+
+
+def test_one_of_two_uses_of_a_weight_that_is_lost_is_named():
+    random = np.random.default_rng(0)
+    X, W = random.standard_normal((12, 6)), random.standard_normal((6, 4)) / 2
+
+    def value(p):
+        return 0.5 * ((np.tanh(X @ p["W"]) @ p["W"].T - X) ** 2).sum() / 12
+
+    def gradient(p):
+        h = np.tanh(X @ p["W"])
+        d = (h @ p["W"].T - X) / 12
+        return {"W": X.T @ ((d @ p["W"]) * (1 - h**2))}  # the decoder's part, d.T @ h, is lost
+
+    found = next(f for f in wp.check_gradients(wp.FunctionProblem(value, gradient, {"W": W})).findings if f.verdict is FAILS)
+    assert found.cause == "detached"
+    assert 'np.tanh(X @ p["W"]) @ p["W"].T' in found.message

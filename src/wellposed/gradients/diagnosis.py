@@ -55,7 +55,7 @@ def diagnosed(
         located = locate(residuals, shape, _BUDGET)
         explanation = wrong_part(suspect, located)
         if explanation is None and not problem.is_part:
-            explanation = _unmoved(suspect, nearby().gradient[place])
+            explanation = _unmoved(suspect, prober, nearby(), place)
     explanation = _cut(problem, prober, suspect) or explanation
     text = f"The gradient of `{name}` does not agree with the loss."
     text += f" {explanation.words}" if explanation else _where(name, located)
@@ -113,9 +113,13 @@ def _where(name: str, located: Located) -> str:
     return f" Wrong {'is' if count == 1 else 'are'} {', '.join(parts[:6])}{f' and {count - 6} more' if count > 6 else ''}; the rest agrees."
 
 
-def _unmoved(suspect: Suspect, claim_nearby: Vector) -> Explanation | None:
-    """A wrong claim that is the same, bit for bit, at other parameters."""
-    if not suspect.claim.any() or not np.array_equal(suspect.claim.ravel(), claim_nearby):
+def _unmoved(suspect: Suspect, prober: Prober, beside: Prober, place: slice) -> Explanation | None:
+    """A wrong claim that is the same, bit for bit, at other parameters, where the slope of the loss is not."""
+    if not suspect.claim.any() or not np.array_equal(suspect.claim.ravel(), beside.gradient[place]):
+        return None
+    u = prober.directions.random_direction(place)
+    here, there = prober.probe(u), beside.probe(u)
+    if not abs(here.measured - there.measured) > here.allowed + there.allowed:
         return None
     return Explanation("stale", "It is the same at other parameters too: it was computed once, and kept.")
 

@@ -34,6 +34,8 @@ def _multiple(suspect: Suspect, found: tuple[Vector, Vector] | None) -> Explanat
     if abs(factor + 1) < 1e-3:
         return Explanation("sign", "It has the wrong sign.", -1.0)
     count = _count(suspect, factor)
+    if suspect.claim.size == 1 and not count:  # of one number any error is a factor
+        return None
     text = _times(factor)
     if count:
         number, name, batch = count
@@ -57,6 +59,9 @@ def _times(factor: float) -> str:
 def _count(suspect: Suspect, factor: float) -> tuple[float, str, bool] | None:
     """The number that the factor, or one over it, is: what it counts, and whether that is the batch or its elements."""
     size = max(abs(factor), 1 / abs(factor))
+    for name, array in suspect.data.items():  # a mean over all where one over what a mask leaves belongs, or the other way round
+        if array.size and np.isin(array, (0, 1)).all() and array.any() and abs(size * array.sum() / array.size - 1) < _WHOLE_NUMBER:
+            return array.size / float(array.sum()), f"the size of `{name}` over its sum", True
     if size < 3 - 1e-3:
         return None
     for number, name, batch in counts(suspect.data):
