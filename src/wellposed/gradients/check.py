@@ -168,7 +168,9 @@ class _Check:
         """All tensors with a gradient but those that a quick look finds right, where it is sure."""
         if not random.smooth or len(self._carrying) < 2:
             return set(self._carrying)
-        return {name for name, wrong in screened(self._prober, self._carrying, u, random, _VISIBLE).items() if wrong is not False}
+        seen = screened(self._prober, self._carrying, u, random, _VISIBLE)
+        # An error too small for a quick look was seen jointly: then each is looked at closely.
+        return {name for name, wrong in seen.items() if wrong is not False or True not in seen.values()}
 
     def _one_by_one(self, names: Sequence[str]) -> dict[str, list[Probe]]:
         prober = self._prober
