@@ -28,25 +28,25 @@ def blamed(problem: Problem, prober: Prober, found: list[Finding], judge: Judge)
     if not failing:
         return found
     guilty = [finding for part in problem.parts(prober.theta)[:_MOST] if (finding := _of_part(part, judge)) is not None]
-    order = _order(problem, prober)
     inheriting = [f for f in failing if f.cause not in _OWN]
-    if inheriting and not guilty:
-        start = max(inheriting, key=lambda f: order.index(f.where))
-        if start.rule == WRONG.id and not start.cause:
-            unexplained = [f for f in inheriting if f.rule == WRONG.id and not f.cause]
-            explanation = guilty_operation(problem, prober, [f.where for f in unexplained])
-            if explanation is not None:
-                return _by_operation(found, unexplained, start, explanation)
-    if len(inheriting) > 1 and not guilty:
-        others = [f for f in inheriting if f is not start and order.index(f.where) < order.index(start.where)]
-        told = {id(f): f" It may inherit the error of `{start.where}`." for f in others}
-        told[id(start)] = f" Start here: of {len(inheriting)} tensors that fail it is the nearest to the loss."
-        found = [replace(f, message=f.message + told.get(id(f), "")) for f in found]
-        return sorted(found, key=lambda f: id(f) not in told or not f.message.endswith("nearest to the loss."))
-    if not guilty:
+    if guilty:
+        heirs = {id(f) for f in inheriting}
+        return guilty + [_inheriting(f, guilty) if id(f) in heirs else f for f in found]
+    if not inheriting:
         return found
-    heirs = {id(f) for f in inheriting}
-    return guilty + [_inheriting(f, guilty) if id(f) in heirs else f for f in found]
+    order = _order(problem, prober)
+    start = max(inheriting, key=lambda f: order.index(f.where))
+    if start.rule == WRONG.id and not start.cause:
+        unexplained = [f for f in inheriting if f.rule == WRONG.id and not f.cause]
+        explanation = guilty_operation(problem, prober, [f.where for f in unexplained])
+        if explanation is not None:
+            return _by_operation(found, unexplained, start, explanation)
+    if len(inheriting) == 1:
+        return found
+    others = [f for f in inheriting if f is not start and order.index(f.where) < order.index(start.where)]
+    told = {id(f): f" It may inherit the error of `{start.where}`." for f in others}
+    told[id(start)] = f" Start here: of {len(inheriting)} tensors that fail it is the nearest to the loss."
+    return [replace(f, message=f.message + told.get(id(f), "")) for f in found]
 
 
 def _by_operation(found: list[Finding], unexplained: list[Finding], start: Finding, explanation: Explanation) -> list[Finding]:

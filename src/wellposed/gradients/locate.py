@@ -12,7 +12,7 @@ from math import ceil, prod
 
 import numpy as np
 
-from wellposed.gradients.residuals import Residual, Residuals, flat_of
+from wellposed.gradients.residuals import Residual, Residuals, flat_of, signed_weights
 from wellposed.numerics.arrays import Array, Vector
 
 _SAMPLE = 6  # entries measured one by one where no single place explains the residual, to see whether most are wrong
@@ -71,9 +71,7 @@ def locate(residuals: Residuals, shape: tuple[int, ...], budget: int = 400, seed
 class _Search:
     def __init__(self, residuals: Residuals, shape: tuple[int, ...], budget: int, random: np.random.Generator) -> None:
         self._residuals, self._shape, self._budget, self._random = residuals, shape or (1,), budget, random
-        size = prod(self._shape)
-        # Continuous, so that two errors do not cancel; none small, so that each shows.
-        self._weights: Vector = random.uniform(0.5, 1.5, size) * random.choice([-1.0, 1.0], size)
+        self._weights = signed_weights(random, prod(self._shape))
         self._order = list(range(len(self._shape)))
         self.found = Located()
 

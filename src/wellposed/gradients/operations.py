@@ -37,8 +37,9 @@ def guilty_operation(problem: Problem, prober: Prober, names: Sequence[str]) -> 
         return None
     first, second = lines
     for mistake in _mistakes(base.nodes[-_MOST:], len(base.nodes) - min(len(base.nodes), _MOST)):
-        found = mistake.told(first)
-        if found is not None and found in [name for name, _ in mistake.rates(second) if second.claims(mistake, name)]:
+        found = next((name for name, rates in mistake.rates(first) if first.claims(mistake.held, rates)), None)
+        rates = None if found is None else dict(mistake.rates(second)).get(found)
+        if found is not None and rates is not None and second.claims(mistake.held, rates):
             return mistake.explanation(base, found)
     return None
 
@@ -57,9 +58,6 @@ class _Mistake:
             yield from ((name, {self.held[0]: rate}) for name, rate in _elementwise(node, line, self.held[0]))
             yield from ((name, {self.held[0]: rate}) for name, rate in _product(node, line))
             yield from ((name, {self.held[0]: rate}) for name, rate in _one_operand(node, line))
-
-    def told(self, line: _Line) -> str | None:
-        return next((name for name, _ in self.rates(line) if line.claims(self, name)), None)
 
     def explanation(self, base: Tape, name: str) -> Explanation:
         nodes = [base.nodes[k] for k in self.held]
@@ -92,20 +90,20 @@ class _Line:
             self.moving = [(a.result - b.result) / (2 * self._h) for a, b in zip(above.nodes, below.nodes, strict=True)]
         self._held: dict[tuple[int, ...], float] = {}
 
-    def claims(self, mistake: _Mistake, name: str) -> bool:
-        rates = dict(mistake.rates(self))[name]
+    def claims(self, held: tuple[int, ...], rates: dict[int, Array]) -> bool:
+        """Whether the claim is what these rates of the held results would make of it."""
         if any(not np.isfinite(rate).all() for rate in rates.values()):
             return False
-        if mistake.held not in self._held:
-            self._held[mistake.held] = self._slope(Tape, mistake.held)
+        if held not in self._held:
+            self._held[held] = self._slope(held)
         through = self._moved(rates) if rates else 0.0
-        slope = self._held[mistake.held] + through
+        slope = self._held[held] + through
         return bool(abs(slope - self.claimed) <= _CLOSE * max(abs(self.claimed), self._size / 10, abs(through) / 10))
 
-    def _slope(self, tape: type[Tape], held: tuple[int, ...]) -> float:
+    def _slope(self, held: tuple[int, ...]) -> float:
         """Of the loss along u, these results held."""
         kept = {k: self.base.nodes[k].result for k in held}
-        ends = [self._problem.taped(self._theta + sign * self._h * self._u, tape(held=kept)) for sign in (1, -1)]
+        ends = [self._problem.taped(self._theta + sign * self._h * self._u, Tape(held=kept)) for sign in (1, -1)]
         return np.nan if None in ends else (ends[0] - ends[1]) / (2 * self._h)  # type: ignore[operator]
 
     def _moved(self, rates: dict[int, Array]) -> float:

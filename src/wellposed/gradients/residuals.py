@@ -87,6 +87,12 @@ class Residuals:
         return Residual(found.value / size, found.bar / size)
 
 
+def signed_weights(random: np.random.Generator, size: int) -> Vector:
+    """Continuous, so that two errors do not cancel; none small, so that each shows."""
+    weights: Vector = random.uniform(0.5, 1.5, size) * random.choice([-1.0, 1.0], size)
+    return weights
+
+
 def flat_of(indices: tuple[Array, ...], shape: tuple[int, ...]) -> Array:
     """The flat positions of a product set of indices, one array per axis."""
     return np.ravel_multi_index(np.ix_(*indices), shape).ravel() if shape else np.zeros(1, dtype=int)

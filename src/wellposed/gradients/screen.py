@@ -9,7 +9,7 @@ import numpy as np
 
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
-from wellposed.gradients.residuals import Residual, Residuals
+from wellposed.gradients.residuals import Residual, Residuals, signed_weights
 from wellposed.numerics.arrays import Vector
 
 _CLEARLY = 3.0  # bars
@@ -27,8 +27,7 @@ def screened(prober: Prober, names: Sequence[str], u: Vector, joint: Probe, visi
     for name in names:
         place = prober.problem.layout.slices[name]
         residuals = Residuals(prober, place, [unit])
-        random = np.random.default_rng(place.start)
-        weights = random.uniform(0.5, 1.5, place.stop - place.start) * random.choice([-1.0, 1.0], place.stop - place.start)
+        weights = signed_weights(np.random.default_rng(place.start), place.stop - place.start)
         size = float(np.linalg.norm(prober.gradient[place] * weights * residuals.sizes))
         first = residuals.of(weights)
         found[name] = False if _right(first, visible * size) else _clear(residuals.twice(weights, first), visible * size)

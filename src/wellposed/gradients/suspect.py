@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wellposed.gradients.residuals import Residual, Residuals
+from wellposed.gradients.residuals import Residual, Residuals, signed_weights
 from wellposed.numerics.arrays import Array, Vector
 
 _LINES = 6
@@ -43,7 +43,7 @@ class Suspect:
         random = np.random.default_rng(1)
         size = self.claim.size
         for _ in range(_LINES):
-            self.measure(random.uniform(0.5, 1.5, size) * random.choice([-1.0, 1.0], size))
+            self.measure(signed_weights(random, size))
 
     @property
     def shape(self) -> tuple[int, ...]:

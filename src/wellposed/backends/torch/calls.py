@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from wellposed.backends.torch.leaves import leaves
+from wellposed.backends.torch.leaves import leaves, nodes
 
 
 @dataclass
@@ -38,17 +38,7 @@ def custom_calls(model: nn.Module, loss: Callable[[], torch.Tensor]) -> list[Cal
 
 def _functions(loss: torch.Tensor) -> set[type]:
     """The custom functions whose nodes are in the graph."""
-    waiting, seen, found = [loss.grad_fn], set(), set()
-    while waiting:
-        node: Any = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        owner = getattr(type(node), "_forward_cls", None)
-        if owner is not None:
-            found.add(owner)
-        waiting += [parent for parent, _ in node.next_functions]
-    return found
+    return {owner for node in nodes(loss) if (owner := getattr(type(node), "_forward_cls", None)) is not None}
 
 
 @contextmanager

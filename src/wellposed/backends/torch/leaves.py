@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -38,15 +38,19 @@ def modules_of(*roots: Any) -> tuple[nn.Module, ...]:
 
 def leaves(*outputs: torch.Tensor) -> list[torch.Tensor]:
     """The leaves of the graph that these were computed by: everything that a backward pass would give a gradient."""
-    waiting: list[Any] = [output.grad_fn for output in outputs]
     found = [output for output in outputs if output.grad_fn is None and output.requires_grad]
+    found += [node.variable for node in nodes(*outputs) if hasattr(node, "variable")]
+    return list({id(tensor): tensor for tensor in found}.values())
+
+
+def nodes(*outputs: torch.Tensor) -> Iterator[Any]:
+    """Every node of the graph that these were computed by, once."""
+    waiting: list[Any] = [output.grad_fn for output in outputs]
     seen = set()
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        if hasattr(node, "variable"):
-            found.append(node.variable)
+        yield node
         waiting += [parent for parent, _ in node.next_functions]
-    return list({id(tensor): tensor for tensor in found}.values())

@@ -10,6 +10,7 @@ import numpy as np
 
 from wellposed.gradients.causes.explanation import Explanation
 from wellposed.gradients.locate import Located
+from wellposed.gradients.residuals import signed_weights
 from wellposed.gradients.suspect import Suspect
 
 _GROUPS = 32
@@ -71,8 +72,7 @@ def _filled(shape: tuple[int, ...], located: Located) -> tuple[int, list[int]] |
 def _region(suspect: Suspect) -> tuple[int, list[int]] | None:
     """The indices along some axis outside of which nothing is wrong, where most entries are: group by group, then to the index."""
     shape = suspect.shape or (1,)
-    random = np.random.default_rng(3)
-    weights = random.uniform(0.5, 1.5, suspect.claim.size) * random.choice([-1.0, 1.0], suspect.claim.size)
+    weights = signed_weights(np.random.default_rng(3), suspect.claim.size)
 
     def clean(axis: int, indices: np.ndarray[Any, Any]) -> bool:
         mask = np.zeros(shape[axis])
