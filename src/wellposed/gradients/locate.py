@@ -19,6 +19,7 @@ _SAMPLE = 6  # entries measured one by one where no single place explains the re
 _MORE = 24  # entries of a dense error, to tell the fraction
 _DENSE = 0.25  # of a sample: from here on the error counts as dense
 _GROUPS = 8
+_AGAIN = 3  # times that all but what was found is searched once more, by other weights
 _READABLE = 0.9  # of a position: the bar up to which an index is read; entries are measured afterwards, so that a misreading costs little
 _SURE = 0.05  # of a block's residual: a bar below which what a half leaves for the other is taken without measuring it
 _LEAST_RATIO = 4.0  # residual over bar below which nothing is read
@@ -77,7 +78,18 @@ class _Search:
 
     def run(self) -> None:
         whole = tuple(np.arange(length) for length in self._shape)
-        waiting = [(whole, self._of(whole), True)]
+        self._search(whole)
+        for _ in range(_AGAIN):  # two errors of a block may have cancelled
+            known = len(self.found.entries) + len(self.found.slices)
+            if known < 2 or not self.found.complete:
+                return
+            self._weights = signed_weights(self._random, self._weights.size) * self._unknown()
+            self._search(whole)
+            if known == len(self.found.entries) + len(self.found.slices):
+                return
+
+    def _search(self, whole: Block) -> None:
+        waiting = [(whole, self._of(whole), self.found == Located())]
         while waiting:
             if self._residuals.evaluations >= self._budget:
                 self.found.complete = False
@@ -86,6 +98,15 @@ class _Search:
             waiting += self._explored(block, residual, root)
             if self.found.dense:
                 return
+
+    def _unknown(self) -> Vector:
+        """0 at each entry found wrong, 1 at the others."""
+        left = np.ones(self._shape)
+        for entry in self.found.entries:
+            left[entry.index] = 0.0
+        for piece in self.found.slices:
+            left[tuple(slice(None) if i is None else i for i in piece.index)] = 0.0
+        return left.ravel()
 
     def _explored(self, block: Block, residual: Residual, root: bool) -> Iterator[tuple[Block, Residual, bool]]:
         """What is wrong in this block, or smaller blocks to be looked at."""
@@ -97,7 +118,7 @@ class _Search:
                 return
         places = self._read(block, residual, root)
         if all(place is not None for place in places):
-            if self._one_entry(tuple(int(indices[place]) for indices, place in zip(block, places, strict=True)), residual):
+            if self._one_entry(tuple(int(indices[place]) for indices, place in zip(block, places, strict=True)), block, residual):
                 return
             places = [None if len(indices) > 1 else 0 for indices in block]
         narrowed = tuple(indices if place is None else indices[[place]] for indices, place in zip(block, places, strict=True))
@@ -114,7 +135,9 @@ class _Search:
             self._sample(block)
             if self.found.dense:
                 return
-            self._prefer_few(block)
+            if parts := self._prefer_few(block):
+                yield from ((part, found, False) for part, found in parts)
+                return
         yield from self._halves(block, residual)
 
     def _read(self, block: Block, residual: Residual, root: bool) -> list[int | None]:
@@ -149,13 +172,17 @@ class _Search:
             low, step = low + nearest * width, min(width, low + step - (low + nearest * width))
         return low
 
-    def _one_entry(self, index: tuple[int, ...], residual: Residual) -> bool:
-        """Whether one entry's error accounts for all of the residual."""
+    def _one_entry(self, index: tuple[int, ...], block: Block, residual: Residual) -> bool:
+        """Whether one entry's error accounts for all of the block's residual."""
         flat = int(np.ravel_multi_index(index, self._shape))
-        error = self._residuals.entry(flat)
         share = self._weights[flat] * self._residuals.sizes[flat]
-        if error.zero or not self._same(Residual(error.value * share, error.bar * abs(share)), residual):
+        error = self._residuals.of_entry(flat)
+        if error.zero:
             return False
+        if not self._same(error.times(share), residual):  # the bend of either may be more than its bar
+            error, residual = self._residuals.entry(flat, error), self._residuals.twice(self._weighted(block), residual)
+            if error.zero or not self._same(error.times(share), residual):
+                return False
         self.found.entries.append(WrongEntry(index, error.value, error.bar))
         return True
 
@@ -179,22 +206,23 @@ class _Search:
             self.found.complete = False
         self.found.sample = measured
 
-    def _prefer_few(self, block: Block) -> None:
-        """Halve first along the axis whose wrong indices are fewest: two wrong columns are two halves along their own axis."""
+    def _prefer_few(self, block: Block) -> list[tuple[Block, Residual]]:
+        """Groups along the axis whose wrong indices are fewest, along which halving goes on: two wrong columns are two groups of columns."""
         if len(self._shape) < 2:
-            return
-        occupied = {}
+            return []
+        groups: dict[int, list[tuple[Block, Residual]]] = {}
         for axis, length in enumerate(self._shape):
-            groups = min(_GROUPS, length)
-            parts = np.array_split(self._random.permutation(length), groups)
-            hit = sum(not self._of(self._with(block, axis, np.sort(part))).zero for part in parts)
-            occupied[axis] = hit / groups
-        self._order = sorted(self._order, key=lambda axis: (occupied[axis], -self._shape[axis]))
+            parts = np.array_split(self._random.permutation(length), min(_GROUPS, length))
+            inner = [self._with(block, axis, np.sort(part)) for part in parts]
+            groups[axis] = [(part, self._of(part)) for part in inner]
+        hit = {axis: sum(not found.zero for _, found in parts) / len(parts) for axis, parts in groups.items()}
+        self._order = sorted(self._order, key=lambda axis: (hit[axis], -self._shape[axis]))
+        return groups[self._order[0]]
 
     def _halves(self, block: Block, residual: Residual) -> Iterator[tuple[Block, Residual, bool]]:
         axis = next((axis for axis in self._order if len(block[axis]) > 1), None)
         if axis is None:
-            self._one_entry(tuple(int(indices[0]) for indices in block), residual)
+            self._one_entry(tuple(int(indices[0]) for indices in block), block, residual)
             return
         shuffled = self._random.permutation(block[axis])
         middle = len(shuffled) // 2
@@ -208,7 +236,10 @@ class _Search:
         return (*block[:axis], indices, *block[axis + 1 :])
 
     def _of(self, block: Block, axis: int = 0, factors: Vector | None = None) -> Residual:
-        """The residual of a block, its entries weighted by a factor for each index along one axis."""
+        return self._residuals.of(self._weighted(block, axis, factors))
+
+    def _weighted(self, block: Block, axis: int = 0, factors: Vector | None = None) -> Vector:
+        """The weights of a block's entries, times a factor for each index along one axis."""
         flats = flat_of(block, self._shape)
         weights = np.zeros(self._weights.size)
         weights[flats] = self._weights[flats]
@@ -216,7 +247,7 @@ class _Search:
             shape = [1] * len(block)
             shape[axis] = len(factors)
             weights[flats] *= np.broadcast_to(factors.reshape(shape), [len(indices) for indices in block]).ravel()
-        return self._residuals.of(weights)
+        return weights
 
     def _same(self, one: Residual, other: Residual) -> bool:
         return abs(one.value - other.value) <= 2 * (one.bar + other.bar)

@@ -28,6 +28,13 @@ class Residual(NamedTuple):
     def zero(self) -> bool:
         return abs(self.value) <= self.bar
 
+    @property
+    def ratio(self) -> float:
+        return abs(self.value) / self.bar if self.bar else inf
+
+    def times(self, factor: float) -> Residual:
+        return Residual(self.value * factor, self.bar * abs(factor))
+
 
 class Residuals:
     """Two evaluations each: one two-sided difference, of a step that probes through the tensor have shown to be short enough.
@@ -79,12 +86,20 @@ class Residuals:
         best = coarse if gap <= coarse.bar + fine.bar else fine
         return Residual(best.value, max(best.bar, gap / 2 if best is coarse else 2 * gap))
 
-    def entry(self, flat: int) -> Residual:
-        """The error of one entry, by two steps."""
+    def entry(self, flat: int, known: Residual | None = None) -> Residual:
+        """The error of one entry: by two steps, unless the first (which may be `known`) shows none."""
+        coarse = known or self.of_entry(flat)
+        size = float(self.sizes[flat])
+        return coarse if coarse.zero else self.twice(self._only(flat), coarse.times(size)).times(1 / size)
+
+    def of_entry(self, flat: int) -> Residual:
+        """As `entry`, by one step."""
+        return self.of(self._only(flat)).times(1 / float(self.sizes[flat]))
+
+    def _only(self, flat: int) -> Vector:
         weights = np.zeros(self.sizes.size)
         weights[flat] = 1.0
-        found, size = self.twice(weights), float(self.sizes[flat])
-        return Residual(found.value / size, found.bar / size)
+        return weights
 
 
 def signed_weights(random: np.random.Generator, size: int) -> Vector:
