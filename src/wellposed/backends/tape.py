@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,12 +32,17 @@ class Node:
     left: int = -1
     right: int = -1
 
+    @property
+    def last(self) -> int:
+        """The operand's node where there is one only, or the first of two."""
+        return self.left if self.left >= 0 else self.right
+
 
 @dataclass
 class Tape:
-    """What happens to a node's result: `held` is put in its place, `added` is added to it."""
+    """What happens to a node's result: `held` is put in its place, or what it makes of the tape so far; `added` is added to it."""
 
-    held: Mapping[int, Array] = field(default_factory=dict)
+    held: Mapping[int, Array | Callable[[Tape], Array]] = field(default_factory=dict)
     added: Mapping[int, Array] = field(default_factory=dict)
     lines: bool = False
     nodes: list[Node] = field(default_factory=list)
@@ -51,13 +56,17 @@ class Tape:
     def _own(self, array: Array, what: str) -> Any:
         return self.note(what, np.array(array), [])
 
-    def note(self, operation: str, result: Any, inputs: list[Any], operands: tuple[Array, ...] = ()) -> Any:
+    def note(self, operation: str, result: Any, given: Sequence[Any]) -> Any:
+        """The result, to be followed further; what it is of `given`, traced or not, in the order of the call."""
         if not isinstance(result, np.ndarray | np.generic) or result.dtype.kind != "f":
             return result
         index = len(self.nodes)
         result = np.asarray(result)
+        inputs = list(_traced(given))
+        operands = tuple(np.asarray(_plain(x)) for x in given) if len(given) == 2 else ()
         if index in self.held:
-            result = np.broadcast_to(self.held[index], result.shape).copy()
+            kept = self.held[index]
+            result = np.broadcast_to(kept(self) if callable(kept) else kept, result.shape).copy()
         if index in self.added:
             result = result + self.added[index]
         roots = {self.nodes[i.node].root if i.node >= 0 else -1 for i in inputs}
@@ -65,7 +74,7 @@ class Tape:
         root = roots.pop() if elementwise else index
         reduces = bool(inputs) and result.size < max(i.size for i in inputs)
         node = Node(operation, result, root if root >= 0 else index, _line() if self.lines else "", operands, reduces)
-        node.left, node.right = (inputs[0].node if inputs else -1), (inputs[1].node if len(inputs) > 1 else -1)
+        node.left, node.right = [*(x.node if isinstance(x, _Traced) else -1 for x in given), -1, -1][:2]
         self.nodes.append(node)
         return _wrapped(result, self, index)
 
@@ -81,10 +90,9 @@ class _Traced(np.ndarray[Any, Any]):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         result = getattr(ufunc, method)(*map(_plain, inputs), **{key: _plain(value) for key, value in kwargs.items()})
-        traced = list(_traced(inputs))
-        operands = tuple(np.asarray(_plain(x)) for x in inputs) if len(inputs) == 2 else ()
+        traced = next(_traced(inputs), None)
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-        noted = traced[0].tape.note(name, result, traced, operands) if traced and traced[0].tape is not None else result
+        noted = traced.tape.note(name, result, inputs) if traced is not None and traced.tape is not None else result
         if out is None:
             return noted
         target = out[0] if isinstance(out, tuple) else out

@@ -39,7 +39,7 @@ def diagnosed(
     known = [probe for probe in [*probes, *more] if probe.smooth]
     shape = problem.layout.shapes[name]
     residuals = Residuals(prober, place, known)
-    double = problem.gradient_of_multiple(prober.theta, 2.0)
+    double, layout = prober.of_double, problem.layout
     suspect = Suspect(
         name,
         prober.gradient[place].reshape(shape),
@@ -47,7 +47,12 @@ def diagnosed(
         residuals,
         problem.data(),
         None if double is None else double[name],
-        problem.pointwise() if len(problem.layout.names) == 1 else None,
+        problem.pointwise() if len(layout.names) == 1 else None,
+        {
+            other: prober.gradient[layout.slices[other]].reshape(shape)
+            for other in layout.names
+            if other != name and layout.shapes[other] == shape
+        },
     )
     located = Located()
     explanation = explained_whole(suspect)
@@ -56,7 +61,7 @@ def diagnosed(
         explanation = wrong_part(suspect, located)
         if explanation is None and not problem.is_part:
             explanation = _unmoved(suspect, prober, nearby(), place)
-    explanation = _cut(problem, prober, suspect) or explanation
+    explanation = _cut(prober, suspect) or explanation
     text = f"The gradient of `{name}` does not agree with the loss."
     text += f" {explanation.words}" if explanation else _where(name, located)
     evidence = [
@@ -124,9 +129,9 @@ def _unmoved(suspect: Suspect, prober: Prober, beside: Prober, place: slice) -> 
     return Explanation("stale", "It is the same at other parameters too: it was computed once, and kept.")
 
 
-def _cut(problem: Problem, prober: Prober, suspect: Suspect) -> Explanation | None:
+def _cut(prober: Prober, suspect: Suspect) -> Explanation | None:
     """Whether the gradient is right once nothing on the way is detached."""
-    found = problem.uncut(prober.theta)
+    found = prober.uncut
     whole = None if found is None else found[0][suspect.name]
     if found is None or whole is None or not suspect.fits(np.asarray(whole).reshape(suspect.shape)):
         return None

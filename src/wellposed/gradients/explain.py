@@ -13,6 +13,7 @@ _WHOLE: Sequence[Callable[[Suspect], Explanation | None]] = (
     multiples.scaled,
     multiples.decayed,
     multiples.scaled_beside_decay,
+    rearranged.exchanged,
     rearranged.transposed,
     rearranged.untransposed,
     rearranged.permuted,

@@ -207,7 +207,7 @@ class _Search:
         self.found.sample = measured
 
     def _prefer_few(self, block: Block) -> list[tuple[Block, Residual]]:
-        """Groups along the axis whose wrong indices are fewest, along which halving goes on: two wrong columns are two groups of columns."""
+        """Groups along the axis whose wrong indices are fewest, which is halved first from then on: two wrong columns are two groups."""
         if len(self._shape) < 2:
             return []
         groups: dict[int, list[tuple[Block, Residual]]] = {}

@@ -7,7 +7,7 @@ So every mistake is tried out on the forward pass, with two evaluations, and hel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -20,9 +20,15 @@ from wellposed.numerics.arrays import Array, Vector
 
 _MOST = 150  # operations looked at
 _PAIRS = 8  # reductions of which two are tried at once
+_TWINS = 3
 _STEP = 1e-6
 _CLOSE = 1e-5
 _LEFT_OUT = "1 (it is left out)"
+_LAST = " in its last step"
+_ONES = (_LEFT_OUT, "a > 0", "z > 0", "1 where the derivative is not 0")  # what is left of a product without one of its factors
+Rate = Callable[[Callable[[int], Array]], Array]
+"""From the rates of other results to that of one."""
+
 _OPERANDS = ("first operand", "second operand")
 
 
@@ -45,19 +51,18 @@ def guilty_operation(problem: Problem, prober: Prober, names: Sequence[str]) -> 
 
 
 class _Mistake:
-    """A wrong rate for the results of one operation, or of two."""
+    """A wrong rate for the results of one operation, of two, or of every round of a loop."""
 
     def __init__(self, held: tuple[int, ...]) -> None:
         self.held = held
 
-    def rates(self, line: _Line) -> Iterator[tuple[str, dict[int, Array]]]:
+    def rates(self, line: _Line) -> Iterator[tuple[str, dict[int, Rate]]]:
         """Names of what may be taken for the rate of the held results, and that."""
         yield "constant", {}
-        if len(self.held) == 1:
-            node = line.base.nodes[self.held[0]]
-            yield from ((name, {self.held[0]: rate}) for name, rate in _elementwise(node, line, self.held[0]))
-            yield from ((name, {self.held[0]: rate}) for name, rate in _product(node, line))
-            yield from ((name, {self.held[0]: rate}) for name, rate in _one_operand(node, line))
+        first, *others = [dict(_wrong_rates(line, k)) for k in self.held]
+        for name in first:
+            if all(name in other for other in others):
+                yield name, dict(zip(self.held, (first[name], *(other[name] for other in others)), strict=True))
 
     def explanation(self, base: Tape, name: str) -> Explanation:
         nodes = [base.nodes[k] for k in self.held]
@@ -68,7 +73,11 @@ class _Mistake:
             return Explanation("detached", f"What goes through this operation is missing from it: {where}.")
         if name in _OPERANDS:
             return Explanation("detached", f"What comes through the {name} of this operation is missing from it: {where}.")
-        if name.startswith(_LEFT_OUT) and nodes[0].operation == "multiply" and (name != _LEFT_OUT or nodes[0].left == nodes[0].root):
+        if (
+            name.removesuffix(_LAST) in _ONES
+            and nodes[0].operation == "multiply"
+            and (name.endswith(_LAST) or nodes[0].last == nodes[0].root)
+        ):
             return Explanation("missing-factor", f"A factor or a mask of the forward pass is left out: {where}.")
         if name == "transposed":
             return Explanation("transposed", f"The backward pass multiplies by W where its transpose belongs: {where}.")
@@ -90,25 +99,37 @@ class _Line:
             self.moving = [(a.result - b.result) / (2 * self._h) for a, b in zip(above.nodes, below.nodes, strict=True)]
         self._held: dict[tuple[int, ...], float] = {}
 
-    def claims(self, held: tuple[int, ...], rates: dict[int, Array]) -> bool:
+    def claims(self, held: tuple[int, ...], rates: dict[int, Rate]) -> bool:
         """Whether the claim is what these rates of the held results would make of it."""
-        if any(not np.isfinite(rate).all() for rate in rates.values()):
-            return False
         if held not in self._held:
-            self._held[held] = self._slope(held)
-        through = self._moved(rates) if rates else 0.0
-        slope = self._held[held] + through
+            self._held[held] = self._slope(dict.fromkeys(held))
+        through = 0.0
+        if len(rates) == 1:
+            ((index, rate),) = rates.items()
+            through = self._moved(index, rate(self.moving.__getitem__))
+        slope = self._slope(rates) if len(rates) > 1 else self._held[held] + through
         return bool(abs(slope - self.claimed) <= _CLOSE * max(abs(self.claimed), self._size / 10, abs(through) / 10))
 
-    def _slope(self, held: tuple[int, ...]) -> float:
-        """Of the loss along u, these results held."""
-        kept = {k: self.base.nodes[k].result for k in held}
-        ends = [self._problem.taped(self._theta + sign * self._h * self._u, Tape(held=kept)) for sign in (1, -1)]
-        return np.nan if None in ends else (ends[0] - ends[1]) / (2 * self._h)  # type: ignore[operator]
+    def _slope(self, rates: Mapping[int, Rate | None]) -> float:
+        """Of the loss along u, where these results move by these rates, each from what those before have made of the operations; or not
+        at all."""
 
-    def _moved(self, rates: dict[int, Array]) -> float:
-        """The slope of the loss as these results move by these rates."""
-        ends = [self._problem.taped(self._theta, Tape(added={k: sign * self._h * rate for k, rate in rates.items()})) for sign in (1, -1)]
+        def end(sign: float) -> float:
+            def result(index: int, rate: Rate | None) -> Callable[[Tape], Array]:
+                base, step = self.base.nodes, sign * self._h
+                if rate is None:
+                    return lambda tape: base[index].result
+                return lambda tape: base[index].result + step * rate(lambda k: (tape.nodes[k].result - base[k].result) / step)
+
+            tape = Tape(held={index: result(index, rate) for index, rate in rates.items()})
+            found = self._problem.taped(self._theta + sign * self._h * self._u, tape)
+            return np.nan if found is None else found
+
+        return (end(1.0) - end(-1.0)) / (2 * self._h)
+
+    def _moved(self, index: int, rate: Array) -> float:
+        """The slope of the loss as this result moves by that rate."""
+        ends = [self._problem.taped(self._theta, Tape(added={index: sign * self._h * rate})) for sign in (1, -1)]
         return np.nan if None in ends else (ends[0] - ends[1]) / (2 * self._h)  # type: ignore[operator]
 
 
@@ -117,17 +138,41 @@ def _mistakes(nodes: Sequence[Node], offset: int) -> Iterator[_Mistake]:
     yield from (_Mistake((k,)) for k in reversed(singles))
     reductions = [k for k in singles if nodes[k - offset].reduces][-_PAIRS:]
     yield from (_Mistake(pair) for pair in combinations(reductions, 2))
+    yield from (_Mistake(found) for found in _rounds(nodes, singles, offset))
 
 
-def _elementwise(node: Node, line: _Line, index: int) -> Iterator[tuple[str, Array]]:
-    """Usual mistakes for the derivative of a = f(z), times the rate of z."""
-    for source in dict.fromkeys((node.left, node.root)):  # the last link of the chain, and all of it from its beginning
+def _rounds(nodes: Sequence[Node], singles: Sequence[int], offset: int) -> Iterator[tuple[int, ...]]:
+    """The same operation in every round of a loop; a line may hold it up to _TWINS times."""
+    alike: dict[tuple[str, str], list[int]] = {}
+    for k in singles:
+        node = nodes[k - offset]
+        if node.line:
+            alike.setdefault((node.line, node.operation), []).append(k)
+    for found in alike.values():
+        for period in range(1, _TWINS + 1):
+            if len(found) >= 2 * period and len(found) % period == 0:
+                yield from (tuple(found[first::period]) for first in range(period))
+
+
+def _wrong_rates(line: _Line, index: int) -> Iterator[tuple[str, Rate]]:
+    """Usual mistakes for the rate of one operation's result, as functions of the rates of other results."""
+    node = line.base.nodes[index]
+    for source in dict.fromkeys((node.last, node.root)):  # the last link of the chain, and all of it from its beginning
         if source not in (index, -1) and node.root != index:
-            last = "" if source == node.root else " in its last step"
-            yield from ((name + last, rate) for name, rate in _slopes(node, line, index, source))
+            last = "" if source == node.root else _LAST
+            for name, derivative in _derivatives(node, line, index, source):
+                if np.isfinite(derivative).all():
+                    yield name + last, _times(derivative, source)
+    yield from _product(node)
+    yield from _one_operand(node)
 
 
-def _slopes(node: Node, line: _Line, index: int, source: int) -> Iterator[tuple[str, Array]]:
+def _times(derivative: Array, source: int) -> Rate:
+    return lambda moving: derivative * moving(source)
+
+
+def _derivatives(node: Node, line: _Line, index: int, source: int) -> Iterator[tuple[str, Array]]:
+    """Usual mistakes for the derivative of a = f(z)."""
     z, a, rate = line.base.nodes[source].result, node.result, line.moving[source]
     true = np.divide(line.moving[index], rate, out=np.ones_like(a), where=rate != 0)
     sigmoid, tanh = 1 / (1 + np.exp(-np.clip(z, -50, 50))), np.tanh(z)
@@ -161,31 +206,35 @@ def _slopes(node: Node, line: _Line, index: int, source: int) -> Iterator[tuple[
     }
     for name, derivative in candidates.items():
         if not np.allclose(derivative, true, rtol=1e-6, atol=1e-9):
-            yield name, derivative * rate
+            yield name, derivative
 
 
-def _product(node: Node, line: _Line) -> Iterator[tuple[str, Array]]:
+def _product(node: Node) -> Iterator[tuple[str, Rate]]:
     """x @ W for a square W: what comes back may be multiplied by W instead of its transpose."""
-    if node.operation == "matmul" and node.left >= 0 and len(node.operands) == 2:
-        weight = node.operands[1]
-        if weight.ndim == 2 and weight.shape[0] == weight.shape[1] and node.operands[0].ndim == 2:
-            yield "transposed", line.moving[node.left] @ weight.T
+    if node.operation == "matmul" and len(node.operands) == 2:
+        x, weight = node.operands
+        if weight.ndim == 2 and weight.shape[0] == weight.shape[1] and x.ndim in (1, 2):
+            left, right = node.left, node.right
+
+            def rate(moving: Callable[[int], Array]) -> Array:
+                through = moving(left) @ weight.T if left >= 0 else 0.0  # a constant, as the first state of a loop
+                return np.asarray(through + (x @ moving(right) if right >= 0 else 0.0))
+
+            yield "transposed", rate
 
 
-def _one_operand(node: Node, line: _Line) -> Iterator[tuple[str, Array]]:
+def _one_operand(node: Node) -> Iterator[tuple[str, Rate]]:
     """Two operands that both depend on the parameters, of which only one is followed back."""
     if node.left < 0 or node.right < 0 or len(node.operands) != 2:
         return
-    (x, y), (dx, dy) = node.operands, (line.moving[node.left], line.moving[node.right])
-    if dx.shape != x.shape or dy.shape != y.shape:
-        return
+    (x, y), left, right, shape = node.operands, node.left, node.right, node.result.shape
     if node.operation in ("add", "subtract"):
-        rates = (-dy if node.operation == "subtract" else dy, dx)
+        sign = -1.0 if node.operation == "subtract" else 1.0
+        yield _OPERANDS[0], lambda moving: np.broadcast_to(sign * moving(right), shape)
+        yield _OPERANDS[1], lambda moving: np.broadcast_to(moving(left), shape)
     elif node.operation == "multiply":
-        rates = (x * dy, dx * y)
+        yield _OPERANDS[0], lambda moving: x * moving(right)
+        yield _OPERANDS[1], lambda moving: moving(left) * y
     elif node.operation == "matmul":
-        rates = (x @ dy, dx @ y)
-    else:
-        return
-    for name, rate in zip(_OPERANDS, rates, strict=True):
-        yield name, np.broadcast_to(rate, node.result.shape)
+        yield _OPERANDS[0], lambda moving: x @ moving(right)
+        yield _OPERANDS[1], lambda moving: moving(left) @ y

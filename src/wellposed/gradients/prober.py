@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from wellposed.backends.protocol import Problem
+from wellposed.backends.protocol import Gradient, Problem
 from wellposed.derivatives.asking import Answer, run
 from wellposed.derivatives.estimate import Slope
 from wellposed.derivatives.noise import Noise, noise_level
@@ -70,6 +70,16 @@ class Prober:
         found = self.noise_along(self.directions.jointly(self.problem.layout.names))
         # Its slope belongs to that direction alone.
         return Noise(found.level, 0.0, np.inf, found.evaluations)
+
+    @cached_property
+    def of_double(self) -> Gradient | None:
+        """The gradient of 2 J, asked for once."""
+        return self.problem.gradient_of_multiple(self.theta, 2.0)
+
+    @cached_property
+    def uncut(self) -> tuple[Gradient, str] | None:
+        """`Problem.uncut` here, asked for once."""
+        return self.problem.uncut(self.theta)
 
     def noise_along(self, u: Vector) -> Noise:
         """The noise of the loss, without its claimed linear part, along one direction."""

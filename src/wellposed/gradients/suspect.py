@@ -27,7 +27,8 @@ class Suspect:
     """A failing tensor: what is claimed and what was measured of it.
 
     `claim` and `theta` have the tensor's shape. `data` are the arrays that the loss is computed from, by name; `of_double` is the
-    claim for 2 J, where it can be asked for; `pointwise` as `Problem.pointwise`.
+    claim for 2 J, where it can be asked for; `pointwise` as `Problem.pointwise`; `alike` are
+    the claims for the other tensors of that shape.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Suspect:
     data: dict[str, Array] = field(default_factory=dict)
     of_double: Vector | None = None
     pointwise: tuple[Callable[[Vector], Vector], Vector] | None = None
+    alike: dict[str, Vector] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from wellposed.numerics.arrays import Vector
 
 _BLOCKS = (2, 3, 4)
 _SMALL = 64
+_ALIKE = 16  # tensors of that shape
 _SINGULAR = 1e8
 
 
@@ -34,6 +35,14 @@ def transposed(suspect: Suspect) -> Explanation | None:
         ):
             if suspect.fits_beside_decay(partial(way, axes=axes, shape=shape)):
                 return Explanation("transposed", f"The claim, {words}, agrees with the loss: a reshape stands for a transpose.")
+    return None
+
+
+def exchanged(suspect: Suspect) -> Explanation | None:
+    """What is claimed for another tensor of that shape is right for this one."""
+    for other, claim in list(suspect.alike.items())[:_ALIKE]:
+        if suspect.fits(claim):
+            return Explanation("permuted", f"What is claimed for `{other}` is its gradient: they are returned in the wrong order.")
     return None
 
 
