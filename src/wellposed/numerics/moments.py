@@ -1,123 +1,210 @@
-"""Mean, variance and extremes per feature, in a form that merges without losing digits."""
+"""Mean, variance and extremes per feature: a state that merges without losing digits."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import reduce
+from typing import Any
 
 import numpy as np
 
+from wellposed.errors import InputError
+from wellposed.numerics import accumulate
 from wellposed.numerics.arrays import Array, Vector
+from wellposed.numerics.exact import Exact
+from wellposed.numerics.shifted import Shifted
 
-_BLOCK = 1 << 20  # entries turned to float64 at a time: about 8 MB
+_FORMAT = "wellposed.Moments"
+_FLOATS = ("count", "shift", "offset", "m2", "rest")
 
 
 @dataclass(frozen=True)
 class Moments:
-    """The state (count, shift, offset, m2) of D features, which is never collapsed to one mean.
+    """Moments of D features. All arrays have shape [D]; `a + b` is the state of both, `a - b` of a without b's rows.
 
-    The mean is `shift + offset` with |offset| small beside the spread, so two states merge by
-    differences of shifts, which are exact for nearby shifts (Chan, Golub, LeVeque 1983, on shifted
-    data). NaN and infinity are counted and otherwise skipped.
-
-    All arrays have shape [D]. `min` and `max` are of finite values; NaN where a feature has none.
+    `spread` is the state itself: `Exact` sums of integers (and of floats, where `reproducible` was asked for), the same bit for bit under
+    any partition and order; or `Shifted`, which keeps at least 15 digits. NaN and infinity are counted and otherwise skipped. `min` and
+    `max` are of finite values; NaN where a feature has none, and after a subtraction, since they cannot be known.
     """
 
-    count: Vector
-    shift: Vector
-    offset: Vector
-    m2: Vector
-    min: Vector
-    max: Vector
+    spread: Shifted | Exact
     nan_count: Vector
     inf_count: Vector
+    min: Vector
+    max: Vector
+
+    @staticmethod
+    def of(data: Any, axis: int | tuple[int, ...] | None = -1, weights: Any = None, reproducible: bool = False) -> Moments:
+        """The state of an array of any real dtype.
+
+        `axis` counts the features, all other axes are examples: -1 for [N, ..., D], 1 for images [N, C, H, W], several for one feature per
+        combination, None for one feature in all. `weights` [N] are how often each entry of axis 0 counts. `reproducible` sums without
+        rounding, 5 to 20 times slower.
+
+        Raises `InputError` for text, complex numbers, axes that do not exist and weights that are negative or not finite.
+        """
+        array = np.asarray(data)
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"moments are of real numbers, not of {array.dtype}")
+        axes = _axes(axis, array.ndim)
+        given = None if weights is None else _weights(weights, array, axes)
+        if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
+            array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
+        found = reduce(accumulate.joined, accumulate.pieces(array, axes, given, reproducible))
+        return Moments(*found)
+
+    @staticmethod
+    def empty(d: int) -> Moments:
+        """Of no rows."""
+        none = np.full(d, np.nan)
+        return Moments(Shifted.empty(d), np.zeros(d), np.zeros(d), none, none)
+
+    def __len__(self) -> int:
+        """The number of features."""
+        return self.min.size
+
+    @property
+    def count(self) -> Vector:
+        """How many finite numbers were seen (the sum of their weights)."""
+        return self.spread.count
 
     @property
     def mean(self) -> Vector:
-        mean: Vector = np.where(self.count > 0, self.shift + self.offset, np.nan)
-        return mean
+        return self.spread.mean()[0]
+
+    @property
+    def mean_parts(self) -> tuple[Vector, Vector]:
+        """The mean in two float64, their exact sum being closer to it than one can be."""
+        return self.spread.mean()
 
     @property
     def var(self) -> Vector:
         """Population variance (ddof = 0); NaN where nothing finite was seen."""
         return self.variance()
 
-    def variance(self, ddof: int = 0) -> Vector:
-        """M2 / (count - ddof), shape [D]; NaN where count <= ddof."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            variance: Vector = np.where(self.count > ddof, self.m2 / (self.count - ddof), np.nan)
-        return variance
+    def variance(self, ddof: float = 0) -> Vector:
+        """Squared deviations / (count - ddof); NaN where count <= ddof. Beyond float64's range infinite or 0, where `deviation` is not."""
+        return np.where(self.constant & (self.count > ddof), 0.0, self.spread.variance(ddof))
 
     @property
     def std(self) -> Vector:
-        return np.asarray(np.sqrt(self.var))
+        return self.deviation()
+
+    def deviation(self, ddof: float = 0) -> Vector:
+        """The square root of `variance`, also where that is beyond float64's range."""
+        return np.where(self.constant & (self.count > ddof), 0.0, self.spread.std(ddof))
 
     @property
     def constant(self) -> Array:
         """Boolean [D]: every finite value seen was the same number. No threshold is involved."""
+        if isinstance(self.spread, Exact):
+            return self.spread.constant
         constant: Array = (self.count > 0) & (self.min == self.max)
         return constant
 
-    @staticmethod
-    def of(rows: Array) -> Moments:
-        """The state of an array of shape [N, D], any real dtype, accumulated in float64 by blocks."""
-        if rows.ndim != 2:
-            raise ValueError(f"Moments.of takes [N, D], not {rows.ndim} dimensions")
-        step = max(1, _BLOCK // max(1, rows.shape[1]))
-        total = _of_block(rows[:step])
-        for start in range(step, rows.shape[0], step):
-            total = total + _of_block(rows[start : start + step])
-        return total
-
     def __add__(self, other: Moments) -> Moments:
-        count = self.count + other.count
-        empty = self.count == 0
-        shift = np.where(empty, other.shift, self.shift)
-        mine = np.where(empty, 0.0, self.offset)
-        share = np.divide(other.count, count, out=np.zeros_like(count), where=count > 0)
-        delta = np.where(empty | (other.count == 0), 0.0, (other.shift - shift) + (other.offset - mine))
-        return Moments(
-            count=count,
-            shift=shift,
-            offset=np.where(empty, other.offset, mine + delta * share),
-            m2=self.m2 + other.m2 + delta * delta * share * self.count,
-            min=np.fmin(self.min, other.min),
-            max=np.fmax(self.max, other.max),
-            nan_count=self.nan_count + other.nan_count,
-            inf_count=self.inf_count + other.inf_count,
-        )
+        self._match(other)
+        return Moments(*accumulate.joined(self._pieces(), other._pieces()))
+
+    def __sub__(self, other: Moments) -> Moments:
+        self._match(other)
+        if np.any(other.count > self.count):
+            raise InputError("the second state is not part of the first: it has more rows", hint="a - b leaves what b has not seen")
+        one, two = self.spread, other.spread
+        unknown = np.full(len(self), np.nan)
+        if isinstance(one, Exact) and isinstance(two, Exact):
+            spread: Shifted | Exact = one - two
+        else:
+            spread = accumulate.as_shifted(one) - accumulate.as_shifted(two)
+        return Moments(spread, self.nan_count - other.nan_count, self.inf_count - other.inf_count, unknown, unknown)
+
+    def __eq__(self, other: object) -> bool:
+        """The same state, bit for bit."""
+        return isinstance(other, Moments) and self.to_json() == other.to_json()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _pieces(self) -> accumulate.Pieces:
+        return accumulate.Pieces(self.spread, self.nan_count, self.inf_count, self.min, self.max)
+
+    def _match(self, other: Moments) -> None:
+        if len(self) != len(other):
+            raise InputError(f"moments of {len(self)} features cannot be combined with those of {len(other)}")
+
+    def to_json(self) -> str:
+        """A JSON object, readable without this library: "mean" and "std" beside the state, NaN as null."""
+        return json.dumps(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `to_json` writes."""
+        plain: dict[str, Any] = {"format": _FORMAT, "version": 1, "mean": _listed(self.mean), "std": _listed(self.std)}
+        if isinstance(self.spread, Exact):
+            sums = self.spread.stripped()
+            plain |= {
+                "count": _listed(sums.count),
+                "sum": list(map(str, sums.s1)),
+                "squares": list(map(str, sums.s2)),
+                "exponent": sums.exponent,
+            }
+        else:
+            plain |= {name: _listed(getattr(self.spread, name)) for name in _FLOATS}
+            if self.spread.unit.any():
+                plain["unit"] = self.spread.unit.tolist()
+        return plain | {name: _listed(getattr(self, name)) for name in ("nan_count", "inf_count", "min", "max")}
+
+    @staticmethod
+    def from_json(text: str) -> Moments:
+        """What `to_json` wrote, bit for bit. Nothing in it is executed. Raises `InputError` for anything else."""
+        try:
+            return Moments.from_dict(json.loads(text))
+        except ValueError as error:
+            raise InputError("this is no JSON that Moments.to_json wrote") from error
+
+    @staticmethod
+    def from_dict(plain: dict[str, Any]) -> Moments:
+        """As `from_json`."""
+        try:
+            if plain["format"] != _FORMAT or plain["version"] != 1:
+                raise KeyError("format")
+            others = [_unlisted(plain[name]) for name in ("nan_count", "inf_count", "min", "max")]
+            if "sum" in plain:
+                s1, s2 = (np.array([*map(int, plain[name]), None], dtype=object)[:-1] for name in ("sum", "squares"))
+                return Moments(Exact(_unlisted(plain["count"]), s1, s2, int(plain["exponent"])), *others)
+            floats = [_unlisted(plain[name]) for name in _FLOATS]
+            unit = np.array(plain.get("unit", [0] * len(floats[0])), dtype=np.int64)
+            if len({len(array) for array in (*floats, *others, unit)}) != 1:
+                raise ValueError("lengths differ")
+            return Moments(Shifted(*floats, unit), *others)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError("this is no JSON that Moments.to_json wrote") from error
 
 
-def _of_block(block: Array) -> Moments:
-    # float64 before any arithmetic: float32 sums lose the variance of a column with a large mean.
-    values = np.asarray(block, dtype=np.float64)
-    if len(values) == 0:
-        zero, none = np.zeros(values.shape[1]), np.full(values.shape[1], np.nan)
-        return Moments(zero, zero, zero, zero, none, none, zero, zero)
-    nan, infinite = np.isnan(values), np.isinf(values)
-    finite = ~(nan | infinite)
-    count = finite.sum(axis=0).astype(np.float64)
-    seen = count > 0
-    shift = np.where(seen, values[np.argmax(finite, axis=0), np.arange(values.shape[1])], 0.0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        centred = np.where(finite, values - shift, 0.0)
-        offset = _mean(centred, count)
-        residual = np.where(finite, centred - offset, 0.0)
-        # The offset is rounded; what the residuals' mean shows of that goes back into it
-        # (the corrected two-pass algorithm of Chan, Golub, LeVeque 1983).
-        correction = _mean(residual, count)
-        m2 = (residual * residual).sum(axis=0) - count * correction * correction
-    return Moments(
-        count=count,
-        shift=shift,
-        offset=offset + correction,
-        m2=np.maximum(m2, 0.0),
-        min=np.where(seen, np.where(finite, values, np.inf).min(axis=0), np.nan),
-        max=np.where(seen, np.where(finite, values, -np.inf).max(axis=0), np.nan),
-        nan_count=nan.sum(axis=0).astype(np.float64),
-        inf_count=infinite.sum(axis=0).astype(np.float64),
-    )
+def _axes(axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
+    if axis is None or ndim == 0:
+        return ()
+    wanted = (axis,) if isinstance(axis, int) else tuple(axis)
+    if ndim == 1 and wanted == (-1,):
+        return ()  # one feature
+    for one in wanted:
+        if not -ndim <= one < ndim:
+            raise InputError(f"axis {one} does not exist in data of {ndim} dimensions")
+    return tuple(sorted(one % ndim for one in wanted))
 
 
-def _mean(values: Vector, count: Vector) -> Vector:
-    sums: Vector = values.sum(axis=0)
-    return np.divide(sums, count, out=np.zeros_like(sums), where=count > 0)
+def _weights(weights: Any, array: Array, axes: tuple[int, ...]) -> Vector:
+    given = np.asarray(weights, dtype=np.float64)
+    rows = array.shape[0] if array.ndim else 1
+    if 0 in axes or given.shape != (rows,):
+        raise InputError(f"weights have shape {given.shape}, but there are {rows} rows", hint="give one weight for each entry of axis 0")
+    if not np.isfinite(given).all() or (given < 0).any():
+        raise InputError("weights must be finite and not negative")
+    return given
+
+
+def _listed(values: Vector) -> list[float | None]:
+    return [None if value != value else int(value) if value.is_integer() and abs(value) < 1e15 else value for value in map(float, values)]
+
+
+def _unlisted(values: list[float | None]) -> Vector:
+    return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
