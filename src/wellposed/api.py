@@ -48,7 +48,7 @@ def check_inputs(problem_or_data: Any, *, axis: int | None = None) -> Report:
     started = time.perf_counter()
     features = features_of(problem_or_data, axis)
     findings = sorted(input_checks.check(features), key=lambda finding: finding.rule)
-    summary = Summary(f"data of shape {list(features.shape)}", dtype=str(features.rows.dtype))
+    summary = Summary(f"data of shape {list(features.array.shape)}", dtype=str(features.array.dtype))
     return Report(summary, tuple(findings), 0, time.perf_counter() - started)
 
 

@@ -22,7 +22,7 @@ def check(features: Features, *, normalised: str = "") -> list[Finding]:
 
     `normalised` says how the model itself scales its inputs, where it does: then their own scale is no fault.
     """
-    moments = Moments.of(features.rows)
+    moments = Moments.of(features.array, features.axes)
     findings = [_not_finite(features, moments)]
     if features.rows.shape[0] < 2:
         return findings + [rule.undecided("One row says nothing about the spread of a feature.") for rule in RULES[:3]]

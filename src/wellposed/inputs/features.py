@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from wellposed.errors import InputError
+from wellposed.numerics.accumulate import canonical
 from wellposed.numerics.arrays import Array
 
 
 @dataclass(frozen=True)
 class Features:
-    """`rows` has shape [N, D]; `where(j)` is the user's name for feature j."""
+    """`array` is the data, `axes` are those that count the features; `where(j)` is the user's name for feature j."""
 
-    rows: Array
-    shape: tuple[int, ...]
-    axis: int
+    array: Array
+    axes: tuple[int, ...]
     names: tuple[str, ...] = ()
 
+    @property
+    def rows(self) -> Array:
+        """[N, D]: every other axis is one of examples. A copy, where the features are not last."""
+        return np.moveaxis(canonical(self.array, self.axes), 1, 2).reshape(-1, self.size)
+
+    @property
+    def size(self) -> int:
+        """The number of features."""
+        return prod(self.array.shape[axis] for axis in self.axes)
+
     def where(self, j: int) -> str:
-        if self.names:
-            return f"inputs[{self.names[j]!r}]"
-        if len(self.shape) == 1:
+        if not self.axes:
             return "inputs"
-        index = [":"] * len(self.shape)
-        index[self.axis] = str(j)
-        return f"inputs[{', '.join(index[: self.axis + 1])}]"
+        if self.names:
+            return self.called(self.names, j)
+        index = [":"] * self.array.ndim
+        for axis, place in zip(self.axes, np.unravel_index(j, [self.array.shape[axis] for axis in self.axes]), strict=True):
+            index[axis] = str(int(place))
+        return f"inputs[{', '.join(index[: self.axes[-1] + 1])}]"
+
+    @staticmethod
+    def called(names: tuple[str, ...], j: int) -> str:
+        """As `where`, of data [N, D] or of one feature."""
+        return f"inputs[{names[j]!r}]" if names else f"inputs[:, {j}]"
 
 
 def as_array(data: Any, what: str = "the data") -> Array:
@@ -61,21 +78,23 @@ def as_array(data: Any, what: str = "the data") -> Array:
     return array
 
 
-def features_of(data: Any, axis: int | None = None) -> Features:
-    """`axis` counts the features; all other axes are examples.
+def features_of(data: Any, axis: int | tuple[int, ...] | None = None, what: str = "the data") -> Features:
+    """`axis` counts the features (several: one feature per combination); all other axes are examples.
 
     Without `axis`: the second of two; the channels of four-dimensional images (axis 1 where it has at
     most 4 entries and the last has more, else the last); the last axis otherwise.
     """
-    array = as_array(data, "the data")
+    array = as_array(data, what)
     if axis is None:
         channels_first = array.ndim == 4 and array.shape[1] <= 4 < array.shape[-1]
         axis = 1 if channels_first else array.ndim - 1
-    if not -array.ndim <= axis < array.ndim:
-        raise InputError(f"axis {axis} does not exist in data of shape {array.shape}")
-    axis %= array.ndim
+    wanted = (axis,) if isinstance(axis, int) else tuple(axis)
+    for one in wanted:
+        if not -array.ndim <= one < array.ndim:
+            raise InputError(f"axis {one} does not exist in data of shape {array.shape}")
     if array.ndim == 1:
-        return Features(array[:, None], array.shape, 0)
+        return Features(array, ())
+    axes = tuple(sorted(one % array.ndim for one in wanted))
     columns = getattr(data, "columns", None)
-    names = tuple(map(str, columns)) if columns is not None and array.ndim == 2 and axis == 1 else ()
-    return Features(np.moveaxis(array, axis, -1).reshape(-1, array.shape[axis]), array.shape, axis, names)
+    names = tuple(map(str, columns)) if columns is not None and array.ndim == 2 and axes == (1,) else ()
+    return Features(array, axes, names)

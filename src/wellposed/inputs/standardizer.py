@@ -2,130 +2,287 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
 
 from wellposed.errors import InputError
-from wellposed.inputs.features import as_array, features_of
+from wellposed.inputs import engines, saved
+from wellposed.inputs.early import Errors, Sample, in_random_order
+from wellposed.inputs.engines import distributed
+from wellposed.inputs.estimator import Estimator, column_names
+from wellposed.inputs.features import Features, features_of
+from wellposed.inputs.fit import checked, same_features, state_of, state_of_chunk
+from wellposed.inputs.quantiles import quantiles
+from wellposed.inputs.sources import Chunk, Source, source_of
+from wellposed.inputs.state import State
+from wellposed.inputs.whitening import Covariance, rotation
+from wellposed.numerics.affine import restored, standardized
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.moments import Moments
 
-_FORMAT = "wellposed.Standardizer"
+_NORMAL_IQR = 1.3489795003921634  # interquartile range of a normal distribution of standard deviation 1
+_QUARTILES = (0.25, 0.5, 0.75)
 
 
-class Standardizer:
-    """Each feature with mean 0 and standard deviation 1, by the statistics of the data it was fitted on.
+class Standardizer(Estimator):
+    """Each feature with mean 0 and standard deviation 1, by the statistics of the data it was fitted on; scikit-learn's contract.
 
-    `axis` counts the features (None: see `fit`), `ddof` is subtracted from the count in the variance.
-    After `fit`: `mean_`, `var_`, `scale_` (shape [D], float64) and `n_samples_seen_`. A constant feature
-    (smallest equal to largest: no threshold) has scale 1 and becomes 0. NaN is skipped in `fit` and
-    stays NaN in `transform`; infinity is refused by name.
+    `axis` counts the features (several: one per combination; None: see `fit`), `ddof` is subtracted from the count in the variance.
+    `whiten` "zca" or "pca" makes the features uncorrelated too; `robust` takes the median and the interquartile range (over 1.349, what a
+    normal distribution has) instead. `early_stop=0.01` stops reading when the standard errors of mean and standard deviation are below
+    1 % of the standard deviation. `reproducible` sums without rounding: the same bits in whatever order rows come. `infinite` says what
+    infinity in `fit` means: "refuse", or "skip" as NaN.
+
+    After `fit`: `mean_`, `var_`, `scale_` (shape [D], float64), `n_samples_seen_` (entries of axis 0), `state_` (moments and a fingerprint
+    of the rows). A constant feature (smallest equal to largest: no threshold) has scale 1 and becomes 0. NaN is skipped in `fit` and stays
+    NaN in `transform`.
     """
 
     mean_: Vector
     var_: Vector
     scale_: Vector
     n_samples_seen_: int
+    state_: State
+    errors_: Errors | None
+    rotation_: tuple[Vector, Vector] | None
+    quartiles_: Vector | None
 
-    def __init__(self, axis: int | None = None, ddof: int = 0) -> None:
-        self.axis, self.ddof = axis, ddof
+    def __init__(
+        self,
+        axis: int | tuple[int, ...] | None = None,
+        ddof: float = 0,
+        whiten: str | None = None,
+        robust: bool = False,
+        early_stop: float | None = None,
+        reproducible: bool = False,
+        infinite: str = "refuse",
+    ) -> None:
+        self.axis, self.ddof, self.whiten, self.robust = axis, ddof, whiten, robust
+        self.early_stop, self.reproducible, self.infinite = early_stop, reproducible, infinite
 
-    def fit(self, x: Any, y: Any = None) -> Self:
-        """Learn the statistics of x, an array or table of shape [N, ..., D] (or with `axis` elsewhere).
+    def fit(self, x: Any, y: Any = None, sample_weight: Any = None, *, columns: Sequence[str] = (), key: Any = None) -> Self:
+        """Learn the statistics of x: an array of any library [N, ..., D] (or with `axis` elsewhere; images [N, C, H, W] by channel); a
+        table; an iterable of batches, of which the first item or `key` counts; a path, a pattern or a list of paths; data on Dask, Spark
+        or Ray.
 
-        Raises `InputError` for empty data, text, infinity, one row with ddof=1, and a feature without
-        any number.
+        Raises `InputError` for empty data, text, infinity, one row with ddof=1, a feature without any number, batches that do not fit
+        together, files that cannot be read. What was fitted before is then still there.
         """
-        features = features_of(x, self.axis)
-        moments = Moments.of(features.rows)
-        if moments.inf_count.any():
-            j = int(np.argmax(moments.inf_count > 0))
-            raise InputError(
-                f"{features.where(j)} contains infinity ({int(moments.inf_count[j])} times)",
-                hint="a mean over infinity is infinite; clip or drop these rows",
-            )
-        if (moments.count == 0).any():
-            raise InputError(f"{features.where(int(np.argmin(moments.count)))} holds nothing but NaN", hint="drop the feature")
-        if (moments.count <= self.ddof).any():
-            raise InputError(
-                f"{features.where(int(np.argmin(moments.count)))} has {int(moments.count.min())} value, too few for ddof={self.ddof}"
-            )
-        variance = np.where(moments.constant, 0.0, moments.variance(self.ddof))
-        if not np.isfinite(variance).all():
-            j = int(np.argmax(~np.isfinite(variance)))
-            raise InputError(f"the variance of {features.where(j)} is beyond float64", hint="divide the feature by a constant first")
-        self.mean_, self.var_ = moments.mean, variance
-        self.scale_ = np.where(variance > 0, np.sqrt(variance), 1.0)
-        self.n_samples_seen_ = features.rows.shape[0]
-        return self
+        self._sensible()
+        errors: Errors | None = None
+        many = self.whiten is not None or self.robust or self.early_stop is not None
+        if many and engines.engine_of(x) is not None:
+            raise InputError("whiten, robust and early_stop read data on this machine, not on an engine", hint="fit on a sample of it")
+        if self.early_stop is not None:
+            state, errors = self._until_known(source_of(x, columns, key), self.early_stop)
+        else:
+            state = state_of(x, self.axis, columns=columns, key=key, weights=sample_weight, reproducible=self.reproducible)
+        values = self._values(state)
+        extra: dict[str, Any] = {"rotation_": None, "quartiles_": None}
+        if self.whiten or self.robust:
+            extra |= self._read_again(source_of(x, columns, key), values)
+        return self._learned(state, values, errors, extra)
 
-    def transform(self, x: Any) -> Array:
-        """(x - mean_) / scale_ in x's own floating dtype (float64 for integers), shape as x. x is not changed."""
-        return self._applied(x, forward=True)
+    def partial_fit(self, x: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn from one more batch, an array or table; a batch that is refused changes nothing."""
+        self._sensible()
+        if self.whiten or self.robust or self.early_stop is not None:
+            raise InputError("partial_fit knows mean and standard deviation alone", hint="fit reads batches too: fit(loader)")
+        source = source_of(x)
+        if not hasattr(self, "state_"):
+            return self._learned(*self._with_values(self._of(source, sample_weight)), None, {"rotation_": None, "quartiles_": None})
+        self._match_names(x)
+        for chunk in source.chunks():
+            same_features(Chunk(chunk.rows, "this batch"), self.axis, self.n_features_in_)
+        state = self.state_ + self._of(source, sample_weight)
+        return self._learned(*self._with_values(state), None, {"rotation_": None, "quartiles_": None})
 
-    def inverse_transform(self, x: Any) -> Array:
+    def fit_transform(self, x: Any, y: Any = None, **fit_params: Any) -> Any:
+        return self.fit(x, y, **fit_params).transform(x)
+
+    def transform(self, x: Any, out: Array | None = None) -> Any:
+        """(x - mean_) / scale_ in x's own floating dtype (float64 for integers), shape as x. x is not changed, unless it is `out`."""
+        return self._applied(x, out, forward=True)
+
+    def inverse_transform(self, x: Any, out: Array | None = None) -> Any:
         """x * scale_ + mean_, in x's own floating dtype."""
-        return self._applied(x, forward=False)
+        return self._applied(x, out, forward=False)
 
-    def fit_transform(self, x: Any, y: Any = None) -> Array:
-        return self.fit(x).transform(x)
+    def all_gather(self, group: Any = None) -> Self:
+        """Inside torch.distributed, after each rank has fitted its own rows: the statistics of all of them, the same on every rank."""
+        self._require_fitted()
+        if self.whiten or self.robust:
+            raise InputError("whiten and robust are not gathered over ranks", hint="fit them on one rank and save")
+        return self._learned(*self._with_values(distributed.gathered(self.state_, group)), None, {"rotation_": None, "quartiles_": None})
+
+    def confidence_interval(self, level: float = 0.95) -> dict[str, Vector]:
+        """{"mean": [2, D], "std": [2, D]}: lower and upper bounds, after a fit with `early_stop`."""
+        self._require_fitted()
+        if self.errors_ is None:
+            raise InputError("this Standardizer was not fitted with early_stop", hint="Standardizer(early_stop=0.01)")
+        from scipy.stats import norm
+
+        width = float(norm.ppf((1 + level) / 2))
+        pairs = (("mean", self.mean_, self.errors_.mean), ("std", np.sqrt(self.var_), self.errors_.std))
+        return {name: np.stack([value - width * error, value + width * error]) for name, value, error in pairs}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """JSON, whole or not at all: a failed save leaves an older file as it was."""
-        self._fitted()
-        target = Path(path)
-        state = {
-            "format": _FORMAT, "version": 1, "axis": self.axis, "ddof": self.ddof, "count": self.n_samples_seen_,
-            "mean": self.mean_.tolist(), "var": self.var_.tolist(), "scale": self.scale_.tolist(),
-        }  # fmt: skip
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
-        try:
-            with os.fdopen(handle, "w") as part:
-                json.dump(state, part)
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        self._require_fitted()
+        arrays = {"mean": self.mean_, "var": self.var_, "scale": self.scale_}
+        if self.quartiles_ is not None:
+            arrays["quartiles"] = self.quartiles_
+        if self.rotation_ is not None:
+            arrays |= {"rotation": self.rotation_[0], "rotation_back": self.rotation_[1]}
+        names = [str(name) for name in getattr(self, "feature_names_in_", [])]
+        saved.write(path, self.get_params(), arrays, self.state_.to_dict(), names, self.n_samples_seen_)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """A saved Standardizer; nothing in the file is executed. Raises `InputError` for any other file."""
-        try:
-            state = json.loads(Path(path).read_text())
-            if state["format"] != _FORMAT or state["version"] != 1:
-                raise KeyError("format")
-            loaded = cls(axis=state["axis"], ddof=state["ddof"])
-            loaded.mean_, loaded.var_, loaded.scale_ = (np.array(state[key], dtype=np.float64) for key in ("mean", "var", "scale"))
-            loaded.n_samples_seen_ = int(state["count"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path} is not a file that Standardizer.save wrote") from error
+        params, arrays, state, names, seen = saved.read(path)
+        loaded = cls(**params)
+        loaded.mean_, loaded.var_, loaded.scale_ = arrays["mean"], arrays["var"], arrays["scale"]
+        loaded.quartiles_ = arrays.get("quartiles")
+        loaded.rotation_ = (arrays["rotation"], arrays["rotation_back"]) if "rotation" in arrays else None
+        loaded.errors_, loaded.state_, loaded.n_samples_seen_ = None, State.from_dict(state), seen
+        loaded.n_features_in_ = loaded.mean_.size
+        loaded._remember_names(tuple(names))
         return loaded
 
-    def _fitted(self) -> None:
-        if not hasattr(self, "mean_"):
-            raise InputError("this Standardizer has not been fitted", hint="Standardizer().fit(x_train)")
+    def _sensible(self) -> None:
+        if self.whiten not in (None, "zca", "pca"):
+            raise InputError(f"whiten={self.whiten!r} is unknown", hint='None, "zca" or "pca"')
+        if self.infinite not in ("refuse", "skip"):
+            raise InputError(f"infinite={self.infinite!r} is unknown", hint='"refuse" or "skip"')
+        if self.early_stop is not None and not 0 < self.early_stop < 1:
+            raise InputError(f"early_stop={self.early_stop!r} is not a fraction of the standard deviation", hint="early_stop=0.01")
+        if self.whiten and self.robust:
+            raise InputError("whiten and robust exclude each other", hint="whitening needs the covariance")
 
-    def _applied(self, x: Any, *, forward: bool) -> Array:
-        self._fitted()
-        array = as_array(x)
-        axis = features_of(array, self.axis).axis
-        features = 1 if array.ndim == 1 else array.shape[axis]
-        if features != self.mean_.size:
+    def _of(self, source: Source, weights: Any) -> State:
+        parts = [state_of_chunk(chunk, self.axis, weights, self.reproducible) for chunk in checked(source)]
+        if not parts:
+            raise InputError("the data is empty")
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return total
+
+    def _with_values(self, state: State) -> tuple[State, tuple[Vector, Vector]]:
+        return state, self._values(state)
+
+    def _values(self, state: State) -> tuple[Vector, Vector]:
+        """Variance and standard deviation; raises `InputError` where there are none."""
+        moments: Moments = state.moments
+        if moments.inf_count.any() and self.infinite == "refuse":
+            j = int(np.argmax(moments.inf_count > 0))
             raise InputError(
-                f"the data has {features} features along axis {axis}, but the statistics are of {self.mean_.size}",
-                hint="were they fitted on another set of columns?",
+                f"{state.where(j)} contains infinity ({int(moments.inf_count[j])} times)",
+                hint='a mean over infinity is infinite; clip or drop these rows, or infinite="skip"',
             )
-        shape = [1] * array.ndim
-        shape[axis] = features
-        if array.ndim == 1:
-            shape = [1]
-        mean, scale = self.mean_.reshape(shape), self.scale_.reshape(shape)
-        # In float64 throughout: a mean rounded to float32 is off by half its last digit.
-        wide = array.astype(np.float64)
-        result = (wide - mean) / scale if forward else wide * scale + mean
-        return result.astype(array.dtype if array.dtype.kind == "f" else np.float64)
+        if not (moments.count > 0).any() or (moments.count == 0).any():
+            raise InputError(f"{state.where(int(np.argmin(moments.count)))} holds nothing but NaN", hint="drop the feature")
+        if (moments.count <= self.ddof).any():
+            j = int(np.argmin(moments.count))
+            number = int(moments.count[j])
+            raise InputError(f"{state.where(j)} has {number} value{'' if number == 1 else 's'}, too few for ddof={self.ddof}")
+        return moments.variance(self.ddof), moments.deviation(self.ddof)
+
+    def _learned(self, state: State, values: tuple[Vector, Vector], errors: Errors | None, extra: dict[str, Any]) -> Self:
+        """All at once, so that a fit that fails changes nothing."""
+        variance, deviation = values
+        self.state_, self.errors_, self.rotation_, self.quartiles_ = state, errors, extra["rotation_"], extra["quartiles_"]
+        self.mean_, self.var_, self.scale_ = state.moments.mean, variance, np.where(deviation > 0, deviation, 1.0)
+        if self.quartiles_ is not None:
+            spread = (self.quartiles_[2] - self.quartiles_[0]) / _NORMAL_IQR
+            # Half of all values may be one number: the standard deviation then has to do.
+            self.mean_, self.scale_ = self.quartiles_[1], np.where(spread > 0, spread, self.scale_)
+        self.n_samples_seen_ = state.fingerprint.rows
+        self.n_features_in_ = len(state.moments)
+        self._remember_names(state.names)
+        return self
+
+    def _mean_parts(self) -> tuple[Vector, Vector]:
+        if self.quartiles_ is not None:
+            return self.mean_, np.zeros_like(self.mean_)
+        return self.state_.moments.mean_parts
+
+    def _until_known(self, source: Source, tolerance: float) -> tuple[State, Errors]:
+        sample, total = Sample(), None
+        for chunk in self._sampled(source):
+            sample.add(chunk.rows, self.axis)
+            found = state_of_chunk(chunk, self.axis)
+            total = found if total is None else total + found
+            if sample.due and sample.errors().within(tolerance, total.moments.std):
+                break
+        if total is None:
+            raise InputError("the data is empty")
+        return total, sample.errors()
+
+    def _sampled(self, source: Source) -> Iterator[Chunk]:
+        """At random where rows can be had at will; else as they come."""
+        if source.at is None or source.total is None:
+            yield from checked(source)
+            return
+        for indices in in_random_order(source.total):
+            yield source.at(indices)
+
+    def _read_again(self, source: Source, values: tuple[Vector, Vector]) -> dict[str, Any]:
+        if not source.again:
+            raise InputError("whiten and robust read the data more than once", hint="give a list, a loader or files instead of a generator")
+
+        def rows() -> Iterator[Array]:
+            for chunk in source.chunks():
+                yield features_of(chunk.rows, self.axis).rows
+
+        if self.robust:
+            return {"rotation_": None, "quartiles_": quantiles(rows, len(values[0]), _QUARTILES)}
+        covariance = Covariance.merged(Covariance.of(part) for part in rows())
+        scale = np.where(values[1] > 0, values[1], 1.0)
+        return {"rotation_": rotation(covariance, scale, str(self.whiten)), "quartiles_": None}
+
+    def _applied(self, x: Any, out: Array | None, *, forward: bool) -> Any:
+        self._require_fitted()
+        self._match_names(x)
+        features = self._features(x)
+        array = features.array
+        dtype = array.dtype if array.dtype.kind == "f" else np.dtype(np.float64)
+        if out is None:
+            out = np.empty(array.shape, dtype)
+        elif out.shape != array.shape or out.dtype.kind != "f":
+            raise InputError(f"out has shape {out.shape} and dtype {out.dtype}, but the result has {array.shape} and {dtype}")
+        mean = self._mean_parts()
+        if self.rotation_ is None:
+            (standardized if forward else restored)(array, features.axes, mean, self.scale_, out)
+        else:
+            _rotated(features, out, mean, self.scale_, self.rotation_[0 if forward else 1], forward=forward)
+        return self._contained(out, x)
+
+    def _features(self, x: Any) -> Features:
+        frame = column_names(x)
+        data = next(iter(source_of(x, frame).chunks())).rows if frame and not hasattr(x, "__array__") else x
+        features = features_of(data, self.axis)
+        if features.size != self.n_features_in_:
+            axis = features.axes[0] if features.axes else 0
+            raise InputError(
+                f"X has {features.size} features, but {type(self).__name__} is expecting {self.n_features_in_} features as input "
+                f"(along axis {axis} of shape {features.array.shape})",
+                hint="were the statistics fitted on another set of columns?",
+            )
+        return features
+
+
+def _rotated(features: Features, out: Array, mean: tuple[Vector, Vector], scale: Vector, matrix: Vector, *, forward: bool) -> None:
+    """Whitening needs whole rows: [N, D] in float64, a part at a time."""
+    moved = np.moveaxis(features.array, features.axes, range(features.array.ndim - len(features.axes), features.array.ndim))
+    target = np.moveaxis(out, features.axes, range(out.ndim - len(features.axes), out.ndim))
+    for start in range(0, len(moved), 1 << 14):
+        part = moved[start : start + (1 << 14)]
+        rows = part.reshape(-1, features.size).astype(np.float64)
+        rows = ((rows - mean[0] - mean[1]) / scale) @ matrix if forward else (rows @ matrix) * scale + mean[1] + mean[0]
+        target[start : start + (1 << 14)] = rows.reshape(part.shape)
+

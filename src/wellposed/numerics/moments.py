@@ -181,7 +181,7 @@ class Moments:
 
 
 def _axes(axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
-    if axis is None or ndim == 0:
+    if axis is None or axis == () or ndim == 0:
         return ()
     wanted = (axis,) if isinstance(axis, int) else tuple(axis)
     if ndim == 1 and wanted == (-1,):

@@ -1,0 +1,83 @@
+"""From any data to a `State`: chunk by chunk, with every chunk held against the first."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from wellposed.errors import InputError
+from wellposed.inputs.engines import engine_of
+from wellposed.inputs.features import features_of
+from wellposed.inputs.sources import Chunk, Source, source_of
+from wellposed.inputs.state import State, merged
+
+
+def state_of(
+    data: Any,
+    axis: int | tuple[int, ...] | None = None,
+    *,
+    columns: Sequence[str] = (),
+    key: Any = None,
+    weights: Any = None,
+    reproducible: bool = False,
+    progress: bool = True,
+) -> State:
+    """What all the rows of `data` amount to; it may be anything that `source_of` or an engine reads.
+
+    `axis` as in `features_of`, of an array or of each batch; `columns` of a table; `key` the entry of a batch or of a file; `weights` [N],
+    for data in memory. Raises `InputError` for what cannot be read, naming file, column or batch.
+    """
+    engine = engine_of(data)
+    if engine is not None:
+        return engine(data, axis, tuple(columns), reproducible)
+    source = source_of(data, columns, key)
+    states = (state_of_chunk(chunk, axis, weights, reproducible) for chunk in checked(source, progress))
+    return merged(states)
+
+
+def state_of_chunk(chunk: Chunk, axis: int | tuple[int, ...] | None, weights: Any = None, reproducible: bool = False) -> State:
+    state = State.of(chunk.rows, axis, weights=weights, reproducible=reproducible)
+    return State(state.moments, state.fingerprint, chunk.names or state.names)
+
+
+def checked(source: Source, progress: bool = True) -> Iterator[Chunk]:
+    """The chunks, as long as they are of one form."""
+    first: Chunk | None = None
+    with _bar(source, progress) as advance:
+        for chunk in source.chunks():
+            if first is None:
+                first = chunk
+            elif chunk.names != first.names:
+                raise InputError(f"{chunk.where} has the columns {_few(chunk.names)}, but {first.where} has {_few(first.names)}")
+            elif chunk.rows.ndim != first.rows.ndim:
+                raise InputError(f"{chunk.where} has {chunk.rows.ndim} dimensions, but {first.where} has {first.rows.ndim}")
+            yield chunk
+            advance(len(chunk.rows))
+
+
+def same_features(chunk: Chunk, axis: int | tuple[int, ...] | None, size: int) -> None:
+    """Raises `InputError` where a chunk has another number of features."""
+    found = features_of(chunk.rows, axis).size
+    if found != size:
+        raise InputError(f"{chunk.where} has {found} features, but what came before it has {size}", hint="are all files of one data set?")
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, names[:6])) + (", ..." if len(names) > 6 else "")
+
+
+@contextmanager
+def _bar(source: Source, wanted: bool) -> Iterator[Any]:
+    """A progress bar on stderr, on a terminal alone."""
+    if not wanted or not sys.stderr.isatty():
+        yield lambda rows: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} rows"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"reading {source.what}", total=source.total)
+        yield lambda rows: bar.advance(task, rows)

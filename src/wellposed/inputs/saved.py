@@ -1,0 +1,64 @@
+"""Statistics on disk: JSON that anybody can read, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wellposed.errors import InputError
+from wellposed.numerics.arrays import Vector
+
+_FORMAT, _VERSION = "wellposed.Standardizer", 2
+
+
+def write(
+    path: str | os.PathLike[str], params: dict[str, Any], arrays: dict[str, Vector], state: dict[str, Any], names: list[str], seen: int
+) -> None:
+    """Raises `InputError` where the file cannot be written; an older one is then as it was."""
+    target = Path(path)
+    content = {
+        "format": _FORMAT, "version": _VERSION, "count": seen, "names": names, **{name: array.tolist() for name, array in arrays.items()},
+        "parameters": params, "state": state,
+    }  # fmt: skip
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "w") as part:
+            json.dump(content, part)
+            part.flush()
+            os.fsync(part.fileno())
+        Path(name).replace(target)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise InputError(f"{target} cannot be written: {error.strerror}", hint="an older file of that name is as it was") from error
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Vector], dict[str, Any], list[str], int]:
+    """What `write` wrote: parameters, arrays, state, names, rows seen. Raises `InputError` for anything else."""
+    try:
+        content = json.loads(Path(path).read_text())
+        if content["format"] != _FORMAT or content["version"] != _VERSION:
+            raise KeyError("format")
+        arrays = {
+            name: np.array(content[name], dtype=np.float64)
+            for name in ("mean", "var", "scale", "quartiles", "rotation", "rotation_back")
+            if name in content
+        }
+        params = dict(content["parameters"])
+        if isinstance(params.get("axis"), list):
+            params["axis"] = tuple(params["axis"])
+        return params, arrays, content["state"], list(content["names"]), int(content["count"])
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a file that Standardizer.save wrote") from error

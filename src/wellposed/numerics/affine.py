@@ -1,0 +1,120 @@
+"""(x - mean) / scale and back, in float64 inside and at the speed of memory."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from wellposed.numerics.accumulate import canonical
+from wellposed.numerics.arrays import Array, Vector
+
+_BUFFER = 1 << 15  # entries of float64 in flight
+_WIDE = 512  # columns that few features are laid out to
+_PART = 4 << 20  # entries that a thread takes at a time
+_MUCH = 64 << 20  # bytes from which the compiled loop pays
+
+
+def standardized(x: Array, axes: tuple[int, ...], mean: tuple[Vector, Vector], scale: Vector, out: Array) -> None:
+    """out = (x - mean) / scale, for a mean in two parts; `axes` count the features. `out` may be x."""
+    _applied(x, axes, mean, scale, out, forward=True)
+
+
+def restored(x: Array, axes: tuple[int, ...], mean: tuple[Vector, Vector], scale: Vector, out: Array) -> None:
+    """out = x * scale + mean."""
+    _applied(x, axes, mean, scale, out, forward=False)
+
+
+def _applied(x: Array, axes: tuple[int, ...], mean: tuple[Vector, Vector], scale: Vector, out: Array, *, forward: bool) -> None:
+    source, target = canonical(x, axes), canonical(out, axes)
+    if not np.shares_memory(target, out):  # the features lie apart: canonical had to copy
+        _applied(np.ascontiguousarray(source), (1,), mean, scale, target, forward=forward)
+        axis = tuple(range(out.ndim - len(axes), out.ndim))
+        np.moveaxis(out, axes, axis)[...] = target.reshape(np.moveaxis(out, axes, axis).shape)
+        return
+    a, d, b = source.shape
+    numbers = [part[:, None] for part in (*mean, scale)]
+    if b == 1 and d < _WIDE and source.flags.c_contiguous and target.flags.c_contiguous:
+        copies = max(1, _WIDE // max(d, 1))
+        whole = a // copies * copies
+        tiled = [np.tile(part, (copies, 1)) for part in numbers]
+        _in_parts(*(array[:whole].reshape(-1, copies * d, 1) for array in (source, target)), tiled, forward)
+        source, target = source[whole:], target[whole:]
+    _in_parts(source, target, numbers, forward)
+
+
+def _in_parts(source: Array, target: Array, numbers: list[Any], forward: bool) -> None:
+    a, d, b = source.shape
+    step = max(1, _PART // max(d * b, 1))
+    starts = range(0, a, step)
+    much = source.nbytes >= _MUCH and b == 1
+
+    def part(start: int) -> None:
+        _one_part(source[start : start + step], target[start : start + step], numbers, forward, much)
+
+    if len(starts) < 2:
+        for start in starts:
+            part(start)
+        return
+    with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
+        list(pool.map(part, starts))
+
+
+def _one_part(source: Array, target: Array, numbers: list[Any], forward: bool, much: bool) -> None:
+    high, low, scale = numbers
+    kernel = _compiled() if much and source.dtype == target.dtype == np.float32 else None
+    if kernel is not None:
+        kernel(source[:, :, 0], target[:, :, 0], high[:, 0], low[:, 0], scale[:, 0], forward)
+        return
+    a, d, b = source.shape
+    rows = max(1, _BUFFER // max(d * b, 1))
+    buffer = np.empty((min(rows, max(a, 1)), d, b))
+    exact = source.dtype.kind in "iu" and source.dtype.itemsize == 8
+    fine = bool(low.any()) and (source.dtype == np.float64 or exact)
+    for start in range(0, a, rows):
+        block = source[start : start + rows]
+        moved = buffer[: len(block)]
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            if forward:
+                if exact:
+                    moved[...] = _difference(block, high)
+                else:
+                    np.subtract(block, high, out=moved)
+                if fine:
+                    np.subtract(moved, low, out=moved)
+                np.divide(moved, scale, out=moved)
+            else:
+                np.multiply(block, scale, out=moved)
+                np.add(moved, high, out=moved)
+            target[start : start + rows] = moved
+
+
+def _difference(block: Array, high: Any) -> Any:
+    """Integers of 64 bits minus a whole number, before they are rounded to float64."""
+    whole = np.clip(np.rint(high), -(2.0**62), 2.0**62).astype(np.int64)
+    return (block.astype(np.int64) - whole).astype(np.float64) - (high - whole.astype(np.float64))
+
+
+@cache
+def _compiled() -> Any:
+    """The float32 loop as machine code; None without numba."""
+    try:
+        import numba
+    except ImportError:
+        return None
+
+    @numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")  # type: ignore[untyped-decorator, unused-ignore]
+    def by_numba(x, out, high, low, scale, forward):  # type: ignore[no-untyped-def]
+        n, m = x.shape
+        for i in range(n):
+            if forward:
+                for j in range(m):
+                    out[i, j] = np.float32((np.float64(x[i, j]) - high[j]) / scale[j])
+            else:
+                for j in range(m):
+                    out[i, j] = np.float32(np.float64(x[i, j]) * scale[j] + high[j])
+
+    return by_numba
