@@ -96,7 +96,7 @@ def bad(j, value):
         (lambda: wp.Standardizer(ddof=1).fit(DATA[:1]), "has 1 value, too few for ddof=1"),
         (lambda: wp.Standardizer().fit(bad(2, np.inf)), r"inputs\[:, 2\] contains infinity \(200 times\)"),
         (lambda: wp.Standardizer().fit(bad(2, np.nan)), r"inputs\[:, 2\] holds nothing but NaN"),
-        (lambda: wp.Standardizer().fit(DATA).transform(DATA[:, :3]), "has 3 features along axis 1, but the statistics are of 5"),
+        (lambda: wp.Standardizer().fit(DATA).transform(DATA[:, :3]), "X has 3 features, but Standardizer is expecting 5 features as input"),
         (lambda: wp.Standardizer(axis=4).fit(DATA), "axis 4 does not exist"),
     ],
 )

@@ -13,6 +13,19 @@ from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array
 
 
+class plain_only:
+    """A method that is not there where the estimator whitens, is robust or stops early."""
+
+    def __init__(self, method: Any) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    def __get__(self, estimator: Any, kind: Any = None) -> Any:
+        if estimator is not None and (estimator.whiten or estimator.robust or estimator.early_stop is not None):
+            raise AttributeError(f"{self._method.__name__} knows mean and standard deviation alone: not with whiten, robust or early_stop")
+        return self._method.__get__(estimator, kind)
+
+
 class Estimator:
     """Parameters are the arguments of `__init__`, kept under their names."""
 

@@ -47,11 +47,17 @@ class Features:
         return f"inputs[{names[j]!r}]" if names else f"inputs[:, {j}]"
 
 
+class _NotNumbers(InputError, TypeError):
+    """For Python objects, as float() would raise."""
+
+
 def as_array(data: Any, what: str = "the data") -> Array:
     """NumPy of real numbers from an array of any library, a table or nested lists.
 
     Raises `InputError` for text, objects, complex numbers and empty data.
     """
+    if hasattr(data, "tocsr"):
+        raise InputError(f"sparse input is not supported: {what} is a {type(data).__name__}", hint="centring makes it dense: data.toarray()")
     if data is None:
         raise InputError(f"{what} is None", hint="give an array of shape [N, D]")
     if hasattr(data, "detach") and hasattr(data, "cpu"):
@@ -61,21 +67,38 @@ def as_array(data: Any, what: str = "the data") -> Array:
         array = np.asarray(data)
     except (ValueError, TypeError) as error:
         raise InputError(f"{what} cannot be read as an array: {error}", hint="are all rows of one length?") from error
+    if array.dtype.kind == "O":
+        array = _of_objects(array)
     if array.dtype.kind in "OUSMmV":
         columns: Any = getattr(data, "dtypes", None)
         kinds = dict(columns.items()) if hasattr(columns, "items") else {}
         offenders = [str(name) for name, kind in kinds.items() if getattr(kind, "kind", "O") not in "fiub"]
         named = f" in column {', '.join(map(repr, offenders))}" if offenders else ""
-        raise InputError(f"{what} holds {array.dtype} values, not numbers{named}", hint="encode categories and dates as numbers first")
+        kind = "text" if array.dtype.kind in "US" else f"{array.dtype} values"
+        error = _NotNumbers if array.dtype.kind == "O" else InputError
+        said = ": each entry of an argument must be a string or a number that float() reads" if array.dtype.kind == "O" else ""
+        raise error(f"{what} holds {kind}, not numbers{named}{said}", hint="encode categories and dates as numbers first")
     if array.dtype.kind == "c":
-        raise InputError(f"{what} holds complex numbers", hint="stack the real and imaginary parts as two features")
+        raise InputError(f"Complex data not supported: {what} holds complex numbers", hint="stack the real and imaginary parts as two features")
     if array.dtype.kind not in "fiub":
         array = array.astype(np.float64)
     if array.ndim == 0:
         raise InputError(f"{what} is one number, {array}", hint="give an array of shape [N, D]")
     if array.size == 0:
+        if array.ndim > 1 and array.shape[0] and not array.shape[1]:
+            raise InputError(f"{what} is empty: 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
         raise InputError(f"{what} is empty: its shape is {array.shape}")
     return array
+
+
+def _of_objects(array: Array) -> Array:
+    """Python numbers as float64; anything else as it is."""
+    if any(isinstance(entry, str | bytes) for entry in array.ravel()[:1]):
+        return array
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError):
+        return array
 
 
 def features_of(data: Any, axis: int | tuple[int, ...] | None = None, what: str = "the data") -> Features:

@@ -7,11 +7,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from wellposed.errors import InputError
 from wellposed.inputs.engines import engine_of
-from wellposed.inputs.features import features_of
 from wellposed.inputs.sources import Chunk, Source, source_of
 from wellposed.inputs.state import State, merged
+
+
+ONE_DIMENSION = (
+    "Expected an array of at least 2 dimensions, got 1. Reshape your data: x[:, None] is one feature, x[None, :] one row of features"
+)
 
 
 def state_of(
@@ -33,8 +39,24 @@ def state_of(
     if engine is not None:
         return engine(data, axis, tuple(columns), reproducible)
     source = source_of(data, columns, key)
-    states = (state_of_chunk(chunk, axis, weights, reproducible) for chunk in checked(source, progress))
-    return merged(states)
+    weights = None if weights is None else np.asarray(weights, dtype=np.float64)
+    if weights is not None and weights.shape != (source.total,):
+        raise InputError(f"weights have shape {weights.shape}, but there are {source.total} rows")
+    if weights is not None and (not source.again or source.at is None):
+        raise InputError("weights belong to rows in memory: an array or a table")
+    total: State | None = None
+    start = 0
+    for chunk in checked(source, progress):
+        share = None if weights is None else weights[start : start + len(chunk.rows)]
+        found = state_of_chunk(chunk, axis, share, reproducible)
+        if total is not None and len(found.moments) != len(total.moments):
+            raise InputError(
+                f"{chunk.where} has {len(found.moments)} features, but what came before it has {len(total.moments)}",
+                hint="are all of one data set?",
+            )
+        total = found if total is None else total + found
+        start += len(chunk.rows)
+    return merged([total])
 
 
 def state_of_chunk(chunk: Chunk, axis: int | tuple[int, ...] | None, weights: Any = None, reproducible: bool = False) -> State:
@@ -47,6 +69,8 @@ def checked(source: Source, progress: bool = True) -> Iterator[Chunk]:
     first: Chunk | None = None
     with _bar(source, progress) as advance:
         for chunk in source.chunks():
+            if np.ndim(chunk.rows) < 2:
+                raise InputError(ONE_DIMENSION)
             if first is None:
                 first = chunk
             elif chunk.names != first.names:
@@ -55,13 +79,6 @@ def checked(source: Source, progress: bool = True) -> Iterator[Chunk]:
                 raise InputError(f"{chunk.where} has {chunk.rows.ndim} dimensions, but {first.where} has {first.rows.ndim}")
             yield chunk
             advance(len(chunk.rows))
-
-
-def same_features(chunk: Chunk, axis: int | tuple[int, ...] | None, size: int) -> None:
-    """Raises `InputError` where a chunk has another number of features."""
-    found = features_of(chunk.rows, axis).size
-    if found != size:
-        raise InputError(f"{chunk.where} has {found} features, but what came before it has {size}", hint="are all files of one data set?")
 
 
 def _few(names: tuple[str, ...]) -> str:

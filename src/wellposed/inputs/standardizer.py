@@ -12,9 +12,9 @@ from wellposed.errors import InputError
 from wellposed.inputs import engines, saved
 from wellposed.inputs.early import Errors, Sample, in_random_order
 from wellposed.inputs.engines import distributed
-from wellposed.inputs.estimator import Estimator, column_names
+from wellposed.inputs.estimator import Estimator, column_names, plain_only
 from wellposed.inputs.features import Features, features_of
-from wellposed.inputs.fit import checked, same_features, state_of, state_of_chunk
+from wellposed.inputs.fit import ONE_DIMENSION, checked, state_of, state_of_chunk
 from wellposed.inputs.quantiles import quantiles
 from wellposed.inputs.sources import Chunk, Source, source_of
 from wellposed.inputs.state import State
@@ -83,22 +83,21 @@ class Standardizer(Estimator):
         values = self._values(state)
         extra: dict[str, Any] = {"rotation_": None, "quartiles_": None}
         if self.whiten or self.robust:
-            extra |= self._read_again(source_of(x, columns, key), values)
+            extra |= self._read_again(source_of(x, columns, key), values, sample_weight)
         return self._learned(state, values, errors, extra)
 
+    @plain_only
     def partial_fit(self, x: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn from one more batch, an array or table; a batch that is refused changes nothing."""
         self._sensible()
-        if self.whiten or self.robust or self.early_stop is not None:
-            raise InputError("partial_fit knows mean and standard deviation alone", hint="fit reads batches too: fit(loader)")
-        source = source_of(x)
+        nothing = {"rotation_": None, "quartiles_": None}
         if not hasattr(self, "state_"):
-            return self._learned(*self._with_values(self._of(source, sample_weight)), None, {"rotation_": None, "quartiles_": None})
+            state = state_of(x, self.axis, weights=sample_weight, reproducible=self.reproducible)
+            return self._learned(*self._with_values(state), None, nothing)
         self._match_names(x)
-        for chunk in source.chunks():
-            same_features(Chunk(chunk.rows, "this batch"), self.axis, self.n_features_in_)
-        state = self.state_ + self._of(source, sample_weight)
-        return self._learned(*self._with_values(state), None, {"rotation_": None, "quartiles_": None})
+        self._features(x)
+        state = self.state_ + state_of(x, self.axis, weights=sample_weight, reproducible=self.reproducible)
+        return self._learned(*self._with_values(state), None, nothing)
 
     def fit_transform(self, x: Any, y: Any = None, **fit_params: Any) -> Any:
         return self.fit(x, y, **fit_params).transform(x)
@@ -163,15 +162,6 @@ class Standardizer(Estimator):
         if self.whiten and self.robust:
             raise InputError("whiten and robust exclude each other", hint="whitening needs the covariance")
 
-    def _of(self, source: Source, weights: Any) -> State:
-        parts = [state_of_chunk(chunk, self.axis, weights, self.reproducible) for chunk in checked(source)]
-        if not parts:
-            raise InputError("the data is empty")
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return total
-
     def _with_values(self, state: State) -> tuple[State, tuple[Vector, Vector]]:
         return state, self._values(state)
 
@@ -231,17 +221,19 @@ class Standardizer(Estimator):
         for indices in in_random_order(source.total):
             yield source.at(indices)
 
-    def _read_again(self, source: Source, values: tuple[Vector, Vector]) -> dict[str, Any]:
+    def _read_again(self, source: Source, values: tuple[Vector, Vector], weights: Any) -> dict[str, Any]:
         if not source.again:
             raise InputError("whiten and robust read the data more than once", hint="give a list, a loader or files instead of a generator")
 
-        def rows() -> Iterator[Array]:
+        def rows() -> Iterator[tuple[Array, Vector | None]]:
             for chunk in source.chunks():
-                yield features_of(chunk.rows, self.axis).rows
+                found = features_of(chunk.rows, self.axis).rows
+                share = None if weights is None else np.repeat(np.asarray(weights, dtype=np.float64), len(found) // len(weights))
+                yield found, share
 
         if self.robust:
             return {"rotation_": None, "quartiles_": quantiles(rows, len(values[0]), _QUARTILES)}
-        covariance = Covariance.merged(Covariance.of(part) for part in rows())
+        covariance = Covariance.merged(Covariance.of(part, share) for part, share in rows())
         scale = np.where(values[1] > 0, values[1], 1.0)
         return {"rotation_": rotation(covariance, scale, str(self.whiten)), "quartiles_": None}
 
@@ -265,7 +257,9 @@ class Standardizer(Estimator):
     def _features(self, x: Any) -> Features:
         frame = column_names(x)
         data = next(iter(source_of(x, frame).chunks())).rows if frame and not hasattr(x, "__array__") else x
-        features = features_of(data, self.axis)
+        features = features_of(data, self.axis, "X")
+        if not features.axes:
+            raise InputError(ONE_DIMENSION)
         if features.size != self.n_features_in_:
             axis = features.axes[0] if features.axes else 0
             raise InputError(

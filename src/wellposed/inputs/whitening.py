@@ -20,16 +20,19 @@ class Covariance:
     products: Vector
 
     @staticmethod
-    def of(rows: Array) -> Covariance:
-        """Of rows [N, D], about a shift near their mean (the corrected two-pass algorithm, as for variances)."""
+    def of(rows: Array, weights: Vector | None = None) -> Covariance:
+        """Of rows [N, D] with weights [N], about a shift near their mean (the corrected two-pass algorithm, as for variances)."""
         values = rows.astype(np.float64)
-        values = values[np.isfinite(values).all(axis=1)]
+        share = np.ones(len(values)) if weights is None else weights
+        keep = np.isfinite(values).all(axis=1) & (share > 0)
+        values, share = values[keep], share[keep]
         if not len(values):
             return Covariance(0.0, np.zeros(rows.shape[1]), np.zeros((rows.shape[1],) * 2))
-        mean = values[0] + (values - values[0]).mean(axis=0)
+        count = float(share.sum())
+        mean = values[0] + share @ (values - values[0]) / count
         centred = values - mean
-        rest = centred.sum(axis=0) / len(values)
-        return Covariance(float(len(values)), mean + rest, centred.T @ centred - len(values) * np.outer(rest, rest))
+        rest = share @ centred / count
+        return Covariance(count, mean + rest, (share[:, None] * centred).T @ centred - count * np.outer(rest, rest))
 
     def __add__(self, other: Covariance) -> Covariance:
         count = self.count + other.count

@@ -199,6 +199,8 @@ def _weights(weights: Any, array: Array, axes: tuple[int, ...]) -> Vector:
         raise InputError(f"weights have shape {given.shape}, but there are {rows} rows", hint="give one weight for each entry of axis 0")
     if not np.isfinite(given).all() or (given < 0).any():
         raise InputError("weights must be finite and not negative")
+    if not given.any():
+        raise InputError("all weights are zero")
     return given
 
 

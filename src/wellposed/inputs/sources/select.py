@@ -31,4 +31,4 @@ def source_of(data: Any, columns: Sequence[str] = (), key: Any = None) -> Source
 
 
 def _is_array(data: Any) -> bool:
-    return hasattr(data, "__array__") or hasattr(data, "__dlpack__") or hasattr(data, "__array_interface__") or isinstance(data, list | tuple)
+    return isinstance(data, list | tuple) or any(hasattr(data, name) for name in ("__array__", "__dlpack__", "__array_interface__", "tocsr"))

@@ -25,16 +25,18 @@ def table(data: Any, columns: Sequence[str] = ()) -> Source | None:
 def pieces(frame: nw.DataFrame[Any], columns: Sequence[str], where: str = "") -> Iterator[Chunk]:
     """Chunks of an eager frame, its columns in the order given, else in its own."""
     names = chosen(frame.columns, columns, where or "the table")
+    places = [frame.columns.index(name) for name in names] if columns else list(range(len(names)))
+    shown = tuple(names) if all(isinstance(name, str) for name in names) else ()
     step = max(1, BYTES // (8 * max(1, len(names))))
     for start in range(0, max(len(frame), 1), step):
         part = frame[start : start + step]
-        arrays = [_column(part[name], name, where) for name in names]
+        arrays = [_column(part[:, j], str(frame.columns[j]), where) for j in places]
         if len(part):
             dtype = np.result_type(*arrays)
             rows = np.empty((len(part), len(names)), dtype=dtype)
             for j, array in enumerate(arrays):
                 rows[:, j] = array
-            yield Chunk(rows, f"{where}{' ' if where else ''}rows {start} to {start + len(part) - 1}", tuple(names))
+            yield Chunk(rows, f"{where}{' ' if where else ''}rows {start} to {start + len(part) - 1}", shown)
 
 
 def _column(series: nw.Series[Any], name: str, where: str) -> Any:
