@@ -60,6 +60,16 @@ def ranks_problem(model: Any, loss: Any, batch: Any, step: Any) -> Any:
     return _adapter("torch", "ranks").RanksProblem(model, loss, batch, step)
 
 
+def torch_normalising() -> Any:
+    """torch: what is made of statistics."""
+    return _adapter("torch", "normalising")
+
+
+def jax_normalising() -> Any:
+    """JAX: what is made of statistics."""
+    return _adapter("jax", "normalising")
+
+
 def _adapter(framework: str, module: str) -> Any:
     try:
         return importlib.import_module(f"wellposed.backends.{framework}.{module}")

@@ -108,16 +108,19 @@ def features_of(data: Any, axis: int | tuple[int, ...] | None = None, what: str 
     most 4 entries and the last has more, else the last); the last axis otherwise.
     """
     array = as_array(data, what)
-    if axis is None:
-        channels_first = array.ndim == 4 and array.shape[1] <= 4 < array.shape[-1]
-        axis = 1 if channels_first else array.ndim - 1
-    wanted = (axis,) if isinstance(axis, int) else tuple(axis)
-    for one in wanted:
-        if not -array.ndim <= one < array.ndim:
-            raise InputError(f"axis {one} does not exist in data of shape {array.shape}")
-    if array.ndim == 1:
-        return Features(array, ())
-    axes = tuple(sorted(one % array.ndim for one in wanted))
+    axes = feature_axes(array.shape, axis)
     columns = getattr(data, "columns", None)
     names = tuple(map(str, columns)) if columns is not None and array.ndim == 2 and axes == (1,) else ()
     return Features(array, axes, names)
+
+
+def feature_axes(shape: tuple[int, ...], axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    """As positive numbers, sorted; () for one dimension: one feature. Raises `InputError` for an axis that does not exist."""
+    n = len(shape)
+    if axis is None:
+        axis = 1 if n == 4 and shape[1] <= 4 < shape[-1] else n - 1
+    wanted = (axis,) if isinstance(axis, int) else tuple(axis)
+    for one in wanted:
+        if not -n <= one < n:
+            raise InputError(f"axis {one} does not exist in data of shape {shape}")
+    return () if n == 1 else tuple(sorted(one % n for one in wanted))

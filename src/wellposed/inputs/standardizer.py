@@ -8,16 +8,16 @@ from typing import Any, Self
 
 import numpy as np
 
+from wellposed.backends.select import jax_normalising, torch_normalising
 from wellposed.errors import InputError
 from wellposed.inputs import engines, saved
 from wellposed.inputs.early import Errors, Sample, in_random_order
-from wellposed.inputs.engines import distributed
 from wellposed.inputs.estimator import Estimator, column_names, plain_only
-from wellposed.inputs.features import Features, features_of
+from wellposed.inputs.features import Features, feature_axes, features_of
 from wellposed.inputs.fit import ONE_DIMENSION, checked, state_of, state_of_chunk
 from wellposed.inputs.quantiles import quantiles
 from wellposed.inputs.sources import Chunk, Source, source_of
-from wellposed.inputs.state import State
+from wellposed.inputs.state import State, merged
 from wellposed.inputs.whitening import Covariance, rotation
 from wellposed.numerics.affine import restored, standardized
 from wellposed.numerics.arrays import Array, Vector
@@ -76,6 +76,8 @@ class Standardizer(Estimator):
         many = self.whiten is not None or self.robust or self.early_stop is not None
         if many and engines.engine_of(x) is not None:
             raise InputError("whiten, robust and early_stop read data on this machine, not on an engine", hint="fit on a sample of it")
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight, dtype=np.float64)
         if self.early_stop is not None:
             state, errors = self._until_known(source_of(x, columns, key), self.early_stop)
         else:
@@ -115,7 +117,34 @@ class Standardizer(Estimator):
         self._require_fitted()
         if self.whiten or self.robust:
             raise InputError("whiten and robust are not gathered over ranks", hint="fit them on one rank and save")
-        return self._learned(*self._with_values(distributed.gathered(self.state_, group)), None, {"rotation_": None, "quartiles_": None})
+        return self._learned(*self._with_values(self._gathered(group)), None, {"rotation_": None, "quartiles_": None})
+
+    def as_module(self) -> Any:
+        """A `torch.nn.Module` that does what `transform` does, in the dtype of its inputs; it moves, saves, exports and compiles."""
+        self._require_fitted()
+        rotation = None if self.rotation_ is None else self.rotation_[0]
+        return torch_normalising().Standardize(self._mean_parts(), self.scale_, rotation, self._axes_of)
+
+    def as_jax(self) -> Any:
+        """A function of JAX arrays that does what `transform` does."""
+        self._require_fitted()
+        rotation = None if self.rotation_ is None else self.rotation_[0]
+        return jax_normalising().standardize(self._mean_parts(), self.scale_, rotation, self._axes_of)
+
+    def to_onnx(self, path: str | os.PathLike[str], shape: tuple[int, ...]) -> None:
+        """`as_module` as an ONNX file, for inputs of that shape; where its first entry is above 1, for any number of rows."""
+        torch_normalising().written_as_onnx(self.as_module(), path, shape)
+
+    def fold_into(self, layer: Any, digits: float = 1.0) -> Any:
+        """A copy of a torch Linear or Conv layer that takes raw inputs in place of standardized ones.
+
+        Raises `InputError`, with the number, where that costs more than `digits` decimal digits (a mean of many standard deviations), or
+        where the layer pads with zeros.
+        """
+        self._require_fitted()
+        if self.rotation_ is not None:
+            raise InputError("a rotation is not folded", hint="keep standardizer.as_module() before the layer")
+        return torch_normalising().folded(layer, self._mean_parts()[0], self.scale_, digits)
 
     def confidence_interval(self, level: float = 0.95) -> dict[str, Vector]:
         """{"mean": [2, D], "std": [2, D]}: lower and upper bounds, after a fit with `early_stop`."""
@@ -200,6 +229,13 @@ class Standardizer(Estimator):
         if self.quartiles_ is not None:
             return self.mean_, np.zeros_like(self.mean_)
         return self.state_.moments.mean_parts
+
+    def _axes_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return feature_axes(shape, self.axis)
+
+    def _gathered(self, group: Any) -> State:
+        found = torch_normalising().gathered(self.state_.to_dict(), group)
+        return merged(map(State.from_dict, found))
 
     def _until_known(self, source: Source, tolerance: float) -> tuple[State, Errors]:
         sample, total = Sample(), None

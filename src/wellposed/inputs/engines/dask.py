@@ -7,7 +7,7 @@ from typing import Any
 import dask
 
 from wellposed.errors import InputError
-from wellposed.inputs.features import features_of
+from wellposed.inputs.features import feature_axes
 from wellposed.inputs.sources.chunk import Chunk
 from wellposed.inputs.sources.tables import chosen, table
 from wellposed.inputs.state import State, merged
@@ -19,25 +19,13 @@ def state(data: Any, axis: Any, columns: tuple[str, ...], reproducible: bool) ->
         names = tuple(chosen(list(map(str, data.columns)), columns, "the dataframe"))
         parts = [dask.delayed(_of_table)(part, names, reproducible) for part in data[list(names)].to_delayed()]
     elif hasattr(data, "rechunk"):
-        axes = features_of(_Shape(data.shape), axis).axes if data.ndim > 1 else ()
+        axes = feature_axes(data.shape, axis)
         whole = data.rechunk(dict.fromkeys(axes, -1))
         blocks = whole.to_delayed().ravel()
         parts = [dask.delayed(_of_block)(block, axes or None, reproducible) for block in blocks]
     else:
         raise InputError(f"a Dask {type(data).__name__} cannot be read", hint="give a Dask array or dataframe")
     return merged(dask.compute(*parts))
-
-
-class _Shape:
-    """Stands for an array of that shape."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        import numpy as np
-
-        return np.broadcast_to(np.zeros((), dtype=dtype), self.shape)
 
 
 def _of_block(block: Any, axes: Any, reproducible: bool) -> State | None:
