@@ -17,7 +17,9 @@ from wellposed.gradients import check as gradient_checks
 from wellposed.gradients.equivalence import compared, over_ranks
 from wellposed.gradients.forward import check_forward
 from wellposed.inputs import check as input_checks
+from wellposed.inputs.audit import audited
 from wellposed.inputs.features import as_array, features_of
+from wellposed.inputs.sources import Source, source_of
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import descended
 from wellposed.report import Report
@@ -37,19 +39,32 @@ def checkup(problem: Problem, *, only: Callable[[str], bool] = lambda rule: True
     return _report(problem, (_inputs, _signals, _weights, _gradients), only, after_steps)
 
 
-def check_inputs(problem_or_data: Any, *, axis: int | None = None) -> Report:
-    """WP101 to WP104 on a problem's inputs, or on an array, tensor or table of shape [N, D].
+def check_inputs(
+    problem_or_data: Any, *, axis: int | tuple[int, ...] | None = None, statistics: Any = None, held_out: bool = False
+) -> Report:
+    """WP101 to WP104 on a problem's inputs, or on an array, tensor or table of shape [N, D]; WP105 where `statistics` are given.
 
-    `axis` counts the features of plain data (see `Standardizer`). Raises `InputError` for data that are
-    no numbers.
+    `statistics` are a fitted `Standardizer` or a pair (mean, std): the data may then be anything that `Standardizer.fit` reads, and only
+    whether they belong to it is judged. `held_out` says that the data is a validation or test set, which they must not have seen. `axis`
+    counts the features of plain data (see `Standardizer`). Raises `InputError` for data that are no numbers.
     """
+    started = time.perf_counter()
+    if statistics is not None:
+        data = problem_or_data.inputs() if isinstance(problem_or_data, Problem) else problem_or_data
+        return audit(statistics, source_of(data), axis=axis, held_out=held_out)
     if isinstance(problem_or_data, Problem):
         return _report(problem_or_data, (_inputs,))
-    started = time.perf_counter()
     features = features_of(problem_or_data, axis)
     findings = sorted(input_checks.check(features), key=lambda finding: finding.rule)
     summary = Summary(f"data of shape {list(features.array.shape)}", dtype=str(features.array.dtype))
     return Report(summary, tuple(findings), 0, time.perf_counter() - started)
+
+
+def audit(statistics: Any, source: Source, *, axis: int | tuple[int, ...] | None = None, held_out: bool = False) -> Report:
+    """WP105 on the rows of a source, as `check_inputs` with `statistics`."""
+    started = time.perf_counter()
+    findings = audited(statistics, source, axis, held_out=held_out)
+    return Report(Summary(f"statistics and {source.what}"), tuple(findings), 0, time.perf_counter() - started)
 
 
 def check_signals(problem: Problem) -> Report:

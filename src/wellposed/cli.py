@@ -1,4 +1,4 @@
-"""`wellposed check` and `wellposed explain`."""
+"""`wellposed check`, `stats`, `audit` and `explain`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from wellposed import api
 from wellposed.backends.protocol import Problem
 from wellposed.errors import InputError
 from wellposed.findings import Remedy
+from wellposed.inputs.shown import statistics_table
+from wellposed.inputs.sources.files import files
+from wellposed.inputs.standardizer import Standardizer
 from wellposed.loading import load_problem
 from wellposed.report import Report
 from wellposed.report.text import rendered, without_colour
@@ -61,6 +64,58 @@ def check(
     else:
         _show(rendered(report))
     return _HOLDS if report.ok else _FAILS
+
+
+_Columns = Annotated[str, Parameter(help="Columns of a table, separated by commas")]
+_Key = Annotated[str, Parameter(help="The array of a file that holds several")]
+_Axis = Annotated[
+    int | None, Parameter(allow_leading_hyphen=True, help="The axis that counts the features; left out: columns, or channels of images")
+]
+
+
+@app.command
+def stats(
+    data: Annotated[list[str], Parameter(help="npy, npz, csv, parquet, zarr, hdf5, a folder of images, patterns", negative="")],
+    /,
+    *,
+    output: Annotated[str, Parameter(name=["--output", "-o"], help="Write the statistics here, for Standardizer.load")] = "",
+    axis: _Axis = None,
+    columns: _Columns = "",
+    key: _Key = "",
+    ddof: Annotated[int, Parameter(help="Subtracted from the count in the variance")] = 0,
+    early_stop: Annotated[float | None, Parameter(help="Stop when mean and deviation are known to this fraction of the deviation")] = None,
+) -> int:
+    """Mean, standard deviation and extremes of the features of DATA, larger than memory or not."""
+    standardizer = Standardizer(axis, ddof=ddof, early_stop=early_stop, infinite="skip")
+    standardizer.fit(list(data), columns=_listed(columns), key=key or None)
+    if output:
+        standardizer.save(output)
+    _show(statistics_table(standardizer))
+    return _HOLDS
+
+
+@app.command
+def audit(
+    statistics: Annotated[str, Parameter(help="What `wellposed stats` or Standardizer.save wrote")],
+    data: Annotated[list[str], Parameter(help="As for stats", negative="")],
+    /,
+    *,
+    axis: _Axis = None,
+    columns: _Columns = "",
+    key: _Key = "",
+    held_out: Annotated[bool, Parameter(help="DATA is a test set, which the statistics must not have seen", negative="")] = False,
+) -> int:
+    """Do these statistics belong to DATA, and if not, which mistake was made?"""
+    fitted = Standardizer.load(statistics)
+    report = api.audit(
+        fitted, files(list(data), _listed(columns), key or None), axis=fitted.axis if axis is None else axis, held_out=held_out
+    )
+    _show(rendered(report))
+    return _HOLDS if report.ok else _FAILS
+
+
+def _listed(columns: str) -> list[str]:
+    return [name.strip() for name in columns.split(",") if name.strip()]
 
 
 @app.command

@@ -8,13 +8,14 @@ from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.inputs.features import Features
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.moments import Moments
-from wellposed.rules.inputs import CONSTANT, NOT_FINITE, NOT_STANDARD, RULES, UNEQUAL
+from wellposed.rules.inputs import CONSTANT, NOT_FINITE, NOT_STANDARD, UNEQUAL
 
+_JUDGED = (NOT_STANDARD, UNEQUAL, CONSTANT, NOT_FINITE)
 _MOST_ROWS = 4096  # rows of the covariance's sample
 
 
 def not_judged(reason: str) -> list[Finding]:
-    return [rule.undecided(reason) for rule in RULES]
+    return [rule.undecided(reason) for rule in _JUDGED]
 
 
 def check(features: Features, *, normalised: str = "") -> list[Finding]:
@@ -25,11 +26,11 @@ def check(features: Features, *, normalised: str = "") -> list[Finding]:
     moments = Moments.of(features.array, features.axes)
     findings = [_not_finite(features, moments)]
     if features.rows.shape[0] < 2:
-        return findings + [rule.undecided("One row says nothing about the spread of a feature.") for rule in RULES[:3]]
+        return findings + [rule.undecided("One row says nothing about the spread of a feature.") for rule in _JUDGED[:3]]
     constant = _constant(features, moments)
     findings.append(constant)
     if constant.verdict is Verdict.FAILS or not (moments.count > 1).any():
-        return findings + [rule.undecided("No feature varies, so there is no spread to judge.") for rule in RULES[:2]]
+        return findings + [rule.undecided("No feature varies, so there is no spread to judge.") for rule in _JUDGED[:2]]
     if normalised:
         return [NOT_STANDARD.holds(message=normalised), UNEQUAL.holds(message=normalised), *findings]
     return [_not_standard(features, moments), _unequal(features, moments), *findings]

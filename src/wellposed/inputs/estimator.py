@@ -145,7 +145,9 @@ def column_names(x: Any) -> tuple[str, ...]:
     frame = nw.from_native(x, pass_through=True, allow_series=False)
     if not isinstance(frame, nw.DataFrame | nw.LazyFrame):
         return ()
-    columns = list(getattr(x, "columns", [])) if isinstance(frame, nw.DataFrame) and hasattr(x, "columns") else frame.collect_schema().names()
+    columns = (
+        list(getattr(x, "columns", [])) if isinstance(frame, nw.DataFrame) and hasattr(x, "columns") else frame.collect_schema().names()
+    )
     return tuple(columns) if all(isinstance(name, str) for name in columns) else ()
 
 

@@ -57,7 +57,9 @@ def as_array(data: Any, what: str = "the data") -> Array:
     Raises `InputError` for text, objects, complex numbers and empty data.
     """
     if hasattr(data, "tocsr"):
-        raise InputError(f"sparse input is not supported: {what} is a {type(data).__name__}", hint="centring makes it dense: data.toarray()")
+        raise InputError(
+            f"sparse input is not supported: {what} is a {type(data).__name__}", hint="centring makes it dense: data.toarray()"
+        )
     if data is None:
         raise InputError(f"{what} is None", hint="give an array of shape [N, D]")
     if hasattr(data, "detach") and hasattr(data, "cpu"):
@@ -79,7 +81,9 @@ def as_array(data: Any, what: str = "the data") -> Array:
         said = ": each entry of an argument must be a string or a number that float() reads" if array.dtype.kind == "O" else ""
         raise error(f"{what} holds {kind}, not numbers{named}{said}", hint="encode categories and dates as numbers first")
     if array.dtype.kind == "c":
-        raise InputError(f"Complex data not supported: {what} holds complex numbers", hint="stack the real and imaginary parts as two features")
+        raise InputError(
+            f"Complex data not supported: {what} holds complex numbers", hint="stack the real and imaginary parts as two features"
+        )
     if array.dtype.kind not in "fiub":
         array = array.astype(np.float64)
     if array.ndim == 0:

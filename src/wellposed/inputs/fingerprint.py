@@ -76,7 +76,11 @@ class Fingerprint:
 
     def to_dict(self) -> dict[str, Any]:
         """Hexadecimal, for JSON has no 64-bit integers."""
-        return {"rows": self.rows, "repeated": self.repeated, **{k: [f"{v:x}" for v in getattr(self, k).tolist()] for k in ("keys", "hashes")}}
+        return {
+            "rows": self.rows,
+            "repeated": self.repeated,
+            **{k: [f"{v:x}" for v in getattr(self, k).tolist()] for k in ("keys", "hashes")},
+        }
 
     @staticmethod
     def from_dict(plain: dict[str, Any]) -> Fingerprint:

@@ -315,4 +315,3 @@ def _rotated(features: Features, out: Array, mean: tuple[Vector, Vector], scale:
         rows = part.reshape(-1, features.size).astype(np.float64)
         rows = ((rows - mean[0] - mean[1]) / scale) @ matrix if forward else (rows @ matrix) * scale + mean[1] + mean[0]
         target[start : start + (1 << 14)] = rows.reshape(part.shape)
-

@@ -31,4 +31,6 @@ def source_of(data: Any, columns: Sequence[str] = (), key: Any = None) -> Source
 
 
 def _is_array(data: Any) -> bool:
-    return isinstance(data, list | tuple) or any(hasattr(data, name) for name in ("__array__", "__dlpack__", "__array_interface__", "tocsr"))
+    return isinstance(data, list | tuple) or any(
+        hasattr(data, name) for name in ("__array__", "__dlpack__", "__array_interface__", "tocsr")
+    )
