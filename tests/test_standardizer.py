@@ -103,3 +103,229 @@ def bad(j, value):
 def test_bad_input_gets_one_clear_message(call, words):
     with pytest.raises(wp.InputError, match=words):
         call()
+
+
+# scikit-learn's contract
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("options", [{}, {"whiten": "zca"}, {"robust": True}, {"reproducible": True}], ids=str)
+def test_scikit_learn_s_own_checks_pass(options):
+    from sklearn.utils.estimator_checks import check_estimator
+
+    results = check_estimator(wp.Standardizer(**options), on_fail=None)
+    assert len(results) > 40
+    assert [result["check_name"] for result in results if result["status"] not in ("passed", "skipped")] == []
+
+
+def test_in_a_pipeline_with_names_and_containers():
+    import pandas as pd
+    import polars as pl
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+
+    frame = pd.DataFrame(DATA, columns=list("abcde"), index=np.arange(200) + 7)
+    assert make_pipeline(wp.Standardizer(), LinearRegression()).fit(frame, DATA[:, 0]).score(frame, DATA[:, 0]) == pytest.approx(1)
+    shown = wp.Standardizer().set_output(transform="pandas").fit(frame).transform(frame)
+    assert list(shown.columns) == list("abcde")
+    assert list(shown.index) == list(frame.index)
+    assert wp.Standardizer().set_output(transform="polars").fit_transform(pl.DataFrame(frame)).columns == list("abcde")
+    with pytest.raises(wp.InputError, match="feature names should match"):
+        wp.Standardizer().fit(frame).transform(frame.rename(columns={"a": "z"}))
+    assert repr(wp.Standardizer(ddof=1)) == "Standardizer(ddof=1)"
+
+
+def test_partial_fit_is_fit_and_a_refused_batch_changes_nothing():
+    whole, parts = wp.Standardizer().fit(DATA), wp.Standardizer()
+    for part in np.array_split(DATA, 7):
+        parts.partial_fit(part)
+    np.testing.assert_allclose(parts.scale_, whole.scale_, rtol=1e-14)
+    before = parts.state_
+    for batch in (DATA[:, :3], bad(1, np.inf), np.array([["a"] * 5])):
+        with pytest.raises(wp.InputError):
+            parts.partial_fit(batch)
+        assert parts.state_ is before
+    parts.partial_fit(bad(1, np.nan))
+    np.testing.assert_allclose(parts.mean_[1], whole.mean_[1])
+
+
+# numbers
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0, 1e3, 1e6])
+def test_float32_is_within_two_units_of_the_float64_result(ratio):
+    x = (ratio + np.random.default_rng(0).standard_normal((20_000, 3))).astype(np.float32)
+    standardizer = wp.Standardizer().fit(x)
+    truth = (x.astype(np.float64) - standardizer.mean_) / standardizer.scale_
+    found = standardizer.transform(x)
+    assert np.max(np.abs(found - truth) / np.spacing(np.abs(truth).astype(np.float32))) <= 2
+    back = standardizer.inverse_transform(found)
+    wide = found.astype(np.float64) * standardizer.scale_ + standardizer.mean_
+    assert np.max(np.abs(back - wide) / np.spacing(np.abs(wide).astype(np.float32))) <= 2
+
+
+def test_nanoseconds_since_1970_keep_their_differences():
+    x = 1_700_000_000_000_000_000 + np.arange(0, 5000, 7)[:, None]
+    z = wp.Standardizer().fit(x).transform(x)[:, 0]
+    steps = np.arange(0, 5000, 7)
+    np.testing.assert_allclose(z, (steps - steps.mean()) / steps.std(), atol=1e-12)
+
+
+def test_in_place_and_large_blocks():
+    x = np.random.default_rng(0).standard_normal((300_000, 60), dtype=np.float32) * 3 + 1
+    standardizer = wp.Standardizer().fit(x)
+    expected = ((x.astype(np.float64) - standardizer.mean_) / standardizer.scale_).astype(np.float32)
+    result = standardizer.transform(x, out=x)
+    assert result is x
+    np.testing.assert_allclose(x, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((20, 3, 9, 8), 1), ((20, 9, 8, 3), None), ((50, 4, 5), (1, 2)), ((6, 50, 4), (0, 2)), ((3, 40), 0)])
+def test_any_axes_there_and_back(shape, axis):
+    x = np.random.default_rng(1).standard_normal(shape) * 3 + 2
+    standardizer = wp.Standardizer(axis).fit(x)
+    z = standardizer.transform(x)
+    axes = (1,) if shape[1] == 3 and axis is None else (len(shape) - 1,) if axis is None else (axis,) if isinstance(axis, int) else axis
+    others = tuple(k for k in range(len(shape)) if k not in axes)
+    np.testing.assert_allclose(z.mean(axis=others), 0, atol=1e-12)
+    np.testing.assert_allclose(z.std(axis=others), 1, rtol=1e-12)
+    np.testing.assert_allclose(standardizer.inverse_transform(z), x, rtol=1e-12)
+
+
+def test_whitening_and_back():
+    random = np.random.default_rng(0)
+    x = random.standard_normal((500, 4)) @ random.standard_normal((4, 4)) * [1, 1e-6, 1e6, 1] + [0, 1, 1e7, -5]
+    for kind in ("zca", "pca"):
+        whitener = wp.Standardizer(whiten=kind).fit(x)
+        z = whitener.transform(x)
+        np.testing.assert_allclose(np.cov(z.T, bias=True), np.eye(4), atol=1e-8)
+        np.testing.assert_allclose(whitener.inverse_transform(z), x, rtol=1e-8)
+    doubled = wp.Standardizer(whiten="pca").fit(np.c_[x, x[:, 0]]).transform(np.c_[x, x[:, 0]])
+    assert (doubled[:, -1] == 0).all()  # a direction that does not exist
+
+
+@given(hnp.arrays(np.float64, (23, 2), elements=st.one_of(st.floats(-1e300, 1e300), st.just(np.nan))))
+def test_quartiles_are_exact(x):
+    x[0] = 1.0
+    robust = wp.Standardizer(robust=True).fit(x)
+    expected = np.nanquantile(x, [0.25, 0.5, 0.75], axis=0)
+    np.testing.assert_allclose(robust.quartiles_, expected, rtol=1e-14, atol=1e-300)
+
+
+def test_early_stop_reads_little_and_says_how_sure_it_is():
+    x = np.random.default_rng(0).gamma(2.0, 3.0, (200_000, 2))
+    covered = []
+    for seed in range(30):
+        shuffled = np.random.default_rng(seed).permutation(x)
+        found = wp.Standardizer(early_stop=0.02).fit(shuffled)
+        assert found.n_samples_seen_ < 12_000
+        bounds = found.confidence_interval()
+        covered += list((bounds["mean"][0] <= x.mean(axis=0)) & (x.mean(axis=0) <= bounds["mean"][1]))
+        covered += list((bounds["std"][0] <= x.std(axis=0)) & (x.std(axis=0) <= bounds["std"][1]))
+    assert np.mean(covered) > 0.85
+
+
+def test_the_unit_of_sampling_is_the_image_and_not_the_pixel():
+    random = np.random.default_rng(0)
+    images = random.standard_normal((4000, 1, 1, 1)) + 0.1 * random.standard_normal((4000, 8, 8, 1))
+    found = wp.Standardizer(early_stop=0.05).fit(images)
+    error = (found.confidence_interval(0.6827)["mean"][1] - found.mean_)[0]
+    assert error == pytest.approx(1 / np.sqrt(found.n_samples_seen_), rel=0.15)
+
+
+# other frameworks
+
+
+def test_as_a_torch_module_and_as_a_jax_function():
+    import jax
+    import torch
+
+    x = (np.random.default_rng(0).standard_normal((50, 3, 6, 5)) * 2 + 1e4).astype(np.float32)
+    standardizer = wp.Standardizer().fit(x)
+    expected = standardizer.transform(x)
+    module = standardizer.as_module()
+    np.testing.assert_allclose(module(torch.tensor(x)).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(torch.export.export(module, (torch.tensor(x),)).module()(torch.tensor(x)).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(standardizer.as_jax())(x), expected, atol=1e-6)
+    assert set(module.state_dict()) == {"mean", "mean_rest", "scale"}
+    whitener = wp.Standardizer(whiten="zca").fit(DATA)
+    np.testing.assert_allclose(whitener.as_module().double()(torch.tensor(DATA)).numpy(), whitener.transform(DATA), atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_as_onnx(tmp_path):
+    import onnxruntime
+
+    x = DATA.astype(np.float32)[:, [0, 1, 4]]
+    standardizer = wp.Standardizer().fit(x)
+    standardizer.to_onnx(tmp_path / "s.onnx", (4, 3))
+    session = onnxruntime.InferenceSession(str(tmp_path / "s.onnx"))
+    (found,) = session.run(None, {session.get_inputs()[0].name: x})
+    np.testing.assert_allclose(found, standardizer.transform(x), atol=1e-6)
+
+
+def test_folding_into_the_first_layer_is_exact_or_refused_with_a_number():
+    import torch
+
+    x = (np.random.default_rng(0).standard_normal((40, 6, 9, 9)) * [[[[2]]]] + 1).astype(np.float32)
+    standardizer = wp.Standardizer(axis=1).fit(x)
+    raw, scaled = torch.tensor(x), torch.tensor(standardizer.transform(x))
+    for options in ({}, {"padding": 1, "padding_mode": "reflect"}, {"groups": 3}, {"stride": 2, "bias": False}):
+        layer = torch.nn.Conv2d(6, 6, 3, **options)
+        before = layer.weight.clone()
+        np.testing.assert_allclose(standardizer.fold_into(layer)(raw).detach(), layer(scaled).detach(), atol=1e-5)
+        assert torch.equal(layer.weight, before)
+    with pytest.raises(wp.InputError, match="pads with zeros, which are not the mean of raw inputs: outputs at the border would be off by up to"):
+        standardizer.fold_into(torch.nn.Conv2d(6, 6, 3, padding=1))
+    far = wp.Standardizer().fit(DATA[:, :1] + 1e4)
+    with pytest.raises(wp.InputError, match=r"folding would cost 4\.0 of the about 7 digits of float32"):
+        far.fold_into(torch.nn.Linear(1, 2))
+    with pytest.raises(wp.InputError, match="the layer takes 3 features, but the statistics are of 1"):
+        far.fold_into(torch.nn.Linear(3, 2))
+    with pytest.raises(wp.InputError, match="fold into Linear and Conv layers, not into ReLU"):
+        far.fold_into(torch.nn.ReLU())
+
+
+# files
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "s.json"
+    wp.Standardizer().fit(DATA).save(path)
+    before = path.read_text()
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(json, "dump", full)
+    with pytest.raises(wp.InputError, match=r"s\.json cannot be written: No space left on device"):
+        wp.Standardizer().fit(DATA * 2).save(path)
+    assert path.read_text() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["s.json"]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: wp.Standardizer(whiten="x").fit(DATA), "whiten='x' is unknown"),
+        (lambda: wp.Standardizer(infinite="x").fit(DATA), "infinite='x' is unknown"),
+        (lambda: wp.Standardizer(early_stop=2).fit(DATA), "early_stop=2 is not a fraction"),
+        (lambda: wp.Standardizer(whiten="zca", robust=True).fit(DATA), "whiten and robust exclude each other"),
+        (lambda: wp.Standardizer(robust=True).fit(iter([DATA])), "read the data more than once"),
+        (lambda: wp.Standardizer().fit(DATA).confidence_interval(), "was not fitted with early_stop"),
+        (lambda: wp.Standardizer().fit(DATA).all_gather(), "there is no process group"),
+        (lambda: wp.Standardizer().fit(DATA[:, 0]), "Reshape your data"),
+        (lambda: wp.Standardizer().fit(iter([DATA, DATA[:, :3]])), "batch 1 has 3 features, but what came before it has 5"),
+        (lambda: wp.Standardizer().fit(iter([DATA, DATA[0]])), "at least 2 dimensions"),
+        (lambda: wp.Standardizer().fit(iter([[[1, 2], [3]]])), "batch 0 cannot be read as an array"),
+        (lambda: wp.Standardizer().fit(iter([])), "the data is empty"),
+        (lambda: wp.Standardizer().fit(iter([{"x": DATA}])), "batch 0 is a mapping with 'x'"),
+        (lambda: wp.Standardizer().fit(iter([{"x": DATA}]), key="y"), "batch 0 has no entry 'y'"),
+        (lambda: wp.Standardizer().fit(DATA).transform(DATA, out=np.zeros(3)), r"out has shape \(3,\)"),
+        (lambda: wp.Standardizer().set_output(transform="x"), "transform='x' is unknown"),
+        (lambda: wp.Standardizer().set_params(x=1), "Standardizer has no parameter 'x'"),
+    ],
+)
+def test_more_bad_input(call, words):
+    with pytest.raises(wp.InputError, match=words):
+        call()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -26,10 +27,16 @@ def statistics_table(standardizer: Standardizer) -> RenderableType:
         remarks += [
             f"{int(counts[j]):,} {what}" for what, counts in (("NaN", moments.nan_count), ("infinite", moments.inf_count)) if counts[j]
         ]
-        numbers = (moments.mean[j], deviation[j], moments.min[j], moments.max[j])
-        table.add_row(Text(str(name)), *(f"{number:.6g}" for number in numbers), Text(", ".join(remarks), style="yellow"))
+        places = [_digits(number, deviation[j]) for number in (moments.mean[j], moments.min[j], moments.max[j])]
+        table.add_row(Text(str(name)), places[0], f"{deviation[j]:.6g}", *places[1:], Text(", ".join(remarks), style="yellow"))
     rows = standardizer.n_samples_seen_
     lines: list[RenderableType] = [Text(f"{rows:,} {'entries' if rows != 1 else 'entry'} seen, {len(moments)} features"), table]
     if len(moments) > _MOST:
         lines.append(Text(f"... and {len(moments) - _MOST} more"))
     return Group(*lines)
+
+
+def _digits(number: float, deviation: float) -> str:
+    """As many as tell a thousandth of a standard deviation, at least 6."""
+    beyond = np.log10(abs(number) / deviation) if deviation > 0 and number else 0.0
+    return f"{number:.{int(np.clip(np.ceil(np.nan_to_num(beyond)) + 3, 6, 17))}g}"

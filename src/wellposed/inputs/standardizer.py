@@ -24,6 +24,7 @@ from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.moments import Moments
 
 _NORMAL_IQR = 1.3489795003921634  # interquartile range of a normal distribution of standard deviation 1
+_LOOK = 100  # rows of a stream between two looks at how well it is known
 _QUARTILES = (0.25, 0.5, 0.75)
 
 
@@ -252,10 +253,12 @@ class Standardizer(Estimator):
     def _sampled(self, source: Source) -> Iterator[Chunk]:
         """At random where rows can be had at will; else as they come."""
         if source.at is None or source.total is None:
-            yield from checked(source)
+            for chunk in checked(source):
+                for start in range(0, len(chunk.rows), _LOOK):
+                    yield chunk._replace(rows=chunk.rows[start : start + _LOOK])
             return
         for indices in in_random_order(source.total):
-            yield source.at(indices)
+            yield from source.at(indices)
 
     def _read_again(self, source: Source, values: tuple[Vector, Vector], weights: Any) -> dict[str, Any]:
         if not source.again:

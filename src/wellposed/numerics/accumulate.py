@@ -43,7 +43,6 @@ class _How(NamedTuple):
 def pieces(array: Array, axes: tuple[int, ...], weights: Vector | None, reproducible: bool) -> Iterator[Pieces]:
     """Of each block of an array, in order; `axes` are those of the features, weights belong to entries of axis 0."""
     rows = canonical(array, axes)
-    d = rows.shape[1]
     per_row = max(1, rows.nbytes // max(1, rows.shape[0]))
     step = max(1, _BLOCK // per_row)
     if weights is not None:
@@ -56,8 +55,12 @@ def pieces(array: Array, axes: tuple[int, ...], weights: Vector | None, reproduc
         return _of_block(rows[start : start + step], _How(reproducible, share, much))
 
     starts = range(0, max(rows.shape[0], 1), step)
-    workers = min(len(starts), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    yield from _in_order(block, starts, workers)
+    yield from _in_order(block, starts, min(len(starts), _workers()))
+
+
+def _workers() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_order(work: Callable[[int], Pieces], starts: range, workers: int) -> Iterator[Pieces]:

@@ -39,7 +39,8 @@ class Shifted:
         return np.where(self.count > 0, high, np.nan), np.where(self.count > 0, low, np.nan)
 
     def variance(self, ddof: float) -> Vector:
-        return np.asarray(np.ldexp(self._mean_square(ddof), 2 * self.unit))
+        with np.errstate(over="ignore", under="ignore"):
+            return np.asarray(np.ldexp(self._mean_square(ddof), 2 * self.unit))
 
     def std(self, ddof: float) -> Vector:
         return np.asarray(np.ldexp(np.sqrt(self._mean_square(ddof)), self.unit))

@@ -31,7 +31,7 @@ class Source:
     chunks: Callable[[], Iterator[Chunk]]
     total: int | None = None
     again: bool = True
-    at: Callable[[Array], Chunk] | None = None
+    at: Callable[[Array], Iterator[Chunk]] | None = None
 
 
 def rows_per_chunk(shape: tuple[int, ...], itemsize: int) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from wellposed.errors import InputError
 from wellposed.inputs.sources import tables
 from wellposed.inputs.sources.chunk import Chunk, Source, rows_per_chunk, sliced
+from wellposed.numerics.arrays import Array
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 _BATCH = 1 << 16  # rows of a table at a time
@@ -27,13 +28,35 @@ def files(paths: Sequence[str | Path], columns: Sequence[str] = (), key: str | N
     if len(kinds) > 1:
         one, two = (next(path for path in found if _kind(path) == kind) for kind in sorted(kinds)[:2])
         raise InputError(f"{one.name} and {two.name} are of different kinds", hint="give files of one kind at a time")
-    reader = _READERS[kinds.pop()]
+    kind = kinds.pop()
+    reader = _READERS[kind]
 
     def chunks() -> Iterator[Chunk]:
         for path in found:
             yield from _reported(path, reader(path, columns, key))
 
-    return Source(str(paths[0]) if len(found) == 1 else f"{len(found)} files", chunks)
+    what = str(paths[0]) if len(found) == 1 else f"{len(found)} files"
+    if kind == "image":
+
+        def images(indices: Array) -> Iterator[Chunk]:
+            for index in indices:
+                yield from _reported(found[index], reader(found[index], columns, key))
+
+        return Source(what, chunks, len(found), at=images)
+    if kind == "npy" and len(found) == 1:
+        return Source(what, chunks, *_mapped(found[0]))
+    return Source(what, chunks)
+
+
+def _mapped(path: Path) -> tuple[int | None, bool, Callable[[Array], Iterator[Chunk]] | None]:
+    """The rows of an npy file at will: how many, that they can be had again, and any of them."""
+    try:
+        array = np.load(path, mmap_mode="r")
+    except ValueError:  # cut short, or of objects: reading says so
+        return None, True, None
+    if not array.ndim:
+        return None, True, None
+    return len(array), True, lambda indices: iter([Chunk(np.asarray(array[indices]), path.name)])
 
 
 def _expanded(path: str) -> list[Path]:

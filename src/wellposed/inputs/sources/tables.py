@@ -16,7 +16,7 @@ def table(data: Any, columns: Sequence[str] = ()) -> Source | None:
     """A table's rows; None where this is no table."""
     frame = nw.from_native(data, pass_through=True, eager_only=False, allow_series=False)
     if isinstance(frame, nw.DataFrame):
-        return Source("the table", lambda: pieces(frame, columns), len(frame), at=lambda indices: next(pieces(frame[indices], columns)))
+        return Source("the table", lambda: pieces(frame, columns), len(frame), at=lambda indices: pieces(frame[indices], columns))
     if isinstance(frame, nw.LazyFrame):
         return Source("the table", lambda: _lazy(frame, columns))
     return None
@@ -47,7 +47,11 @@ def _column(series: nw.Series[Any], name: str, where: str) -> Any:
         return array.astype(np.float64) if array.dtype.kind == "O" else array
     if series.dtype == nw.Unknown or series.dtype == nw.Object:
         array = series.to_numpy()
-        return numeric(array if array.dtype.kind in "fiub" else np.empty(0, dtype=object), name, where)
+        try:  # numbers and None among Python objects
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            array = np.empty(0, dtype=object)
+        return numeric(array, name, where)
     return numeric(np.empty(0, dtype="M8[ns]" if series.dtype.is_temporal() else object), name, where)
 
 
