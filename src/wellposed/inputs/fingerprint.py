@@ -68,10 +68,12 @@ class Fingerprint:
             return 0, 0
         flat = array.reshape(len(array), -1)
         known, asked, met = set(zip(self.keys.tolist(), self.hashes.tolist(), strict=True)), 0, 0
+        last = max(known) if len(known) >= _KEPT else (2**64, 0)
         for start in range(0, len(flat), _BLOCK):
             found = _of_block(flat[start : start + _BLOCK], self.limit, keep=None)
-            asked += len(found.keys)
-            met += sum(pair in known for pair in zip(found.keys.tolist(), found.hashes.tolist(), strict=True))
+            pairs = [pair for pair in zip(found.keys.tolist(), found.hashes.tolist(), strict=True) if pair <= last]
+            asked += len(pairs)
+            met += sum(pair in known for pair in pairs)
         return (asked, met) if asked >= _FEW else (0, 0)
 
     def to_dict(self) -> dict[str, Any]:
