@@ -140,7 +140,7 @@ def _judged(given: Given, data: _Data) -> Finding:
     for cause, text, mean_then, std_then in _mistakes(given, data):
         if _agrees(given, data, mean_then, std_then):
             return NOT_THEIRS.found(Verdict.FAILS, text, where="inputs", cause=cause, evidence=evidence)
-    if _harmless(given, mean, std):
+    if _harmless(given, mean, std) or _by_rare_events(given, data):
         return NOT_THEIRS.holds(evidence)
     width = np.where(std > 0, std, np.maximum(given.std, np.abs(given.mean) + np.abs(mean)))
     off = float(np.abs(given.mean - mean)[j] / width[j]) if width[j] else 0.0
@@ -194,6 +194,22 @@ def _harmless(given: Given, mean: Vector, std: Vector) -> bool:
     """Whether a difference, be it more than chance, changes nothing that a network would notice."""
     near = np.abs(given.mean - mean) <= _HARMLESS * std
     return bool((near & (np.abs(given.std - std) <= _HARMLESS * std)).all())
+
+
+def _by_rare_events(given: Given, data: _Data) -> bool:
+    """Whether rare large values, that a sample may miss or meet, could explain each difference.
+
+    Their kurtosis is at most range^2 / variance (Bhatia and Davis 2000 for bounded variables), which bounds the standard error of a
+    standard deviation; few rows then tell little about it.
+    """
+    moments, rows = data.state.moments, max(data.state.fingerprint.rows, 1)
+    known = [moments] if given.state is None else [moments, given.state.moments]
+    reach = np.fmax.reduce([m.max for m in known]) - np.fmin.reduce([m.min for m in known])
+    std = np.maximum(given.std, moments.std)
+    with np.errstate(all="ignore"):
+        of_std = _ERRORS * np.nan_to_num(std * np.sqrt((reach / std) ** 2 / (4 * rows)))
+    near = np.abs(given.mean - moments.mean) <= np.maximum(_ERRORS * std / np.sqrt(rows), _HARMLESS * std)
+    return bool((near & (np.abs(given.std - moments.std) <= np.maximum(of_std, _HARMLESS * std))).all())
 
 
 def _written(values: Vector) -> Vector:
