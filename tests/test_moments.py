@@ -120,6 +120,16 @@ def test_no_scale_is_too_small_or_too_large(scale, rows):
     np.testing.assert_allclose(half.std, found.std, rtol=1e-14)
 
 
+@pytest.mark.parametrize("first", [0.0, 7e-184])
+def test_a_constant_block_before_others_of_a_tiny_scale(first):
+    rows = np.full((40_000, 4), first)
+    rows[-1] = np.nextafter(first, 1) if first else 3e-200
+    halves = wp.Moments.of(rows[:20_000]) + wp.Moments.of(rows[20_000:])
+    step = rows[-1, 0] - first
+    for found in (halves, wp.Moments.of(rows)):
+        np.testing.assert_allclose(found.std, step * np.sqrt(39_999) / 40_000, rtol=1e-12)
+
+
 def test_states_of_very_different_scales_merge():
     small, large = np.array([[1e-300], [3e-300]]), np.array([[1e200], [3e200]])
     both = wp.Moments.of(small) + wp.Moments.of(large)

@@ -199,8 +199,8 @@ def _harmless(given: Given, mean: Vector, std: Vector) -> bool:
 def _by_rare_events(given: Given, data: _Data) -> bool:
     """Whether rare large values, that a sample may miss or meet, could explain each difference.
 
-    Their kurtosis is at most range^2 / variance (Bhatia and Davis 2000 for bounded variables), which bounds the standard error of a
-    standard deviation; few rows then tell little about it.
+    A fourth power of a deviation is at most range^2 times its square, so the kurtosis is at most range^2 / variance: that bounds the
+    standard error of a standard deviation, about which few rows then tell little.
     """
     moments, rows = data.state.moments, max(data.state.fingerprint.rows, 1)
     known = [moments] if given.state is None else [moments, given.state.moments]

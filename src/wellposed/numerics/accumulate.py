@@ -118,16 +118,11 @@ def _of_columns(x: Array, how: _How) -> Pieces:
         m2 = q - s * offset
         one = low == high
         good = np.isfinite(s) & np.isfinite(q) & ((offset * s <= _CENTRED * m2) & (q < _HUGE) & (m2 > _TINY) | one)
-    state = Shifted(
-        np.full(m, n),
-        np.where(one, low, shift),
-        np.where(one, 0.0, offset),
-        np.where(one, 0.0, m2),
-        np.zeros(m),
-        np.zeros(m, dtype=np.int64),
-    )
-    none = np.zeros(m)
-    found = Pieces(state, none, none, low.astype(np.float64), high.astype(np.float64))
+    zero = np.zeros(m)
+    unit = np.where(one, shifted.unit_of(np.abs(low.astype(np.float64))), 0)
+    start = np.where(one, np.ldexp(low.astype(np.float64), -unit), shift)
+    state = Shifted(np.full(m, n), start, np.where(one, 0.0, offset), np.where(one, 0.0, m2), zero, unit)
+    found = Pieces(state, zero, zero, low.astype(np.float64), high.astype(np.float64))
     return found if good.all() else _replaced(found, ~good, _careful(x[:, ~good], how))
 
 
@@ -207,8 +202,7 @@ def as_shifted(state: Shifted | Exact) -> Shifted:
     high, low = state.mean()
     seen = state.count > 0
     std = np.where(seen, state.std(0), 0.0)
-    exponent = np.frexp(np.maximum(np.abs(high), std))[1]
-    unit = np.where(seen & (np.abs(exponent) > shifted.ORDINARY), exponent, 0).astype(np.int64)
+    unit = np.where(seen, shifted.unit_of(np.maximum(np.abs(high), std)), 0)
     shift, offset = (np.where(seen, np.ldexp(part, -unit), 0.0) for part in (high, low))
     return Shifted(state.count, shift, offset, state.count * np.ldexp(std, -unit) ** 2, np.zeros_like(offset), unit)
 

@@ -78,6 +78,12 @@ class Shifted:
         return Shifted(*(getattr(self, name)[index] for name in ("count", "shift", "offset", "m2", "rest", "unit")))
 
 
+def unit_of(size: Vector) -> Array:
+    """The power of two in whose units numbers up to `size` are kept: 0 unless their squares would leave float64's range."""
+    exponent = np.frexp(size)[1].astype(np.int64)
+    return np.where((size > 0) & (np.abs(exponent) > ORDINARY), exponent, 0)
+
+
 def of_columns(values: Vector, keep: Array, weights: Vector | None = None) -> Shifted:
     """The state of each column of float64 values [n, m] where `keep` is true; weights have shape [n].
 
@@ -87,8 +93,7 @@ def of_columns(values: Vector, keep: Array, weights: Vector | None = None) -> Sh
     share = keep * 1.0 if weights is None else keep * weights[:, None]
     count = share.sum(axis=0)
     size = np.abs(values, where=keep, out=np.zeros_like(values)).max(axis=0, initial=0.0)
-    exponent = np.frexp(size)[1].astype(np.int64)
-    unit = np.where((size > 0) & (np.abs(exponent) > ORDINARY), exponent, 0)
+    unit = unit_of(size)
     scaled = np.ldexp(values, -unit) if unit.any() else values
     first = scaled[np.argmax(keep, axis=0), np.arange(values.shape[1])] if len(values) else np.zeros(values.shape[1])
     shift = np.where(keep.any(axis=0), first, 0.0)
@@ -121,11 +126,12 @@ def _joined(one: Shifted, two: Shifted) -> Shifted:
 
 
 def _alike(one: Shifted, two: Shifted) -> tuple[Shifted, Shifted, Array]:
-    """Both in the larger unit of the two; an empty state has none."""
+    """Both in the larger unit of the two; where nothing or only zeros were seen, any unit will do."""
     if np.array_equal(one.unit, two.unit):
         return one, two, one.unit
     least = np.iinfo(np.int64).min
-    unit = np.maximum(np.where(one.count > 0, one.unit, least), np.where(two.count > 0, two.unit, least))
+    units = [np.where((s.count > 0) & ((s.shift != 0) | (s.offset != 0) | (s.m2 > 0)), s.unit, least) for s in (one, two)]
+    unit = np.maximum(*units)
     unit = np.where(unit == least, 0, unit)
     return _in_unit(one, unit), _in_unit(two, unit), unit
 
