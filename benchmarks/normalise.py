@@ -88,6 +88,25 @@ def stream() -> None:
     print(f"relative error of the standard deviation, against exact sums: {error:.1e} (target 1e-12)\n")
 
 
+def fuzzed(kind: int, scale: float, draw: np.random.Generator, n: int = 400) -> np.ndarray:
+    match kind:
+        case 0:
+            return scale * draw.standard_normal(n)
+        case 1:
+            return np.full(n, scale * draw.standard_normal())
+        case 2:
+            return 1.7e9 + 10.0 ** draw.uniform(-6, 4) * draw.random(n)
+        case 3:
+            return np.where(np.arange(n) == draw.integers(n), np.nextafter(scale, np.inf), scale)
+        case 4:
+            return 5e-324 * draw.integers(0, 3, n)
+        case 5:
+            return np.where(draw.random(n) < 0.3, np.nan, scale * draw.integers(0, 2, n))
+        case 6:
+            return np.where(draw.random(n) < 0.3, np.nan, scale)
+    return draw.standard_normal() * scale + scale * 1e-10 * draw.standard_normal(n)
+
+
 def constants() -> None:
     """Columns of every scale; which of them are constant is known exactly."""
     from sklearn.preprocessing import StandardScaler
@@ -95,18 +114,7 @@ def constants() -> None:
     draw = np.random.default_rng(0)
     columns, truth = [], []
     for k in range(10_000):
-        kind, scale = k % 8, 10.0 ** draw.uniform(-300, 300)
-        n = 400
-        column = {
-            0: lambda: scale * draw.standard_normal(n),
-            1: lambda: np.full(n, scale * draw.standard_normal()),
-            2: lambda: 1.7e9 + 10.0 ** draw.uniform(-6, 4) * draw.random(n),
-            3: lambda: np.where(np.arange(n) == draw.integers(n), np.nextafter(scale, np.inf), scale),
-            4: lambda: 5e-324 * draw.integers(0, 3, n),
-            5: lambda: np.where(draw.random(n) < 0.3, np.nan, scale * draw.integers(0, 2, n)),
-            6: lambda: np.where(draw.random(n) < 0.3, np.nan, scale),
-            7: lambda: draw.standard_normal() * scale + scale * 1e-10 * draw.standard_normal(n),
-        }[kind]()
+        column = fuzzed(k % 8, 10.0 ** draw.uniform(-300, 300), draw)
         columns.append(column)
         truth.append(len(np.unique(column[~np.isnan(column)])) == 1)
     table, truth = np.stack(columns, axis=1), np.array(truth)
@@ -127,7 +135,9 @@ def constants() -> None:
         f"| wellposed Standardizer (scale left at 1) | {wrong((standardizer.scale_ == 1) & (standardizer.var_ == 0) & standardizer.state_.moments.constant)} |"
     )
     print(f"| sklearn StandardScaler (scale left at 1) | {wrong(theirs == 1)} |")
-    print(f"\nAfter transform {int((off > 1e-6).sum())} of {off.size} varying columns (deviation above 1e-305) have a deviation off by 1e-6.\n")
+    print(
+        f"\nAfter transform {int((off > 1e-6).sum())} of {off.size} varying columns (deviation above 1e-305) have a deviation off by 1e-6.\n"
+    )
 
 
 def bandwidth(work: Callable[[], object], gigabytes: float, others: dict[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
@@ -337,7 +347,9 @@ def engines() -> None:
     found["Spark"] = wp.Standardizer().fit(spark.createDataFrame(frame).repartition(3))
     spark.stop()
     truth = wp.Moments.of(x, reproducible=True)
-    print("### One data set through every engine: digits of mean (beside the larger of mean and deviation) and deviation, the worst of 3 columns (target 15)\n")
+    print(
+        "### One data set through every engine: digits of mean (beside the larger of mean and deviation) and deviation, the worst of 3 columns (target 15)\n"
+    )
     print("| engine | mean | standard deviation |\n|---|---|---|")
     for name, standardizer in found.items():
         size = np.maximum(np.abs(truth.mean), truth.std)

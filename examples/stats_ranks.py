@@ -1,6 +1,6 @@
 """Mean and standard deviation of rows that lie on several ranks: one all-gather of the state.
 
-    torchrun --standalone --nproc-per-node 2 examples/stats_ranks.py
+torchrun --standalone --nproc-per-node 2 examples/stats_ranks.py
 """
 
 import numpy as np

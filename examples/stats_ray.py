@@ -1,6 +1,6 @@
 """Mean and standard deviation of a Ray Dataset, on this machine.
 
-    python examples/stats_ray.py
+python examples/stats_ray.py
 """
 
 import numpy as np

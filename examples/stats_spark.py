@@ -1,6 +1,6 @@
 """Mean and standard deviation of a Spark DataFrame, on this machine (needs Java).
 
-    PYSPARK_PYTHON=$(which python) python examples/stats_spark.py
+PYSPARK_PYTHON=$(which python) python examples/stats_spark.py
 """
 
 import os

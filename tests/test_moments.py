@@ -139,17 +139,29 @@ def test_states_of_very_different_scales_merge():
 
 @pytest.mark.parametrize(
     ("shape", "axis"),
-    [((700, 90), -1), ((90_000, 3), -1), ((40, 30, 20, 3), -1), ((40, 3, 50, 60), 1), ((3, 3, 150, 150), 1), ((60, 50, 40), (1, 2)), ((60, 50, 40), (0, 2)), ((50_000,), -1), ((400, 200), None)],
+    [
+        ((700, 90), -1),
+        ((90_000, 3), -1),
+        ((40, 30, 20, 3), -1),
+        ((40, 3, 50, 60), 1),
+        ((3, 3, 150, 150), 1),
+        ((60, 50, 40), (1, 2)),
+        ((60, 50, 40), (0, 2)),
+        ((50_000,), -1),
+        ((400, 200), None),
+    ],
 )
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8, np.int32, np.float16])
 def test_any_axes(shape, axis, dtype):
     random = np.random.default_rng(0)
-    data = random.integers(0, 200, shape).astype(dtype) if np.dtype(dtype).kind in "iu" else (random.standard_normal(shape) + 5).astype(dtype)
+    data = (
+        random.integers(0, 200, shape).astype(dtype) if np.dtype(dtype).kind in "iu" else (random.standard_normal(shape) + 5).astype(dtype)
+    )
     axes = () if axis is None else (axis,) if isinstance(axis, int) else axis
     others = tuple(k for k in range(len(shape)) if k not in [a % len(shape) for a in axes]) if len(shape) > 1 else (0,)
     truth = data.astype(np.longdouble)
-    for given in (data, np.asfortranarray(data), np.flip(data, others[0])):
-        found = wp.Moments.of(given, axis)
+    for view in (data, np.asfortranarray(data), np.flip(data, others[0])):
+        found = wp.Moments.of(view, axis)
         np.testing.assert_allclose(found.mean, truth.mean(axis=others).ravel().astype(float), rtol=1e-14)
         np.testing.assert_allclose(found.std, truth.std(axis=others).ravel().astype(float), rtol=1e-13)
         np.testing.assert_array_equal(found.min, data.min(axis=others).ravel())
@@ -219,7 +231,9 @@ def test_an_all_nan_batch_poisons_nothing():
     assert (total.mean[0], total.std[0], total.nan_count[0]) == (2, 1, 10)
 
 
-@pytest.mark.parametrize("rows", [np.array([[1, 2], [3, 9]]), np.array([[0.1, 1e-310], [0.3, np.nan]]), np.array([[1e300, 1.0], [2e300, 5.0]])])
+@pytest.mark.parametrize(
+    "rows", [np.array([[1, 2], [3, 9]]), np.array([[0.1, 1e-310], [0.3, np.nan]]), np.array([[1e300, 1.0], [2e300, 5.0]])]
+)
 @pytest.mark.parametrize("reproducible", [False, True])
 def test_json_is_readable_and_exact(rows, reproducible):
     found = wp.Moments.of(rows, reproducible=reproducible)
@@ -243,7 +257,10 @@ def test_json_is_small():
         (lambda: wp.Moments.of(np.zeros((3, 2)), weights=[1, 2]), r"weights have shape \(2,\), but there are 3 rows"),
         (lambda: wp.Moments.of(np.zeros((2, 2)), weights=[1, -2]), "weights must be finite and not negative"),
         (lambda: wp.Moments.of(np.zeros((2, 2)), weights=[0, 0]), "all weights are zero"),
-        (lambda: wp.Moments.of(np.zeros((2, 2))) + wp.Moments.of(np.zeros((2, 3))), "moments of 2 features cannot be combined with those of 3"),
+        (
+            lambda: wp.Moments.of(np.zeros((2, 2))) + wp.Moments.of(np.zeros((2, 3))),
+            "moments of 2 features cannot be combined with those of 3",
+        ),
         (lambda: wp.Moments.of(np.zeros((2, 2))) - wp.Moments.of(np.zeros((3, 2))), "the second state is not part of the first"),
         (lambda: wp.Moments.from_json("[]"), "this is no JSON that Moments.to_json wrote"),
         (lambda: wp.Moments.from_json("{"), "this is no JSON that Moments.to_json wrote"),

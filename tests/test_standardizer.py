@@ -180,7 +180,9 @@ def test_in_place_and_large_blocks():
     np.testing.assert_allclose(x, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("shape", "axis"), [((20, 3, 9, 8), 1), ((20, 9, 8, 3), None), ((50, 4, 5), (1, 2)), ((6, 50, 4), (0, 2)), ((3, 40), 0)])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((20, 3, 9, 8), 1), ((20, 9, 8, 3), None), ((50, 4, 5), (1, 2)), ((6, 50, 4), (0, 2)), ((3, 40), 0)]
+)
 def test_any_axes_there_and_back(shape, axis):
     x = np.random.default_rng(1).standard_normal(shape) * 3 + 2
     standardizer = wp.Standardizer(axis).fit(x)
@@ -275,7 +277,9 @@ def test_folding_into_the_first_layer_is_exact_or_refused_with_a_number():
         before = layer.weight.clone()
         np.testing.assert_allclose(standardizer.fold_into(layer)(raw).detach(), layer(scaled).detach(), atol=1e-5)
         assert torch.equal(layer.weight, before)
-    with pytest.raises(wp.InputError, match="pads with zeros, which are not the mean of raw inputs: outputs at the border would be off by up to"):
+    with pytest.raises(
+        wp.InputError, match="pads with zeros, which are not the mean of raw inputs: outputs at the border would be off by up to"
+    ):
         standardizer.fold_into(torch.nn.Conv2d(6, 6, 3, padding=1))
     far = wp.Standardizer().fit(DATA[:, :1] + 1e4)
     with pytest.raises(wp.InputError, match=r"folding would cost 4\.0 of the about 7 digits of float32"):

@@ -12,8 +12,8 @@ from wellposed.errors import InputError
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.inputs.early import Errors, Sample
 from wellposed.inputs.features import features_of
-from wellposed.inputs.fit import checked, state_of_chunk
 from wellposed.inputs.fingerprint import Fingerprint
+from wellposed.inputs.fit import checked, state_of_chunk
 from wellposed.inputs.sources import Source
 from wellposed.inputs.standardizer import Standardizer
 from wellposed.inputs.state import State
@@ -103,7 +103,7 @@ def _measured(source: Source, axis: int | tuple[int, ...] | None, d: int) -> _Da
 def _stds(array: Array, axes: tuple[int, ...]) -> Vector:
     """[N, D]: of each entry of axis 0."""
     inside = tuple(axis for axis in range(1, array.ndim) if axis not in axes)
-    return array.astype(np.float64).std(axis=inside).reshape(len(array), -1)
+    return np.asarray(array.astype(np.float64).std(axis=inside)).reshape(len(array), -1)
 
 
 def _seen(fingerprint: Fingerprint, source: Source) -> Finding | None:
@@ -124,10 +124,11 @@ def _judged(given: Given, data: _Data) -> Finding:
     j = int(np.argmax(_apart(given, mean, std)))
     where = data.state.where(j)
     evidence = (
-        Evidence("mean given", float(given.mean[j]), where), Evidence("mean of the data", float(mean[j]), where, error=_error(data.errors.mean[j])),
+        Evidence("mean given", float(given.mean[j]), where),
+        Evidence("mean of the data", float(mean[j]), where, error=_error(data.errors.mean[j])),
         Evidence("standard deviation given", float(given.std[j]), where),
         Evidence("standard deviation of the data", float(std[j]), where, error=_error(data.errors.std[j])),
-    )  # fmt: skip
+    )
     missing = _missing(given, data)
     if missing is not None:
         return missing

@@ -77,9 +77,9 @@ def as_array(data: Any, what: str = "the data") -> Array:
         offenders = [str(name) for name, kind in kinds.items() if getattr(kind, "kind", "O") not in "fiub"]
         named = f" in column {', '.join(map(repr, offenders))}" if offenders else ""
         kind = "text" if array.dtype.kind in "US" else f"{array.dtype} values"
-        error = _NotNumbers if array.dtype.kind == "O" else InputError
+        kind_of_error = _NotNumbers if array.dtype.kind == "O" else InputError
         said = ": each entry of an argument must be a string or a number that float() reads" if array.dtype.kind == "O" else ""
-        raise error(f"{what} holds {kind}, not numbers{named}{said}", hint="encode categories and dates as numbers first")
+        raise kind_of_error(f"{what} holds {kind}, not numbers{named}{said}", hint="encode categories and dates as numbers first")
     if array.dtype.kind == "c":
         raise InputError(
             f"Complex data not supported: {what} holds complex numbers", hint="stack the real and imaginary parts as two features"

@@ -14,7 +14,6 @@ from wellposed.inputs.engines import engine_of
 from wellposed.inputs.sources import Chunk, Source, source_of
 from wellposed.inputs.state import State, merged
 
-
 ONE_DIMENSION = (
     "Expected an array of at least 2 dimensions, got 1. Reshape your data: x[:, None] is one feature, x[None, :] one row of features"
 )

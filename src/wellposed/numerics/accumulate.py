@@ -150,9 +150,8 @@ def _careful(x: Array, how: _How) -> Pieces:
 def _replaced(found: Pieces, where: Array, better: Pieces) -> Pieces:
     assert isinstance(found.spread, Shifted)
     assert isinstance(better.spread, Shifted)
-    fields = {}
-    for name in ("count", "shift", "offset", "m2", "rest", "unit"):
-        fields[name] = getattr(found.spread, name).copy()
+    fields = {name: getattr(found.spread, name).copy() for name in shifted.FIELDS}
+    for name in shifted.FIELDS:
         fields[name][where] = getattr(better.spread, name)
     others = []
     for one, two in zip(found[1:], better[1:], strict=True):
@@ -164,17 +163,9 @@ def _replaced(found: Pieces, where: Array, better: Pieces) -> Pieces:
 
 def _beside(features: list[Pieces]) -> Pieces:
     """Of single features, those of all."""
-    spreads = [piece.spread for piece in features]
-    first = spreads[0]
-    if isinstance(first, Exact):
-        exact_ones = [spread for spread in spreads if isinstance(spread, Exact)]
-        spread: Shifted | Exact = Exact(
-            *(np.concatenate([getattr(e, name) for e in exact_ones]) for name in ("count", "s1", "s2")), first.exponent
-        )
-    else:
-        spread = Shifted(
-            *(np.concatenate([getattr(s, name) for s in spreads]) for name in ("count", "shift", "offset", "m2", "rest", "unit"))
-        )
+    exact_ones = [piece.spread for piece in features if isinstance(piece.spread, Exact)]
+    others = [piece.spread for piece in features if isinstance(piece.spread, Shifted)]
+    spread: Shifted | Exact = exact.beside(exact_ones) if exact_ones else shifted.beside(others)
     return Pieces(spread, *(np.concatenate([piece[k] for piece in features]) for k in range(1, 5)))
 
 

@@ -41,7 +41,8 @@ def _applied(x: Array, axes: tuple[int, ...], mean: tuple[Vector, Vector], scale
         copies = max(1, _WIDE // max(d, 1))
         whole = a // copies * copies
         tiled = [np.tile(part, (copies, 1)) for part in numbers]
-        _in_parts(*(array[:whole].reshape(-1, copies * d, 1) for array in (source, target)), tiled, forward)
+        wide = [array[:whole].reshape(-1, copies * d, 1) for array in (source, target)]
+        _in_parts(wide[0], wide[1], tiled, forward)
         source, target = source[whole:], target[whole:]
     _in_parts(source, target, numbers, forward)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
 
@@ -39,13 +40,13 @@ class Exact:
 
     def variance(self, ddof: float) -> Vector:
         found = np.full(self.count.shape, np.nan)
-        for j in np.flatnonzero(self.count > ddof):
+        for j in map(int, np.flatnonzero(self.count > ddof)):
             found[j] = _ratio(*self._fraction(j, ddof), 2 * self.exponent)
         return found
 
     def std(self, ddof: float) -> Vector:
         found = np.full(self.count.shape, np.nan)
-        for j in np.flatnonzero(self.count > ddof):
+        for j in map(int, np.flatnonzero(self.count > ddof)):
             numerator, denominator = self._fraction(j, ddof)
             # sqrt(p / q) = isqrt(p 4^k / q) / 2^k, k such that enough bits are left
             k = max(0, _GUARD + (denominator.bit_length() - numerator.bit_length()) // 2)
@@ -92,6 +93,12 @@ def of_columns(values: Array, keep: Array) -> Exact:
 def of_sums(count: Vector, s1: Array, s2: Array) -> Exact:
     """From sums of integers that were kept exactly elsewhere."""
     return Exact(count, s1.astype(object), s2.astype(object), 0)
+
+
+def beside(states: Sequence[Exact]) -> Exact:
+    """The features of all of them, one after the other; all have one exponent."""
+    count, s1, s2 = (np.concatenate([getattr(state, name) for state in states]) for name in ("count", "s1", "s2"))
+    return Exact(count, s1, s2, states[0].exponent)
 
 
 def _of_block(values: Array, count: Vector) -> Exact:

@@ -90,7 +90,7 @@ def compiled() -> Kernel | None:
                 q[j] = 0.0
         return total, squares, low, high
 
-    return by_numba  # type: ignore[no-any-return]
+    return by_numba
 
 
 def byte_sums(x: Array, *, much: bool) -> tuple[Array, Array, Array, Array]:
@@ -149,4 +149,4 @@ def _byte_kernel() -> Callable[[Array], tuple[Array, Array, Array, Array]] | Non
                 b[j] = 0
         return s, q, low, high
 
-    return by_numba  # type: ignore[no-any-return]
+    return by_numba

@@ -175,7 +175,7 @@ class Moments:
             unit = np.array(plain.get("unit", [0] * len(floats[0])), dtype=np.int64)
             if len({len(array) for array in (*floats, *others, unit)}) != 1:
                 raise ValueError("lengths differ")
-            return Moments(Shifted(*floats, unit), *others)
+            return Moments(Shifted(**dict(zip(_FLOATS, floats, strict=True)), unit=unit), *others)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError("this is no JSON that Moments.to_json wrote") from error
 

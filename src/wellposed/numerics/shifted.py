@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from wellposed.numerics.arrays import Array, Vector
 
+FIELDS = ("count", "shift", "offset", "m2", "rest", "unit")
 ORDINARY = 200  # powers of two: squares of numbers within 2^-200 and 2^200 neither overflow nor vanish
 
 
@@ -47,7 +49,8 @@ class Shifted:
 
     def _mean_square(self, ddof: float) -> Vector:
         found = np.full(self.count.shape, np.nan)
-        return np.divide(np.maximum(self.m2 + self.rest, 0.0), self.count - ddof, out=found, where=self.count > ddof)
+        np.divide(np.maximum(self.m2 + self.rest, 0.0), self.count - ddof, out=found, where=self.count > ddof)
+        return found
 
     def __add__(self, other: Shifted) -> Shifted:
         one, two, unit = _alike(self, other)
@@ -75,7 +78,7 @@ class Shifted:
         return Shifted(count, np.where(left, one.shift, 0.0), offset, np.where(left, m2, 0.0), np.where(left, rest, 0.0), unit)
 
     def __getitem__(self, index: Array | slice) -> Shifted:
-        return Shifted(*(getattr(self, name)[index] for name in ("count", "shift", "offset", "m2", "rest", "unit")))
+        return Shifted(**{name: getattr(self, name)[index] for name in FIELDS})
 
 
 def unit_of(size: Vector) -> Array:
@@ -115,14 +118,14 @@ def folded(state: Shifted, copies: int, *, major: bool) -> Shifted:
         half = len(columns) // 2
         merged = state[columns[:half].ravel()] + state[columns[half : 2 * half].ravel()]
         rest = state[columns[2 * half :].ravel()]
-        state = _joined(merged, rest)
+        state = beside([merged, rest])
         columns = np.arange(state.count.size).reshape(half + len(columns) - 2 * half, -1)
     return state
 
 
-def _joined(one: Shifted, two: Shifted) -> Shifted:
-    names = ("count", "shift", "offset", "m2", "rest", "unit")
-    return Shifted(*(np.concatenate([getattr(one, name), getattr(two, name)]) for name in names))
+def beside(states: Sequence[Shifted]) -> Shifted:
+    """The features of all of them, one after the other."""
+    return Shifted(**{name: np.concatenate([getattr(state, name) for state in states]) for name in FIELDS})
 
 
 def _alike(one: Shifted, two: Shifted) -> tuple[Shifted, Shifted, Array]:

@@ -65,7 +65,7 @@ def folded(layer: Any, mean: Vector, scale: Vector, digits: float) -> Any:
     if not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) or isinstance(layer, nn.modules.conv._ConvTransposeNd):
         raise InputError(f"statistics fold into Linear and Conv layers, not into {type(layer).__name__}")
     convolution = isinstance(layer, _CONVOLUTIONS)
-    features = layer.in_channels if convolution else layer.in_features  # type: ignore[union-attr]
+    features = layer.in_channels if convolution else layer.in_features
     if features != mean.size:
         raise InputError(f"the layer takes {features} features, but the statistics are of {mean.size}")
     weight = layer.weight.detach().double().cpu().numpy()
@@ -79,12 +79,12 @@ def folded(layer: Any, mean: Vector, scale: Vector, digits: float) -> Any:
     if lost > digits:
         raise InputError(
             f"folding would cost {lost:.1f} of the about {-np.log10(torch.finfo(layer.weight.dtype).eps):.0f} digits of "
-            f"{str(layer.weight.dtype).rpartition('.')[2]}: the mean is up to {float(np.max(np.abs(mean) / scale)):.3g} standard deviations",
+            f"{str(layer.weight.dtype).rpartition('.')[2]}: the mean is up to {np.max(np.abs(mean) / scale):.3g} standard deviations",
             hint="keep standardizer.as_module() before the layer, or accept it: fold_into(layer, digits=...)",
         )
     new = weight / width
     shift = (new * centre).reshape(out, -1).sum(axis=1)
-    if convolution and layer.padding_mode == "zeros" and _pads(layer) and np.any(mean != 0):  # type: ignore[union-attr]
+    if convolution and layer.padding_mode == "zeros" and _pads(layer) and np.any(mean != 0):
         raise InputError(
             f"the layer pads with zeros, which are not the mean of raw inputs: outputs at the border would be off by up to "
             f"{float(np.abs(new * centre).reshape(out, -1).sum(axis=1).max()):.3g}",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import dask
+from dask.base import compute
+from dask.delayed import delayed
 
 from wellposed.errors import InputError
 from wellposed.inputs.features import feature_axes
@@ -17,15 +18,15 @@ def state(data: Any, axis: Any, columns: tuple[str, ...], reproducible: bool) ->
     """Of a Dask array [N, ...], whose features are gathered into one block where they are split, or of a dataframe."""
     if hasattr(data, "to_delayed") and hasattr(data, "columns"):
         names = tuple(chosen(list(map(str, data.columns)), columns, "the dataframe"))
-        parts = [dask.delayed(_of_table)(part, names, reproducible) for part in data[list(names)].to_delayed()]
+        parts = [delayed(_of_table)(part, names, reproducible) for part in data[list(names)].to_delayed()]
     elif hasattr(data, "rechunk"):
         axes = feature_axes(data.shape, axis)
         whole = data.rechunk(dict.fromkeys(axes, -1))
         blocks = whole.to_delayed().ravel()
-        parts = [dask.delayed(_of_block)(block, axes or None, reproducible) for block in blocks]
+        parts = [delayed(_of_block)(block, axes or None, reproducible) for block in blocks]
     else:
         raise InputError(f"a Dask {type(data).__name__} cannot be read", hint="give a Dask array or dataframe")
-    return merged(dask.compute(*parts))
+    return merged(compute(*parts))  # type: ignore[no-untyped-call]
 
 
 def _of_block(block: Any, axes: Any, reproducible: bool) -> State | None:
