@@ -150,8 +150,8 @@ def _rounds(nodes: Sequence[Node], singles: Sequence[int], offset: int) -> Itera
             alike.setdefault((node.line, node.operation), []).append(k)
     for found in alike.values():
         for period in range(1, _TWINS + 1):
-            if len(found) >= 2 * period and len(found) % period == 0:
-                yield from (tuple(found[first::period]) for first in range(period))
+            if len(found) >= 2 * period:  # counted from the end: in the first round an operand may be a constant, and not be seen
+                yield from (tuple(found[::-1][last::period][::-1]) for last in range(period))
 
 
 def _wrong_rates(line: _Line, index: int) -> Iterator[tuple[str, Rate]]:

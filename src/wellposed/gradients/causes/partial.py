@@ -25,6 +25,9 @@ def wrong_part(suspect: Suspect, located: Located) -> Explanation | None:
     if found is None:
         return None
     axis, indices = found
+    turned = _turned(suspect, shape, axis, indices)
+    if turned:
+        return Explanation("sign", turned)
     repeated = _repeated(suspect, indices) if axis == 0 else ""
     if repeated:
         text = (
@@ -42,13 +45,26 @@ def wrong_part(suspect: Suspect, located: Located) -> Explanation | None:
     return Explanation("wrong-rows", text)
 
 
+def _turned(suspect: Suspect, shape: tuple[int, ...], axis: int, indices: list[int]) -> str:
+    """Words where the claim is right but for its sign at these indices."""
+    mask = np.zeros(shape)
+    mask[(slice(None),) * axis + (indices,)] = 1.0
+    claim = suspect.claim.reshape(shape)
+    if not (claim * mask).any() or not suspect.fits((claim * (1 - 2 * mask)).reshape(suspect.shape)):
+        return ""
+    place = ", ".join(":" if k != axis else f"[{_listed(indices)}]" for k in range(len(shape)))
+    return f"At `{suspect.name}[{place}]` the claim has the wrong sign; the rest is right."
+
+
 def _repeated(suspect: Suspect, rows: list[int]) -> str:
     """The index array of the data that names these rows, and hardly any others, more than once."""
     length = suspect.shape[0]
     for name, array in suspect.data.items():
         if array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() < length:
-            often = np.flatnonzero(np.bincount(array.ravel(), minlength=length) > 1)
-            if set(rows) <= set(often.tolist()) and len(rows) > len(often) / 2:
+            times = np.bincount(array.ravel(), minlength=length)
+            often, once = np.flatnonzero(times > 1), np.flatnonzero(times == 1)
+            # Only where rows named once are right does the repetition tell them apart.
+            if once.size and set(rows) <= set(often.tolist()) and len(rows) > len(often) / 2:
                 return name
     return ""
 
