@@ -59,7 +59,8 @@ class _Mistake:
     def rates(self, line: _Line) -> Iterator[tuple[str, dict[int, Rate]]]:
         """Names of what may be taken for the rate of the held results, and that."""
         yield "constant", {}
-        first, *others = [dict(_wrong_rates(line, k)) for k in self.held]
+        # In some rounds a wrong rate may be the right one: a mask that lets everything through.
+        first, *others = [dict(_wrong_rates(line, k, every=len(self.held) > 1)) for k in self.held]
         for name in first:
             if all(name in other for other in others):
                 yield name, dict(zip(self.held, (first[name], *(other[name] for other in others)), strict=True))
@@ -154,13 +155,14 @@ def _rounds(nodes: Sequence[Node], singles: Sequence[int], offset: int) -> Itera
                 yield from (tuple(found[::-1][last::period][::-1]) for last in range(period))
 
 
-def _wrong_rates(line: _Line, index: int) -> Iterator[tuple[str, Rate]]:
-    """Usual mistakes for the rate of one operation's result, as functions of the rates of other results."""
+def _wrong_rates(line: _Line, index: int, *, every: bool) -> Iterator[tuple[str, Rate]]:
+    """Usual mistakes for the rate of one operation's result, as functions of the rates of other results; `every` with those that are none
+    here."""
     node = line.base.nodes[index]
     for source in dict.fromkeys((node.last, node.root)):  # the last link of the chain, and all of it from its beginning
         if source not in (index, -1) and node.root != index:
             last = "" if source == node.root else _LAST
-            for name, derivative in _derivatives(node, line, index, source):
+            for name, derivative in _derivatives(node, line, index, source, every):
                 if np.isfinite(derivative).all():
                     yield name + last, _times(derivative, source)
     yield from _product(node)
@@ -171,7 +173,7 @@ def _times(derivative: Array, source: int) -> Rate:
     return lambda moving: derivative * moving(source)
 
 
-def _derivatives(node: Node, line: _Line, index: int, source: int) -> Iterator[tuple[str, Array]]:
+def _derivatives(node: Node, line: _Line, index: int, source: int, every: bool) -> Iterator[tuple[str, Array]]:
     """Usual mistakes for the derivative of a = f(z)."""
     z, a, rate = line.base.nodes[source].result, node.result, line.moving[source]
     true = np.divide(line.moving[index], rate, out=np.ones_like(a), where=rate != 0)
@@ -205,7 +207,7 @@ def _derivatives(node: Node, line: _Line, index: int, source: int) -> Iterator[t
         "-sin(z)": -np.sin(z),
     }
     for name, derivative in candidates.items():
-        if not np.allclose(derivative, true, rtol=1e-6, atol=1e-9):
+        if every or not np.allclose(derivative, true, rtol=1e-6, atol=1e-9):
             yield name, derivative
 
 
