@@ -80,11 +80,13 @@ class Residuals:
         return Residual(value, bar) if isfinite(value) else Residual(0.0, inf)
 
     def twice(self, weights: Vector, coarse: Residual | None = None) -> Residual:
-        """By two steps, of which the first may be known: what changes between them is bend."""
+        """By two steps, of which the first may be known: what changes between them is bend. Where the second shows nothing, its bar counts:
+        the first may be all bend."""
         coarse, fine = coarse or self.of(weights), self.of(weights, 0.25)
         gap = abs(coarse.value - fine.value)
-        best = coarse if gap <= coarse.bar + fine.bar else fine
-        return Residual(best.value, max(best.bar, gap / 2 if best is coarse else 2 * gap))
+        if gap > coarse.bar + fine.bar:
+            return Residual(fine.value, max(fine.bar, 2 * gap))
+        return Residual(coarse.value, max(coarse.bar, gap / 2, fine.bar if fine.zero else 0.0))
 
     def entry(self, flat: int, known: Residual | None = None) -> Residual:
         """The error of one entry: by two steps, unless the first (which may be `known`) shows none."""
