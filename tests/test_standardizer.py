@@ -149,6 +149,15 @@ def test_partial_fit_is_fit_and_a_refused_batch_changes_nothing():
     np.testing.assert_allclose(parts.mean_[1], whole.mean_[1])
 
 
+def test_what_partial_fit_cannot_know_yet_is_nan_until_it_can():
+    parts = wp.Standardizer(ddof=1).partial_fit(np.array([[np.nan, 1.0]]))
+    assert np.isnan(parts.mean_[0])
+    assert np.isnan(parts.scale_).all()
+    parts.partial_fit(np.array([[2.0, 3.0], [6.0, np.nan]]))
+    np.testing.assert_allclose(parts.mean_, [4, 2])
+    np.testing.assert_allclose(parts.scale_, [np.sqrt(8), np.sqrt(2)])
+
+
 # numbers
 
 

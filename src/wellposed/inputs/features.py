@@ -10,7 +10,7 @@ import numpy as np
 
 from wellposed.errors import InputError
 from wellposed.numerics.accumulate import canonical
-from wellposed.numerics.arrays import Array
+from wellposed.numerics.arrays import Array, plain
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ def as_array(data: Any, what: str = "the data") -> Array:
     if hasattr(data, "detach") and hasattr(data, "cpu"):
         plain = data.detach().cpu()
         data = plain.float() if str(plain.dtype) == "torch.bfloat16" else plain
+    elif hasattr(data, "__array_namespace__") and not isinstance(data, np.ndarray):
+        data = plain(data, what)
     try:
         array = np.asarray(data)
     except (ValueError, TypeError) as error:

@@ -8,7 +8,7 @@ import numpy as np
 
 from wellposed.numerics.arrays import Array, Vector
 
-_BITS = 16  # of a key that one reading resolves: four readings for the 64 of a float64
+_MOST = 64 << 20  # bytes for the counts of one reading: they decide how many of a key's 64 bits it resolves
 Chunks = Callable[[], Iterator[tuple[Array, Vector | None]]]
 
 _SIGN = np.uint64(1 << 63)
@@ -17,7 +17,7 @@ _SIGN = np.uint64(1 << 63)
 def quantiles(chunks: Chunks, d: int, at: tuple[float, ...]) -> Vector:
     """[len(at), D], as `numpy.quantile` interpolates, NaN skipped (NaN where a feature has nothing else).
 
-    Chunks of rows [n, D], each with weights [n] (how often a row counts) or None, are read four times.
+    Chunks of rows [n, D], each with weights [n] (how often a row counts) or None, are read five times; more often for many features.
     """
     counts = np.zeros(d)
     for rows, weights in chunks():
@@ -36,22 +36,26 @@ def _order_statistics(chunks: Chunks, d: int, targets: Vector) -> Vector:
     """The numbers at these ranks [T, D] of each feature."""
     prefix = np.zeros(targets.shape, dtype=np.uint64)
     left = targets.copy()
-    for known in range(0, 64, _BITS):
-        histogram = np.zeros((*targets.shape, 1 << _BITS))
+    widest = max(4, min(16, int(np.log2(_MOST / (8 * targets.size)))))
+    known = 0
+    while known < 64:
+        bits = min(widest, 64 - known)
+        histogram = np.zeros((*targets.shape, 1 << bits))
         for rows, weights in chunks():
             for j in range(d):
                 finite = np.isfinite(rows[:, j])
                 keys, share = _keys(rows[finite, j]), None if weights is None else weights[finite]
-                digits = ((keys >> np.uint64(64 - _BITS - known)) & np.uint64((1 << _BITS) - 1)).astype(np.int64)
+                digits = ((keys >> np.uint64(64 - bits - known)) & np.uint64((1 << bits) - 1)).astype(np.int64)
                 head = keys >> np.uint64(64 - known) if known else np.zeros_like(keys)
                 for t in range(len(targets)):
                     here = head == prefix[t, j]
-                    histogram[t, j] += np.bincount(digits[here], None if share is None else share[here], minlength=1 << _BITS)
+                    histogram[t, j] += np.bincount(digits[here], None if share is None else share[here], minlength=1 << bits)
         below = np.cumsum(histogram, axis=-1)
-        digit = np.minimum((below <= left[..., None]).sum(axis=-1), (1 << _BITS) - 1)
+        digit = np.minimum((below <= left[..., None]).sum(axis=-1), (1 << bits) - 1)
         before = np.where(digit > 0, np.take_along_axis(below, np.maximum(digit - 1, 0)[..., None], axis=-1)[..., 0], 0)
         left = left - before
-        prefix = (prefix << np.uint64(_BITS)) | digit.astype(np.uint64)
+        prefix = (prefix << np.uint64(bits)) | digit.astype(np.uint64)
+        known += bits
     return _numbers(prefix)
 
 

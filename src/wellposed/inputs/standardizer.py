@@ -91,16 +91,17 @@ class Standardizer(Estimator):
 
     @plain_only
     def partial_fit(self, x: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn from one more batch, an array or table; a batch that is refused changes nothing."""
+        """Learn from one more batch, an array or table; a batch that is refused changes nothing. What is not known yet is NaN: a feature
+        of which no number was seen, a variance with ddof=1 of one row."""
         self._sensible()
         nothing = {"rotation_": None, "quartiles_": None}
         if not hasattr(self, "state_"):
             state = state_of(x, self.axis, weights=sample_weight, reproducible=self.reproducible)
-            return self._learned(*self._with_values(state), None, nothing)
+            return self._learned(*self._with_values(state, more=True), None, nothing)
         self._match_names(x)
         self._features(x)
         state = self.state_ + state_of(x, self.axis, weights=sample_weight, reproducible=self.reproducible)
-        return self._learned(*self._with_values(state), None, nothing)
+        return self._learned(*self._with_values(state, more=True), None, nothing)
 
     def fit_transform(self, x: Any, y: Any = None, **fit_params: Any) -> Any:
         return self.fit(x, y, **fit_params).transform(x)
@@ -192,11 +193,11 @@ class Standardizer(Estimator):
         if self.whiten and self.robust:
             raise InputError("whiten and robust exclude each other", hint="whitening needs the covariance")
 
-    def _with_values(self, state: State) -> tuple[State, tuple[Vector, Vector]]:
-        return state, self._values(state)
+    def _with_values(self, state: State, *, more: bool = False) -> tuple[State, tuple[Vector, Vector]]:
+        return state, self._values(state, more=more)
 
-    def _values(self, state: State) -> tuple[Vector, Vector]:
-        """Variance and standard deviation; raises `InputError` where there are none."""
+    def _values(self, state: State, *, more: bool = False) -> tuple[Vector, Vector]:
+        """Variance and standard deviation; raises `InputError` where there are none, unless `more` batches may come: NaN until then."""
         moments: Moments = state.moments
         if moments.inf_count.any() and self.infinite == "refuse":
             j = int(np.argmax(moments.inf_count > 0))
@@ -204,7 +205,9 @@ class Standardizer(Estimator):
                 f"{state.where(j)} contains infinity ({int(moments.inf_count[j])} times)",
                 hint='a mean over infinity is infinite; clip or drop these rows, or infinite="skip"',
             )
-        if not (moments.count > 0).any() or (moments.count == 0).any():
+        if more:
+            return moments.variance(self.ddof), moments.deviation(self.ddof)
+        if (moments.count == 0).any():
             raise InputError(f"{state.where(int(np.argmin(moments.count)))} holds nothing but NaN", hint="drop the feature")
         if (moments.count <= self.ddof).any():
             j = int(np.argmin(moments.count))
@@ -216,7 +219,7 @@ class Standardizer(Estimator):
         """All at once, so that a fit that fails changes nothing."""
         variance, deviation = values
         self.state_, self.errors_, self.rotation_, self.quartiles_ = state, errors, extra["rotation_"], extra["quartiles_"]
-        self.mean_, self.var_, self.scale_ = state.moments.mean, variance, np.where(deviation > 0, deviation, 1.0)
+        self.mean_, self.var_, self.scale_ = state.moments.mean, variance, np.where(deviation == 0, 1.0, deviation)
         if self.quartiles_ is not None:
             spread = (self.quartiles_[2] - self.quartiles_[0]) / _NORMAL_IQR
             # Half of all values may be one number: the standard deviation then has to do.
