@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-distributed test lint types contracts pytest bench-derivatives bench-gradcheck bench-corpus bench-locate bench-import bench-trainability format clean
+.PHONY: help demo demo-distributed test lint types contracts pytest test-engines bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ contracts: .venv/dev ## imports only fall; the core knows no framework
 
 pytest: .venv/dev ## the tests (`make pytest ARGS="-k gain"` for some)
 	$(BIN)/pytest -n 2 $(ARGS)
+
+test-engines: .venv/bench ## Spark and Ray, started on loopback (2 minutes; needs Java)
+	$(BIN)/pytest -m engines tests/test_engines.py
+
+bench-normalise: .venv/bench ## note 1: accuracy, constants, speed, 20 GB on disk, early stopping, every engine; peers beside it (20 minutes; needs Java)
+	$(BIN)/python benchmarks/normalise.py
 
 bench-import: .venv/dev ## what `import wellposed` takes beyond numpy and scipy
 	$(BIN)/python benchmarks/import_time.py

@@ -167,3 +167,57 @@ def test_a_pipe_gets_plain_text_of_80_columns():
 
 def test_help_names_the_exit_statuses():
     assert "2 the call or the file is at fault" in " ".join(run("--help").stdout.replace("│", " ").split())
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    import numpy as np
+    import pandas as pd
+
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"age": random.integers(18, 90, 500), "seconds": 1.7e9 + random.random(500), "one": 1.0})
+    frame["income"] = np.where(random.random(500) < 0.1, np.nan, random.lognormal(10, 1, 500))
+    frame.to_csv("people.csv", index=False)
+    return frame
+
+
+def test_stats_prints_and_saves_what_standardizer_loads(table, capsys, snapshot):
+    import wellposed as wp
+
+    assert main(["stats", "people.csv", "-o", "stats.json"]) == 0
+    assert capsys.readouterr().out == snapshot
+    assert list(wp.Standardizer.load("stats.json").feature_names_in_) == ["age", "seconds", "one", "income"]
+    assert main(["stats", "people.csv", "--columns", "age,income"]) == 0
+    assert "2 features" in capsys.readouterr().out
+
+
+def test_audit_holds_for_the_data_itself_and_fails_for_other_data(table, capsys, snapshot):
+    assert main(["stats", "people.csv", "-o", "stats.json"]) == 0
+    assert main(["audit", "stats.json", "people.csv"]) == 0
+    assert main(["audit", "stats.json", "people.csv", "--held-out"]) == 1
+    table.assign(age=table.age / 12).to_csv("months.csv", index=False)
+    capsys.readouterr()
+    assert main(["audit", "stats.json", "months.csv"]) == 1
+    shown = capsys.readouterr().out
+    assert "\n".join(line for line in shown.splitlines() if "evaluations in" not in line) == snapshot
+    assert main(["audit", "stats.json", "months.csv", "--json", "-"]) == 1
+    jsonschema.validate(json.loads(capsys.readouterr().out), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["stats", "nothing.npy"], "there is no file nothing.npy"),
+        (["stats", "people.csv", "--columns", "height"], "people.csv has no column 'height'"),
+        (["stats", "people.csv", "-o", "no/such/folder.json"], "no/such/folder.json cannot be written: No such file or directory"),
+        (["audit", "people.csv", "people.csv"], "people.csv is not a file that Standardizer.save wrote"),
+        (["audit", "nothing.json", "people.csv"], "nothing.json cannot be read: No such file or directory"),
+        (["stats"], "data"),
+    ],
+)
+def test_stats_and_audit_at_fault(table, capsys, arguments, words):
+    assert main(arguments) == 2
+    out = capsys.readouterr()
+    assert words.lower() in out.err.lower()
+    assert out.out == ""

@@ -33,6 +33,7 @@ app = App(
 )
 
 _HOLDS, _FAILS, _AT_FAULT = 0, 1, 2
+_Json = Annotated[str, Parameter(allow_leading_hyphen=True, help="Write the report as JSON to this file, or to standard output for -")]
 _Rules = Annotated[str, Parameter(help="Rules or their beginnings, separated by commas: WP2,WP501")]
 
 
@@ -43,9 +44,7 @@ def check(
     *,
     select: _Rules = "",
     ignore: _Rules = "",
-    json: Annotated[
-        str, Parameter(allow_leading_hyphen=True, help="Write the report as JSON to this file, or to standard output for -")
-    ] = "",
+    json: _Json = "",
     after_steps: Annotated[int, Parameter(help="Check the gradient again after this many optimizer steps, on a copy")] = 0,
     traceback: Annotated[bool, Parameter(help="Show the call stack of an error", negative="")] = False,
 ) -> int:
@@ -54,16 +53,7 @@ def check(
     with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
         problem = load_problem(file)
         report = _checked(problem, rules, file, after_steps)
-    if json and json != "-":
-        try:
-            Path(json).write_text(report.to_json() + "\n")
-        except OSError as error:
-            raise InputError(f"the report cannot be written to {json}: {error.strerror}") from error
-    if json == "-":
-        print(report.to_json())
-    else:
-        _show(rendered(report))
-    return _HOLDS if report.ok else _FAILS
+    return _told(report, json)
 
 
 _Columns = Annotated[str, Parameter(help="Columns of a table, separated by commas")]
@@ -103,6 +93,7 @@ def audit(
     axis: _Axis = None,
     columns: _Columns = "",
     key: _Key = "",
+    json: _Json = "",
     held_out: Annotated[bool, Parameter(help="DATA is a test set, which the statistics must not have seen", negative="")] = False,
 ) -> int:
     """Do these statistics belong to DATA, and if not, which mistake was made?"""
@@ -110,7 +101,20 @@ def audit(
     report = api.audit(
         fitted, files(list(data), _listed(columns), key or None), axis=fitted.axis if axis is None else axis, held_out=held_out
     )
-    _show(rendered(report))
+    return _told(report, json)
+
+
+def _told(report: Report, json: str) -> int:
+    """Print the report or write it as JSON; the exit status."""
+    if json and json != "-":
+        try:
+            Path(json).write_text(report.to_json() + "\n")
+        except OSError as error:
+            raise InputError(f"the report cannot be written to {json}: {error.strerror}") from error
+    if json == "-":
+        print(report.to_json())
+    else:
+        _show(rendered(report))
     return _HOLDS if report.ok else _FAILS
 
 

@@ -151,6 +151,13 @@ def _judged(given: Given, data: _Data) -> Finding:
         f"At `{where}` the data's mean is {off:.3g} standard deviations away from the one given, and the variance given is "
         f"{ratio**2:.3g} times the data's."
     )
+    if (
+        std[j] > 0
+        and mean[j]
+        and np.isclose(given.mean[j] / mean[j], ratio, rtol=_HARMLESS)
+        and not np.isclose(ratio, 1, rtol=2 * _HARMLESS)
+    ):
+        text += f" It is as if its unit had changed: mean and deviation given are both about {ratio:.3g} times the data's."
     return NOT_THEIRS.found(Verdict.FAILS if fails else Verdict.SUSPECT, text, where=where, cause="drift", evidence=evidence)
 
 
