@@ -271,9 +271,9 @@ def disk() -> None:
             array.flush()
         del array
         code = (
-            "import sys, time, resource, wellposed as wp\nstart = time.time()\n"
+            "import sys, time, wellposed as wp\nstart = time.time()\n"
             "n = wp.Standardizer().fit(sys.argv[1]).n_samples_seen_\n"
-            "print(n, time.time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
+            "peak = next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM'))\nprint(n, time.time() - start, int(peak) / 1e3)"
         )
         done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
         seen, seconds, peak = map(float, done.stdout.split())

@@ -63,8 +63,8 @@ def as_array(data: Any, what: str = "the data") -> Array:
     if data is None:
         raise InputError(f"{what} is None", hint="give an array of shape [N, D]")
     if hasattr(data, "detach") and hasattr(data, "cpu"):
-        plain = data.detach().cpu()
-        data = plain.float() if str(plain.dtype) == "torch.bfloat16" else plain
+        detached = data.detach().cpu()
+        data = detached.float() if str(detached.dtype) == "torch.bfloat16" else detached
     elif hasattr(data, "__array_namespace__") and not isinstance(data, np.ndarray):
         data = plain(data, what)
     try:
