@@ -8,8 +8,10 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from wellposed import rules
-from wellposed.backends.protocol import Problem, Run
+from wellposed.backends.protocol import NotFinite, Problem, Run
 from wellposed.backends.select import accumulation_of, array_function, elementwise, initializable_of, ranks_problem, tensor_function
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Summary, Verdict
@@ -25,6 +27,7 @@ from wellposed.numerics.theta import descended
 from wellposed.report import Report
 from wellposed.rules import Rule
 from wellposed.signals import check as signal_checks
+from wellposed.signals import finite
 from wellposed.signals.trace import Trace, trace_of
 from wellposed.weights import check as weight_checks
 from wellposed.weights import gains
@@ -68,7 +71,7 @@ def audit(statistics: Any, source: Source, *, axis: int | tuple[int, ...] | None
 
 
 def check_signals(problem: Problem) -> Report:
-    """WP201 to WP203: the signal on its way through the network and the gradient on its way back."""
+    """WP201 to WP203 and WP207: the signal on its way through the network and the gradient on its way back; what made NaN or infinity."""
     return _report(problem, (_signals,))
 
 
@@ -252,6 +255,15 @@ class _Session:
         self.checked_in = ""
 
     @cached_property
+    def not_finite(self) -> NotFinite | None:
+        """What made the loss or a gradient NaN or infinite."""
+        gradient = self.problem.gradient(self.theta) if self.run is None else self.run.gradient
+        finite = all(part is None or np.isfinite(part).all() for part in gradient.values())
+        if finite and np.isfinite(self.problem.value(self.theta)):
+            return None
+        return self.problem.first_not_finite(self.theta)
+
+    @cached_property
     def run(self) -> Run | None:
         return self.problem.run(self.theta)
 
@@ -329,13 +341,14 @@ def _inputs(session: _Session) -> list[Finding]:
 
 
 def _signals(session: _Session) -> list[Finding]:
+    finiteness = finite.check(session.not_finite)
     if session.trace is None:
-        return signal_checks.not_judged(_NO_LAYERS)
+        return [*signal_checks.not_judged(_NO_LAYERS), finiteness]
 
     def after_steps(steps: int) -> Trace:
         return trace_of(session.after_steps(steps))
 
-    return signal_checks.check(session.trace, after_steps)
+    return [*signal_checks.check(session.trace, after_steps), finiteness]
 
 
 def _weights(session: _Session) -> list[Finding]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from wellposed.backends.closures import reachable
-from wellposed.backends.protocol import Gradient, Problem
+from wellposed.backends.lines import raised
+from wellposed.backends.protocol import Gradient, NotFinite, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.tape import Tape
 from wellposed.errors import InputError
@@ -89,6 +90,23 @@ class FunctionProblem(Problem):
                 hint=f"the parameters are {', '.join(map(repr, self._layout.names))}",
             )
         return {name: self._checked(name, given[name]) for name in self._layout.names}
+
+    def first_not_finite(self, theta: Vector) -> NotFinite | None:
+        """By NumPy's own floating-point errors, raised where they happen; the operands are not known."""
+        params = self._arrays(theta)
+        with self._random.fixed(), np.errstate(all="ignore"):
+            loss = np.isfinite(self._value(params))
+            parts = {name: np.asarray(part) for name, part in self._gradient(params).items() if part is not None}
+        wrong = next((name for name, part in parts.items() if not np.isfinite(part).all()), "")
+        if loss and not wrong:
+            return None
+        backward = bool(loss)
+        with self._random.fixed(), np.errstate(divide="raise", over="raise", invalid="raise"):
+            try:
+                (self._gradient if backward else self._value)(params)
+            except FloatingPointError as error:
+                return NotFinite(str(error), wrong, raised(error.__traceback__, ("numpy", "wellposed")), backward, "NaN or infinity", ())
+        return NotFinite("an operation that NumPy does not watch", wrong, "", backward, "NaN or infinity", ())
 
     def taped(self, theta: Vector, tape: Tape) -> float | None:
         self.evaluations += 1

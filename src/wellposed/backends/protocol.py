@@ -86,6 +86,35 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class Operand:
+    """What went into an operation: its smallest and largest finite number (NaN where there is none), how many zeros, its dtype ("" for a
+    Python number) and size; `masked` where a whole row is minus infinity."""
+
+    low: float
+    high: float
+    zeros: int
+    dtype: str
+    size: int
+    masked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotFinite:
+    """The operation that made the NaN or infinity ("made") which reached the loss or a gradient.
+
+    `operation` is the framework's name for it (that of the autograd node in the backward pass), `where` the module and `line` the user's
+    line it ran in, as far as known.
+    """
+
+    operation: str
+    where: str
+    line: str
+    backward: bool
+    made: str
+    operands: tuple[Operand, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LossCall:
     """The loss function at the end of the network as the framework saw it called.
 
@@ -201,6 +230,10 @@ class Problem(ABC):
 
     def uncut(self, theta: Vector) -> tuple[Gradient, str] | None:
         """The gradient where every detach, stop_gradient or no_grad on the way lets it through, and what these are, in words."""
+        return None
+
+    def first_not_finite(self, theta: Vector) -> NotFinite | None:
+        """Which operation made the loss or a gradient NaN or infinite; None where all is finite or operations cannot be watched."""
         return None
 
     def taped(self, theta: Vector, tape: Tape) -> float | None:

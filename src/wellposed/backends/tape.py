@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import linecache
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from wellposed.backends.lines import calling
 from wellposed.numerics.arrays import Array
 
 _INSIDE = ("numpy", "wellposed")
@@ -73,7 +72,7 @@ class Tape:
         elementwise = operation in _ELEMENTWISE and len(roots) == 1 and all(i.shape == result.shape for i in inputs)
         root = roots.pop() if elementwise else index
         reduces = bool(inputs) and result.size < max(i.size for i in inputs)
-        node = Node(operation, result, root if root >= 0 else index, _line() if self.lines else "", operands, reduces)
+        node = Node(operation, result, root if root >= 0 else index, calling(_INSIDE) if self.lines else "", operands, reduces)
         node.left, node.right = [*(x.node if isinstance(x, _Traced) else -1 for x in given), -1, -1][:2]
         self.nodes.append(node)
         return _wrapped(result, self, index)
@@ -154,14 +153,3 @@ def _traced(things: Any) -> Iterator[Any]:
             yield thing
         elif isinstance(thing, list | tuple):
             yield from _traced(thing)
-
-
-def _line() -> str:
-    """The innermost line of the user's own code."""
-    frame = sys._getframe(2)
-    while frame is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] in _INSIDE:
-        frame = frame.f_back  # type: ignore[assignment]
-    if frame is None:
-        return ""
-    text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-    return f"line {frame.f_lineno}{f': `{text}`' if text else ''}"

@@ -81,4 +81,36 @@ FORWARD = Rule(
     references=(_POOLE,),
 )
 
-RULES = (VANISHING, EXPLODING, FORWARD)
+NOT_FINITE = Rule(
+    id="WP207",
+    title="first operation that made NaN or infinity",
+    claim="The loss and every gradient are finite.",
+    judged=(
+        "Where the loss or a gradient is NaN or infinite it fails. Every operation of both passes is then watched, and the first on the "
+        "way that made such a number of finite ones is named, with what went in. Minus infinity that a mask was filled with is no fault; "
+        "what makes NaN of it is."
+    ),
+    causes=(
+        Cause("log-of-zero", "A probability or a distance underflowed to 0 before its logarithm was taken.",
+              remedies=(Remedy("Take the logarithm where the probability is made", "F.log_softmax(z, dim=-1)"),)),
+        Cause("log-of-negative", "Rounding, or a missing activation, let a number below 0 into a logarithm.",
+              remedies=(Remedy("Bound it from below by what the dtype resolves", "x.clamp_min(torch.finfo(x.dtype).tiny).log()"),)),
+        Cause("division-by-zero", "A norm, a count or a standard deviation was 0.",
+              remedies=(Remedy("Divide by a number that cannot be 0", "x / n.clamp_min(1)"),)),
+        Cause("overflow", "A number grew beyond what the dtype can carry.",
+              remedies=(Remedy("Subtract the largest first, as logsumexp does, or compute this in float32"),)),
+        Cause("root-at-zero", "The slope of a square root, and of a norm, at exactly 0 is infinite; times 0 it is NaN.",
+              remedies=(Remedy("Keep it away from 0 inside the root", "torch.sqrt(x + eps)  # not sqrt(x) + eps"),)),
+        Cause("root-of-negative", "Rounding made a number that cannot be negative so.",
+              remedies=(Remedy("Bound it from below", "x.clamp_min(0)"),)),
+        Cause("masked-row", "Everything in a row of attention scores is masked.",
+              remedies=(Remedy("Leave one position open, or set such rows to 0", "torch.where(mask.any(-1, keepdim=True), p, 0)"),)),
+        Cause("out-of-domain", "An inverse function was asked beyond its ends, or for its slope there.",
+              remedies=(Remedy("Stay inside by a little", "x.clamp(-1 + eps, 1 - eps)"),)),
+        Cause("one-value", "A variance with n - 1 of a single value.",
+              remedies=(Remedy("Divide by n, or give more values", "x.var(unbiased=False)"),)),
+    ),
+    remedies=(Remedy("Look at what goes into the operation named"),),
+)  # fmt: skip
+
+RULES = (VANISHING, EXPLODING, FORWARD, NOT_FINITE)

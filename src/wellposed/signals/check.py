@@ -8,16 +8,17 @@ import numpy as np
 
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.rules.rule import Rule
-from wellposed.rules.signals import EXPLODING, FORWARD, RULES, VANISHING
+from wellposed.rules.signals import EXPLODING, FORWARD, VANISHING
 from wellposed.signals.trace import Growth, Site, Trace, growth
 
+_JUDGED = (VANISHING, EXPLODING, FORWARD)
 FAILS, SUSPECT = 1e3, 1e2
 _MOST_STEPS = 3
 _SATURATING = {"sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign", "logsigmoid"}
 
 
 def not_judged(reason: str) -> list[Finding]:
-    return [rule.undecided(reason) for rule in RULES]
+    return [rule.undecided(reason) for rule in _JUDGED]
 
 
 def check(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:

@@ -12,8 +12,9 @@ import numpy as np
 
 from wellposed.backends.closures import reachable
 from wellposed.backends.jax.calls import Call, custom_calls, without_stops
+from wellposed.backends.jax.finite import first_not_finite
 from wellposed.backends.jax.recorder import record
-from wellposed.backends.protocol import Gradient, Part, Problem, Run
+from wellposed.backends.protocol import Gradient, NotFinite, Part, Problem, Run
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
@@ -94,6 +95,11 @@ class JaxProblem(Problem):
             params = self._params(theta)
             operations = record(self._scalar, params, self._layout.names)
             return Run(operations, None, self._named(jax.grad(self._scalar)(params)))
+
+    def first_not_finite(self, theta: Vector) -> NotFinite | None:
+        self.evaluations += 1
+        with self._precision(), self._random.fixed():
+            return first_not_finite(self._scalar, self._params(theta))
 
     def inputs(self) -> Array | None:
         for leaf in jax.tree_util.tree_leaves(self.args):

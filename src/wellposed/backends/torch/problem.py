@@ -14,10 +14,11 @@ from torch import nn
 from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tree_map
 
 from wellposed.backends.closures import reachable
-from wellposed.backends.protocol import Gradient, Part, Problem, Run
+from wellposed.backends.protocol import Gradient, NotFinite, Part, Problem, Run
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.calls import custom_calls
 from wellposed.backends.torch.cuts import Uncut
+from wellposed.backends.torch.finite import Finite
 from wellposed.backends.torch.function import TensorFunctionProblem
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
 from wellposed.backends.torch.recorder import Recorder
@@ -161,6 +162,15 @@ class TorchProblem(Problem):
                 loss = self._loss()
             gradient = self._gradients(loss)
         return Run(recorder.operations(), recorder.loss_call, gradient)
+
+    def first_not_finite(self, theta: Vector) -> NotFinite | None:
+        with self._at(theta):
+            watch = Finite([pair for module in self._modules for pair in module.named_modules()])
+            with watch:
+                loss = self._loss()
+                parameters = [p for p in self._parameters.values() if p.requires_grad]
+                parts = torch.autograd.grad(loss, parameters, allow_unused=True) if loss.requires_grad else ()
+            return watch.reached([loss.detach(), *(part for part in parts if part is not None)])
 
     def inputs(self) -> Array | None:
         if not isinstance(self.batch, tuple | list) or len(self.batch) != 2:

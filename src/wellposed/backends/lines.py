@@ -1,0 +1,35 @@
+"""The line of the user's own code in which something happened."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from types import FrameType, TracebackType
+
+_LONGEST = 100
+
+
+def calling(inside: tuple[str, ...]) -> str:
+    """The innermost line of the call stack outside packages of these names; "" where there is none."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] in inside:
+        frame = frame.f_back
+    return "" if frame is None else shown(frame.f_code.co_filename, frame.f_lineno)
+
+
+def raised(traceback: TracebackType | None, inside: tuple[str, ...]) -> str:
+    """As `calling`, of where an exception was raised."""
+    found = ""
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if str(frame.f_globals.get("__name__", "")).split(".")[0] not in inside:
+            found = shown(frame.f_code.co_filename, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return found
+
+
+def shown(file: str, number: int) -> str:
+    """ "line 3: `x = f(y)`", without the text where the file cannot be read."""
+    text = linecache.getline(file, number).strip()
+    text = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    return f"line {number}{f': `{text}`' if text else ''}"

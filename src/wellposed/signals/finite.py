@@ -1,0 +1,90 @@
+"""WP207: the first operation that made NaN or infinity, and why, from what went in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wellposed.backends.protocol import NotFinite
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.numerics.floats import format_of
+from wellposed.rules.signals import NOT_FINITE
+
+_LOGARITHMS = ("log", "log2", "log10", "log1p", "xlogy")
+_DIVISIONS = ("div", "true_divide", "divide", "reciprocal", "rsqrt", "integer_pow", "remainder")
+_EXPONENTIALS = ("exp", "exp2", "expm1", "sinh", "cosh", "logaddexp", "softplus")
+_ROOTS = ("sqrt", "rsqrt", "pow", "norm", "linalg_vector_norm", "cbrt", "dist", "cdist")
+_SOFTMAXES = ("_softmax", "_log_softmax", "softmax", "log_softmax", "_safe_softmax", "reduce_max")
+# What NumPy says.
+_SAID = {
+    "divide by zero encountered in log": "log-of-zero",
+    "divide by zero": "division-by-zero",
+    "invalid value encountered in log": "log-of-negative",
+    "invalid value encountered in sqrt": "root-of-negative",
+    "overflow": "overflow",
+    "invalid value encountered in divide": "division-by-zero",
+}
+_BOUNDED = ("acos", "asin", "atanh", "acosh", "erfinv", "logit")
+
+
+def check(found: NotFinite | None) -> Finding:
+    """The finding for what a run has shown; it holds where there is nothing."""
+    if found is None:
+        return NOT_FINITE.holds()
+    cause, why = _cause(found)
+    place = f" in `{found.where}`" if found.where else ""
+    line = f" ({found.line})" if found.line else ""
+    way = "backward" if found.backward else "forward"
+    text = f"In the {way} pass `{found.operation}`{place} is the first to make {found.made}{line}. {why}"
+    evidence = tuple(
+        Evidence(f"{bound} number that went in", number, found.where or found.operation)
+        for operand in found.operands[:1]
+        for bound, number in (("smallest", operand.low), ("largest", operand.high))
+        if np.isfinite(number)
+    )
+    return NOT_FINITE.found(Verdict.FAILS, text, where=found.where or found.operation, cause=cause, evidence=evidence)
+
+
+def undecided(reason: str) -> Finding:
+    return NOT_FINITE.undecided(reason)
+
+
+def _cause(found: NotFinite) -> tuple[str, str]:
+    """A named cause and a sentence; ("", what went in) where no cause is known."""
+    name = found.operation.removesuffix("Backward").lower() if found.backward else found.operation.lower()
+    arrays = [operand for operand in found.operands if operand.dtype]
+    first = arrays[0] if arrays else None
+    if first is None:
+        cause = next((cause for words, cause in _SAID.items() if words in found.operation), "")
+        return cause, "What went in is not known."
+    said = "" if found.backward else f" Its input runs from {first.low:.3g} to {first.high:.3g}."
+    if any(operand.masked for operand in arrays) and (_is(name, _SOFTMAXES) or found.made == "NaN"):
+        return "masked-row", "A whole row is masked: minus infinity everywhere, and a softmax of that is 0/0."
+    if found.backward and _is(name, (*_ROOTS, "cdist")):
+        return "root-at-zero", f"The slope of a root or a norm is infinite at 0, and it is taken there.{said}"
+    if _is(name, _LOGARITHMS):
+        if found.backward:
+            return "log-of-zero", f"The slope of a logarithm is infinite at 0.{said}"
+        negative = first.low < (-1 if name == "log1p" else 0)
+        return (
+            ("log-of-negative", f"The logarithm of a negative number.{said}") if negative else ("log-of-zero", f"The logarithm of 0.{said}")
+        )
+    if _is(name, _BOUNDED):
+        return "out-of-domain", f"It is not defined there, or its slope is infinite.{said}"
+    if _is(name, ("sqrt", "rsqrt", "pow")) and first.low < 0 and found.made == "NaN":
+        return "root-of-negative", f"The root of a negative number.{said}"
+    divisor = found.operands[1] if len(found.operands) > 1 else first
+    if _is(name, _DIVISIONS) and (divisor.zeros or (first.zeros and len(found.operands) < 2)):
+        both = found.made == "NaN" and first.zeros
+        return "division-by-zero", f"{'0 / 0' if both else 'A division by 0'}: {divisor.zeros} of {divisor.size} divisors are 0."
+    if _is(name, ("var", "std", "var_mean", "std_mean")) and found.made == "NaN":
+        return "one-value", "The variance of one value, divided by n - 1 = 0."
+    limit = format_of(first.dtype).max
+    if found.made == "infinity" or _is(name, _EXPONENTIALS):
+        if _is(name, _EXPONENTIALS):
+            return "overflow", f"An exponential overflows: {first.dtype} ends at {np.log(limit):.4g}.{said}"
+        return "overflow", f"The result is beyond {first.dtype}, which ends at {limit:.4g}.{said}"
+    return "", said.strip()
+
+
+def _is(name: str, names: tuple[str, ...]) -> bool:
+    return any(name == known or name in (f"{known}0", f"linalg{known}", f"linalgvector{known}") for known in names)
