@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,8 @@ def as_array(data: Any, what: str = "the data") -> Array:
         raise InputError(
             f"sparse input is not supported: {what} is a {type(data).__name__}", hint="centring makes it dense: data.toarray()"
         )
+    if isinstance(data, np.ma.MaskedArray):
+        data = data.astype(np.float64).filled(np.nan)
     if data is None:
         raise InputError(f"{what} is None", hint="give an array of shape [N, D]")
     if hasattr(data, "detach") and hasattr(data, "cpu"):
@@ -125,7 +128,12 @@ def feature_axes(shape: tuple[int, ...], axis: int | tuple[int, ...] | None) -> 
     n = len(shape)
     if axis is None:
         axis = 1 if n == 4 and shape[1] <= 4 < shape[-1] else n - 1
-    wanted = (axis,) if isinstance(axis, int) else tuple(axis)
+    try:
+        wanted = tuple(map(index, axis)) if isinstance(axis, tuple | list) else (index(axis),)
+    except TypeError as error:
+        raise InputError(f"axis={axis!r} is not a whole number or several of them") from error
+    if len({one % n for one in wanted if -n <= one < n}) < len(wanted) and all(-n <= one < n for one in wanted):
+        raise InputError(f"axis={axis!r} names one axis twice")
     for one in wanted:
         if not -n <= one < n:
             raise InputError(f"axis {one} does not exist in data of shape {shape}")

@@ -14,7 +14,6 @@ _WINDOW = 4  # entries in the middle of a row that decide whether the whole row 
 _FIRST = 0x9E3779B97F4A7C15
 _ODD = np.uint64(0xBF58476D1CE4E5B9)
 _BLOCK = 1 << 16
-_FEW = 8  # rows of another set below which an overlap is no evidence
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Fingerprint:
     def seen(self, array: Array) -> tuple[int, int]:
         """Of the rows of `array` that would have been kept: how many there are, and how many of them this state has seen.
 
-        (0, 0) where that is no evidence: too few, or the rows of this state repeat themselves.
+        (0, 0) where that is no evidence, for the rows of this state repeat themselves.
         """
         if not self.rows or self.repeated > len(self.keys) // 8 or array.ndim < 1:
             return 0, 0
@@ -74,7 +73,7 @@ class Fingerprint:
             pairs = [pair for pair in zip(found.keys.tolist(), found.hashes.tolist(), strict=True) if pair <= last]
             asked += len(pairs)
             met += sum(pair in known for pair in pairs)
-        return (asked, met) if asked >= _FEW else (0, 0)
+        return asked, met
 
     def to_dict(self) -> dict[str, Any]:
         """Hexadecimal, for JSON has no 64-bit integers."""

@@ -110,7 +110,8 @@ def _of_columns(x: Array, how: _How) -> Pieces:
         return Pieces(exact.of_sums(np.full(m, float(len(x))), s1, s2), none, none, low * 1.0, high * 1.0)
     if kind in "iub" or how.reproducible:
         return _careful(x, how)
-    shift = x[np.linspace(0, len(x) - 1, _PILOT).astype(int)].mean(axis=0, dtype=np.float64)
+    with np.errstate(all="ignore"):
+        shift = x[np.linspace(0, len(x) - 1, _PILOT).astype(int)].mean(axis=0, dtype=np.float64)
     s, q, low, high = kernels.sums(x, shift, much=how.much)
     n = float(len(x))
     with np.errstate(all="ignore"):
@@ -143,8 +144,20 @@ def _careful(x: Array, how: _How) -> Pieces:
     high = np.where(seen, np.where(keep, x, -np.inf).max(axis=0, initial=-np.inf), np.nan)
     if weights is None and (how.reproducible or x.dtype.kind in "iub"):
         return Pieces(exact.of_columns(x, keep), nan_count, inf_count, low, high)
+    if x.dtype.kind in "iu" and x.dtype.itemsize == 8:
+        return Pieces(_of_wide_integers(x, keep, weights), nan_count, inf_count, low, high)
     values = np.where(keep, x.astype(np.float64), 0.0)
     return Pieces(shifted.of_columns(values, keep, weights), nan_count, inf_count, low, high)
+
+
+def _of_wide_integers(x: Array, keep: Array, weights: Vector | None) -> Shifted:
+    """Weighted integers of 64 bits, about the first of each column: differences are taken before they are rounded."""
+    first = x[0]
+    upper = (x >> x.dtype.type(32)).astype(np.float64) - (first >> x.dtype.type(32)).astype(np.float64)
+    lower = (x & x.dtype.type(0xFFFFFFFF)).astype(np.float64) - (first & x.dtype.type(0xFFFFFFFF)).astype(np.float64)
+    found = shifted.of_columns(np.where(keep, upper * 2.0**32 + lower, 0.0), keep, weights)
+    about = Shifted(found.count, first.astype(np.float64), found.shift + found.offset, found.m2, found.rest, found.unit)
+    return about if not found.unit.any() else shifted.of_columns(np.where(keep, x.astype(np.float64), 0.0), keep, weights)
 
 
 def _replaced(found: Pieces, where: Array, better: Pieces) -> Pieces:

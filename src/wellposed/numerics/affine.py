@@ -13,6 +13,7 @@ from wellposed.numerics.accumulate import canonical
 from wellposed.numerics.arrays import Array, Vector
 
 _BUFFER = 1 << 15  # entries of float64 in flight
+_HALF = (1 << 32) - 1
 _WIDE = 512  # columns that few features are laid out to
 _PART = 4 << 20  # entries that a thread takes at a time
 _MUCH = 64 << 20  # bytes from which the compiled loop pays
@@ -29,11 +30,15 @@ def restored(x: Array, axes: tuple[int, ...], mean: tuple[Vector, Vector], scale
 
 
 def _applied(x: Array, axes: tuple[int, ...], mean: tuple[Vector, Vector], scale: Vector, out: Array, *, forward: bool) -> None:
+    if np.may_share_memory(x, out) and (x.ctypes.data, x.strides) != (out.ctypes.data, out.strides):
+        x = x.copy()  # they overlap without being one
+    last = tuple(range(out.ndim - len(axes), out.ndim))
     source, target = canonical(x, axes), canonical(out, axes)
-    if not np.shares_memory(target, out):  # the features lie apart: canonical had to copy
-        _applied(np.ascontiguousarray(source), (1,), mean, scale, target, forward=forward)
-        axis = tuple(range(out.ndim - len(axes), out.ndim))
-        np.moveaxis(out, axes, axis)[...] = target.reshape(np.moveaxis(out, axes, axis).shape)
+    if not np.may_share_memory(target, out):  # no view of it has the features in one place: a copy has, and is written back
+        wide = np.ascontiguousarray(np.moveaxis(x, axes, last))
+        found = np.empty(wide.shape, out.dtype)
+        _applied(wide, last, mean, scale, found, forward=forward)
+        np.moveaxis(out, axes, last)[...] = found
         return
     a, d, b = source.shape
     numbers = [part[:, None] for part in (*mean, scale)]
@@ -94,9 +99,12 @@ def _one_part(source: Array, target: Array, numbers: list[Any], forward: bool, m
 
 
 def _difference(block: Array, high: Any) -> Any:
-    """Integers of 64 bits minus a whole number, before they are rounded to float64."""
-    whole = np.clip(np.rint(high), -(2.0**62), 2.0**62).astype(np.int64)
-    return (block.astype(np.int64) - whole).astype(np.float64) - (high - whole.astype(np.float64))
+    """Integers of 64 bits minus `high`, before they are rounded to float64: in two halves, which are exact."""
+    whole = [int(number) for number in np.rint(high).ravel()]
+    upper, lower = (np.array(part, dtype=np.float64).reshape(high.shape) for part in zip(*((w >> 32, w & _HALF) for w in whole), strict=True))
+    rest = high - np.rint(high)
+    halves = (block >> block.dtype.type(32)).astype(np.float64), (block & block.dtype.type(_HALF)).astype(np.float64)
+    return (halves[0] - upper) * 2.0**32 + ((halves[1] - lower) - rest)
 
 
 @cache

@@ -55,8 +55,8 @@ class Exact:
 
     def _fraction(self, j: int, ddof: float) -> tuple[int, int]:
         """The variance in units of 4^exponent: (n s2 - s1^2) / (n (n - ddof))."""
-        n = int(self.count[j])
-        return n * self.s2[j] - self.s1[j] ** 2, n * int(n - ddof)
+        n, (p, q) = int(self.count[j]), float(ddof).as_integer_ratio()
+        return (n * self.s2[j] - self.s1[j] ** 2) * q, n * (n * q - p)
 
     @property
     def constant(self) -> Array:

@@ -44,7 +44,10 @@ class Moments:
 
         Raises `InputError` for text, complex numbers, axes that do not exist and weights that are negative or not finite.
         """
-        array = np.asarray(data)
+        try:
+            array = np.asarray(data)
+        except ValueError as error:
+            raise InputError(f"this is no array: {error}", hint="are all rows of one length?") from error
         if array.dtype.kind not in "fiub":
             raise InputError(f"moments are of real numbers, not of {array.dtype}")
         axes = _axes(axis, array.ndim)
@@ -100,7 +103,8 @@ class Moments:
         """Boolean [D]: every finite value seen was the same number. No threshold is involved."""
         if isinstance(self.spread, Exact):
             return self.spread.constant
-        constant: Array = (self.count > 0) & (self.min == self.max)
+        # Neighbouring integers of 64 bits are one float64, but their deviations are not 0.
+        constant: Array = (self.count > 0) & (self.min == self.max) & (self.spread.m2 == 0)
         return constant
 
     def __add__(self, other: Moments) -> Moments:
@@ -109,7 +113,7 @@ class Moments:
 
     def __sub__(self, other: Moments) -> Moments:
         self._match(other)
-        if np.any(other.count > self.count):
+        if np.any(other.count > self.count * (1 + 1e-12)):  # weights may be off by rounding
             raise InputError("the second state is not part of the first: it has more rows", hint="a - b leaves what b has not seen")
         one, two = self.spread, other.spread
         unknown = np.full(len(self), np.nan)
@@ -170,6 +174,8 @@ class Moments:
             others = [_unlisted(plain[name]) for name in ("nan_count", "inf_count", "min", "max")]
             if "sum" in plain:
                 s1, s2 = (np.array([*map(int, plain[name]), None], dtype=object)[:-1] for name in ("sum", "squares"))
+                if len({len(s1), len(s2), len(plain["count"]), *map(len, others)}) != 1:
+                    raise ValueError("lengths differ")
                 return Moments(Exact(_unlisted(plain["count"]), s1, s2, int(plain["exponent"])), *others)
             floats = [_unlisted(plain[name]) for name in _FLOATS]
             unit = np.array(plain.get("unit", [0] * len(floats[0])), dtype=np.int64)
@@ -193,7 +199,10 @@ def _axes(axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
 
 
 def _weights(weights: Any, array: Array, axes: tuple[int, ...]) -> Vector:
-    given = np.asarray(weights, dtype=np.float64)
+    try:
+        given = np.asarray(weights, dtype=np.float64)
+    except ValueError as error:
+        raise InputError("weights must be numbers") from error
     rows = array.shape[0] if array.ndim else 1
     if 0 in axes or given.shape != (rows,):
         raise InputError(f"weights have shape {given.shape}, but there are {rows} rows", hint="give one weight for each entry of axis 0")

@@ -67,7 +67,7 @@ class Shifted:
     def __sub__(self, other: Shifted) -> Shifted:
         """Without the rows of `other`, which must be among this state's."""
         one, two, unit = _alike(self, other)
-        count = one.count - two.count
+        count = np.maximum(one.count - two.count, 0.0)
         left = count > 0
         share = np.divide(two.count, count, out=np.zeros_like(count), where=left)
         delta = np.where(two.count > 0, (two.shift - one.shift) + (two.offset - one.offset), 0.0)

@@ -52,7 +52,7 @@ def _mapped(path: Path) -> tuple[int | None, bool, Callable[[Array], Iterator[Ch
     """The rows of an npy file at will: how many, that they can be had again, and any of them."""
     try:
         array = np.load(path, mmap_mode="r")
-    except ValueError:  # cut short, or of objects: reading says so
+    except (ValueError, EOFError):  # cut short, or of objects: reading says so
         return None, True, None
     if not array.ndim:
         return None, True, None
@@ -135,8 +135,13 @@ def _stream(file: BinaryIO, where: str, path: Path) -> Iterator[Chunk]:
 def _csv(path: Path, columns: Sequence[str], key: str | None) -> Iterator[Chunk]:
     csv = _library("pyarrow.csv")
     with csv.open_csv(path) as reader:
-        names = tables.chosen(reader.schema.names, columns, str(path))
-        yield from _arrow((batch.select(names) for batch in reader), names, path)
+        schema = reader.schema
+    names, arrow = tables.chosen(schema.names, columns, str(path)), _library("pyarrow")
+    # What begins with whole numbers, or with nothing, may go on otherwise.
+    open_ended = [field.name for field in schema if arrow.types.is_integer(field.type) or arrow.types.is_null(field.type)]
+    types = csv.ConvertOptions(column_types=dict.fromkeys(open_ended, arrow.float64()), include_columns=names)
+    with csv.open_csv(path, convert_options=types) as reader:
+        yield from _arrow(iter(reader), names, path)
 
 
 def _parquet(path: Path, columns: Sequence[str], key: str | None) -> Iterator[Chunk]:

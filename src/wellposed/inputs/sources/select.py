@@ -24,7 +24,8 @@ def source_of(data: Any, columns: Sequence[str] = (), key: Any = None) -> Source
         return files(list(data), columns, key)
     if (found := table(data, columns)) is not None:
         return found
-    if not _is_array(data) and isinstance(data, Iterable):
+    batches = isinstance(data, list | tuple) and len(data) > 0 and all(getattr(item, "ndim", 0) >= 2 for item in data)
+    if batches or (not _is_array(data) and isinstance(data, Iterable)):
         return loader(data, key)
     array = as_array(data)
     return Source("the data", lambda: iter([Chunk(array)]), len(array), at=lambda indices: iter([Chunk(array[indices])]))

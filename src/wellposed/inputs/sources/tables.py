@@ -14,6 +14,10 @@ from wellposed.inputs.sources.chunk import BYTES, Chunk, Source, numeric
 
 def table(data: Any, columns: Sequence[str] = ()) -> Source | None:
     """A table's rows; None where this is no table."""
+    columns_there = list(getattr(data, "columns", ())) if type(data).__module__.startswith("pandas") else []
+    twice = next((name for number, name in enumerate(columns_there) if name in columns_there[:number]), None)
+    if twice is not None:
+        raise InputError(f"the table has two columns named {twice!r}", hint="rename one of them")
     frame = nw.from_native(data, pass_through=True, eager_only=False, allow_series=False)
     if isinstance(frame, nw.DataFrame):
         return Source("the table", lambda: pieces(frame, columns), len(frame), at=lambda indices: pieces(frame[indices], columns))
