@@ -32,9 +32,7 @@ class Named(nn.Module):
 
 def torch_problem(middle):
     random = torch.Generator().manual_seed(0)
-    return wp.TorchProblem(
-        Between(middle), nn.CrossEntropyLoss(), (torch.randn(8, 4, generator=random), torch.arange(8) % 3)
-    )
+    return wp.TorchProblem(Between(middle), nn.CrossEntropyLoss(), (torch.randn(8, 4, generator=random), torch.arange(8) % 3))
 
 
 def of(problem):
@@ -58,7 +56,12 @@ TORCH = {
     "square": (lambda h: (1e30 * h) ** 2, "pow", "overflow", "forward"),
     "root of a negative": (lambda h: torch.sqrt(h), "sqrt", "root-of-negative", "forward"),
     "fractional power": (lambda h: h**0.5, "pow", "root-of-negative", "forward"),
-    "masked row": (lambda h: F.softmax(h.masked_fill(torch.ones_like(h, dtype=torch.bool), -torch.inf), -1), "_softmax", "masked-row", "forward"),
+    "masked row": (
+        lambda h: F.softmax(h.masked_fill(torch.ones_like(h, dtype=torch.bool), -torch.inf), -1),
+        "_softmax",
+        "masked-row",
+        "forward",
+    ),
     "masked row, added": (lambda h: F.log_softmax(h + torch.full_like(h, -torch.inf), -1), "_log_softmax", "masked-row", "forward"),
     "arccosine beyond 1": (lambda h: torch.acos(2 + h), "acos", "out-of-domain", "forward"),
     "deviation of one": (lambda h: h / h[:1].var(0), "var", "one-value", "forward"),

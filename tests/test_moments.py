@@ -92,7 +92,7 @@ def test_what_is_taken_away_was_never_there(rows, cut):
     truth = wp.Moments.of(rows[cut:])
     assert left.count[0] == 12 - cut
     np.testing.assert_allclose(left.mean, truth.mean, atol=1e-10)
-    np.testing.assert_allclose(left.std, truth.std, atol=1e-5)
+    np.testing.assert_allclose(left.std, truth.std, atol=1e-4)  # the root of what rounding leaves of a thousand squared
     assert np.isnan(left.min[0])
     again = wp.Moments.of(rows, reproducible=True) - wp.Moments.of(rows[:cut], reproducible=True)
     np.testing.assert_array_equal(again.std, wp.Moments.of(rows[cut:], reproducible=True).std)

@@ -334,7 +334,10 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
         (lambda: wp.Standardizer().fit(iter([])), "the data is empty"),
         (lambda: wp.Standardizer().fit(iter([{"x": DATA}])), "batch 0 is a mapping with 'x'"),
         (lambda: wp.Standardizer().fit(iter([{"x": DATA}]), key="y"), "batch 0 has no entry 'y'"),
-        (lambda: wp.Standardizer().fit(DATA).transform(DATA, out=np.zeros(3)), r"out has shape \(3,\)"),
+        (
+            lambda: wp.Standardizer().fit(DATA).transform(DATA, out=np.zeros(3)),
+            r"out must be a writable array of shape \(200, 5\) and dtype float64, not shape \(3,\)",
+        ),
         (lambda: wp.Standardizer().set_output(transform="x"), "transform='x' is unknown"),
         (lambda: wp.Standardizer().set_params(x=1), "Standardizer has no parameter 'x'"),
     ],

@@ -61,6 +61,9 @@ class Sample:
 
     def errors(self) -> Errors:
         count, total, squares = (np.concatenate([part[k] for part in self._parts]) for k in range(3))
+        if len(count) < 2:
+            unknown = np.full(count.shape[1], np.inf)
+            return Errors(unknown, unknown)
         n = count.sum(axis=0)
         with np.errstate(all="ignore"):
             mean = total.sum(axis=0) / n

@@ -103,7 +103,7 @@ class Estimator:
             return polars.DataFrame(result, schema=list(map(str, names)), orient="row")
         import pandas
 
-        return pandas.DataFrame(result, columns=names, index=getattr(like, "index", None), copy=False)
+        return pandas.DataFrame(result, columns=names, index=like.index if isinstance(like, pandas.DataFrame) else None, copy=False)
 
     def _remember_names(self, names: tuple[str, ...]) -> None:
         if names:

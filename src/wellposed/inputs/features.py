@@ -62,7 +62,7 @@ def as_array(data: Any, what: str = "the data") -> Array:
             f"sparse input is not supported: {what} is a {type(data).__name__}", hint="centring makes it dense: data.toarray()"
         )
     if isinstance(data, np.ma.MaskedArray):
-        data = data.astype(np.float64).filled(np.nan)
+        data = np.ma.filled(data.astype(np.float64), np.nan)
     if data is None:
         raise InputError(f"{what} is None", hint="give an array of shape [N, D]")
     if hasattr(data, "detach") and hasattr(data, "cpu"):

@@ -11,6 +11,7 @@ import numpy as np
 
 from wellposed.errors import InputError
 from wellposed.inputs.engines import engine_of
+from wellposed.inputs.features import feature_axes
 from wellposed.inputs.sources import Chunk, Source, source_of
 from wellposed.inputs.state import State, merged
 
@@ -28,6 +29,7 @@ def state_of(
     weights: Any = None,
     reproducible: bool = False,
     progress: bool = True,
+    refuse_infinite: bool = False,
 ) -> State:
     """What all the rows of `data` amount to; it may be anything that `source_of` or an engine reads.
 
@@ -45,9 +47,11 @@ def state_of(
         raise InputError("weights belong to rows in memory: an array or a table")
     total: State | None = None
     start = 0
-    for chunk in checked(source, progress):
+    for chunk in checked(source, axis, progress):
         share = None if weights is None else weights[start : start + len(chunk.rows)]
         found = state_of_chunk(chunk, axis, share, reproducible)
+        if refuse_infinite:
+            finite_only(found, chunk.where if len(chunk.rows) != source.total else "")
         if total is not None and len(found.moments) != len(total.moments):
             raise InputError(
                 f"{chunk.where} has {len(found.moments)} features, but what came before it has {len(total.moments)}",
@@ -58,26 +62,45 @@ def state_of(
     return merged([total])
 
 
+def finite_only(state: State, where: str = "") -> None:
+    """Raises `InputError`, with the name of the feature, where infinity was seen."""
+    infinite = state.moments.inf_count
+    if infinite.any():
+        j = int(np.argmax(infinite > 0))
+        raise InputError(
+            f"{state.where(j)} contains infinity ({int(infinite[j])} times{f' in {where}' if where else ''})",
+            hint='a mean over infinity is infinite; clip or drop these rows, or infinite="skip"',
+        )
+
+
 def state_of_chunk(chunk: Chunk, axis: int | tuple[int, ...] | None, weights: Any = None, reproducible: bool = False) -> State:
     state = State.of(chunk.rows, axis, weights=weights, reproducible=reproducible)
     return State(state.moments, state.fingerprint, chunk.names or state.names)
 
 
-def checked(source: Source, progress: bool = True) -> Iterator[Chunk]:
-    """The chunks, as long as they are of one form."""
-    first: Chunk | None = None
+def checked(source: Source, axis: int | tuple[int, ...] | None, progress: bool = True) -> Iterator[Chunk]:
+    """All chunks, as long as they are of one form."""
     with _bar(source, progress) as advance:
-        for chunk in source.chunks():
-            if np.ndim(chunk.rows) < 2:
-                raise InputError(ONE_DIMENSION)
-            if first is None:
-                first = chunk
-            elif chunk.names != first.names:
-                raise InputError(f"{chunk.where} has the columns {_few(chunk.names)}, but {first.where} has {_few(first.names)}")
-            elif chunk.rows.ndim != first.rows.ndim:
-                raise InputError(f"{chunk.where} has {chunk.rows.ndim} dimensions, but {first.where} has {first.rows.ndim}")
+        for chunk in alike(source.chunks(), axis, source.total):
             yield chunk
             advance(len(chunk.rows))
+
+
+def alike(chunks: Iterator[Chunk], axis: int | tuple[int, ...] | None, total: int | None = None) -> Iterator[Chunk]:
+    """These chunks, as long as they are of one form and have at least two dimensions; pieces along an axis of features are refused."""
+    first: Chunk | None = None
+    for chunk in chunks:
+        if np.ndim(chunk.rows) < 2:
+            raise InputError(ONE_DIMENSION)
+        if 0 in feature_axes(np.shape(chunk.rows), axis) and len(chunk.rows) != total:
+            raise InputError("axis 0 counts the features, but the data comes in pieces along it", hint="give it as one array in memory")
+        if first is None:
+            first = chunk
+        elif chunk.names != first.names:
+            raise InputError(f"{chunk.where} has the columns {_few(chunk.names)}, but {first.where} has {_few(first.names)}")
+        elif chunk.rows.ndim != first.rows.ndim:
+            raise InputError(f"{chunk.where} has {chunk.rows.ndim} dimensions, but {first.where} has {first.rows.ndim}")
+        yield chunk
 
 
 def _few(names: tuple[str, ...]) -> str:

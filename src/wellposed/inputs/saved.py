@@ -22,8 +22,8 @@ def write(
     """Raises `InputError` where the file cannot be written; an older one is then as it was."""
     target = Path(path)
     content = {
-        "format": _FORMAT, "version": _VERSION, "count": seen, "names": names, **{name: array.tolist() for name, array in arrays.items()},
-        "parameters": params, "state": state,
+        "format": _FORMAT, "version": _VERSION, "count": seen, "names": names, **{name: _listed(array) for name, array in arrays.items()},
+        "parameters": {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}, "state": state,
     }  # fmt: skip
     try:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
@@ -34,6 +34,9 @@ def write(
             json.dump(content, part)
             part.flush()
             os.fsync(part.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(name).chmod(0o666 & ~umask)  # a temporary file is its owner's alone
         Path(name).replace(target)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
@@ -51,9 +54,11 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Vector
             raise KeyError("format")
         arrays = {
             name: np.array(content[name], dtype=np.float64)
-            for name in ("mean", "var", "scale", "quartiles", "rotation", "rotation_back")
+            for name in ("mean", "var", "scale", "quartiles", "rotation", "rotation_back", "mean_error", "std_error")
             if name in content
         }
+        if not {"mean", "var", "scale"} <= set(arrays):
+            raise KeyError("mean")
         params = dict(content["parameters"])
         if isinstance(params.get("axis"), list):
             params["axis"] = tuple(params["axis"])
@@ -62,3 +67,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Vector
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not a file that Standardizer.save wrote") from error
+
+
+def _listed(array: Vector) -> list[Any]:
+    """NaN as null, which JSON has."""
+    return [_listed(row) for row in array] if array.ndim > 1 else [None if value != value else value for value in array.tolist()]

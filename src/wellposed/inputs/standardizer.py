@@ -14,14 +14,14 @@ from wellposed.inputs import engines, saved
 from wellposed.inputs.early import Errors, Sample, in_random_order
 from wellposed.inputs.estimator import Estimator, column_names, plain_only
 from wellposed.inputs.features import Features, feature_axes, features_of
-from wellposed.inputs.fit import ONE_DIMENSION, checked, state_of, state_of_chunk
+from wellposed.inputs.fit import ONE_DIMENSION, alike, finite_only, state_of, state_of_chunk
 from wellposed.inputs.quantiles import quantiles
 from wellposed.inputs.sources import Chunk, Source, source_of
 from wellposed.inputs.state import State, merged
 from wellposed.inputs.whitening import Covariance, rotation
 from wellposed.numerics.affine import restored, standardized
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.moments import Moments
+from wellposed.numerics.moments import Moments, weights_of
 
 _NORMAL_IQR = 1.3489795003921634  # interquartile range of a normal distribution of standard deviation 1
 _LOOK = 100  # rows of a stream between two looks at how well it is known
@@ -78,11 +78,21 @@ class Standardizer(Estimator):
         if many and engines.engine_of(x) is not None:
             raise InputError("whiten, robust and early_stop read data on this machine, not on an engine", hint="fit on a sample of it")
         if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight, dtype=np.float64)
+            sample_weight = weights_of(sample_weight)
+            if self.early_stop is not None:
+                raise InputError("early_stop reads a sample of the rows, and knows no weights of them")
         if self.early_stop is not None:
             state, errors = self._until_known(source_of(x, columns, key), self.early_stop)
         else:
-            state = state_of(x, self.axis, columns=columns, key=key, weights=sample_weight, reproducible=self.reproducible)
+            state = state_of(
+                x,
+                self.axis,
+                columns=columns,
+                key=key,
+                weights=sample_weight,
+                reproducible=self.reproducible,
+                refuse_infinite=self.infinite == "refuse",
+            )
         values = self._values(state)
         extra: dict[str, Any] = {"rotation_": None, "quartiles_": None}
         if self.whiten or self.robust:
@@ -121,11 +131,14 @@ class Standardizer(Estimator):
             raise InputError("whiten and robust are not gathered over ranks", hint="fit them on one rank and save")
         return self._learned(*self._with_values(self._gathered(group)), None, {"rotation_": None, "quartiles_": None})
 
-    def as_module(self) -> Any:
-        """A `torch.nn.Module` that does what `transform` does, in the dtype of its inputs; it moves, saves, exports and compiles."""
+    def as_module(self, dtype: Any = None) -> Any:
+        """A `torch.nn.Module` that does what `transform` does, in the dtype of its inputs; it moves, saves, exports and compiles.
+
+        `dtype` is that of its buffers, torch's default where it is None. Raises `InputError` where the statistics do not fit into it.
+        """
         self._require_fitted()
         rotation = None if self.rotation_ is None else self.rotation_[0]
-        return torch_normalising().Standardize(self._mean_parts(), self.scale_, rotation, self._axes_of)
+        return torch_normalising().Standardize(self._mean_parts(), self.scale_, rotation, self._axes_of, dtype)
 
     def as_jax(self) -> Any:
         """A function of JAX arrays that does what `transform` does."""
@@ -165,6 +178,8 @@ class Standardizer(Estimator):
         arrays = {"mean": self.mean_, "var": self.var_, "scale": self.scale_}
         if self.quartiles_ is not None:
             arrays["quartiles"] = self.quartiles_
+        if self.errors_ is not None:
+            arrays |= {"mean_error": self.errors_.mean, "std_error": self.errors_.std}
         if self.rotation_ is not None:
             arrays |= {"rotation": self.rotation_[0], "rotation_back": self.rotation_[1]}
         names = [str(name) for name in getattr(self, "feature_names_in_", [])]
@@ -174,11 +189,15 @@ class Standardizer(Estimator):
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """A saved Standardizer; nothing in the file is executed. Raises `InputError` for any other file."""
         params, arrays, state, names, seen = saved.read(path)
-        loaded = cls(**params)
+        try:
+            loaded = cls(**params)
+        except TypeError as error:
+            raise InputError(f"{path} is not a file that Standardizer.save wrote") from error
         loaded.mean_, loaded.var_, loaded.scale_ = arrays["mean"], arrays["var"], arrays["scale"]
         loaded.quartiles_ = arrays.get("quartiles")
         loaded.rotation_ = (arrays["rotation"], arrays["rotation_back"]) if "rotation" in arrays else None
-        loaded.errors_, loaded.state_, loaded.n_samples_seen_ = None, State.from_dict(state), seen
+        loaded.errors_ = Errors(arrays["mean_error"], arrays["std_error"]) if "mean_error" in arrays else None
+        loaded.state_, loaded.n_samples_seen_ = State.from_dict(state), seen
         loaded.n_features_in_ = loaded.mean_.size
         loaded._remember_names(tuple(names))
         return loaded
@@ -188,7 +207,9 @@ class Standardizer(Estimator):
             raise InputError(f"whiten={self.whiten!r} is unknown", hint='None, "zca" or "pca"')
         if self.infinite not in ("refuse", "skip"):
             raise InputError(f"infinite={self.infinite!r} is unknown", hint='"refuse" or "skip"')
-        if self.early_stop is not None and not 0 < self.early_stop < 1:
+        if not isinstance(self.ddof, int | float | np.number):
+            raise InputError(f"ddof={self.ddof!r} is no number")
+        if self.early_stop is not None and not (isinstance(self.early_stop, int | float | np.number) and 0 < self.early_stop < 1):
             raise InputError(f"early_stop={self.early_stop!r} is not a fraction of the standard deviation", hint="early_stop=0.01")
         if self.whiten and self.robust:
             raise InputError("whiten and robust exclude each other", hint="whitening needs the covariance")
@@ -199,12 +220,8 @@ class Standardizer(Estimator):
     def _values(self, state: State, *, more: bool = False) -> tuple[Vector, Vector]:
         """Variance and standard deviation; raises `InputError` where there are none, unless `more` batches may come: NaN until then."""
         moments: Moments = state.moments
-        if moments.inf_count.any() and self.infinite == "refuse":
-            j = int(np.argmax(moments.inf_count > 0))
-            raise InputError(
-                f"{state.where(j)} contains infinity ({int(moments.inf_count[j])} times)",
-                hint='a mean over infinity is infinite; clip or drop these rows, or infinite="skip"',
-            )
+        if self.infinite == "refuse":
+            finite_only(state)
         if more:
             return moments.variance(self.ddof), moments.deviation(self.ddof)
         if (moments.count == 0).any():
@@ -245,7 +262,7 @@ class Standardizer(Estimator):
         sample, total = Sample(), None
         for chunk in self._sampled(source):
             sample.add(chunk.rows, self.axis)
-            found = state_of_chunk(chunk, self.axis)
+            found = state_of_chunk(chunk, self.axis, reproducible=self.reproducible)
             total = found if total is None else total + found
             if sample.due and sample.errors().within(tolerance, total.moments.std):
                 break
@@ -255,23 +272,25 @@ class Standardizer(Estimator):
 
     def _sampled(self, source: Source) -> Iterator[Chunk]:
         """At random where rows can be had at will; else as they come."""
-        if source.at is None or source.total is None:
-            for chunk in checked(source):
+        at = source.at
+        if at is None or source.total is None:
+            for chunk in alike(source.chunks(), self.axis):
                 for start in range(0, len(chunk.rows), _LOOK):
                     yield chunk._replace(rows=chunk.rows[start : start + _LOOK])
             return
-        for indices in in_random_order(source.total):
-            yield from source.at(indices)
+        yield from alike((chunk for indices in in_random_order(source.total) for chunk in at(indices)), self.axis)
 
     def _read_again(self, source: Source, values: tuple[Vector, Vector], weights: Any) -> dict[str, Any]:
         if not source.again:
             raise InputError("whiten and robust read the data more than once", hint="give a list, a loader or files instead of a generator")
 
         def rows() -> Iterator[tuple[Array, Vector | None]]:
+            start = 0
             for chunk in source.chunks():
                 found = features_of(chunk.rows, self.axis).rows
-                share = None if weights is None else np.repeat(np.asarray(weights, dtype=np.float64), len(found) // len(weights))
-                yield found, share
+                own = None if weights is None else weights[start : start + len(chunk.rows)]
+                yield found, None if own is None else np.repeat(own, len(found) // len(own))
+                start += len(chunk.rows)
 
         if self.robust:
             return {"rotation_": None, "quartiles_": quantiles(rows, len(values[0]), _QUARTILES)}
@@ -287,8 +306,13 @@ class Standardizer(Estimator):
         dtype = array.dtype if array.dtype.kind == "f" else np.dtype(np.float64)
         if out is None:
             out = np.empty(array.shape, dtype)
-        elif out.shape != array.shape or out.dtype.kind != "f":
-            raise InputError(f"out has shape {out.shape} and dtype {out.dtype}, but the result has {array.shape} and {dtype}")
+        elif not isinstance(out, np.ndarray) or out.shape != array.shape or out.dtype.kind != "f" or not out.flags.writeable:
+            kind = (
+                f"shape {out.shape}, dtype {out.dtype}{'' if out.flags.writeable else ', read-only'}"
+                if isinstance(out, np.ndarray)
+                else type(out).__name__
+            )
+            raise InputError(f"out must be a writable array of shape {array.shape} and dtype {dtype}, not {kind}")
         mean = self._mean_parts()
         if self.rotation_ is None:
             (standardized if forward else restored)(array, features.axes, mean, self.scale_, out)
@@ -297,8 +321,11 @@ class Standardizer(Estimator):
         return self._contained(out, x)
 
     def _features(self, x: Any) -> Features:
-        frame = column_names(x)
-        data = next(iter(source_of(x, frame).chunks())).rows if frame and not hasattr(x, "__array__") else x
+        names = column_names(x)
+        kinds = [getattr(kind, "kind", "O") if isinstance(kind, np.dtype) else "O" for kind in getattr(x, "dtypes", ["O"])] if names else []
+        # A table whose columns NumPy does not take as they are is read as fit reads it.
+        odd = bool(names) and not set(kinds) <= set("fiub")
+        data = np.concatenate([chunk.rows for chunk in source_of(x, names).chunks()]) if odd else x
         features = features_of(data, self.axis, "X")
         if not features.axes:
             raise InputError(ONE_DIMENSION)

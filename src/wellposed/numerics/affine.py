@@ -35,9 +35,9 @@ def _applied(x: Array, axes: tuple[int, ...], mean: tuple[Vector, Vector], scale
     last = tuple(range(out.ndim - len(axes), out.ndim))
     source, target = canonical(x, axes), canonical(out, axes)
     if not np.may_share_memory(target, out):  # no view of it has the features in one place: a copy has, and is written back
-        wide = np.ascontiguousarray(np.moveaxis(x, axes, last))
-        found = np.empty(wide.shape, out.dtype)
-        _applied(wide, last, mean, scale, found, forward=forward)
+        moved = np.ascontiguousarray(np.moveaxis(x, axes, last))
+        found = np.empty(moved.shape, out.dtype)
+        _applied(moved, last, mean, scale, found, forward=forward)
         np.moveaxis(out, axes, last)[...] = found
         return
     a, d, b = source.shape
@@ -101,7 +101,9 @@ def _one_part(source: Array, target: Array, numbers: list[Any], forward: bool, m
 def _difference(block: Array, high: Any) -> Any:
     """Integers of 64 bits minus `high`, before they are rounded to float64: in two halves, which are exact."""
     whole = [int(number) for number in np.rint(high).ravel()]
-    upper, lower = (np.array(part, dtype=np.float64).reshape(high.shape) for part in zip(*((w >> 32, w & _HALF) for w in whole), strict=True))
+    upper, lower = (
+        np.array(part, dtype=np.float64).reshape(high.shape) for part in zip(*((w >> 32, w & _HALF) for w in whole), strict=True)
+    )
     rest = high - np.rint(high)
     halves = (block >> block.dtype.type(32)).astype(np.float64), (block & block.dtype.type(_HALF)).astype(np.float64)
     return (halves[0] - upper) * 2.0**32 + ((halves[1] - lower) - rest)

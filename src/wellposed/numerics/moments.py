@@ -198,11 +198,16 @@ def _axes(axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
     return tuple(sorted(one % ndim for one in wanted))
 
 
-def _weights(weights: Any, array: Array, axes: tuple[int, ...]) -> Vector:
+def weights_of(weights: Any) -> Vector:
+    """As float64; raises `InputError` for anything else."""
     try:
-        given = np.asarray(weights, dtype=np.float64)
-    except ValueError as error:
+        return np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
         raise InputError("weights must be numbers") from error
+
+
+def _weights(weights: Any, array: Array, axes: tuple[int, ...]) -> Vector:
+    given = weights_of(weights)
     rows = array.shape[0] if array.ndim else 1
     if 0 in axes or given.shape != (rows,):
         raise InputError(f"weights have shape {given.shape}, but there are {rows} rows", hint="give one weight for each entry of axis 0")

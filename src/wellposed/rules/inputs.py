@@ -104,9 +104,11 @@ NOT_THEIRS = Rule(
     judged=(
         "Each mean and standard deviation given is held against the data's own. It agrees within 5 standard errors of what the data "
         "can tell (the unit of sampling is an entry of axis 0), or within half a unit of the last digit in which it is written. Where they "
-        "do not agree, the mistakes that people make are tried, and one is named only if it explains all numbers. Without such an "
-        "explanation a mean off by more than a standard deviation, or a variance off by more than a factor of 4, fails; more than a "
-        "twentieth of a standard deviation, or of the scale, is suspect; less does no harm. "
+        "do not agree, the mistakes that people make are tried, and one is named only if it explains all numbers closely, and much "
+        "better than none. "
+        "Rare large values, that a sample may meet or miss, excuse a deviation. Without an explanation a mean off by more than a standard "
+        "deviation fails, and a variance off by more than a factor of 4 where the state behind it is known; more than a twentieth of a "
+        "standard deviation, or of the scale, is suspect; less does no harm. "
         "Whether rows of a held-out set were seen is told by a fingerprint of the rows."
     ),
     causes=(
@@ -143,6 +145,11 @@ NOT_THEIRS = Rule(
             "The statistics were fitted on rows of the set that was held out: what is measured on it is too good.",
             confirm="Refit on the training rows alone and compare the score.",
             remedies=(_FIT_AGAIN,),
+        ),
+        Cause(
+            "columns",
+            "The columns are others, or stand in another order.",
+            remedies=(Remedy("Select them by name, in the order of the fit", "frame[list(standardizer.feature_names_in_)]"),),
         ),
         Cause(
             "drift",

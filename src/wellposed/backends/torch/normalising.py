@@ -29,10 +29,18 @@ class Standardize(nn.Module):
     rotation: torch.Tensor | None
 
     def __init__(
-        self, mean: tuple[Vector, Vector], scale: Vector, rotation: Vector | None, axes_of: Callable[[tuple[int, ...]], tuple[int, ...]]
+        self,
+        mean: tuple[Vector, Vector],
+        scale: Vector,
+        rotation: Vector | None,
+        axes_of: Callable[[tuple[int, ...]], tuple[int, ...]],
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        dtype = torch.get_default_dtype()
+        dtype = torch.get_default_dtype() if dtype is None else dtype
+        limits = torch.finfo(dtype)
+        if np.max(np.abs(mean[0])) > limits.max or np.max(scale) > limits.max or np.min(scale) < limits.tiny:
+            raise InputError(f"the statistics do not fit into {str(dtype).rpartition('.')[2]}", hint="as_module(dtype=torch.float64)")
         exact = torch.as_tensor(mean[0], dtype=torch.float64)
         self.register_buffer("mean", exact.to(dtype))
         self.register_buffer("mean_rest", (exact - exact.to(dtype).double() + torch.as_tensor(mean[1])).to(dtype))
@@ -43,12 +51,14 @@ class Standardize(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         axes = self._axes_of(tuple(x.shape))
         shape = [x.shape[axis] if axis in axes else 1 for axis in range(x.ndim)]
-        y = x if x.is_floating_point() else x.to(self.mean.dtype)
+        # Whole numbers are exact in float64, and only their differences in less.
+        y = x if x.is_floating_point() else x.to(torch.float64)
         y = ((y - self.mean.reshape(shape)) - self.mean_rest.reshape(shape)) / self.scale.reshape(shape)
+        y = y.to(x.dtype if x.is_floating_point() else self.mean.dtype)
         if self.rotation is None:
             return y
         moved = torch.movedim(y, axes, tuple(range(y.ndim - len(axes), y.ndim)))
-        turned = (moved.reshape(*moved.shape[: y.ndim - len(axes)], -1) @ self.rotation).reshape(moved.shape)
+        turned = (moved.reshape(*moved.shape[: y.ndim - len(axes)], -1) @ self.rotation.to(y.dtype)).reshape(moved.shape)
         return torch.movedim(turned, tuple(range(y.ndim - len(axes), y.ndim)), axes)
 
     def extra_repr(self) -> str:
