@@ -285,8 +285,7 @@ def early() -> None:
     x = np.random.default_rng(0).standard_normal(1_000_000)[:, None] * 3 + 1
     mean, std = x.mean(), x.std()
     for seed in range(runs):
-        np.random.default_rng(seed).shuffle(x)
-        found = wp.Standardizer(early_stop=0.01).fit(x)
+        found = wp.Standardizer(early_stop=0.01, random_state=seed).fit(x)
         bounds = found.confidence_interval()
         read.append(found.n_samples_seen_ / len(x))
         covered["mean"] += bool(bounds["mean"][0, 0] <= mean <= bounds["mean"][1, 0])

@@ -345,3 +345,129 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
 def test_more_bad_input(call, words):
     with pytest.raises(wp.InputError, match=words):
         call()
+
+
+# what a reviewer broke
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_strided_outputs_and_inputs(order):
+    whole = np.asarray(np.random.default_rng(0).normal([[[10]], [[20]], [[30]]], 1, size=(8, 3, 36, 36)), order=order)
+    view = whole[:, :, 2:-2, 2:-2]
+    standardizer = wp.Standardizer().fit(view)
+    expected, before = standardizer.transform(view), whole.copy()
+    out = np.asarray(np.zeros_like(whole), order=order)[:, :, 2:-2, 2:-2]
+    np.testing.assert_array_equal(standardizer.transform(view, out=out), expected)
+    np.testing.assert_array_equal(whole, before)
+    standardizer.transform(view, out=view)
+    np.testing.assert_array_equal(view, expected)
+    x = np.random.default_rng(0).standard_normal((100, 3))
+    moved = wp.Standardizer().fit(x)
+    truth = moved.transform(x[:-1])
+    np.testing.assert_array_equal(moved.transform(x[:-1], out=x[1:]), truth)  # they overlap
+
+
+def test_whole_lazy_tables_and_nullable_columns_are_transformed():
+    import pandas as pd
+    import polars as pl
+
+    x = np.random.default_rng(0).standard_normal((3_000_000, 1))
+    lazy = pl.DataFrame({"a": x[:, 0]}).lazy()
+    assert wp.Standardizer().fit(lazy).transform(lazy).shape == x.shape
+    frame = pd.DataFrame({"a": pd.array([1, None, 4], dtype="Int64"), "b": [1.0, 2, 3]})
+    z = wp.Standardizer().fit(frame).transform(frame)
+    assert np.isnan(z[1, 0])
+    assert z[2, 1] == pytest.approx(np.sqrt(1.5))
+
+
+def test_64_bit_integers_to_their_ends():
+    high = np.array([[2**64 - 1], [2**64 - 3], [2**64 - 7]], dtype=np.uint64)
+    far = np.array([[-9 * 10**18], [9 * 10**18], [9 * 10**18]])
+    for x in (high, far):
+        z = wp.Standardizer().fit(x).transform(x)[:, 0]
+        exact = [int(v) for v in x[:, 0]]
+        mean = sum(exact) / 3
+        deviations = np.array([float(3 * v - sum(exact)) / 3 for v in exact])
+        np.testing.assert_allclose(z, deviations / np.sqrt(np.mean(deviations**2)), rtol=1e-12)
+        assert np.isfinite(mean)
+    weighted = wp.Moments.of(np.array([[2**60], [2**60 + 1]]), weights=[1, 1])
+    assert (weighted.std[0], bool(weighted.constant[0])) == (0.5, False)
+    assert wp.Moments.of([[1], [2], [4]]).variance(0.5)[0] == pytest.approx(wp.Moments.of([[1.0], [2.0], [4.0]]).variance(0.5)[0])
+
+
+def test_masks_lists_of_batches_and_axis_0():
+    masked = np.ma.array([[1.0], [2.0], [999.0]], mask=[[0], [0], [1]])
+    assert wp.Standardizer().fit(masked).mean_[0] == 1.5
+    images = np.random.default_rng(0).standard_normal((16, 3, 32, 32))
+    np.testing.assert_allclose(
+        wp.Standardizer(robust=True).fit([images[:10], images[10:]]).mean_, wp.Standardizer(robust=True).fit(images).mean_
+    )
+    x = np.random.default_rng(0).standard_normal((3, 500))
+    assert wp.Standardizer(axis=0).fit(x).mean_.shape == (3,)
+    for call in (lambda: wp.Standardizer(axis=0, early_stop=0.1).fit(x), lambda: wp.Standardizer(axis=0).fit(iter([x, x]))):
+        with pytest.raises(wp.InputError, match="axis 0 counts the features, but the data comes in pieces along it"):
+            call()
+
+
+def test_modules_of_integers_and_of_other_dtypes():
+    import torch
+
+    x = 10**9 + np.arange(100)[:, None]
+    standardizer = wp.Standardizer().fit(x)
+    np.testing.assert_allclose(standardizer.as_module()(torch.tensor(x)).numpy(), standardizer.transform(x), atol=1e-6)
+    np.testing.assert_allclose(standardizer.as_jax()(x.astype(np.int32)), standardizer.transform(x), atol=1e-6)
+    tiny = wp.Standardizer().fit(np.random.default_rng(0).standard_normal((50, 2)) * 1e-50)
+    with pytest.raises(wp.InputError, match="the statistics do not fit into float32"):
+        tiny.as_module()
+    assert torch.isfinite(tiny.as_module(torch.float64)(torch.zeros(3, 2, dtype=torch.float64))).all()
+    half = wp.Standardizer().fit(DATA[:, :1]).as_module()(torch.zeros(3, 1, dtype=torch.bfloat16))
+    assert half.dtype == torch.bfloat16
+
+
+def test_saved_statistics_are_json_for_everybody_and_whole(tmp_path):
+    import os
+    import stat
+
+    path = tmp_path / "s.json"
+    wp.Standardizer(ddof=np.int64(1)).partial_fit(np.ones((1, 2))).save(path)
+    assert "NaN" not in path.read_text()
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+    early = wp.Standardizer(early_stop=0.5).fit(DATA)
+    early.save(path)
+    np.testing.assert_array_equal(wp.Standardizer.load(path).confidence_interval()["mean"], early.confidence_interval()["mean"])
+    content = json.loads(path.read_text())
+    for spoil in ({"parameters": {"other": 1}}, {"mean": None}):
+        path.write_text(json.dumps(content | spoil))
+        with pytest.raises(wp.InputError, match="is not a file that Standardizer"):
+            wp.Standardizer.load(path)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda: wp.Standardizer(early_stop=0.5).fit(DATA, sample_weight=np.ones(200)),
+            "early_stop reads a sample of the rows, and knows no weights",
+        ),
+        (lambda: wp.Standardizer(early_stop=0.5).fit(DATA[:, 0]), "Reshape your data"),
+        (lambda: wp.Standardizer(axis="1").fit(DATA), "axis='1' is not a whole number"),
+        (lambda: wp.Standardizer(axis=(1, 1)).fit(DATA), r"axis=\(1, 1\) names one axis twice"),
+        (lambda: wp.Standardizer(ddof="1").fit(DATA), "ddof='1' is no number"),
+        (lambda: wp.Standardizer(early_stop="x").fit(DATA), "early_stop='x' is not a fraction"),
+        (lambda: wp.Standardizer().fit(DATA, sample_weight=["a"] * 200), "weights must be numbers"),
+        (lambda: wp.Moments.of([[1, 2], [3]]), "this is no array"),
+        (lambda: wp.Standardizer().fit(iter([DATA, bad(2, np.inf)])), r"contains infinity \(200 times in batch 1\)"),
+    ],
+)
+def test_still_more_bad_input(call, words):
+    with pytest.raises(wp.InputError, match=words):
+        call()
+
+
+def test_two_columns_of_one_name():
+    import pandas as pd
+
+    with pytest.raises(wp.InputError, match="the table has two columns named 'a'"):
+        wp.Standardizer().fit(pd.DataFrame(DATA[:, :2], columns=["a", "a"]))

@@ -57,7 +57,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Vector
             for name in ("mean", "var", "scale", "quartiles", "rotation", "rotation_back", "mean_error", "std_error")
             if name in content
         }
-        if not {"mean", "var", "scale"} <= set(arrays):
+        if not {"mean", "var", "scale"} <= {name for name, array in arrays.items() if array.ndim}:
             raise KeyError("mean")
         params = dict(content["parameters"])
         if isinstance(params.get("axis"), list):

@@ -19,7 +19,7 @@ def statistics_table(standardizer: Standardizer) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("feature")
     for heading in ("mean", "std", "min", "max"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")  # a number cut short would be another number
     table.add_column("")
     deviation = moments.deviation(standardizer.ddof)
     for j, name in list(enumerate(standardizer.get_feature_names_out()))[:_MOST]:

@@ -34,8 +34,8 @@ class Standardizer(Estimator):
     `axis` counts the features (several: one per combination; None: see `fit`), `ddof` is subtracted from the count in the variance.
     `whiten` "zca" or "pca" makes the features uncorrelated too; `robust` takes the median and the interquartile range (over 1.349, what a
     normal distribution has) instead. `early_stop=0.01` stops reading when the standard errors of mean and standard deviation are below
-    1 % of the standard deviation. `reproducible` sums without rounding: the same bits in whatever order rows come. `infinite` says what
-    infinity in `fit` means: "refuse", or "skip" as NaN.
+    1 % of the standard deviation; `random_state` decides which rows it draws. `reproducible` sums without rounding: the same bits in
+    whatever order rows come. `infinite` says what infinity in `fit` means: "refuse", or "skip" as NaN.
 
     After `fit`: `mean_`, `var_`, `scale_` (shape [D], float64), `n_samples_seen_` (entries of axis 0), `state_` (moments and a fingerprint
     of the rows). A constant feature (smallest equal to largest: no threshold) has scale 1 and becomes 0. NaN is skipped in `fit` and stays
@@ -60,9 +60,10 @@ class Standardizer(Estimator):
         early_stop: float | None = None,
         reproducible: bool = False,
         infinite: str = "refuse",
+        random_state: int = 0,
     ) -> None:
         self.axis, self.ddof, self.whiten, self.robust = axis, ddof, whiten, robust
-        self.early_stop, self.reproducible, self.infinite = early_stop, reproducible, infinite
+        self.early_stop, self.reproducible, self.infinite, self.random_state = early_stop, reproducible, infinite, random_state
 
     def fit(self, x: Any, y: Any = None, sample_weight: Any = None, *, columns: Sequence[str] = (), key: Any = None) -> Self:
         """Learn the statistics of x: an array of any library [N, ..., D] (or with `axis` elsewhere; images [N, C, H, W] by channel); a
@@ -278,7 +279,7 @@ class Standardizer(Estimator):
                 for start in range(0, len(chunk.rows), _LOOK):
                     yield chunk._replace(rows=chunk.rows[start : start + _LOOK])
             return
-        yield from alike((chunk for indices in in_random_order(source.total) for chunk in at(indices)), self.axis)
+        yield from alike((chunk for indices in in_random_order(source.total, self.random_state) for chunk in at(indices)), self.axis)
 
     def _read_again(self, source: Source, values: tuple[Vector, Vector], weights: Any) -> dict[str, Any]:
         if not source.again:
@@ -322,9 +323,9 @@ class Standardizer(Estimator):
 
     def _features(self, x: Any) -> Features:
         names = column_names(x)
-        kinds = [getattr(kind, "kind", "O") if isinstance(kind, np.dtype) else "O" for kind in getattr(x, "dtypes", ["O"])] if names else []
         # A table whose columns NumPy does not take as they are is read as fit reads it.
-        odd = bool(names) and not set(kinds) <= set("fiub")
+        kinds = {getattr(kind, "kind", "O") for kind in x.dtypes} if names and hasattr(x, "__array__") else {"O"}
+        odd = bool(names) and not kinds <= set("fiub")
         data = np.concatenate([chunk.rows for chunk in source_of(x, names).chunks()]) if odd else x
         features = features_of(data, self.axis, "X")
         if not features.axes:
