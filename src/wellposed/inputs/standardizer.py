@@ -324,7 +324,8 @@ class Standardizer(Estimator):
     def _features(self, x: Any) -> Features:
         names = column_names(x)
         # A table whose columns NumPy does not take as they are is read as fit reads it.
-        kinds = {getattr(kind, "kind", "O") for kind in x.dtypes} if names and hasattr(x, "__array__") else {"O"}
+        known = names and hasattr(x, "__array__")
+        kinds = {kind.kind if isinstance(kind, np.dtype) else "O" for kind in x.dtypes} if known else {"O"}
         odd = bool(names) and not kinds <= set("fiub")
         data = np.concatenate([chunk.rows for chunk in source_of(x, names).chunks()]) if odd else x
         features = features_of(data, self.axis, "X")
