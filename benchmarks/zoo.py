@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -79,11 +79,18 @@ def images(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
     return (smooth - smooth.mean((0, 2, 3), keepdim=True)) / smooth.std((0, 2, 3), keepdim=True)
 
 
-def _timm(name: str, seed: int) -> wp.TorchProblem:
-    lacking = torch.library.Library("torchvision", "FRAGMENT")  # what torchvision asks for at import, and a small build of torch lacks
+@cache
+def _complete_torchvision() -> torch.library.Library:
+    """What torchvision asks for at import, and a small build of torch lacks; to be kept alive."""
+    lacking = torch.library.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, operator):
             lacking.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return lacking
+
+
+def _timm(name: str, seed: int) -> wp.TorchProblem:
+    _complete_torchvision()
     import timm
 
     torch.manual_seed(seed)
@@ -93,6 +100,7 @@ def _timm(name: str, seed: int) -> wp.TorchProblem:
 
 
 def _transformer(kind: str, model_type: str, seed: int) -> wp.TorchProblem:
+    _complete_torchvision()
     import transformers
     from transformers import CONFIG_MAPPING
     from transformers.models.auto import modeling_auto as auto

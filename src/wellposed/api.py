@@ -70,8 +70,33 @@ def audit(statistics: Any, source: Source, *, axis: int | tuple[int, ...] | None
     return Report(Summary(f"statistics and {source.what}"), tuple(findings), 0, time.perf_counter() - started)
 
 
+def trace(problem: Problem) -> Trace:
+    """One forward and backward pass on the problem's batch at its parameters as they are: what every layer makes and gets back.
+
+    Per place of the trunk the root mean square, the standard deviation over the batch, the similarity of different inputs and the norm
+    of the gradient, with theory's factors beside the measured ones; residual branches, attention, recurrence; the size of each gradient,
+    and of the optimizer's first update where one was given, beside its weights. `print` shows it as a table. Raises `InputError` for a
+    problem that shows no layers.
+    """
+    _demand_problem(problem)
+    with problem.preserved():
+        run = problem.run()
+        if run is None:
+            raise InputError(_NO_LAYERS, hint="FunctionProblem(value, gradient, params, activations=...) shows what each layer makes")
+        updates = _updates(problem) if problem.optimized else {}
+    return trace_of(run, problem.dtype, updates)
+
+
+def _updates(problem: Problem) -> dict[str, float]:
+    """The root mean square of the optimizer's first step over that of the weights, by parameter; zero weights are left out."""
+    theta = problem.theta()
+    weights = problem.layout.unpack(theta)
+    steps = problem.layout.unpack(problem.trained(theta, 1) - theta)
+    return {name: float(np.linalg.norm(steps[name]) / np.linalg.norm(weight)) for name, weight in weights.items() if weight.any()}
+
+
 def check_signals(problem: Problem) -> Report:
-    """WP201 to WP203 and WP207: the signal on its way through the network and the gradient on its way back; what made NaN or infinity."""
+    """WP201 to WP208: the signal on its way through the network and the gradient on its way back; what made NaN or infinity."""
     return _report(problem, (_signals,))
 
 
@@ -269,7 +294,7 @@ class _Session:
 
     @cached_property
     def trace(self) -> Trace | None:
-        return None if self.run is None else trace_of(self.run)
+        return None if self.run is None else trace_of(self.run, self.problem.dtype)
 
     @cached_property
     def weights(self) -> dict[str, Vector]:
@@ -299,12 +324,7 @@ _Subject = Callable[[_Session], list[Finding]]
 
 
 def _report(problem: Any, subjects: Sequence[_Subject], only: Callable[[str], bool] = lambda rule: True, after_steps: int = 0) -> Report:
-    if not isinstance(problem, Problem):
-        raise InputError(
-            f"a check needs a problem, not a {type(problem).__name__}",
-            hint="wrap it: wp.TorchProblem(model, loss, batch), wp.JaxProblem(loss, params, *args) "
-            "or wp.FunctionProblem(value, gradient, params)",
-        )
+    _demand_problem(problem)
     started, before = time.perf_counter(), problem.evaluations
     session = _Session(problem, after_steps)
     findings: list[Finding] = []
@@ -318,6 +338,15 @@ def _report(problem: Any, subjects: Sequence[_Subject], only: Callable[[str], bo
     evaluations = problem.evaluations - before + session.evaluations
     ordered = sorted(findings, key=lambda finding: finding.rule)
     return Report(summary, tuple(ordered), evaluations, time.perf_counter() - started)
+
+
+def _demand_problem(problem: Any) -> None:
+    if not isinstance(problem, Problem):
+        raise InputError(
+            f"a check needs a problem, not a {type(problem).__name__}",
+            hint="wrap it: wp.TorchProblem(model, loss, batch), wp.JaxProblem(loss, params, *args) "
+            "or wp.FunctionProblem(value, gradient, params)",
+        )
 
 
 _NO_LAYERS = "This problem shows no layers: it is given by its value and gradient alone."
@@ -346,7 +375,7 @@ def _signals(session: _Session) -> list[Finding]:
         return [*signal_checks.not_judged(_NO_LAYERS), finiteness]
 
     def after_steps(steps: int) -> Trace:
-        return trace_of(session.after_steps(steps))
+        return trace_of(session.after_steps(steps), session.problem.dtype)
 
     return [*signal_checks.check(session.trace, after_steps), finiteness]
 

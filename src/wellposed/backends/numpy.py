@@ -10,7 +10,7 @@ import numpy as np
 
 from wellposed.backends.closures import reachable
 from wellposed.backends.lines import raised
-from wellposed.backends.protocol import Gradient, NotFinite, Problem
+from wellposed.backends.protocol import Gradient, NotFinite, Operation, Problem, Run, parameter_size, signal_of
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.tape import Tape
 from wellposed.errors import InputError
@@ -23,7 +23,9 @@ class FunctionProblem(Problem):
 
     `params` maps names to arrays. `value(params)` returns the loss as one number;
     `gradient(params)` a mapping of the same names to arrays of the same shapes. Both get fresh
-    copies, so nothing they do to their argument reaches the caller's arrays.
+    copies, so nothing they do to their argument reaches the caller's arrays. `activations(params)`, where given, shows what the layers
+    make: a mapping, in the order in which they run, from names to pairs of a layer's output [N, ...] and the loss's gradient with
+    respect to it (or to the output alone), so that signals can be judged too.
     Raises `InputError`, naming the parameter, where any of that does not hold.
     """
 
@@ -35,13 +37,15 @@ class FunctionProblem(Problem):
         value: Callable[[dict[str, Array]], Any],
         gradient: Callable[[dict[str, Array]], Mapping[str, Any]],
         params: Mapping[str, Any],
+        *,
+        activations: Callable[[dict[str, Array]], Mapping[str, Any]] | None = None,
     ) -> None:
         if not isinstance(params, Mapping) or not params:
             raise InputError(
                 "params must be a non-empty mapping from names to arrays",
                 hint="FunctionProblem(value, gradient, {'W1': W1, 'b1': b1})",
             )
-        self._value, self._gradient = value, gradient
+        self._value, self._gradient, self._activations = value, gradient, activations
         self._params = {str(name): _floating(str(name), array) for name, array in params.items()}
         self._layout = Layout({name: array.shape for name, array in self._params.items()})
         self._random = Randomness(*owned_generators(value, gradient))
@@ -90,6 +94,23 @@ class FunctionProblem(Problem):
                 hint=f"the parameters are {', '.join(map(repr, self._layout.names))}",
             )
         return {name: self._checked(name, given[name]) for name in self._layout.names}
+
+    def run(self, theta: Vector | None = None) -> Run | None:
+        """The layers that `activations` shows, as a chain; None without it."""
+        if self._activations is None:
+            return None
+        theta = self.theta() if theta is None else theta
+        with self._random.fixed():
+            shown = self._activations(self._arrays(theta))
+        if not isinstance(shown, Mapping):
+            raise InputError(
+                f"activations(params) must return a mapping from layers' names to arrays, not {type(shown).__name__}",
+                hint="return {'layer 1': (z1, dz1), 'layer 2': (z2, dz2)}",
+            )
+        operations = [_layer(index, str(name), made) for index, (name, made) in enumerate(shown.items())]
+        gradient, weights = self.gradient(theta), self._layout.unpack(theta)
+        sizes = {name: parameter_size(weights[name], gradient[name]) for name in self._layout.names}
+        return Run(tuple(operations), None, gradient, sizes)
 
     def first_not_finite(self, theta: Vector) -> NotFinite | None:
         """By NumPy's own floating-point errors, raised where they happen; the operands are not known."""
@@ -147,6 +168,19 @@ class FunctionProblem(Problem):
                 hint="a bias gradient summed with keepdims=True or over the wrong axis looks like this",
             )
         return array.astype(np.float64)
+
+
+def _layer(index: int, name: str, made: Any) -> Operation:
+    output, back = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    arrays = [np.asarray(array) for array in (output, back) if array is not None]
+    if any(array.dtype.kind not in "fiu" or array.ndim < 1 for array in arrays) or len({array.shape for array in arrays}) > 1:
+        what = " and ".join(f"{array.dtype} of shape {array.shape}" for array in arrays)
+        raise InputError(
+            f"activations(params) gave {what} for {name!r}",
+            hint="give the layer's output, an array [N, ...], or that and the loss's gradient with respect to it, of the same shape",
+        )
+    gradient = signal_of(arrays[1]) if len(arrays) > 1 else None
+    return Operation(name, "linear", "", (index - 1,) if index else (), signal_of(arrays[0]), gradient)
 
 
 def _floating(name: str, given: Any) -> Array:

@@ -16,7 +16,7 @@ import numpy as np
 
 from wellposed.backends.randomness import Randomness
 from wellposed.backends.tape import Tape
-from wellposed.numerics.activations import Activation
+from wellposed.numerics.activations import Activation, flat_beyond
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout, adam
 
@@ -29,13 +29,16 @@ class Signal:
     """The size of one tensor of shape [N, ...] on its way through the network.
 
     `mean_square` over all entries; `batch_variance`: the variance over N, averaged over the other
-    entries (NaN for N < 2); `norm`: the root mean square over the batch of an example's norm.
+    entries (NaN for N < 2); `norm`: the root mean square over the batch of an example's norm;
+    `zeros`: the share of entries that are exactly 0; `rows` = N.
     """
 
     mean_square: float
     batch_variance: float
     norm: float
     finite: bool
+    zeros: float = 0.0
+    rows: int = 0
 
     @property
     def rms(self) -> float:
@@ -45,6 +48,13 @@ class Signal:
     def spread(self) -> float:
         """Standard deviation over the batch: what tells one example from another."""
         return float(np.sqrt(self.batch_variance))
+
+    @property
+    def similarity(self) -> float:
+        """The mean of <a, b> over pairs of examples, over the mean of <a, a>: 1 where all are equal; NaN for N < 2 or all zeros."""
+        if self.rows < 2 or not self.mean_square > 0:
+            return float("nan")
+        return 1 - self.rows / (self.rows - 1) * self.batch_variance / self.mean_square
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +72,45 @@ class WeightUse:
     unit_axis: int
 
 
-OperationKind = Literal["linear", "conv", "norm", "activation", "add", "other"]
+@dataclass(frozen=True, slots=True)
+class Flatness:
+    """Where an activation hardly has a slope (below a hundredth of its steepest): what arrives there passes no gradient.
+
+    `entries`: the share of entries, `units`: the share of units (features or channels) flat at every entry of the batch, `count`: the
+    number of units. `bounded`: flat on both sides of 0, so that it saturates; else a flat unit is dead.
+    """
+
+    entries: float
+    units: float
+    count: int
+    bounded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSize:
+    """Root mean squares of a parameter, of its deviation from its mean, and of its gradient (None where there is none)."""
+
+    rms: float
+    deviation: float
+    gradient: float | None
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """A recurrent layer as it ran: `exponents` are its largest Lyapunov exponents per step, `steps` its length.
+
+    `last_only`: whether a gradient arrives at its last output alone; `error`: the standard error of the largest exponent.
+    """
+
+    name: str
+    function: str
+    steps: int
+    exponents: Vector
+    error: float
+    last_only: bool
+
+
+OperationKind = Literal["linear", "conv", "norm", "activation", "add", "attention", "recurrent", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +131,8 @@ class Operation:
     weight: WeightUse | None = None
     activation: Activation | None = None
     source: Signal | None = None  # the tensor that came in
+    flat: Flatness | None = None  # of an activation
+    entropy: float | None = None  # of attention: the mean entropy of its rows over that of the uniform distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +180,16 @@ class LossCall:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One forward and backward pass: its operations in order, and the loss call if it was recognised."""
+    """One forward and backward pass: its operations in order, the loss call if it was recognised, and the sizes of the parameters.
+
+    `gradient` is left empty by a run at the parameters as they are.
+    """
 
     operations: tuple[Operation, ...]
     loss_call: LossCall | None = None
     gradient: Gradient = field(default_factory=dict)
+    parameters: Mapping[str, ParameterSize] = field(default_factory=dict)
+    recurrences: tuple[Recurrence, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -190,8 +245,8 @@ class Problem(ABC):
         """The same problem in float64 where that is possible, else itself."""
         return self
 
-    def run(self, theta: Vector) -> Run | None:
-        """One pass at theta with every operation recorded; None where the framework shows none."""
+    def run(self, theta: Vector | None = None) -> Run | None:
+        """One pass with every operation recorded, at theta or at the parameters as they are; None where the framework shows none."""
         return None
 
     @property
@@ -202,6 +257,11 @@ class Problem(ABC):
     def trained(self, theta: Vector, steps: int) -> Vector:
         """theta after that many steps of the optimizer that will train the problem; of Adam where none is known."""
         return adam(lambda at: self.layout.pack_known(self.gradient(self.stored(at))), theta, steps)
+
+    @property
+    def optimized(self) -> bool:
+        """Whether the optimizer that will train the problem is known."""
+        return False
 
     def gradient_of_multiple(self, theta: Vector, factor: float) -> Gradient | None:
         """The gradient of factor * J, passed backwards as such: it differs from factor times the gradient by rounding alone."""
@@ -256,15 +316,35 @@ class Problem(ABC):
 def signal_of(values: Array) -> Signal:
     """The `Signal` of an array of shape [N, ...]; computed in float64, scaled against underflow."""
     flat = np.asarray(values, dtype=np.float64).reshape(values.shape[0] if values.ndim else 1, -1)
+    rows = flat.shape[0]
     if not np.isfinite(flat).all():
-        return Signal(np.nan, np.nan, np.nan, False)
+        return Signal(np.nan, np.nan, np.nan, False, rows=rows)
     scale = float(np.abs(flat).max(initial=0.0)) or 1.0
     flat = flat / scale
     mean_square = float(np.mean(flat**2)) if flat.size else 0.0
-    variance = float(np.mean(np.var(flat, axis=0))) if flat.shape[0] > 1 else np.nan
+    variance = float(np.mean(np.var(flat, axis=0))) if rows > 1 else np.nan
     return Signal(
         mean_square=mean_square * (scale * scale),
         batch_variance=variance * (scale * scale),
         norm=float(np.sqrt(mean_square * flat.shape[1])) * scale,
         finite=True,
+        zeros=float(np.mean(flat == 0)) if flat.size else 0.0,
+        rows=rows,
     )
+
+
+def parameter_size(values: Vector, gradient: Vector | None) -> ParameterSize:
+    """The `ParameterSize` of an array and its gradient."""
+    rms = float(np.sqrt(np.mean(values**2))) if values.size else 0.0
+    slope = float(np.sqrt(np.mean(gradient**2))) if gradient is not None and gradient.size else None
+    return ParameterSize(rms, float(np.std(values)) if values.size else 0.0, slope)
+
+
+def flatness_of(values: Array, phi: Activation, axis: int = -1) -> Flatness | None:
+    """Where phi is flat, of what goes into it; units lie along `axis`. None where phi has a slope everywhere."""
+    low, high = flat_beyond(phi)
+    if low == -np.inf and high == np.inf:
+        return None
+    flat = (values <= low) | (values >= high)
+    units = np.moveaxis(flat, axis, 0).reshape(flat.shape[axis], -1).all(axis=1) if flat.ndim > 1 else flat
+    return Flatness(float(flat.mean()), float(units.mean()), units.size, low < 0 and high < np.inf)

@@ -14,7 +14,7 @@ from wellposed.numerics.activations import Activation
 def elementwise(activation: Callable[[Any], Any]) -> Activation:
     """An activation of any framework as a function of a float64 array; others are taken for NumPy functions."""
     if "torch" in sys.modules and _is_torch(activation):
-        adapted: Activation = importlib.import_module("wellposed.backends.torch.recorder").activation_of(activation)
+        adapted: Activation = importlib.import_module("wellposed.backends.torch.sizes").activation_of(activation)
     elif "jax" in sys.modules and _module(activation).startswith("jax"):
         adapted = importlib.import_module("wellposed.backends.jax.activation").activation_of(activation)
     else:

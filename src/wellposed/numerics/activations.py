@@ -52,3 +52,18 @@ NAMED: dict[str, Activation] = {
 """Each maps a float64 array to one of the same shape; parameters are the frameworks' defaults."""
 
 ALIASES = {"swish": "silu", "identity": "linear", "logistic": "sigmoid", "hard_tanh": "hardtanh"}
+
+_FLAT = 0.01
+_GRID = np.linspace(-50.0, 50.0, 4001)
+
+
+def flat_beyond(phi: Activation) -> tuple[float, float]:
+    """(low, high): below low and above high the slope of phi stays under a hundredth of its steepest; infinite where it does not."""
+    with np.errstate(all="ignore"):
+        steep = np.abs(np.diff(np.asarray(phi(_GRID.copy()), dtype=np.float64)))
+    steep = np.where(np.isfinite(steep), steep, 0.0)
+    sloped = np.flatnonzero(steep >= _FLAT * steep.max(initial=0.0))
+    if not steep.any() or sloped.size == steep.size:
+        return -np.inf, np.inf
+    low, high = _GRID[sloped[0]], _GRID[sloped[-1] + 1]
+    return float(low) if sloped[0] > 0 else -np.inf, float(high) if sloped[-1] < steep.size - 1 else np.inf

@@ -17,6 +17,11 @@ class Format:
     tiny: float
     max: float
 
+    @property
+    def smallest(self) -> float:
+        """The smallest positive number, subnormal."""
+        return self.tiny * self.eps
+
 
 FORMATS = {
     "float64": Format("float64", 2.0**-52, 2.0**-1022, (2 - 2.0**-52) * 2.0**1023),

@@ -38,6 +38,12 @@ _CAUSES = (
         "Look for the last layer, from the loss back, whose weights still have a gradient.",
         (Remedy("Remove the detach, or initialise the layers that are zero or dead", "wp.initialize(model, batch)"),),
     ),
+    Cause(
+        "dtype",
+        "The gradient is smaller than the smallest number of its dtype, so it becomes 0 though it is not.",
+        "Run the same step in float32 and compare.",
+        (Remedy("Scale the loss, or keep what is small in float32", "scaler = torch.amp.GradScaler()"),),
+    ),
     Cause("not-finite", "A value became NaN or infinite on the way.", "", (Remedy("Look at the operation before the one named"),)),
 )
 
@@ -113,4 +119,90 @@ NOT_FINITE = Rule(
     remedies=(Remedy("Look at what goes into the operation named"),),
 )  # fmt: skip
 
-RULES = (VANISHING, EXPLODING, FORWARD, NOT_FINITE)
+DEAD = Rule(
+    id="WP204",
+    title="dead units",
+    claim="No layer has lost most of its units to the flat side of its activation.",
+    judged=(
+        "A unit is dead if its activation's slope stays below a hundredth of its steepest on every row of the batch. Three quarters of a "
+        "layer, where that is beyond what fair coins would do (one in a million), is suspect; all of a layer that every way passes fails. "
+        "Looked at again after one small step, since what starts at zero may wake up."
+    ),
+    causes=(),
+    remedies=(
+        Remedy("Lower the learning rate, and centre what goes in", "wp.initialize(model, batch)"),
+        Remedy("Use an activation with a slope on both sides", "nn.LeakyReLU(0.1)"),
+    ),
+    references=("Lu, Shin, Su, Karniadakis 2019, arXiv 1903.06733",),
+)
+
+SATURATED = Rule(
+    id="WP205",
+    title="saturated units",
+    claim="Activations that are flat on both sides get most of what they read where they have a slope.",
+    judged=(
+        "The share of entries at which the slope is below a hundredth of its steepest: for tanh beyond about 3, for sigmoid about 6. "
+        "Above one half it is suspect, above nine tenths it fails; at the very output it is suspect at most."
+    ),
+    causes=(
+        Cause(
+            "inputs-too-large",
+            "The weights, or the inputs of the network, are too large for this activation.",
+            "Compare the standard deviation of what goes in with 1.",
+            (Remedy("Normalise the inputs", "wp.Standardizer().fit(x)"), _INITIALIZE),
+        ),
+    ),
+    references=("Glorot & Bengio 2010",),
+)
+
+COLLAPSE = Rule(
+    id="WP206",
+    title="different inputs collapse to one output",
+    claim="Different inputs are still different at the last hidden layer.",
+    judged=(
+        "1 minus the mean cosine of different rows at the last hidden layer, over that at the first. Below 1e-4 it is suspect, below 1e-6 "
+        "it fails: what the rows have in common is then more than 100 and 1000 times larger than what tells them apart."
+    ),
+    causes=(
+        Cause(
+            "common-part",
+            "The activation's mean, or a bias, adds the same to every row at each layer, and the difference shrinks beside it.",
+            "Subtract the mean over the batch before the next layer and look again.",
+            (_INITIALIZE, _SKIP),
+        ),
+    ),
+    remedies=(_INITIALIZE, _SKIP),
+    references=(_POOLE, _SCHOENHOLZ),
+)
+
+HORIZON = Rule(
+    id="WP208",
+    title="recurrent horizon",
+    claim="The network can remember over its sequences, and its gradient does not explode over them.",
+    judged=(
+        "The largest Lyapunov exponent of the layer's steps, by QR of their Jacobians on the batch's own inputs; for a loop written by "
+        "hand the mean logarithm of the gradient's factor per use. Growth beyond 1e3 over the sequence fails. Where the loss reads the "
+        "last output alone, a horizon (steps until an influence is below the dtype's rounding) shorter than the sequence is suspect, and "
+        "one shorter than a tenth of it fails."
+    ),
+    causes=(
+        Cause(
+            "forgets",
+            "Each step keeps only a part of what was there before.",
+            "Change the first input and look at the last output.",
+            (
+                Remedy("Start the forget gates open, or the recurrent weights orthogonal", "nn.init.orthogonal_(rnn.weight_hh_l0)"),
+                Remedy("Let the loss read more than the last output, or shorten the sequences"),
+            ),
+        ),
+        Cause(
+            "chaotic",
+            "The recurrent weights are too large: two states that differ a little part at every step.",
+            "The spectral radius of the recurrent weights, beside 1.",
+            (Remedy("Make the recurrent weights orthogonal", "nn.init.orthogonal_(rnn.weight_hh_l0)"), Remedy("Clip the gradient")),
+        ),
+    ),
+    references=("Vogt, Puelma Touzel, Shlizerman, Lajoie 2022, arXiv 2006.14123", "Bengio, Simard, Frasconi 1994"),
+)
+
+RULES = (VANISHING, EXPLODING, FORWARD, DEAD, SATURATED, COLLAPSE, NOT_FINITE, HORIZON)

@@ -1,4 +1,4 @@
-"""From a trace to findings: WP201 to WP203."""
+"""From a trace to findings: WP201 to WP203, and through their own modules WP204 to WP206 and WP208."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.numerics.floats import format_of
 from wellposed.rules.rule import Rule
-from wellposed.rules.signals import EXPLODING, FORWARD, VANISHING
-from wellposed.signals.trace import Growth, Site, Trace, growth
+from wellposed.rules.signals import EXPLODING, FORWARD, RULES, VANISHING
+from wellposed.signals import collapse, recurrent, units
+from wellposed.signals.culprit import culprit
+from wellposed.signals.growth import Growth, growth
+from wellposed.signals.site import Site
+from wellposed.signals.trace import Trace
 
-_JUDGED = (VANISHING, EXPLODING, FORWARD)
 FAILS, SUSPECT = 1e3, 1e2
 _MOST_STEPS = 3
 _SATURATING = {"sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign", "logsigmoid"}
+_OF_NETWORKS = tuple(rule for rule in RULES if rule.id != "WP207")
 
 
 def not_judged(reason: str) -> list[Finding]:
-    return [rule.undecided(reason) for rule in _JUDGED]
+    return [rule.undecided(reason) for rule in _OF_NETWORKS]
 
 
 def check(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:
@@ -26,9 +31,11 @@ def check(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:
 
     It is asked for only where the first layer's gradient is exactly zero, as it is behind zero-initialised branches and heads.
     """
+    others = [*units.check(trace, lambda: after_steps(1)), collapse.check(trace), recurrent.check(trace)]
     if len(trace.trunk) < 2:
-        return not_judged("Fewer than two weighted layers were seen, so there is no depth over which a signal could change.")
-    return [*_backward(trace, after_steps), _forward(trace)]
+        shallow = "Fewer than two weighted layers were seen, so there is no depth over which a signal could change."
+        return [*(rule.undecided(shallow) for rule in (VANISHING, EXPLODING, FORWARD)), *others]
+    return [*_backward(trace, after_steps), _forward(trace), *others]
 
 
 def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:
@@ -39,7 +46,7 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
             VANISHING.undecided(f"{text} Sizes cannot be compared."),
             EXPLODING.found(Verdict.FAILS, text, where=broken.name, cause="not-finite"),
         ]
-    trunk = tuple(site for site in trace.trunk if site.trained)
+    trunk = _compared(trace)
     if len(trunk) < 2:
         return [rule.undecided("Fewer than two layers are trained.") for rule in (VANISHING, EXPLODING)]
     later = ""
@@ -47,7 +54,7 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
         # What a zero-initialised layer lets through after a step is as small as the step: compare only what lies before it.
         behind = [site.gradient == 0 for site in trunk]
         for steps in range(1, _MOST_STEPS + 1):
-            moved = tuple(site for site in after_steps(steps).trunk if site.trained)
+            moved = _compared(after_steps(steps))
             if moved[0].gradient != 0:
                 break
         later = f", after {steps} small step{'s' if steps > 1 else ''} (it is exactly zero before)"
@@ -66,9 +73,12 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
     if len(sites) < 2:
         return [rule.undecided("Only one layer is left to compare.") for rule in (VANISHING, EXPLODING)]
     backward = growth([site.gradient for site in reversed(sites)])
-    evidence = _evidence("gradient norm, first layer over last", backward, sites[0].name)
+    evidence = _evidence("gradient norm, first layer over last", backward, sites[0].name, trace)
     path = list(reversed(sites))
     findings = []
+    lost = _lost(sites[0], trace.dtype)
+    if lost and _verdict(1 / backward.total) is not Verdict.FAILS:
+        return [VANISHING.found(Verdict.FAILS, lost, where=sites[0].name, cause="dtype", evidence=evidence), EXPLODING.holds(evidence)]
     for rule, size in ((VANISHING, 1 / backward.total), (EXPLODING, backward.total)):
         verdict = _verdict(size)
         if rule is EXPLODING and verdict is Verdict.FAILS and any(site.normalised for site in sites):
@@ -76,8 +86,26 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
         if verdict is Verdict.HOLDS:
             findings.append(rule.holds(evidence))
             continue
-        findings.append(_told(rule, verdict, path, backward, evidence, "gradient", later))
+        findings.append(_told(rule, verdict, path, backward, evidence, "gradient", later, trace))
     return findings
+
+
+def _compared(trace: Trace) -> tuple[Site, ...]:
+    """The trained trunk without the output layer, whose size is a choice and scales the gradient of all others alike."""
+    trained = tuple(site for site in trace.trunk if site.trained)
+    hidden = tuple(site for site in trained if not site.is_output)
+    return hidden if len(hidden) > 1 else trained
+
+
+def _lost(site: Site, dtype: str) -> str:
+    """What is to be said where most of a site's gradient is smaller than the smallest number of its dtype, else nothing."""
+    if dtype not in ("float16", "bfloat16", "float32") or site.place.gradient is None:
+        return ""
+    smallest, size = format_of(dtype).smallest, site.place.gradient.rms
+    if not 0 < size < smallest:
+        return ""
+    here = f"The gradient at `{site.name}` is {size:.2g} in root mean square"
+    return f"{here}, and the smallest number of {dtype} is {smallest:.2g}: most of it becomes 0."
 
 
 def _reached(sites: Sequence[Site]) -> list[Site]:
@@ -100,11 +128,11 @@ def _forward(trace: Trace) -> Finding:
     if len(sites) < 2:
         return FORWARD.undecided("Fewer than two hidden layers carry a signal, so there is no depth over which it could change.")
     forward = growth([site.forward.spread for site in sites])
-    evidence = _evidence("standard deviation over the batch, last hidden layer over first", forward, sites[-1].name)
+    evidence = _evidence("standard deviation over the batch, last hidden layer over first", forward, sites[-1].name, trace)
     verdict = _verdict(max(forward.total, 1 / forward.total))
     if verdict is Verdict.HOLDS:
         return FORWARD.holds(evidence)
-    return _told(FORWARD, verdict, sites, forward, evidence, "signal", "")
+    return _told(FORWARD, verdict, sites, forward, evidence, "signal", "", trace)
 
 
 def _verdict(size: float) -> Verdict:
@@ -113,27 +141,42 @@ def _verdict(size: float) -> Verdict:
     return Verdict.SUSPECT if size > SUSPECT else Verdict.HOLDS
 
 
-def _evidence(quantity: str, along: Growth, where: str) -> tuple[Evidence, ...]:
-    return (
+def _evidence(quantity: str, along: Growth, where: str, trace: Trace) -> tuple[Evidence, ...]:
+    low, high = along.interval
+    evidence = [
         Evidence(quantity, along.total, where, reference="0.01 to 100"),
-        Evidence("mean factor per layer", along.typical, where, reference="1", how=f"over {len(along.factors)} steps"),
-    )
+        Evidence(
+            "mean factor per layer",
+            along.typical,
+            where,
+            reference="1",
+            error=(high - low) / 2 if np.isfinite(high - low) else None,
+            how=f"over {len(along.factors)} steps",
+        ),
+    ]
+    theory = trace.depth
+    if theory is not None:
+        how = f"chi_1 of {theory.of} layers; trainable to about {theory.trainable:.3g} layers, this one has {theory.layers}"
+        evidence.append(Evidence("factor per layer by mean-field theory", float(np.sqrt(theory.chi)), reference="1", how=how))
+    return tuple(evidence)
 
 
-def _told(rule: Rule, verdict: Verdict, path: list[Site], along: Growth, evidence: tuple[Evidence, ...], what: str, later: str) -> Finding:
+def _told(
+    rule: Rule, verdict: Verdict, path: list[Site], along: Growth, evidence: tuple[Evidence, ...], what: str, later: str, trace: Trace
+) -> Finding:
     """`path` runs in the direction of travel; the place named is where the size first leaves the trend of 1."""
     shrinks = along.total < 1
     word = "shrinks" if shrinks else "grows"
     if along.outlier is not None:
-        site = path[along.outlier + 1] if what == "signal" else path[along.outlier]
+        ends = (path[along.outlier], path[along.outlier + 1])
+        before, after = ends if what == "signal" else ends[::-1]
+        site, cause, special = culprit(before, after, trace)
         text = (
             f"The {what} {word}{later} by a factor of {_ratio(along.factors[along.outlier])} at `{site.name}` alone; "
-            f"the other layers together change it by {np.exp(np.log(along.total) - np.log(along.factors[along.outlier])):.2g}."
+            f"the other layers together change it by {np.exp(np.log(along.total) - np.log(along.factors[along.outlier])):.2g}.{special}"
         )
-        return rule.found(verdict, text, where=site.name, cause="layer", evidence=evidence)
-    off = np.abs(np.log(along.factors)) > max(0.5 * abs(np.log(along.typical)), 1e-3)
-    same_way = (np.log(along.factors) < 0) == shrinks
-    first = path[int(np.argmax(off & same_way)) + 1]
+        return rule.found(verdict, text, where=site.name, cause=cause, evidence=evidence)
+    first = _first_off(path, along, what, trace)
     start, end = path[0].name, path[-1].name
     cause = "activation" if shrinks and first.function in _SATURATING else "gain"
     because = f", read by {first.function}" if first.function else ""
@@ -142,7 +185,19 @@ def _told(rule: Rule, verdict: Verdict, path: list[Site], along: Growth, evidenc
         f"From `{start}` {direction} to `{end}` the {what} {word} to {along.total:.2g} of its size{later}: "
         f"a factor of {along.typical:.3g} per layer, {len(along.factors)} times. The first layer off trend is `{first.name}`{because}."
     )
+    theory = trace.depth
+    if theory is not None and theory.of >= len(along.factors) / 2 and what == "gradient":
+        text += f" Theory expects {np.sqrt(theory.chi):.3g}: such layers train to a depth of about {theory.trainable:.0f}."
     return rule.found(verdict, text, where=first.name, cause=cause, evidence=evidence)
+
+
+def _first_off(path: list[Site], along: Growth, what: str, trace: Trace) -> Site:
+    """The first site on the way at which the size changes as it does along the whole; for a gradient the step from the output counts."""
+    ahead = [site for site in trace.trunk if site.is_output and site.gradient > 0 and site is not path[0]] if what == "gradient" else []
+    way = [*ahead[-1:], *path]
+    steps = np.diff(np.log([site.gradient for site in way])) if ahead else np.log(along.factors)
+    off = (np.abs(steps) > max(0.5 * abs(np.log(along.typical)), 1e-3)) & ((steps < 0) == (along.total < 1))
+    return way[int(np.argmax(off)) + 1]
 
 
 def _ratio(factor: float) -> str:

@@ -1,72 +1,138 @@
-"""From recorded operations to sites: one per weighted layer, in the order in which they run."""
+"""What a run shows: its layers in order, the trunk through all of them, branches, loops, and theory beside the measurement."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from wellposed.backends.protocol import Operation, Run, Signal
-from wellposed.numerics.activations import Activation
-from wellposed.numerics.arrays import Vector
+from wellposed.backends.protocol import Operation, ParameterSize, Recurrence, Run
+from wellposed.signals.growth import Growth, growth
+from wellposed.signals.shown import trace_text
+from wellposed.signals.site import Site
+from wellposed.signals.theory import Depth, Expected, depth, expected
+
+WEIGHTED = ("linear", "conv", "recurrent")
+_LOOP = 4
 
 
-@dataclass(frozen=True)
-class Site:
-    """A weighted layer and the place behind it where its signal is measured.
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A residual branch where it joins the stream: root mean squares of both, and of the gradients that go into each."""
 
-    The place is the layer's output or, where a normalisation reads it directly, the normalisation's:
-    what comes before one has an arbitrary size. `follower` is the kind of operation that reads the
-    place ("" for none), `function` that activation's name, `activation` itself elementwise.
-    `before` is the activation that the layer reads directly.
-    """
-
-    layer: Operation
-    place: Operation
-    normalised: bool
-    follower: str
-    function: str
-    activation: Activation | None
-    is_output: bool
-    before: Operation | None
+    name: str
+    stream: float
+    branch: float
 
     @property
-    def name(self) -> str:
-        return self.layer.name
+    def share(self) -> float:
+        """The branch's size over the stream's."""
+        return self.branch / self.stream if self.stream > 0 else float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """One layer used again and again, each time on what came of the time before: `gradients` are the norms at its output, by use."""
+
+    name: str
+    gradients: tuple[float, ...]
 
     @property
-    def forward(self) -> Signal:
-        return self.place.output
-
-    @property
-    def gradient(self) -> float:
-        """The norm per example of the loss's gradient at the place; 0 where none arrives, NaN where it is not finite."""
-        return self.place.gradient.norm if self.place.gradient is not None else 0.0
-
-    @property
-    def trained(self) -> bool:
-        """Whether a gradient could arrive: what lies before frozen layers alone has none by right."""
-        return self.place.gradient is not None
+    def factor(self) -> float:
+        """Per step back in time, by the first and the last use; NaN where either has no gradient."""
+        first, last = self.gradients[0], self.gradients[-1]
+        return float((first / last) ** (1 / (len(self.gradients) - 1))) if first > 0 and last > 0 else float("nan")
 
 
 @dataclass(frozen=True)
 class Trace:
-    """All weighted layers, and the trunk: the places that every way from the input to the output passes, in order.
+    """One forward and backward pass, in the order in which layers ran.
 
-    In a plain network the trunk is all layers; in a residual one the sums along the stream and the layers
-    before and after them, without the branches.
+    `sites` are all weighted layers. `trunk` are the places that every way from the input to the output passes: in a plain network all
+    layers, in a residual one the sums along the stream and the layers before and after them, without the branches. `operations` is
+    everything that was recorded, `parameters` the sizes of weights and of their gradients, `updates` the size of the optimizer's first
+    step over that of the weights, where an optimizer is known.
     """
 
     sites: tuple[Site, ...]
     trunk: tuple[Site, ...]
+    operations: tuple[Operation, ...] = ()
+    parameters: Mapping[str, ParameterSize] = field(default_factory=dict)
+    recurrences: tuple[Recurrence, ...] = ()
+    updates: Mapping[str, float] = field(default_factory=dict)
+    dtype: str = "float32"
+
+    def __str__(self) -> str:
+        return trace_text(self)
 
     @property
     def hidden(self) -> tuple[Site, ...]:
         return tuple(site for site in self.sites if not site.is_output)
 
+    @cached_property
+    def theory(self) -> tuple[Expected, ...]:
+        """What mean-field theory expects at each site of the trunk."""
+        return expected(self.trunk, self.parameters)
 
-def trace_of(run: Run) -> Trace:
+    @cached_property
+    def depth(self) -> Depth | None:
+        """How deep a network of these layers can be, by theory."""
+        return depth(self.theory)
+
+    @cached_property
+    def backward(self) -> Growth | None:
+        """Growth of the gradient along the trunk from the last layer back to the first; None where fewer than two have one."""
+        sizes = [site.gradient for site in reversed(self.trunk) if site.gradient > 0 and np.isfinite(site.gradient)]
+        return growth(sizes) if len(sizes) > 1 else None
+
+    @cached_property
+    def forward(self) -> Growth | None:
+        """Growth of the signal's standard deviation over the batch along the hidden trunk."""
+        sizes = [s.forward.spread for s in self.trunk if not s.is_output and s.forward.batch_variance > 0 and s.forward.finite]
+        return growth(sizes) if len(sizes) > 1 else None
+
+    @cached_property
+    def branches(self) -> tuple[Branch, ...]:
+        """Where the stream of a residual network takes in what a branch adds."""
+        index_of = {id(operation): index for index, operation in enumerate(self.operations)}
+        on_trunk = {index_of.get(id(site.layer), -1) for site in self.trunk} | {index_of.get(id(site.place), -1) for site in self.trunk}
+        found = []
+        for operation in self.operations:
+            if operation.kind != "add" or len(operation.inputs) != 2:
+                continue
+            stream, branch = sorted(operation.inputs, key=lambda index: index not in on_trunk)
+            if stream in on_trunk and branch not in on_trunk:
+                found.append(Branch(operation.name, self.operations[stream].output.rms, self.operations[branch].output.rms))
+        return tuple(found)
+
+    @cached_property
+    def loops(self) -> tuple[Loop, ...]:
+        """Layers used at least four times in a chain: recurrent networks written as a loop, and layers shared over depth."""
+        uses: dict[str, list[int]] = {}
+        for index, operation in enumerate(self.operations):
+            if operation.kind in WEIGHTED:
+                key = operation.weight.name if operation.weight else f"{operation.kind} {operation.name}"
+                uses.setdefault(key, []).append(index)
+        found = []
+        for indices in uses.values():
+            if len(indices) < _LOOP or not self._chained(indices):
+                continue
+            gradients = [self.operations[index].gradient for index in indices]
+            if all(gradient is not None for gradient in gradients):
+                found.append(Loop(self.operations[indices[0]].name, tuple(g.norm for g in gradients if g is not None)))
+        return tuple(found)
+
+    def _chained(self, indices: Sequence[int]) -> bool:
+        reached = {indices[0]}
+        for index in range(indices[0] + 1, indices[-1] + 1):
+            if reached.intersection(self.operations[index].inputs):
+                reached.add(index)
+        return reached.issuperset(indices)
+
+
+def trace_of(run: Run, dtype: str = "float32", updates: Mapping[str, float] | None = None) -> Trace:
     """The sites of a run, in the order in which they run."""
     operations = run.operations
     readers: dict[int, list[int]] = {}
@@ -75,9 +141,10 @@ def trace_of(run: Run) -> Trace:
             readers.setdefault(source, []).append(index)
     leads_to_weight = _leads_to_weight(operations)
     passed_by_all = _passed_by_all(operations)
+    last = max((index for index, operation in enumerate(operations) if operation.kind in WEIGHTED), default=-1)
     sites, trunk = [], []
-    for index, operation in enumerate(operations):
-        weighted = operation.kind in ("linear", "conv")
+    for index, operation in enumerate(operations[: last + 1]):  # what comes after is the loss's own arithmetic
+        weighted = operation.kind in WEIGHTED
         if not weighted and operation.kind != "add":
             continue
         site = _site(operations, readers, index, not leads_to_weight[index])
@@ -85,7 +152,17 @@ def trace_of(run: Run) -> Trace:
             sites.append(site)
         if passed_by_all[index]:
             trunk.append(site)
-    return Trace(tuple(sites), tuple(trunk))
+    return Trace(tuple(sites), _once(trunk), operations, run.parameters, run.recurrences, updates or {}, dtype)
+
+
+def _once(trunk: list[Site]) -> tuple[Site, ...]:
+    """A layer that is used several times counts once: where most of its gradient arrives."""
+    best: dict[str, Site] = {}
+    for site in trunk:
+        key = site.layer.weight.name if site.layer.weight else f"operation {site.index}"
+        if key not in best or site.gradient > best[key].gradient:
+            best[key] = site
+    return tuple(sorted(best.values(), key=lambda site: site.index))
 
 
 def _site(operations: Sequence[Operation], readers: dict[int, list[int]], index: int, last: bool) -> Site:
@@ -97,56 +174,30 @@ def _site(operations: Sequence[Operation], readers: dict[int, list[int]], index:
         following = readers.get(place, [])
     kinds = [operations[reader].kind for reader in following]
     kind: str = next((k for k in ("activation", "add", "norm") if k in kinds), kinds[0] if kinds else "")
-    acts = [operations[reader] for reader in following if operations[reader].kind == "activation"]
-    function, activation = (acts[0].function.rstrip("_"), acts[0].activation) if acts else ("", None)
+    acts = [reader for reader in following if operations[reader].kind == "activation"]
+    reader = acts[0] if acts else -1
+    function, activation = (operations[reader].function.rstrip("_"), operations[reader].activation) if acts else ("", None)
     sources = [operations[source] for source in operation.inputs]
     before = sources[0] if len(sources) == 1 and sources[0].kind == "activation" else None
-    return Site(operation, operations[place], normalised, kind, function, activation, last, before)
+    made = operations[reader].output if acts else None
+    return Site(operation, operations[place], normalised, kind, function, activation, last, before, index, reader, made)
 
 
 def _passed_by_all(operations: Sequence[Operation]) -> list[bool]:
     """Whether no connection, from an earlier operation or from the inputs, leads past an operation to a later one."""
-    leads_past = [False] * len(operations)
+    leads_past = [0] * (len(operations) + 1)
     for index, operation in enumerate(operations):
-        for between in range(min(operation.inputs, default=-1) + 1, index):
-            leads_past[between] = True
-    return [not past for past in leads_past]
+        first = min(operation.inputs, default=-1) + 1
+        if first < index:  # all operations from first to index - 1 are passed by
+            leads_past[first] += 1
+            leads_past[index] -= 1
+    return [count == 0 for count in np.cumsum(leads_past)[:-1]]
 
 
 def _leads_to_weight(operations: Sequence[Operation]) -> list[bool]:
     leads = [False] * len(operations)
     for index in reversed(range(len(operations))):
-        counts = leads[index] or operations[index].kind in ("linear", "conv")
+        counts = leads[index] or operations[index].kind in WEIGHTED
         for source in operations[index].inputs:
             leads[source] = leads[source] or counts
     return leads
-
-
-@dataclass(frozen=True)
-class Growth:
-    """How a size changes from site to site: `factors[i]` = size[i + 1] / size[i], length L - 1.
-
-    `total` is their product. `typical` is their geometric mean. `outlier` is the index of the one factor that makes the total
-    what it is while the others together stay within a factor of 30; None where the trend is shared.
-    """
-
-    factors: Vector
-    outlier: int | None
-
-    @property
-    def total(self) -> float:
-        with np.errstate(over="ignore", under="ignore"):
-            return float(np.exp(np.sum(np.log(self.factors))))
-
-    @property
-    def typical(self) -> float:
-        return float(np.exp(np.mean(np.log(self.factors))))
-
-
-def growth(sizes: Sequence[float]) -> Growth:
-    """Growth along positive, finite sizes of length L >= 2."""
-    steps = np.diff(np.log(np.asarray(sizes, dtype=np.float64)))
-    worst = int(np.argmax(np.abs(steps)))
-    rest = float(steps.sum() - steps[worst])
-    alone = abs(rest) < np.log(30) and abs(steps[worst]) > np.log(30)
-    return Growth(np.exp(steps), worst if alone else None)

@@ -12,7 +12,8 @@ from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.gaussian import expectations
 from wellposed.numerics.meanfield import gradient_factor
 from wellposed.rules.weights import INITIAL_LOSS, RULES, SYMMETRIC, VARIANCE
-from wellposed.signals.trace import Site, Trace
+from wellposed.signals.site import Site
+from wellposed.signals.trace import Trace
 
 _SIGMAS = 4.0
 

@@ -11,7 +11,8 @@ from wellposed.errors import InputError
 from wellposed.numerics.activations import Activation
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.gaussian import Expectations, expectations
-from wellposed.signals.trace import Site, Trace
+from wellposed.signals.site import Site
+from wellposed.signals.trace import Trace
 from wellposed.weights.schemes import SCHEMES, generator, normal, orthogonal
 
 _BOUNDED = {"sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign"}
@@ -55,7 +56,9 @@ def plan_of(trace: Trace, weights: Mapping[str, Vector], scheme: str = "auto", s
     values: dict[str, Vector] = {}
     for site in trace.sites:
         use = site.layer.weight
-        if use is None:
+        if site.layer.kind == "recurrent":
+            left[site.name] = "recurrent"
+        elif use is None:
             left[site.name] = "its weight is computed from others"
         elif use.name not in weights:
             left[use.name] = "frozen"

@@ -14,7 +14,7 @@ from wellposed.backends.closures import reachable
 from wellposed.backends.jax.calls import Call, custom_calls, without_stops
 from wellposed.backends.jax.finite import first_not_finite
 from wellposed.backends.jax.recorder import record
-from wellposed.backends.protocol import Gradient, NotFinite, Part, Problem, Run
+from wellposed.backends.protocol import Gradient, NotFinite, Part, Problem, Run, parameter_size
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
@@ -89,12 +89,14 @@ class JaxProblem(Problem):
         with self._precision(), self._random.fixed():
             return float(jax.jvp(self._scalar, (self._params(theta),), (self._params(u),))[1])
 
-    def run(self, theta: Vector) -> Run:
+    def run(self, theta: Vector | None = None) -> Run:
         self.evaluations += 1
         with self._precision(), self._random.fixed():
-            params = self._params(theta)
+            params = self._params(self.theta() if theta is None else theta)
             operations = record(self._scalar, params, self._layout.names)
-            return Run(operations, None, self._named(jax.grad(self._scalar)(params)))
+            gradient = self._named(jax.grad(self._scalar)(params))
+            values = zip(self._layout.names, map(_numpy, jax.tree_util.tree_leaves(params)), strict=True)
+            return Run(operations, None, gradient, {name: parameter_size(value, gradient[name]) for name, value in values})
 
     def first_not_finite(self, theta: Vector) -> NotFinite | None:
         self.evaluations += 1

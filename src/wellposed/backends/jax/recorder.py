@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from wellposed.backends.protocol import Operation, OperationKind, WeightUse, signal_of
+from wellposed.backends.protocol import Operation, OperationKind, WeightUse, flatness_of, signal_of
 from wellposed.numerics.activations import ALIASES, NAMED
 
 CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "closed_call": "call_jaxpr", "checkpoint": "jaxpr"}
@@ -99,10 +99,12 @@ class _Walk:
                     sources,
                     results[0],
                     use,
+                    arguments[1 if arguments[0].parameter else 0].value,
                 )
             ]
         if activation and sources:
-            return [self._note(activation, "activation", activation, sources, results[0])]
+            read = next(argument.value for argument in arguments if argument.direct)
+            return [self._note(activation, "activation", activation, sources, results[0], read=read)]
         if primitive == "add" and len(sources) == 1 and self._is_bias(arguments) and any(a.direct for a in arguments):
             return [self._with_bias(arguments, sources[0], results[0])]
         if primitive in ("add", "sub") and len(sources) > 1:
@@ -127,6 +129,7 @@ class _Walk:
         sources: tuple[int, ...],
         value: Any,
         use: WeightUse | None = None,
+        read: Any = None,
     ) -> _Traced:
         index = self._seen
         self._seen += 1
@@ -134,7 +137,9 @@ class _Walk:
             return _Traced(value + self._taps[index], (index,), direct=True)
         phi = NAMED[function] if kind == "activation" else None
         nothing = signal_of(np.zeros(1))  # replaced once all outputs and gradients are known
-        self.operations.append(Operation(name, kind, function, sources, nothing, None, use, phi))
+        flat = None if phi is None or read is None else flatness_of(np.asarray(read), phi)
+        source = signal_of(np.asarray(read)) if use and read is not None else None
+        self.operations.append(Operation(name, kind, function, sources, nothing, None, use, phi, source, flat))
         self.outputs.append(value)
         return _Traced(value, (index,), direct=True)
 

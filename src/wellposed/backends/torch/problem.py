@@ -22,6 +22,8 @@ from wellposed.backends.torch.finite import Finite
 from wellposed.backends.torch.function import TensorFunctionProblem
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
 from wellposed.backends.torch.recorder import Recorder
+from wellposed.backends.torch.recurrent import recurrence_of
+from wellposed.backends.torch.sizes import parameter_size
 from wellposed.backends.torch.state import (
     TORCH,
     buffers_lent,
@@ -111,6 +113,10 @@ class TorchProblem(Problem):
             found = [leaf for leaf in leaves(self._loss()) if id(leaf) not in known]
         return tuple(f"a tensor of shape {tuple(leaf.shape)}" for leaf in found)
 
+    @property
+    def optimized(self) -> bool:
+        return self.optimizer is not None
+
     def trained(self, theta: Vector, steps: int) -> Vector:
         """By the optimizer given, on a copy of it and of the model; by Adam without one."""
         if self.optimizer is None:
@@ -155,13 +161,16 @@ class TorchProblem(Problem):
             train()
             return self._layout.pack_known({n: None if p.grad is None else _numpy(p.grad) for n, p in self._parameters.items()})
 
-    def run(self, theta: Vector) -> Run:
+    def run(self, theta: Vector | None = None) -> Run:
         recorder = Recorder(self.model)
-        with self._at(theta):
+        with self._at(theta) if theta is not None else self._as_it_is():
             with recorder:
                 loss = self._loss()
-            gradient = self._gradients(loss)
-        return Run(recorder.operations(), recorder.loss_call, gradient)
+            parts = self._parts(loss)
+            sizes = {name: parameter_size(self._parameters[name], part) for name, part in parts.items()}
+            gradient = {} if theta is None else {name: None if part is None else _numpy(part) for name, part in parts.items()}
+            recurrences = tuple(recurrence_of(call, recorder) for call in recorder.recurrent)
+        return Run(recorder.operations(), recorder.loss_call, gradient, sizes, recurrences)
 
     def first_not_finite(self, theta: Vector) -> NotFinite | None:
         with self._at(theta):
@@ -254,6 +263,13 @@ class TorchProblem(Problem):
         ):
             yield
 
+    @contextmanager
+    def _as_it_is(self) -> Iterator[None]:
+        """One evaluation at the parameters as they are, without a copy of them."""
+        self.evaluations += 1
+        with buffers_lent(*self._modules), power_iteration_stopped(self.model), self._random.fixed(), torch.enable_grad():
+            yield
+
     def _closed_over(self) -> dict[str, torch.Tensor]:
         """Parameters outside the model that the loss uses: of a loss that is a module, or closed over by a function."""
         found = closed_over({"loss": self.loss, "": self.model}, self.model.parameters())
@@ -280,10 +296,13 @@ class TorchProblem(Problem):
         return loss.reshape(())
 
     def _gradients(self, loss: torch.Tensor) -> Gradient:
+        return {name: None if part is None else _numpy(part) for name, part in self._parts(loss).items()}
+
+    def _parts(self, loss: torch.Tensor) -> dict[str, torch.Tensor | None]:
         if not loss.requires_grad:
             return dict.fromkeys(self._layout.names)
         parts = torch.autograd.grad(loss, list(self._parameters.values()), allow_unused=True)
-        return {name: None if part is None else _numpy(part) for name, part in zip(self._layout.names, parts, strict=True)}
+        return dict(zip(self._layout.names, parts, strict=True))
 
 
 def _with_hooks(twin: nn.Module, model: nn.Module) -> nn.Module:

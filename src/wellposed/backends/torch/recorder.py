@@ -1,7 +1,7 @@
 """One forward pass, every operation seen, and the gradient of each as the backward pass brings it.
 
-A function mode sees functional and modular style alike. A tensor is recognised by identity: who
-made it is who its reader came after, so what follows a layer is read off the run itself.
+A function mode sees functional and modular style alike. Who made a tensor is who its reader came
+after, so what follows a layer is read off the run itself.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -16,13 +17,16 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten
 
-from wellposed.backends.protocol import LossCall, Operation, OperationKind, Signal, WeightUse
+from wellposed.backends.protocol import Flatness, LossCall, Operation, OperationKind, Signal, WeightUse
+from wellposed.backends.torch.lineage import Lineage
 from wellposed.backends.torch.losses import loss_call
+from wellposed.backends.torch.sizes import attention_entropy, elementwise, flatness, row_entropy, signal
 from wellposed.numerics.activations import Activation
-from wellposed.numerics.arrays import Vector
 
 _WEIGHTED = {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
 _PRODUCTS = {"matmul", "mm", "__matmul__", "addmm"}
+_CONTRACTIONS = {"matmul", "__matmul__", "bmm", "baddbmm", "einsum", "tensordot"}
+_RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 _NORMS = {
     "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm", "normalize",
 }  # fmt: skip
@@ -36,12 +40,24 @@ _NOTHING = Signal(0.0, 0.0, 0.0, True)
 _TRANSPOSES = {"t", "transpose", "permute", "__get__", "swapaxes"}
 
 
-@dataclass
-class _Made:
-    """A tensor made during the run: the operations it came from. The tensor is held so that its identity stays its own."""
+def _seen_through(function: Any) -> FunctionType:
+    """A function of torch.nn.functional that hands itself over whole to whoever watches, as one whose parts are seen instead."""
+    inside = dict(function.__globals__, has_torch_function=lambda *_: False)
+    through = FunctionType(function.__code__, inside, function.__name__, function.__defaults__, function.__closure__)
+    through.__kwdefaults__ = function.__kwdefaults__
+    return through
 
-    tensor: torch.Tensor
-    sources: tuple[int, ...]
+
+_COMPOSED = {nn.functional.multi_head_attention_forward: _seen_through(nn.functional.multi_head_attention_forward)}
+
+
+@dataclass(frozen=True)
+class RecurrentCall:
+    """A fused recurrent layer as it was called, and where its output is among the operations."""
+
+    index: int
+    function: str
+    args: tuple[Any, ...]
 
 
 class Recorder(TorchFunctionMode):
@@ -50,10 +66,12 @@ class Recorder(TorchFunctionMode):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.loss_call: LossCall | None = None
+        self.recurrent: list[RecurrentCall] = []
+        self.last_only: dict[int, bool] = {}
         self._operations: list[Operation] = []
         self._gradients: dict[int, Signal] = {}
         self._trained: set[int] = set()
-        self._made: dict[int, _Made] = {}
+        self._lineage = Lineage()
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._turned: dict[int, tuple[str, torch.Tensor]] = {}  # transposed views of parameters
         self._modules = {id(module): name for name, module in model.named_modules()}
@@ -80,6 +98,9 @@ class Recorder(TorchFunctionMode):
             for index, operation in enumerate(self._operations)
         )
 
+    def name_of(self, index: int) -> str:
+        return self._operations[index].name
+
     def _enter_module(self, module: nn.Module, _arguments: Any) -> None:
         self._stack.append(self._modules.get(id(module), ""))
 
@@ -91,23 +112,32 @@ class Recorder(TorchFunctionMode):
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if function in _COMPOSED:
+            with self._again():
+                return _COMPOSED[function](*args, **kwargs)
         name = getattr(function, "__name__", "")
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor)]
-        sources = self._sources(tensors)
+        sources = self._lineage.of(tensors)
         weight, turned = self._weight(name, args, kwargs)
         before = None
         if tensors and (name in _WEIGHTED or weight):
-            before = _signal(tensors[0])
-        if name in _ACTIVATIONS:
-            arguments = args, dict(kwargs)
+            before = signal(tensors[0])
+        phi, flat = None, None
+        if name in _ACTIVATIONS and sources:  # before the call: it may work in place
+            phi = elementwise(function, args, dict(kwargs))
+            flat = flatness(tensors[0], phi, self._unit_axis(tensors[0], sources))
         seen = loss_call(name, args, kwargs)
         if seen is not None:
             self.loss_call = seen
         result = function(*args, **kwargs)
         if not isinstance(result, torch.Tensor):
-            for leaf in tree_flatten(result)[0]:
-                if isinstance(leaf, torch.Tensor) and sources:
-                    self._made[id(leaf)] = _Made(leaf, sources)
+            made = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, torch.Tensor)]
+            if name in _RECURRENT and made:
+                sources = (self._record("recurrent", name, sources, made[0]),)
+                self.recurrent.append(RecurrentCall(sources[0], name, args))
+                self._watch_last(sources[0], made[0], args)
+            for leaf in made if sources else ():
+                self._lineage.note(leaf, sources)
             return result
         if name in _TRANSPOSES and tensors and id(tensors[0]) in self._names and result.dim() == 2:
             self._turned[id(result)] = (self._names[id(tensors[0])], result)
@@ -115,25 +145,54 @@ class Recorder(TorchFunctionMode):
             use = self._use(name, weight, turned, args, kwargs)
             kind: OperationKind = "conv" if name.startswith("conv") else "linear"
             self._record(kind, name, sources, result, use=use, source=before)
+        elif name in _CONTRACTIONS and any(id(tensor) in self._names for tensor in tensors):
+            self._record("linear", name, sources, result, source=signal(tensors[0]))
         elif name in _NORMS:
             self._record("norm", name, sources, result)
-        elif name in _ACTIVATIONS and sources:
-            self._record("activation", name, sources, result, activation=_elementwise(function, *arguments))
+        elif phi is not None:
+            self._record("activation", name, sources, result, activation=phi, flat=flat)
+        elif name == "scaled_dot_product_attention":
+            known = {key: value for key, value in kwargs.items() if key in ("attn_mask", "is_causal", "scale")}
+            known |= {"attn_mask": args[3]} if len(args) > 3 else {}
+            self._record("attention", name, sources, result, entropy=attention_entropy(*tensors[:2], **known))
+        elif name == "softmax" and sources and result.dim() > 2:
+            self._record("attention", name, sources, result, entropy=row_entropy(result))
         elif name == "embedding":
             self._record("other", name, sources, result)
-        elif len(sources) > 1:
+        elif len(sources) > 1 and result.dim():
             self._record("add" if name in _SUMS else "other", name, sources, result)
         elif sources:
-            self._made[id(result)] = _Made(result, sources)
+            self._lineage.note(result, sources)
         return result
 
-    def _sources(self, tensors: list[torch.Tensor]) -> tuple[int, ...]:
-        found: dict[int, None] = {}
-        for tensor in tensors:
-            made = self._made.get(id(tensor))
-            if made is not None and made.tensor is tensor:
-                found.update(dict.fromkeys(made.sources))
-        return tuple(found)
+    def _again(self) -> TorchFunctionMode:
+        """This recorder, watching what happens within a call that it was handed."""
+        outer = self
+
+        class Again(TorchFunctionMode):
+            def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+                return outer.__torch_function__(function, types, args, kwargs)
+
+        return Again()
+
+    def _unit_axis(self, tensor: torch.Tensor, sources: tuple[int, ...]) -> int:
+        """Channels lie along axis 1 behind a convolution, else features along the last."""
+        at = sources[0]
+        while self._operations[at].kind in ("norm", "add", "activation") and self._operations[at].inputs:
+            at = self._operations[at].inputs[0]
+        return 1 if self._operations[at].kind == "conv" and tensor.dim() > 2 else -1
+
+    def _watch_last(self, index: int, outputs: torch.Tensor, args: tuple[Any, ...]) -> None:
+        """Whether the loss reads the last step's output alone."""
+        first = bool(args[-1]) if isinstance(args[-1], bool) else False  # batch_first comes last, but not for packed sequences
+        if outputs.dim() != 3 or not outputs.requires_grad:
+            return
+
+        def look(gradient: torch.Tensor) -> None:
+            early = gradient[:, :-1] if first else gradient[:-1]
+            self.last_only[index] = not bool(early.any())
+
+        outputs.register_hook(look)
 
     def _weight(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, bool]:
         """The parameter that multiplies, and whether its outputs lie along the last axis."""
@@ -176,17 +235,20 @@ class Recorder(TorchFunctionMode):
         use: WeightUse | None = None,
         activation: Activation | None = None,
         source: Signal | None = None,
-    ) -> None:
+        flat: Flatness | None = None,
+        entropy: float | None = None,
+    ) -> int:
         index = len(self._operations)
         module = self._stack[-1] if self._stack else ""
         owner = use.name.rpartition(".")[0] or use.name if use else module
         name = owner or module or function
-        self._operations.append(Operation(name, kind, function, sources, _signal(result), None, use, activation, source))
-        self._made[id(result)] = _Made(result, (index,))
+        self._operations.append(Operation(name, kind, function, sources, signal(result), None, use, activation, source, flat, entropy))
+        self._lineage.note(result, (index,))
         if result.requires_grad:
             self._trained.add(index)
             # Registered before any in-place change, so it brings the gradient of the value seen here.
-            result.register_hook(lambda gradient: self._gradients.__setitem__(index, _signal(gradient)))
+            result.register_hook(lambda gradient: self._gradients.__setitem__(index, signal(gradient)))
+        return index
 
 
 def _convolution(weight: str, bias: str, shape: tuple[int, ...], transposed: bool, groups: int, stride: int | tuple[int, ...]) -> WeightUse:
@@ -207,56 +269,3 @@ def module_use(module: nn.Module, name: str) -> WeightUse:
     if isinstance(module, nn.modules.conv._ConvNd):
         return _convolution(f"{prefix}weight", bias, shape, module.transposed, module.groups, module.stride)
     return WeightUse(f"{prefix}weight", bias, shape[1], shape[0], 0)
-
-
-def _signal(tensor: torch.Tensor) -> Signal:
-    """As `protocol.signal_of`, on the tensor's own device."""
-    with torch.no_grad():
-        values = tensor.detach()
-        if values.layout is not torch.strided:
-            values = values.to_dense()
-        flat = values.double().reshape(values.shape[0] if values.dim() else 1, -1)
-        if not bool(torch.isfinite(flat).all()):
-            return Signal(float("nan"), float("nan"), float("nan"), False)
-        scale = (float(flat.abs().max()) if flat.numel() else 0.0) or 1.0
-        flat = flat / scale
-        mean_square = float(flat.square().mean()) if flat.numel() else 0.0
-        spread = float(flat.var(dim=0, correction=0).mean()) if flat.shape[0] > 1 else float("nan")
-        norm = (mean_square * flat.shape[1]) ** 0.5 * scale
-        return Signal(mean_square * (scale * scale), spread * (scale * scale), norm, True)
-
-
-def _elementwise(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
-    """The activation as a function of a float64 array, its own parameters (a PReLU's slope) averaged."""
-
-    def plain(thing: Any) -> Any:
-        return thing.detach().double().mean().reshape(1) if isinstance(thing, torch.Tensor) else thing
-
-    rest = [plain(argument) for argument in args[1:]]
-    named = {key: plain(argument) for key, argument in kwargs.items() if key != "input"}
-    if "inplace" in named:
-        named["inplace"] = False
-
-    def phi(z: Vector) -> Vector:
-        with torch.no_grad():
-            result: Vector = function(torch.from_numpy(z.copy()), *rest, **named).numpy()
-            return result
-
-    return phi
-
-
-def activation_of(thing: Any) -> Activation:
-    """A torch function or module as a function of a float64 array."""
-    if isinstance(thing, nn.Module):
-        twin = {name: p.detach().double().mean().reshape(1) for name, p in thing.named_parameters()}
-
-        def module(z: Vector) -> Vector:
-            with torch.no_grad():
-                result: Vector = torch.func.functional_call(thing, twin, (torch.from_numpy(z.copy()),)).numpy()
-                return result
-
-        return module
-    return _elementwise(thing, (), {})
-
-
-__all__ = ["Recorder", "activation_of", "module_use"]

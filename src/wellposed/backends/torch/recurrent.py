@@ -1,0 +1,77 @@
+"""How far back a recurrent layer remembers: Lyapunov exponents by QR of the Jacobians of its steps.
+
+The fused layer is taken apart: its own weights, the inputs of the real run, one step at a time. The largest exponents are the mean
+logarithms of the diagonals of R where Q of the step before is pushed through the step and factored again (Benettin et al. 1980; for
+recurrent networks Vogt, Puelma Touzel, Shlizerman & Lajoie 2022, arXiv 2006.14123).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from wellposed.backends.protocol import Recurrence
+from wellposed.backends.torch.recorder import Recorder, RecurrentCall
+
+_EXAMPLES, _EXPONENTS, _STEPS = 4, 4, 200
+_Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+_CELLS: dict[str, Callable[..., Any]] = {
+    "lstm": torch.lstm_cell,
+    "gru": torch.gru_cell,
+    "rnn_tanh": torch.rnn_tanh_cell,
+    "rnn_relu": torch.rnn_relu_cell,
+}
+
+
+def recurrence_of(call: RecurrentCall, recorder: Recorder) -> Recurrence:
+    """What was measured of a fused layer: of its first layer in the direction of time; no exponents for packed sequences."""
+    name = recorder.name_of(call.index)
+    unknown = Recurrence(name, call.function, 0, np.zeros(0), float("nan"), False)
+    if len(call.args) != 9 or not isinstance(call.args[-1], bool) or call.args[0].dim() != 3:
+        return unknown
+    inputs, state, weights, biased, *_, batch_first = call.args
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch warns of its own forward mode
+        inputs = inputs.detach().transpose(0, 1) if batch_first else inputs.detach()
+        states = state if isinstance(state, tuple | list) else (state,)
+        own = [weight.detach().double() for weight in weights[: 4 if biased else 2]]
+        if len(states) == 2 and states[0].shape[-1] != states[1].shape[-1]:  # a projected LSTM
+            return unknown
+        start = torch.cat([part.detach()[0, :_EXAMPLES].double() for part in states], dim=-1)
+        exponents, error = _exponents(_step(call.function, own, len(states)), inputs[:_STEPS, :_EXAMPLES].double(), start)
+    return Recurrence(name, call.function, inputs.shape[0], exponents, error, recorder.last_only.get(call.index, False))
+
+
+def _step(function: str, weights: list[torch.Tensor], parts: int) -> _Step:
+    def step(x: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        if parts == 2:
+            h, c = state.chunk(2, dim=-1)
+            return torch.cat(list(_CELLS[function](x, (h, c), *weights)), dim=-1)
+        result: torch.Tensor = _CELLS[function](x, state, *weights)
+        return result
+
+    return step
+
+
+def _exponents(step: _Step, inputs: torch.Tensor, state: torch.Tensor) -> tuple[Any, float]:
+    """The largest exponents per step, averaged over examples, and the standard error of the first; inputs [T, N, D], state [N, S]."""
+    rows, size = state.shape
+    count = min(_EXPONENTS, size)
+    draw = torch.Generator().manual_seed(0)
+    q = torch.linalg.qr(torch.randn(rows, size, count, dtype=torch.float64, generator=draw).to(state.device)).Q
+    logs = []
+    for x in inputs:
+        repeated = (x.repeat_interleave(count, 0), state.repeat_interleave(count, 0))
+        directions = q.transpose(1, 2).reshape(rows * count, size)
+        moved = torch.func.jvp(lambda s, x=repeated[0]: step(x, s), (repeated[1],), (directions,))[1]
+        q, r = torch.linalg.qr(moved.reshape(rows, count, size).transpose(1, 2))
+        logs.append(r.diagonal(dim1=1, dim2=2).abs().clamp_min(1e-300).log())
+        state = step(x, state)
+    found = torch.stack(logs).mean(0)  # [N, k]
+    largest = found[:, 0]
+    error = float(largest.std() / rows**0.5) if rows > 1 else float("nan")
+    return found.mean(0).sort(descending=True).values.cpu().numpy(), error

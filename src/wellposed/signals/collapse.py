@@ -1,0 +1,47 @@
+"""WP206: different inputs that end up the same."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.rules.signals import COLLAPSE
+from wellposed.signals.site import Site
+from wellposed.signals.trace import Trace
+
+_SUSPECT, _FAILS = 1e-4, 1e-6
+
+
+def check(trace: Trace) -> Finding:
+    """Judged at the last hidden place of the trunk, beside the first: 1 minus the similarity of different examples."""
+    sites = [site for site in trace.trunk if not site.is_output and site.forward.finite and np.isfinite(site.forward.similarity)]
+    if len(sites) < 2:
+        return COLLAPSE.undecided("Fewer than two hidden layers, or fewer than two different rows: nothing to compare.")
+    first, last = _apart(sites[0]), _apart(sites[-1])
+    if not first > 0:
+        return COLLAPSE.undecided(f"The rows of the batch give the same output already at `{sites[0].name}`.")
+    left = last / first
+    evidence = (
+        Evidence("similarity of different inputs, first hidden layer", 1 - first, sites[0].name),
+        Evidence("similarity of different inputs, last hidden layer", 1 - last, sites[-1].name, reference="below 0.9999"),
+    )
+    if left >= _SUSPECT:
+        return COLLAPSE.holds(evidence)
+    where = _where(sites)
+    verdict = Verdict.FAILS if left < _FAILS else Verdict.SUSPECT
+    text = (
+        f"Different inputs give nearly the same at `{sites[-1].name}`: what tells two of them apart is "
+        f"{np.sqrt(last):.2g} of their size there, and {np.sqrt(first):.2g} at `{sites[0].name}`."
+    )
+    cause = "common-part" if where.normalised or where.function else ""
+    return COLLAPSE.found(verdict, text, where=where.name, cause=cause, evidence=evidence)
+
+
+def _apart(site: Site) -> float:
+    return max(1 - site.forward.similarity, 0.0)
+
+
+def _where(sites: list[Site]) -> Site:
+    """The place at which most of the difference is lost in one step."""
+    apart = np.log(np.maximum([_apart(site) for site in sites], 1e-300))
+    return sites[int(np.argmin(np.diff(apart))) + 1]

@@ -1,0 +1,43 @@
+"""Which of two neighbouring layers is off the trend of the others, and what is special about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from wellposed.signals.site import Site
+from wellposed.signals.trace import Trace
+
+_CLEAR = 3.0
+
+
+def culprit(before: Site, after: Site, trace: Trace) -> tuple[Site, str, str]:
+    """The site, the cause and a sentence, for a jump between `before` and `after` in forward order.
+
+    Between the two lie the activation behind `before` and the weights of `after`: whichever differs from the other layers' is named,
+    the weights where neither does.
+    """
+    own, usual = _variance(after, trace), _usual_variance(trace, after)
+    if own is not None and usual and not 1 / _CLEAR**2 < own / usual < _CLEAR**2:
+        text = f" Its weights have fan_in * E[w^2] = {own:.3g}, the other layers' {usual:.3g}."
+        return after, "layer", text
+    functions = Counter(site.function for site in trace.trunk if site is not before and site.function)
+    if before.function and functions and before.function != functions.most_common(1)[0][0]:
+        return before, "activation", f" It is read by {before.function}, the other layers by {functions.most_common(1)[0][0]}."
+    norms = [site.normalised for site in trace.trunk if site is not after and not site.is_output]
+    if norms and np.mean(norms) > 0.5 and not after.normalised and not after.is_output:
+        return after, "layer", " No normalisation follows it, as one follows the others."
+    return after, "layer", ""
+
+
+def _variance(site: Site, trace: Trace) -> float | None:
+    use = site.layer.weight
+    if use is None or use.name not in trace.parameters:
+        return None
+    return use.fan_in * trace.parameters[use.name].rms ** 2
+
+
+def _usual_variance(trace: Trace, left_out: Site) -> float | None:
+    others = [variance for site in trace.trunk if site is not left_out and (variance := _variance(site, trace))]
+    return float(np.median(others)) if others else None

@@ -1,0 +1,55 @@
+"""WP208: how far back a recurrent network remembers, beside how long its sequences are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.numerics.floats import format_of
+from wellposed.rules.signals import HORIZON
+from wellposed.signals.trace import Trace
+
+_FAILS = np.log(1e3)
+_FAR = 10
+
+
+def check(trace: Trace) -> Finding:
+    """Fused layers by their Lyapunov exponents, loops by the gradient of one use after the other; the worst is told."""
+    measured = [(r.name, float(r.exponents[0]), r.error, r.steps, r.last_only) for r in trace.recurrences if len(r.exponents)]
+    for loop in trace.loops:
+        if np.isfinite(loop.factor) and loop.factor > 0:
+            steps = len(loop.gradients)
+            measured.append((loop.name, float(np.log(loop.factor)), float("nan"), steps, loop.factor < 1))
+    if not measured:
+        return HORIZON.undecided("No recurrent layer was seen.")
+    resolution = float(np.log(format_of(trace.dtype if "+" not in trace.dtype else "float32").eps))
+    findings = [_judged(*one, resolution) for one in measured]
+    order = [Verdict.FAILS, Verdict.SUSPECT, Verdict.HOLDS]
+    return min(findings, key=lambda finding: order.index(finding.verdict))
+
+
+def _judged(name: str, exponent: float, error: float, steps: int, last_only: bool, resolution: float) -> Finding:
+    horizon = resolution / exponent if exponent < 0 else float("inf")
+    evidence = (
+        Evidence("largest Lyapunov exponent", exponent, name, unit="per step", error=error if np.isfinite(error) else None),
+        Evidence(
+            "horizon", horizon, name, unit="steps", reference=f"{steps} steps", how="until an influence is below the dtype's rounding"
+        ),
+    )
+    if exponent * steps > _FAILS:
+        text = (
+            f"Over {steps} steps the gradient through `{name}` grows by about {_power(exponent * steps)}: {np.exp(exponent):.3g} per step."
+        )
+        return HORIZON.found(Verdict.FAILS, text, where=name, cause="chaotic", evidence=evidence)
+    if last_only and horizon < steps:
+        verdict = Verdict.FAILS if horizon * _FAR < steps else Verdict.SUSPECT
+        text = (
+            f"What enters `{name}` more than about {horizon:.0f} steps before the end changes the last output by less than its rounding "
+            f"({np.exp(exponent):.3g} per step), and the loss reads the last output alone, of {steps} steps."
+        )
+        return HORIZON.found(verdict, text, where=name, cause="forgets", evidence=evidence)
+    return HORIZON.holds(evidence)
+
+
+def _power(logarithm: float) -> str:
+    return f"{np.exp(logarithm):.2g}" if logarithm < 700 else f"10^{logarithm / np.log(10):.0f}"

@@ -1,0 +1,80 @@
+"""WP204 and WP205: units that pass no gradient, because their activation is flat where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scipy import special
+
+from wellposed.backends.protocol import Flatness, Operation
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.rules.signals import DEAD, SATURATED
+from wellposed.signals.trace import Trace
+
+_CHANCE = 1e-6
+_MANY = 0.75
+_HALF, _NEARLY_ALL = 0.5, 0.9
+
+
+def check(trace: Trace, after_a_step: Callable[[], Trace]) -> list[Finding]:
+    return [_dead(trace, after_a_step), _saturated(trace)]
+
+
+def _dead(trace: Trace, after_a_step: Callable[[], Trace]) -> Finding:
+    seen = [(index, operation) for index, operation in enumerate(trace.operations) if operation.flat and not operation.flat.bounded]
+    if not seen:
+        return DEAD.undecided("No activation with a flat side was seen.")
+    worst, operation = max(seen, key=lambda pair: (_verdict(pair[1].flat) is not Verdict.HOLDS, pair[1].flat.units if pair[1].flat else 0))
+    flat = operation.flat
+    assert flat is not None
+    evidence = (Evidence("units dead for the whole batch", flat.units, operation.name, unit=f"of {flat.count}", reference="below 0.75"),)
+    verdict = _verdict(flat)
+    if verdict is Verdict.HOLDS:
+        return DEAD.holds(evidence)
+    later = after_a_step().operations
+    if len(later) == len(trace.operations):  # what starts at zero on purpose may wake up
+        again = _verdict(later[worst].flat)
+        if again is Verdict.HOLDS:
+            return DEAD.holds(evidence)
+    where = _layer(trace, worst, operation)
+    if verdict is Verdict.FAILS and any(site.reader == worst for site in trace.trunk):
+        text = f"All {flat.count} units behind `{where}` are dead: {operation.function} is flat wherever the batch puts them."
+    else:
+        verdict = Verdict.SUSPECT
+        text = f"{flat.units:.0%} of the {flat.count} units behind `{where}` are dead: {operation.function} is flat for them on every row."
+    return DEAD.found(verdict, text, where=where, cause="", evidence=evidence)
+
+
+def _verdict(flat: Flatness | None) -> Verdict:
+    """Half of the units may be off for one batch by chance alone: beyond what a fair coin would do, and three quarters, it is suspect."""
+    if flat is None:
+        return Verdict.HOLDS
+    dead = round(flat.units * flat.count)
+    chance = float(special.bdtrc(dead - 1, flat.count, 0.5)) if dead else 1.0
+    if flat.units < _MANY or chance > _CHANCE:
+        return Verdict.HOLDS
+    return Verdict.FAILS if dead == flat.count else Verdict.SUSPECT
+
+
+def _layer(trace: Trace, index: int, operation: Operation) -> str:
+    """The weighted layer that the activation reads, which is what its owner knows by name; else the activation."""
+    return next((site.name for site in trace.sites if site.reader == index), operation.name)
+
+
+def _saturated(trace: Trace) -> Finding:
+    seen = [(index, operation) for index, operation in enumerate(trace.operations) if operation.flat and operation.flat.bounded]
+    if not seen:
+        return SATURATED.undecided("No activation that saturates was seen.")
+    index, operation = max(seen, key=lambda pair: pair[1].flat.entries if pair[1].flat else 0.0)
+    flat = operation.flat
+    assert flat is not None
+    where = _layer(trace, index, operation)
+    evidence = (Evidence("entries where the slope is below a hundredth of its steepest", flat.entries, where, reference="below 0.5"),)
+    if flat.entries <= _HALF:
+        return SATURATED.holds(evidence)
+    last = not any(index in later.inputs for later in trace.operations[index + 1 :])
+    verdict = Verdict.FAILS if flat.entries > _NEARLY_ALL and not last else Verdict.SUSPECT
+    site = next((site for site in trace.sites if site.reader == index), None)
+    size = f" What goes in has a root mean square of {site.forward.rms:.3g}." if site is not None else ""
+    text = f"{flat.entries:.0%} of what goes into {operation.function} behind `{where}` lies where it is flat.{size}"
+    return SATURATED.found(verdict, text, where=where, cause="inputs-too-large", evidence=evidence)
