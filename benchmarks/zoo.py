@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any
 
@@ -114,9 +115,11 @@ def _transformer(kind: str, model_type: str, seed: int) -> wp.TorchProblem:
     config = CONFIG_MAPPING[model_type]()
     for key, value in SMALL.items():
         if hasattr(config, key):
-            setattr(config, key, value)
+            with suppress(Exception):  # some are derived from others
+                setattr(config, key, value)
     if getattr(config, "layer_types", None) is not None:
-        config.layer_types = config.layer_types[:4]
+        with suppress(Exception):
+            config.layer_types = config.layer_types[:4]
     torch.manual_seed(seed)
     name = names[model_type]
     model = getattr(transformers, name if isinstance(name, str) else name[0])(config)

@@ -118,8 +118,8 @@ class Operation:
     """One step of the forward pass, in execution order.
 
     `inputs` are the indices of the operations that its inputs came from; an operation that reads
-    the batch alone has none. `gradient` belongs to the output; None where none can arrive (it depends
-    on no trainable parameter).
+    the batch alone has none. `reads_batch`: whether it reads the batch otherwise than through these.
+    `gradient` belongs to the output; None where none can arrive (it depends on no trainable parameter).
     """
 
     name: str
@@ -132,6 +132,7 @@ class Operation:
     activation: Activation | None = None
     source: Signal | None = None  # the tensor that came in
     flat: Flatness | None = None  # of an activation
+    reads_batch: bool = False
     entropy: float | None = None  # of attention: the mean entropy of its rows over that of the uniform distribution
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def expected(sites: Sequence[Site], parameters: Mapping[str, ParameterSize]) -> 
     """Theory beside each site of a trunk, in its order."""
     found: list[Expected] = []
     q, linked = _start(sites[0]) if sites else 0.0, False
-    for site, following in zip(sites, [*sites[1:], None], strict=True):
+    for site, following in zip_longest(sites, sites[1:]):
         if following is None or not np.isfinite(q):
             found.append(Expected(float(np.sqrt(q)), float("nan"), linked))
             q, linked = _start(following) if following else q, False

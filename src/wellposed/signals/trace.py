@@ -187,7 +187,8 @@ def _passed_by_all(operations: Sequence[Operation]) -> list[bool]:
     """Whether no connection, from an earlier operation or from the inputs, leads past an operation to a later one."""
     leads_past = [0] * (len(operations) + 1)
     for index, operation in enumerate(operations):
-        first = min(operation.inputs, default=-1) + 1
+        read = [*operation.inputs, *([-1] if operation.reads_batch and index else [])]
+        first = min(read, default=index - 1) + 1
         if first < index:  # all operations from first to index - 1 are passed by
             leads_past[first] += 1
             leads_past[index] -= 1

@@ -139,7 +139,7 @@ class _Walk:
         nothing = signal_of(np.zeros(1))  # replaced once all outputs and gradients are known
         flat = None if phi is None or read is None else flatness_of(np.asarray(read), phi)
         source = signal_of(np.asarray(read)) if use and read is not None else None
-        self.operations.append(Operation(name, kind, function, sources, nothing, None, use, phi, source, flat))
+        self.operations.append(Operation(name, kind, function, sources, nothing, None, use, phi, source, flat, reads_batch=not sources))
         self.outputs.append(value)
         return _Traced(value, (index,), direct=True)
 

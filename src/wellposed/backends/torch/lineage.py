@@ -13,6 +13,10 @@ from typing import Any
 import torch
 
 
+BATCH = -1
+"""Stands for the batch among the operations that a tensor came from."""
+
+
 class Lineage:
     """Tensors and graph nodes made during one run, each with the indices of the operations it came from."""
 

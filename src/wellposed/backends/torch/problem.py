@@ -162,7 +162,7 @@ class TorchProblem(Problem):
             return self._layout.pack_known({n: None if p.grad is None else _numpy(p.grad) for n, p in self._parameters.items()})
 
     def run(self, theta: Vector | None = None) -> Run:
-        recorder = Recorder(self.model)
+        recorder = Recorder(self.model, self.batch)
         with self._at(theta) if theta is not None else self._as_it_is():
             with recorder:
                 loss = self._loss()

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten
 
 from wellposed.backends.protocol import Flatness, LossCall, Operation, OperationKind, Signal, WeightUse
-from wellposed.backends.torch.lineage import Lineage
+from wellposed.backends.torch.lineage import BATCH, Lineage
 from wellposed.backends.torch.losses import loss_call
 from wellposed.backends.torch.sizes import attention_entropy, elementwise, flatness, row_entropy, signal
 from wellposed.numerics.activations import Activation
@@ -27,6 +27,7 @@ _WEIGHTED = {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_t
 _PRODUCTS = {"matmul", "mm", "__matmul__", "addmm"}
 _CONTRACTIONS = {"matmul", "__matmul__", "bmm", "baddbmm", "einsum", "tensordot"}
 _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
+_CELLS = {"lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"}
 _NORMS = {
     "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm", "normalize",
 }  # fmt: skip
@@ -63,7 +64,7 @@ class RecurrentCall:
 class Recorder(TorchFunctionMode):
     """Enter it around the loss; after the backward pass `operations()` holds what was seen."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, batch: Any = None) -> None:
         super().__init__()
         self.loss_call: LossCall | None = None
         self.recurrent: list[RecurrentCall] = []
@@ -72,6 +73,9 @@ class Recorder(TorchFunctionMode):
         self._gradients: dict[int, Signal] = {}
         self._trained: set[int] = set()
         self._lineage = Lineage()
+        for leaf in tree_flatten(batch)[0]:
+            if isinstance(leaf, torch.Tensor) and leaf.is_floating_point():  # masks and indices carry no signal
+                self._lineage.note(leaf, (BATCH,))
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._turned: dict[int, tuple[str, torch.Tensor]] = {}  # transposed views of parameters
         self._modules = {id(module): name for name, module in model.named_modules()}
@@ -132,7 +136,9 @@ class Recorder(TorchFunctionMode):
         result = function(*args, **kwargs)
         if not isinstance(result, torch.Tensor):
             made = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, torch.Tensor)]
-            if name in _RECURRENT and made:
+            if name in _CELLS:
+                sources = (self._record("recurrent", name, sources, made[0]),)
+            elif name in _RECURRENT and made:
                 sources = (self._record("recurrent", name, sources, made[0]),)
                 self.recurrent.append(RecurrentCall(sources[0], name, args))
                 self._watch_last(sources[0], made[0], args)
@@ -147,6 +153,8 @@ class Recorder(TorchFunctionMode):
             self._record(kind, name, sources, result, use=use, source=before)
         elif name in _CONTRACTIONS and any(id(tensor) in self._names for tensor in tensors):
             self._record("linear", name, sources, result, source=signal(tensors[0]))
+        elif name in _CELLS:
+            self._record("recurrent", name, sources, result)
         elif name in _NORMS:
             self._record("norm", name, sources, result)
         elif phi is not None:
@@ -159,7 +167,7 @@ class Recorder(TorchFunctionMode):
             self._record("attention", name, sources, result, entropy=row_entropy(result))
         elif name == "embedding":
             self._record("other", name, sources, result)
-        elif len(sources) > 1 and result.dim():
+        elif len(set(sources) - {BATCH}) > 1 and result.dim():
             self._record("add" if name in _SUMS else "other", name, sources, result)
         elif sources:
             self._lineage.note(result, sources)
@@ -175,9 +183,28 @@ class Recorder(TorchFunctionMode):
 
         return Again()
 
+    def _on_gradient(self, tensor: torch.Tensor, look: Callable[[torch.Tensor], Any]) -> None:
+        """Of the value as it is now: the node that made it stays the same, whatever is changed in place later, of it or of a view of it."""
+        made, shape = tensor, tensor.shape
+        base = tensor._base
+        if base is not None and base.numel() == tensor.numel() and base.is_contiguous() and tensor.is_contiguous():
+            made = base  # a change of a view in place takes the view's own node out of the graph
+        node, number = made.grad_fn, made.output_nr
+        if node is None:
+            return
+
+        def seen(gradients: tuple[torch.Tensor | None, ...]) -> None:
+            gradient = gradients[number]
+            if gradient is not None:
+                look(gradient.reshape(shape))
+
+        node.register_prehook(seen)
+
     def _unit_axis(self, tensor: torch.Tensor, sources: tuple[int, ...]) -> int:
         """Channels lie along axis 1 behind a convolution, else features along the last."""
-        at = sources[0]
+        at = max(sources)
+        if at == BATCH:
+            return 1 if tensor.dim() > 3 else -1
         while self._operations[at].kind in ("norm", "add", "activation") and self._operations[at].inputs:
             at = self._operations[at].inputs[0]
         return 1 if self._operations[at].kind == "conv" and tensor.dim() > 2 else -1
@@ -192,7 +219,7 @@ class Recorder(TorchFunctionMode):
             early = gradient[:, :-1] if first else gradient[:-1]
             self.last_only[index] = not bool(early.any())
 
-        outputs.register_hook(look)
+        self._on_gradient(outputs, look)
 
     def _weight(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, bool]:
         """The parameter that multiplies, and whether its outputs lie along the last axis."""
@@ -239,15 +266,18 @@ class Recorder(TorchFunctionMode):
         entropy: float | None = None,
     ) -> int:
         index = len(self._operations)
+        inputs = tuple(source for source in sources if source != BATCH)
+        reads_batch = BATCH in sources or not index
         module = self._stack[-1] if self._stack else ""
         owner = use.name.rpartition(".")[0] or use.name if use else module
         name = owner or module or function
-        self._operations.append(Operation(name, kind, function, sources, signal(result), None, use, activation, source, flat, entropy))
+        self._operations.append(
+            Operation(name, kind, function, inputs, signal(result), None, use, activation, source, flat, reads_batch, entropy)
+        )
         self._lineage.note(result, (index,))
         if result.requires_grad:
             self._trained.add(index)
-            # Registered before any in-place change, so it brings the gradient of the value seen here.
-            result.register_hook(lambda gradient: self._gradients.__setitem__(index, signal(gradient)))
+            self._on_gradient(result, lambda gradient: self._gradients.__setitem__(index, signal(gradient)))
         return index
 
 
