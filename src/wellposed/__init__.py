@@ -23,6 +23,7 @@ from wellposed.api import (
     gain,
     gradcheck,
     initialize,
+    spectrum,
     trace,
 )
 from wellposed.backends.numpy import FunctionProblem
@@ -61,5 +62,5 @@ __all__ = [
     "CheckFailed", "Estimate", "Evidence", "Finding", "FunctionProblem", "Gain", "InputError", "JaxProblem", "Moments",
     "Remedy", "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError", "check_accumulation", "check_gradients",
     "check_grads", "check_inputs", "check_ranks", "check_signals", "check_weights", "checkup", "derivative", "directional", "gain",
-    "gradcheck", "gradient", "initialize", "jacobian", "trace",
+    "gradcheck", "gradient", "initialize", "jacobian", "spectrum", "trace",
 ]  # fmt: skip

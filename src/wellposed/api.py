@@ -12,7 +12,15 @@ import numpy as np
 
 from wellposed import rules
 from wellposed.backends.protocol import NotFinite, Problem, Run
-from wellposed.backends.select import accumulation_of, array_function, elementwise, initializable_of, ranks_problem, tensor_function
+from wellposed.backends.select import (
+    accumulation_of,
+    array_function,
+    elementwise,
+    initializable_of,
+    input_map_of,
+    ranks_problem,
+    tensor_function,
+)
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Summary, Verdict
 from wellposed.gradients import check as gradient_checks
@@ -28,6 +36,7 @@ from wellposed.report import Report
 from wellposed.rules import Rule
 from wellposed.signals import check as signal_checks
 from wellposed.signals import finite
+from wellposed.signals.spectrum import Spectrum, spectrum_of
 from wellposed.signals.trace import Trace, trace_of
 from wellposed.weights import check as weight_checks
 from wellposed.weights import gains
@@ -85,6 +94,27 @@ def trace(problem: Problem) -> Trace:
             raise InputError(_NO_LAYERS, hint="FunctionProblem(value, gradient, params, activations=...) shows what each layer makes")
         updates = _updates(problem) if problem.optimized else {}
     return trace_of(run, problem.dtype, updates)
+
+
+def spectrum(problem_or_function: Any, x: Any = None, *, examples: int = 4) -> Spectrum:
+    """Singular values of a network's input-output Jacobian at the first rows of a batch, and its nonlinearity coefficient.
+
+    Of a problem whose batch is one tensor of real numbers, or of any torch or JAX function of one array `x` of shape [N, ...] to
+    outputs [N, ...]. In float64 where the problem runs so. Raises `InputError` where inputs are indices or outputs have no row per input.
+    """
+    if not isinstance(problem_or_function, Problem):
+        if not callable(problem_or_function) or x is None:
+            raise InputError("spectrum takes a problem, or a function and its inputs", hint="wp.spectrum(model, x)")
+        return spectrum_of(input_map_of(problem_or_function, x), examples)
+    problem = problem_or_function.precise()
+    with problem.preserved():
+        network = problem.input_map()
+        if network is None:
+            raise InputError(
+                "this problem does not show its network as a function of real inputs",
+                hint="wp.spectrum(function, x), with a function from inputs (or embeddings) [N, ...] to outputs",
+            )
+        return spectrum_of(network, examples)
 
 
 def _updates(problem: Problem) -> dict[str, float]:

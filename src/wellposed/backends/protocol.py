@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -193,6 +193,22 @@ class Run:
     recurrences: tuple[Recurrence, ...] = ()
 
 
+class InputMap(Protocol):
+    """A network as a function of its inputs, at the batch: `inputs` [N, in] and `outputs` [N, out], flattened.
+
+    J is d output / d input of one row alone, the other rows held.
+    """
+
+    inputs: Vector
+    outputs: Vector
+
+    def pushed(self, row: int, v: Vector) -> Vector:
+        """J v, of shape [out], for v of shape [in]."""
+
+    def pulled(self, row: int, u: Vector) -> Vector:
+        """J^T u, of shape [in], for u of shape [out]."""
+
+
 @dataclass(frozen=True)
 class Part:
     """A backward pass written by the user within a problem, with what came in during the real run.
@@ -308,6 +324,10 @@ class Problem(ABC):
     def data(self) -> dict[str, Array]:
         """The arrays that the loss is computed from and that are no parameters, by the names their owner knows them by."""
         return dict(self.context)
+
+    def input_map(self) -> InputMap | None:
+        """The network as a function of its inputs; None where the problem does not show it, or its inputs are no real numbers."""
+        return None
 
     def inputs(self) -> Array | None:
         """The batch's inputs, shape [N, ...]; None where the problem does not show them."""

@@ -60,6 +60,15 @@ def ranks_problem(model: Any, loss: Any, batch: Any, step: Any) -> Any:
     return _adapter("torch", "ranks").RanksProblem(model, loss, batch, step)
 
 
+def input_map_of(function: Any, x: Any) -> Any:
+    """A torch or JAX function of one array as an `InputMap`. Raises `InputError` for arrays of another kind."""
+    if "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor):
+        return importlib.import_module("wellposed.backends.torch.inputmap").TorchInputMap(function, x)
+    if "jax" in sys.modules and isinstance(x, sys.modules["jax"].Array):
+        return importlib.import_module("wellposed.backends.jax.inputmap").JaxInputMap(function, x)
+    raise InputError(f"a spectrum needs a torch tensor or a JAX array of inputs, not a {type(x).__name__}")
+
+
 def torch_normalising() -> Any:
     """torch: what is made of statistics."""
     return _adapter("torch", "normalising")

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-
 BATCH = -1
 """Stands for the batch among the operations that a tensor came from."""
 

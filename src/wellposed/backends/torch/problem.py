@@ -14,12 +14,13 @@ from torch import nn
 from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tree_map
 
 from wellposed.backends.closures import reachable
-from wellposed.backends.protocol import Gradient, NotFinite, Part, Problem, Run
+from wellposed.backends.protocol import Gradient, InputMap, NotFinite, Part, Problem, Run
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.calls import custom_calls
 from wellposed.backends.torch.cuts import Uncut
 from wellposed.backends.torch.finite import Finite
 from wellposed.backends.torch.function import TensorFunctionProblem
+from wellposed.backends.torch.inputmap import TorchInputMap
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
 from wellposed.backends.torch.recorder import Recorder
 from wellposed.backends.torch.recurrent import recurrence_of
@@ -180,6 +181,12 @@ class TorchProblem(Problem):
                 parameters = [p for p in self._parameters.values() if p.requires_grad]
                 parts = torch.autograd.grad(loss, parameters, allow_unused=True) if loss.requires_grad else ()
             return watch.reached([loss.detach(), *(part for part in parts if part is not None)])
+
+    def input_map(self) -> InputMap | None:
+        if self._takes_model or not isinstance(self.batch[0], torch.Tensor) or not self.batch[0].is_floating_point():
+            return None
+        with self._as_it_is():
+            return TorchInputMap(self.model, self.batch[0])
 
     def inputs(self) -> Array | None:
         if not isinstance(self.batch, tuple | list) or len(self.batch) != 2:
