@@ -18,6 +18,7 @@ from wellposed.signals.trace import Trace
 
 FAILS, SUSPECT = 1e3, 1e2
 _MOST_STEPS = 3
+_NORMALISED = 0.25  # normalisations per place of the trunk
 _SATURATING = {"sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign", "logsigmoid"}
 _OF_NETWORKS = tuple(rule for rule in RULES if rule.id != "WP207")
 
@@ -81,7 +82,7 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
         return [VANISHING.found(Verdict.FAILS, lost, where=sites[0].name, cause="dtype", evidence=evidence), EXPLODING.holds(evidence)]
     for rule, size in ((VANISHING, 1 / backward.total), (EXPLODING, backward.total)):
         verdict = _verdict(size)
-        if rule is EXPLODING and verdict is Verdict.FAILS and any(site.normalised for site in sites):
+        if rule is EXPLODING and verdict is Verdict.FAILS and trace.norms >= _NORMALISED * len(trace.trunk):
             verdict = Verdict.SUSPECT
         if verdict is Verdict.HOLDS:
             findings.append(rule.holds(evidence))

@@ -17,7 +17,7 @@ def check(trace: Trace) -> Finding:
     """Fused layers by their Lyapunov exponents, loops by the gradient of one use after the other; the worst is told."""
     measured = [(r.name, float(r.exponents[0]), r.error, r.steps, r.last_only) for r in trace.recurrences if len(r.exponents)]
     for loop in trace.loops:
-        if np.isfinite(loop.factor) and loop.factor > 0:
+        if loop.steady:
             steps = len(loop.gradients)
             measured.append((loop.name, float(np.log(loop.factor)), float("nan"), steps, loop.factor < 1))
     if not measured:

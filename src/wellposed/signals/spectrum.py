@@ -22,10 +22,10 @@ class Spectrum:
     """Singular values s of the Jacobian d output / d input (shape [out, in]) at examples of the batch.
 
     `largest` and `smallest` over the examples measured (`smallest` is NaN where it cannot be known from products), `largest_error` a
-    bound on what the largest may be off by. `mean_square`: the mean of s^2 over the min(in, out) singular values; `log_variance`: the variance of
-    ln s over them (infinite where one is 0); both with the standard error over examples. `nonlinearity`: the coefficient of
-    Philipp & Carbonell 2018 (arXiv 1712.05577), sqrt(E tr(J Cov(x) J^T) / tr Cov(f)): 1 for a linear map, about 1 to 5 in networks that
-    train well; NaN for one row. `values`: the singular values themselves, [examples, min(in, out)], where they are all known.
+    bound on what the largest may be off by. `mean_square`: the mean of s^2 over the min(in, out) singular values; `log_variance`: the
+    variance of ln s over them (infinite where one is 0); both with the standard error over examples. `nonlinearity`: the coefficient of
+    Philipp & Carbonell 2018 (arXiv 1712.05577), sqrt(E tr(J Cov(x) J^T) / tr Cov(f)): 1 for a linear map, about 1 to 5 in networks
+    that train well; NaN for one row. `values`: the singular values themselves, [examples, min(in, out)], where they are all known.
     """
 
     largest: float

@@ -15,7 +15,7 @@ from wellposed.signals.site import Site
 from wellposed.signals.theory import Depth, Expected, depth, expected
 
 WEIGHTED = ("linear", "conv", "recurrent")
-_LOOP = 4
+_LOOP, _STEADY = 4, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,14 @@ class Loop:
         first, last = self.gradients[0], self.gradients[-1]
         return float((first / last) ** (1 / (len(self.gradients) - 1))) if first > 0 and last > 0 else float("nan")
 
+    @property
+    def steady(self) -> bool:
+        """Whether the gradient changes by about the same factor at each step, as through one map again and again."""
+        if len(self.gradients) < _STEADY or min(self.gradients) <= 0:
+            return False
+        steps = np.diff(np.log(self.gradients))
+        return bool(abs(steps.mean()) > 3 * steps.std() / np.sqrt(steps.size))
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -52,7 +60,7 @@ class Trace:
 
     `sites` are all weighted layers. `trunk` are the places that every way from the input to the output passes: in a plain network all
     layers, in a residual one the sums along the stream and the layers before and after them, without the branches. `operations` is
-    everything that was recorded, `parameters` the sizes of weights and of their gradients, `updates` the size of the optimizer's first
+    everything that was recorded, `norms` how many of them normalise the trunk, `parameters` the sizes of weights and of their gradients, `updates` the size of the optimizer's first
     step over that of the weights, where an optimizer is known.
     """
 
@@ -62,6 +70,7 @@ class Trace:
     parameters: Mapping[str, ParameterSize] = field(default_factory=dict)
     recurrences: tuple[Recurrence, ...] = ()
     updates: Mapping[str, float] = field(default_factory=dict)
+    norms: int = 0
     dtype: str = "float32"
 
     def __str__(self) -> str:
@@ -152,7 +161,8 @@ def trace_of(run: Run, dtype: str = "float32", updates: Mapping[str, float] | No
             sites.append(site)
         if passed_by_all[index]:
             trunk.append(site)
-    return Trace(tuple(sites), _once(trunk), operations, run.parameters, run.recurrences, updates or {}, dtype)
+    norms = sum(operation.kind == "norm" and passed for operation, passed in zip(operations, passed_by_all, strict=True))
+    return Trace(tuple(sites), _once(trunk), operations, run.parameters, run.recurrences, updates or {}, norms, dtype)
 
 
 def _once(trunk: list[Site]) -> tuple[Site, ...]:

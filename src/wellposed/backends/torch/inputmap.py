@@ -35,7 +35,8 @@ class TorchInputMap:
         given = torch.zeros_like(self._f)
         given[row] = torch.as_tensor(u, dtype=given.dtype).reshape(given.shape[1:])
         (gradient,) = torch.autograd.grad(self._f, self._x, given, retain_graph=True)
-        return _rows(gradient)[row]
+        found: Vector = _rows(gradient)[row]
+        return found
 
     def pushed(self, row: int, v: Vector) -> Vector:
         """By differentiating the backward pass, which is linear in the cotangent."""
@@ -45,7 +46,8 @@ class TorchInputMap:
         given = torch.zeros_like(self._x)
         given[row] = torch.as_tensor(v, dtype=given.dtype).reshape(given.shape[1:])
         (gradient,) = torch.autograd.grad(self._back, self._cotangent, given, retain_graph=True)
-        return _rows(gradient)[row]
+        found: Vector = _rows(gradient)[row]
+        return found
 
 
 def _rows(tensor: torch.Tensor) -> Vector:
