@@ -40,17 +40,23 @@ class Loop:
     gradients: tuple[float, ...]
 
     @property
+    def arrived(self) -> tuple[float, ...]:
+        """The gradients of the last uses, as far back as any arrives: earlier ones may have become 0 in their dtype."""
+        lost = [index for index, size in enumerate(self.gradients) if not size > 0]
+        return self.gradients[lost[-1] + 1 :] if lost else self.gradients
+
+    @property
     def factor(self) -> float:
-        """Per step back in time, by the first and the last use; NaN where either has no gradient."""
-        first, last = self.gradients[0], self.gradients[-1]
-        return float((first / last) ** (1 / (len(self.gradients) - 1))) if first > 0 and last > 0 else float("nan")
+        """Per step back in time; NaN where fewer than two uses have a gradient."""
+        known = self.arrived
+        return float((known[0] / known[-1]) ** (1 / (len(known) - 1))) if len(known) > 1 else float("nan")
 
     @property
     def steady(self) -> bool:
         """Whether the gradient changes by about the same factor at each step, as through one map again and again."""
-        if len(self.gradients) < _STEADY or min(self.gradients) <= 0:
+        if len(self.arrived) < _STEADY:
             return False
-        steps = np.diff(np.log(self.gradients))
+        steps = np.diff(np.log(self.arrived))
         return bool(abs(steps.mean()) > 3 * steps.std() / np.sqrt(steps.size))
 
 
@@ -60,8 +66,8 @@ class Trace:
 
     `sites` are all weighted layers. `trunk` are the places that every way from the input to the output passes: in a plain network all
     layers, in a residual one the sums along the stream and the layers before and after them, without the branches. `operations` is
-    everything that was recorded, `norms` how many of them normalise the trunk, `parameters` the sizes of weights and of their gradients, `updates` the size of the optimizer's first
-    step over that of the weights, where an optimizer is known.
+    everything that was recorded, `norms` how many of them normalise the trunk, `parameters` the sizes of weights and of their gradients,
+    `updates` the size of the optimizer's first step over that of the weights, where an optimizer is known.
     """
 
     sites: tuple[Site, ...]
