@@ -142,6 +142,8 @@ def failing(document):
         ("digits.py", 0, set()),
         ("broken_deep.py", 1, {("WP101", "inputs"), ("WP201", "layers.38")}),
         ("broken_deep.py:remedied", 0, set()),
+        ("growth.py", 1, {("WP202", "28"), ("WP203", "1")}),
+        ("growth.py:shrinking", 1, {("WP201", "28"), ("WP203", "1")}),
         ("numpy_backprop.py", 0, set()),
         ("numpy_backprop_bug.py", 1, {("WP501", "b1"), ("WP501", "W2")}),
         ("jax_mlp.py", 0, set()),

@@ -116,12 +116,16 @@ JAX = {
 }
 
 
+def jax_problem(middle):
+    random = np.random.default_rng(0)
+    X, W = random.standard_normal((8, 4)).astype("f4"), random.standard_normal((4, 3)).astype("f4")
+    return wp.JaxProblem(lambda p, x: jnp.mean(middle(x @ p["W"]) ** 2), {"W": W}, X)
+
+
 @pytest.mark.parametrize("name", JAX)
 def test_jax(name):
     middle, operation, cause, way = JAX[name]
-    random = np.random.default_rng(0)
-    X, W = random.standard_normal((8, 4)).astype("f4"), random.standard_normal((4, 3)).astype("f4")
-    finding = of(wp.JaxProblem(lambda p, x: jnp.mean(middle(x @ p["W"]) ** 2), {"W": W}, X))
+    finding = of(jax_problem(middle))
     assert (finding.verdict, finding.cause) == (wp.Verdict.FAILS, cause)
     assert f"In the {way} pass `{operation}` is the first" in finding.message
 

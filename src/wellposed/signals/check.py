@@ -47,7 +47,7 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
             VANISHING.undecided(f"{text} Sizes cannot be compared."),
             EXPLODING.found(Verdict.FAILS, text, where=broken.name, cause="not-finite"),
         ]
-    trunk = _compared(trace)
+    trunk = trace.compared
     if len(trunk) < 2:
         return [rule.undecided("Fewer than two layers are trained.") for rule in (VANISHING, EXPLODING)]
     later = ""
@@ -55,7 +55,7 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
         # What a zero-initialised layer lets through after a step is as small as the step: compare only what lies before it.
         behind = [site.gradient == 0 for site in trunk]
         for steps in range(1, _MOST_STEPS + 1):
-            moved = _compared(after_steps(steps))
+            moved = after_steps(steps).compared
             if moved[0].gradient != 0:
                 break
         later = f", after {steps} small step{'s' if steps > 1 else ''} (it is exactly zero before)"
@@ -89,13 +89,6 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
             continue
         findings.append(_told(rule, verdict, path, backward, evidence, "gradient", later, trace))
     return findings
-
-
-def _compared(trace: Trace) -> tuple[Site, ...]:
-    """The trained trunk without the output layer, whose size is a choice and scales the gradient of all others alike."""
-    trained = tuple(site for site in trace.trunk if site.trained)
-    hidden = tuple(site for site in trained if not site.is_output)
-    return hidden if len(hidden) > 1 else trained
 
 
 def _lost(site: Site, dtype: str) -> str:

@@ -26,7 +26,7 @@ def trace_text(trace: Trace) -> str:
     """The table as plain text."""
     page = io.StringIO()
     Console(file=page, width=_WIDTH, color_system=None, highlight=False, force_terminal=False).print(trace_table(trace))
-    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
+    return "\n".join(line.rstrip() for line in page.getvalue().strip("\n").splitlines())
 
 
 def trace_table(trace: Trace) -> RenderableType:

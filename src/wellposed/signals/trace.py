@@ -66,7 +66,7 @@ class Trace:
 
     `sites` are all weighted layers. `trunk` are the places that every way from the input to the output passes: in a plain network all
     layers, in a residual one the sums along the stream and the layers before and after them, without the branches. `operations` is
-    everything that was recorded, `norms` how many of them normalise the trunk, `parameters` the sizes of weights and of their gradients,
+    everything that was recorded, `passed` whether every way passes it, `parameters` the sizes of weights and of their gradients,
     `updates` the size of the optimizer's first step over that of the weights, where an optimizer is known.
     """
 
@@ -76,7 +76,7 @@ class Trace:
     parameters: Mapping[str, ParameterSize] = field(default_factory=dict)
     recurrences: tuple[Recurrence, ...] = ()
     updates: Mapping[str, float] = field(default_factory=dict)
-    norms: int = 0
+    passed: tuple[bool, ...] = ()
     dtype: str = "float32"
 
     def __str__(self) -> str:
@@ -85,6 +85,18 @@ class Trace:
     @property
     def hidden(self) -> tuple[Site, ...]:
         return tuple(site for site in self.sites if not site.is_output)
+
+    @cached_property
+    def compared(self) -> tuple[Site, ...]:
+        """The trained trunk without the output layer, whose size is a choice and scales the gradient of all others alike."""
+        trained = tuple(site for site in self.trunk if site.trained)
+        hidden = tuple(site for site in trained if not site.is_output)
+        return hidden if len(hidden) > 1 else trained
+
+    @cached_property
+    def norms(self) -> int:
+        """How many normalisations every way passes."""
+        return sum(operation.kind == "norm" and passed for operation, passed in zip(self.operations, self.passed, strict=True))
 
     @cached_property
     def theory(self) -> tuple[Expected, ...]:
@@ -98,8 +110,8 @@ class Trace:
 
     @cached_property
     def backward(self) -> Growth | None:
-        """Growth of the gradient along the trunk from the last layer back to the first; None where fewer than two have one."""
-        sizes = [site.gradient for site in reversed(self.trunk) if site.gradient > 0 and np.isfinite(site.gradient)]
+        """Growth of the gradient along the compared places, from the last back to the first; None where fewer than two have one."""
+        sizes = [site.gradient for site in reversed(self.compared) if site.gradient > 0 and np.isfinite(site.gradient)]
         return growth(sizes) if len(sizes) > 1 else None
 
     @cached_property
@@ -111,14 +123,12 @@ class Trace:
     @cached_property
     def branches(self) -> tuple[Branch, ...]:
         """Where the stream of a residual network takes in what a branch adds."""
-        index_of = {id(operation): index for index, operation in enumerate(self.operations)}
-        on_trunk = {index_of.get(id(site.layer), -1) for site in self.trunk} | {index_of.get(id(site.place), -1) for site in self.trunk}
         found = []
         for operation in self.operations:
             if operation.kind != "add" or len(operation.inputs) != 2:
                 continue
-            stream, branch = sorted(operation.inputs, key=lambda index: index not in on_trunk)
-            if stream in on_trunk and branch not in on_trunk:
+            stream, branch = sorted(operation.inputs, key=lambda index: not self.passed[index])
+            if self.passed[stream] and not self.passed[branch]:
                 found.append(Branch(operation.name, self.operations[stream].output.rms, self.operations[branch].output.rms))
         return tuple(found)
 
@@ -167,8 +177,8 @@ def trace_of(run: Run, dtype: str = "float32", updates: Mapping[str, float] | No
             sites.append(site)
         if passed_by_all[index]:
             trunk.append(site)
-    norms = sum(operation.kind == "norm" and passed for operation, passed in zip(operations, passed_by_all, strict=True))
-    return Trace(tuple(sites), _once(trunk), operations, run.parameters, run.recurrences, updates or {}, norms, dtype)
+    passed = tuple(passed_by_all)
+    return Trace(tuple(sites), _once(trunk), operations, run.parameters, run.recurrences, updates or {}, passed, dtype)
 
 
 def _once(trunk: list[Site]) -> tuple[Site, ...]:
@@ -208,7 +218,7 @@ def _passed_by_all(operations: Sequence[Operation]) -> list[bool]:
         if first < index:  # all operations from first to index - 1 are passed by
             leads_past[first] += 1
             leads_past[index] -= 1
-    return [count == 0 for count in np.cumsum(leads_past)[:-1]]
+    return [bool(count == 0) for count in np.cumsum(leads_past)[:-1]]
 
 
 def _leads_to_weight(operations: Sequence[Operation]) -> list[bool]:

@@ -23,6 +23,11 @@ class Lineage:
         self._tensors: dict[int, tuple[weakref.ref[torch.Tensor], tuple[int, ...]]] = {}
         self._nodes: dict[Any, tuple[int, ...]] = {}
 
+    def forget(self) -> None:
+        """Let go of the graph: its nodes hold what watches them, which no garbage collector can see."""
+        self._nodes.clear()
+        self._tensors.clear()
+
     def note(self, tensor: torch.Tensor, sources: tuple[int, ...]) -> None:
         self._tensors[id(tensor)] = (weakref.ref(tensor), sources)
         if tensor.grad_fn is not None:

@@ -164,13 +164,16 @@ class TorchProblem(Problem):
 
     def run(self, theta: Vector | None = None) -> Run:
         recorder = Recorder(self.model, self.batch)
-        with self._at(theta) if theta is not None else self._as_it_is():
-            with recorder:
-                loss = self._loss()
-            parts = self._parts(loss)
-            sizes = {name: parameter_size(self._parameters[name], part) for name, part in parts.items()}
-            gradient = {} if theta is None else {name: None if part is None else _numpy(part) for name, part in parts.items()}
-            recurrences = tuple(recurrence_of(call, recorder) for call in recorder.recurrent)
+        try:
+            with self._at(theta) if theta is not None else self._as_it_is():
+                with recorder:
+                    loss = self._loss()
+                parts = self._parts(loss)
+                sizes = {name: parameter_size(self._parameters[name], part) for name, part in parts.items()}
+                gradient = {} if theta is None else {name: None if part is None else _numpy(part) for name, part in parts.items()}
+                recurrences = tuple(recurrence_of(call, recorder) for call in recorder.recurrent)
+        finally:
+            recorder.forget()
         return Run(recorder.operations(), recorder.loss_call, gradient, sizes, recurrences)
 
     def first_not_finite(self, theta: Vector) -> NotFinite | None:

@@ -102,6 +102,12 @@ class Recorder(TorchFunctionMode):
             for index, operation in enumerate(self._operations)
         )
 
+    def forget(self) -> None:
+        """To be called when nothing more is read of the graph."""
+        self._lineage.forget()
+        self._turned.clear()
+        self.recurrent.clear()
+
     def name_of(self, index: int) -> str:
         return self._operations[index].name
 

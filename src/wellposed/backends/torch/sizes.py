@@ -30,12 +30,13 @@ def signal(tensor: torch.Tensor) -> Signal:
         flat = values.reshape(values.shape[0] if values.dim() else 1, -1)
         rows, entries = flat.shape[0], max(flat.numel(), 1)
         size = _norm(flat)
+        scale = 1.0
+        if values.dtype is torch.float64 and not 1 / _WIDE < float(size) < _WIDE and flat.numel():
+            scale = float(flat.abs().max()) or 1.0
+            flat = flat / scale
+            size = _norm(flat)
         if not torch.isfinite(size):
             return Signal(float("nan"), float("nan"), float("nan"), False, rows=rows)
-        scale = 1.0
-        if values.dtype is torch.float64 and not 1 / _WIDE < float(size) < _WIDE and float(size) > 0:
-            scale = float(flat.abs().max())
-            flat, size = flat / scale, _norm(flat / scale)
         mean_square = float(size) ** 2 / entries
         spread = float("nan")
         if rows > 1:
