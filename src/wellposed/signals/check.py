@@ -18,6 +18,7 @@ from wellposed.signals.trace import Trace
 
 FAILS, SUSPECT = 1e3, 1e2
 _MOST_STEPS = 3
+_NEAR, _MOSTLY = 16, 0.5
 _NORMALISED = 0.25  # normalisations per place of the trunk
 _SATURATING = {"sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign", "logsigmoid"}
 _OF_NETWORKS = tuple(rule for rule in RULES if rule.id != "WP207")
@@ -96,10 +97,10 @@ def _lost(site: Site, dtype: str) -> str:
     if dtype not in ("float16", "bfloat16", "float32") or site.place.gradient is None:
         return ""
     smallest, size = format_of(dtype).smallest, site.place.gradient.rms
-    if not 0 < size < smallest:
+    if not (0 < size < _NEAR * smallest and site.place.gradient.zeros > _MOSTLY):
         return ""
     here = f"The gradient at `{site.name}` is {size:.2g} in root mean square"
-    return f"{here}, and the smallest number of {dtype} is {smallest:.2g}: most of it becomes 0."
+    return f"{here}, and the smallest number of {dtype} is {smallest:.2g}: most of it has become 0."
 
 
 def _reached(sites: Sequence[Site]) -> list[Site]:
