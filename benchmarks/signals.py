@@ -6,6 +6,7 @@ python benchmarks/signals.py [theory zoo planted cost finite] [--seeds N]
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import math
 import resource
@@ -14,6 +15,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -209,8 +211,8 @@ TOOLS: dict[str, Callable[[wp.TorchProblem], bool]] = {
 }  # fmt: skip
 
 
-def _healthy() -> Iterator[tuple[str, wp.TorchProblem]]:
-    """Balanced plain networks as the planted ones, without the fault; the zoo's own set-ups; both also with the loss times 1e-6 and 1e6."""
+def _healthy() -> Iterator[tuple[str, Callable[[], wp.TorchProblem]]]:
+    """Balanced plain networks as the planted ones, without the fault, and the zoo's own set-ups; built anew for every tool."""
     from planted_signals import balanced
     from planted_signals import _problem as posed
     from zoo_own import OWN
@@ -219,9 +221,9 @@ def _healthy() -> Iterator[tuple[str, wp.TorchProblem]]:
         for depth in (6, 12, 24):
             model = balanced(depth, 64, activation, depth)
             if model is not None:
-                yield f"{activation}, {depth} layers", posed(model, depth)
+                yield f"{activation}, {depth} layers", lambda model=model, depth=depth: posed(copy.deepcopy(model), depth)
     for name, build in OWN.items():
-        yield name, build(0)
+        yield name, partial(build, 0)
 
 
 def planted() -> None:
@@ -243,12 +245,13 @@ def planted() -> None:
     healthy = list(_healthy())
     false = dict.fromkeys(TOOLS, 0)
     count, ours = 0, []
-    for name, problem in healthy:
+    for name, build in healthy:
         for factor in (1.0, 1e-6, 1e6):
-            loss = problem.loss
-            scaled = wp.TorchProblem(problem.model, lambda *a, loss=loss, factor=factor: factor * loss(*a), problem.batch)
             count += 1
             for tool, alarms in TOOLS.items():
+                problem = build()
+                loss = problem.loss
+                scaled = wp.TorchProblem(problem.model, lambda *a, loss=loss, factor=factor: factor * loss(*a), problem.batch)
                 alarm = _asked(alarms, scaled)
                 false[tool] += alarm
                 if alarm and tool == "wellposed":
