@@ -9,13 +9,13 @@ import contextlib
 import copy
 import io
 import math
-import resource
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,9 @@ _INITIAL: dict[str, Callable[[torch.Tensor], Any]] = {
 
 def theory() -> None:
     """Growth of the gradient per layer, measured over 5 draws of the weights, beside theory's; and where it has fallen to 1e-4."""
-    print("### Measured against theoretical growth of the gradient per layer, width 512, 128 inputs, float64, 5 draws (target: within 5 %)\n")
+    print(
+        "### Measured against theoretical growth of the gradient per layer, width 512, 128 inputs, float64, 5 draws (target: within 5 %)\n"
+    )
     print("| activation | initialisation | worst of depths 10, 30, 100 | layers to 1e-4, theory and measured |\n|---|---|---|---|")
     worst, off = [], []
     for activation, make in _THEORY.items():
@@ -60,7 +62,10 @@ def theory() -> None:
             told = f"{reached[0]:.1f} and {reached[1]:.1f}" if reached else "not reached"
             print(f"| {activation} | {initial} | {100 * max(apart):.2f} % | {told} |", flush=True)
     within = sum(one <= 0.05 for one in worst)
-    print(f"\nWithin 5 %: {within} of {len(worst)}, the worst {100 * max(worst):.1f} %. Layers to 1e-4: apart by {max(off):.2f} at most, ", end="")
+    print(
+        f"\nWithin 5 %: {within} of {len(worst)}, the worst {100 * max(worst):.1f} %. Layers to 1e-4: apart by {max(off):.2f} at most, ",
+        end="",
+    )
     print(f"{sum(one <= 1 for one in off)} of {len(off)} within one layer.\n")
 
 
@@ -199,7 +204,9 @@ def _torchtest(problem: wp.TorchProblem) -> bool:
 
     optimizer = torch.optim.SGD(problem.model.parameters(), 1e-2)
     try:
-        torchtest.test_suite(problem.model, problem.loss, optimizer, list(problem.batch), test_vars_change=True, test_nan_vals=True, test_inf_vals=True)
+        torchtest.test_suite(
+            problem.model, problem.loss, optimizer, list(problem.batch), test_vars_change=True, test_nan_vals=True, test_inf_vals=True
+        )
     except Exception:
         return True
     return False
@@ -258,7 +265,9 @@ def planted() -> None:
                     ours.append(f"{name}, loss x {factor:g}")
     total = len(all_cases)
     print(f"### {total} planted faults; {count} healthy problems ({len(healthy)} networks, the loss times 1, 1e-6 and 1e6)\n")
-    print(f"wellposed: found {total - missed} of {total} by a rule for that fault (target 98 %); the layer named in {named} of {asked} (target 95 %).\n")
+    print(
+        f"wellposed: found {total - missed} of {total} by a rule for that fault (target 98 %); the layer named in {named} of {asked} (target 95 %).\n"
+    )
     print("| tool | planted, alarmed | healthy, alarmed |\n|---|---|---|")
     for tool in TOOLS:
         print(f"| {tool} | {found[tool]} ({100 * found[tool] / total:.0f} %) | {false[tool]} ({100 * false[tool] / count:.0f} %) |")
@@ -282,17 +291,22 @@ def _asked(tool: Callable[[wp.TorchProblem], bool], problem: wp.TorchProblem) ->
 
 
 def _gpt2() -> wp.TorchProblem:
+    from zoo import complete_torchvision
+
+    complete_torchvision()
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(GPT2Config(use_cache=False, n_layer=12))
     tokens = torch.randint(50257, (4, 256))
-    return wp.TorchProblem(model, lambda out, t: nn.functional.cross_entropy(out.logits.flatten(0, 1), t.flatten()), ({"input_ids": tokens}, tokens))
+    return wp.TorchProblem(
+        model, lambda out, t: nn.functional.cross_entropy(out.logits.flatten(0, 1), t.flatten()), ({"input_ids": tokens}, tokens)
+    )
 
 
 def _resnet50() -> wp.TorchProblem:
-    from zoo import _complete_torchvision, images
+    from zoo import complete_torchvision, images
 
-    _complete_torchvision()
+    complete_torchvision()
     import timm
 
     model = timm.create_model("resnet50", pretrained=False)
@@ -301,16 +315,24 @@ def _resnet50() -> wp.TorchProblem:
 
 def _wide() -> wp.TorchProblem:
     layers = [module for _ in range(10) for module in (nn.Linear(1024, 1024), nn.ReLU())]
-    return wp.TorchProblem(nn.Sequential(*layers, nn.Linear(1024, 10)), nn.CrossEntropyLoss(), (torch.randn(256, 1024), torch.arange(256) % 10))
+    return wp.TorchProblem(
+        nn.Sequential(*layers, nn.Linear(1024, 10)), nn.CrossEntropyLoss(), (torch.randn(256, 1024), torch.arange(256) % 10)
+    )
 
 
-_NETWORKS: dict[str, Callable[[], wp.TorchProblem]] = {"GPT-2 small, 4 x 256 tokens": _gpt2, "ResNet-50, 8 images": _resnet50, "10 x 1024 MLP, 256 rows": _wide}
+_NETWORKS: dict[str, Callable[[], wp.TorchProblem]] = {
+    "GPT-2 small, 4 x 256 tokens": _gpt2,
+    "ResNet-50, 8 images": _resnet50,
+    "10 x 1024 MLP, 256 rows": _wide,
+}
 
 
 def cost() -> None:
     """A trace beside a forward and backward pass: time interleaved in one process, memory by the highest water mark of processes of their own."""
     print("### Cost of `wp.trace` (targets: 5 forward-backward steps, one copy of the parameters)\n")
-    print("| network | one step, s | trace, s | steps | parameters, MB | memory beyond a step, copies of the parameters |\n|---|---|---|---|---|---|")
+    print(
+        "| network | one step, s | trace, s | steps | parameters, MB | memory beyond a step, copies of the parameters |\n|---|---|---|---|---|---|"
+    )
     for name, build in _NETWORKS.items():
         problem = build()
         _step(problem)
@@ -347,7 +369,9 @@ def _peak(name: str, what: str) -> float:
 def _measure_peak(name: str, what: str) -> None:
     problem = _NETWORKS[name]()
     _step(problem) if what == "step" else wp.trace(problem)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+    # Not by getrusage, whose highest mark is inherited from the process that started this one.
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    print(int(line.split()[1]) / 1e3)
 
 
 # --- NaN and infinity --------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def images(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 @cache
-def _complete_torchvision() -> torch.library.Library:
+def complete_torchvision() -> torch.library.Library:
     """What torchvision asks for at import, and a small build of torch lacks; to be kept alive."""
     lacking = torch.library.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
@@ -91,7 +91,7 @@ def _complete_torchvision() -> torch.library.Library:
 
 
 def _timm(name: str, seed: int) -> wp.TorchProblem:
-    _complete_torchvision()
+    complete_torchvision()
     import timm
 
     torch.manual_seed(seed)
@@ -101,7 +101,7 @@ def _timm(name: str, seed: int) -> wp.TorchProblem:
 
 
 def _transformer(kind: str, model_type: str, seed: int) -> wp.TorchProblem:
-    _complete_torchvision()
+    complete_torchvision()
     import transformers
     from transformers import CONFIG_MAPPING
     from transformers.models.auto import modeling_auto as auto

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite, sqrt
 from typing import Any
 
 import torch
@@ -14,44 +15,66 @@ from wellposed.numerics.activations import Activation, flat_beyond
 from wellposed.numerics.arrays import Vector
 
 _WIDE = 1e150  # beyond it, or below its inverse, squares leave float64
+_BLOCK = 1 << 20
+_NARROW = (torch.float16, torch.bfloat16, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _MOST_SCORES = 1 << 20
 
 
 def signal(tensor: torch.Tensor) -> Signal:
-    """As `protocol.signal_of`. Sums run in float64, differences between examples in the tensor's own dtype, where they are nearly exact."""
+    """As `protocol.signal_of`. Sums run in float64, differences between examples in the tensor's own dtype, where they are nearly exact.
+
+    In blocks of columns, so that what is made on the way stays small and in the cache.
+    """
     with torch.no_grad():
         values = tensor.detach()
         if values.layout is not torch.strided:
             values = values.to_dense()
-        if values.dtype in (torch.float16, torch.bfloat16):
-            values = values.float()
-        elif not values.is_floating_point():
-            values = values.double() if not values.is_complex() else torch.view_as_real(values)
+        if values.is_complex():
+            values = torch.view_as_real(values)
         flat = values.reshape(values.shape[0] if values.dim() else 1, -1)
-        rows, entries = flat.shape[0], max(flat.numel(), 1)
-        size = _norm(flat)
+        rows, columns = flat.shape
+        entries = max(flat.numel(), 1)
+        squares, spread, zeros = _sums(flat, 1.0)
         scale = 1.0
-        if values.dtype is torch.float64 and not 1 / _WIDE < float(size) < _WIDE and flat.numel():
+        if values.dtype is torch.float64 and not 1 / _WIDE < squares**0.5 < _WIDE and flat.numel():
             scale = float(flat.abs().max()) or 1.0
-            flat = flat / scale
-            size = _norm(flat)
-        if not torch.isfinite(size):
+            squares, spread, zeros = _sums(flat, scale)
+        if not isfinite(squares):
             return Signal(float("nan"), float("nan"), float("nan"), False, rows=rows)
-        mean_square = float(size) ** 2 / entries
-        spread = float("nan")
+        mean_square = squares / entries
+        norm = (mean_square * columns) ** 0.5 * scale
+        spread = max(spread, 0.0) / entries if rows > 1 else float("nan")
+        return Signal(mean_square * scale * scale, spread * scale * scale, norm, True, zeros / entries, rows)
+
+
+def _sums(flat: torch.Tensor, scale: float) -> tuple[float, float, int]:
+    """Of a matrix over `scale`: the sum of squares, the sum of squares about the mean of each column, and how many entries are zero."""
+    rows, columns = flat.shape
+    width = max(_BLOCK // max(rows, 1), 1)
+    squares = spread = torch.zeros((), dtype=torch.float64, device=flat.device)
+    zeros = torch.zeros((), dtype=torch.int64, device=flat.device)
+    for start in range(0, columns, width):
+        block = flat[:, start : start + width]
+        zeros = zeros + (block.numel() - torch.count_nonzero(block))
+        block = block.float() if block.dtype in _NARROW else block / scale if scale != 1 else block
+        squares = squares + _square(block)
         if rows > 1:
             # From the first example, so that a large common part takes no digits.
-            apart = flat[1:] - flat[:1]
-            total = _norm(apart) ** 2 - _norm(apart.sum(dim=0, dtype=torch.float64)) ** 2 / rows
-            spread = max(float(total), 0.0) / entries
-        zeros = 1 - float(torch.count_nonzero(flat)) / entries
-        norm = (mean_square * entries / max(rows, 1)) ** 0.5 * scale
-        return Signal(mean_square * scale * scale, spread * scale * scale, norm, True, zeros, rows)
+            apart = block[1:] - block[:1]
+            spread = spread + _square(apart) - _square(apart.sum(dim=0, dtype=torch.float64)) / rows
+    return float(squares), float(spread), int(zeros)
 
 
-def _norm(flat: torch.Tensor) -> torch.Tensor:
-    norm: torch.Tensor = torch.linalg.vector_norm(flat, dtype=torch.float64)
-    return norm
+def _square(block: torch.Tensor) -> torch.Tensor:
+    norm: torch.Tensor = torch.linalg.vector_norm(block, dtype=torch.float64)
+    return norm.square()
+
+
+def _norm(flat: torch.Tensor) -> float:
+    """In float64, by blocks."""
+    line = flat.reshape(-1)
+    line = line.float() if line.dtype in _NARROW else line
+    return sqrt(float(sum(_square(line[start : start + _BLOCK]) for start in range(0, line.numel(), _BLOCK))))
 
 
 def flatness(z: torch.Tensor, phi: Activation, axis: int) -> Flatness | None:
@@ -70,12 +93,12 @@ def parameter_size(parameter: torch.Tensor, gradient: torch.Tensor | None) -> Pa
     with torch.no_grad():
         values = parameter.detach()
         values = values if values.layout is torch.strided else values.to_dense()
-        rms = float(_norm(values)) / max(values.numel(), 1) ** 0.5
-        mean = float(values.sum(dtype=torch.float64)) / max(values.numel(), 1)
+        rms = _norm(values) / max(values.numel(), 1) ** 0.5
+        mean = float(values.mean()) if values.numel() else 0.0
         slope = None
         if gradient is not None:
             dense = gradient.detach() if gradient.layout is torch.strided else gradient.detach().to_dense()
-            slope = float(_norm(dense)) / max(dense.numel(), 1) ** 0.5
+            slope = _norm(dense) / max(dense.numel(), 1) ** 0.5
     return ParameterSize(rms, max(rms * rms - mean * mean, 0.0) ** 0.5, slope)
 
 
