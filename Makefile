@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-distributed test lint types contracts pytest test-engines bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-import bench-trainability format clean
+.PHONY: help demo demo-distributed test lint types contracts pytest test-engines bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test-engines: .venv/bench ## Spark and Ray, started on loopback (2 minutes; need
 
 bench-normalise: .venv/bench ## note 1: accuracy, constants, speed, 20 GB on disk, early stopping, every engine; peers beside it (20 minutes; needs Java)
 	$(BIN)/python benchmarks/normalise.py
+
+bench-signals: .venv/zoo ## note 2: cost, theory, planted faults, other tools, NaN, and a zoo of some 300 networks (60 minutes)
+	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/signals.py
 
 bench-import: .venv/dev ## what `import wellposed` takes beyond numpy and scipy
 	$(BIN)/python benchmarks/import_time.py
@@ -75,4 +78,8 @@ clean: ## remove the environment and all caches
 
 .venv/bench: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) -e '.[bench]'
+	@touch $@
+
+.venv/zoo: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e '.[bench,zoo]'
 	@touch $@
