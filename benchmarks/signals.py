@@ -220,8 +220,8 @@ TOOLS: dict[str, Callable[[wp.TorchProblem], bool]] = {
 
 def _healthy() -> Iterator[tuple[str, Callable[[], wp.TorchProblem]]]:
     """Balanced plain networks as the planted ones, without the fault, and the zoo's own set-ups; built anew for every tool."""
-    from planted_signals import balanced
     from planted_signals import _problem as posed
+    from planted_signals import balanced
     from zoo_own import OWN
 
     for activation in ("relu", "leaky", "gelu", "elu", "tanh", "linear", "silu"):

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from zoo_own import OWN
 
 import wellposed as wp
 from networks import batch, classify, he, mlp, resnet
 from networks import images as image_batch
-from zoo_own import OWN
 
 
 def wide(activation, depth, width=256, gain=1.0, rows=64):

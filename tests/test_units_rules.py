@@ -1,17 +1,17 @@
 """WP204, WP205, WP206, WP208: dead and saturated units, inputs that collapse, memory over time; planted, and healthy twins."""
 
 import numpy as np
+import planted_signals
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from zoo_own import OWN
 
-import planted_signals
 import wellposed as wp
 from networks import batch, classify, he, mlp
 from wellposed.numerics.activations import NAMED, flat_beyond
-from zoo_own import OWN
 
 
 def of(problem, rule):
@@ -21,7 +21,9 @@ def of(problem, rule):
 
 @pytest.mark.parametrize("case", list(planted_signals.cases())[::6], ids=lambda case: case.name)
 def test_planted_faults_are_found_and_named(case):
-    spoken = [f for f in wp.check_signals(case.problem).findings if f.rule in case.rules and f.verdict in (wp.Verdict.FAILS, wp.Verdict.SUSPECT)]
+    spoken = [
+        f for f in wp.check_signals(case.problem).findings if f.rule in case.rules and f.verdict in (wp.Verdict.FAILS, wp.Verdict.SUSPECT)
+    ]
     assert spoken
     if case.where:
         assert {finding.where for finding in spoken} & set(case.where)
