@@ -1,6 +1,6 @@
 """Note 2 in figures: theory beside measurement, a zoo of good networks, planted faults, other tools beside ours, cost, NaN.
 
-python benchmarks/signals.py [theory zoo planted cost finite] [--seeds N]
+python benchmarks/signals.py [theory zoo planted cost finite] [--seeds N] [--kinds own,timm,causal,masked,translating]
 """
 
 from __future__ import annotations
@@ -99,12 +99,14 @@ def _layers(curve: np.ndarray) -> float:
 # --- the zoo -----------------------------------------------------------------------------------
 
 
-def zoo(seeds: int) -> None:
-    """`wp.check_signals` on every known-good network."""
-    from zoo import problems
+def zoo(seeds: int, kinds: tuple[str, ...] = ()) -> None:
+    """`wp.check_signals` on every known-good network, or on those of some kinds."""
+    from zoo import KINDS, problems
+
+    kinds = kinds or KINDS
 
     models, runs, crashes, fails, suspects, failing = 0, 0, [], [], [], set()
-    for name, build in problems():
+    for name, build in problems(kinds):
         models += 1
         for seed in range(seeds):
             try:
@@ -120,7 +122,7 @@ def zoo(seeds: int) -> None:
                     failing.add(name)
                 elif finding.verdict is wp.Verdict.SUSPECT:
                     suspects.append(told)
-    print(f"### {models} known-good networks, {seeds} seeds each\n\n| | measured | target |\n|---|---|---|")
+    print(f"### {models} known-good networks ({', '.join(kinds)}), {seeds} seeds each\n\n| | measured | target |\n|---|---|---|")
     print(f"| crashes | {len(crashes)} | 0 |")
     print(f"| networks with a false `fails` | {len(failing)} of {models} ({100 * len(failing) / models:.2f} %) | 1 % |")
     print(f"| `suspect` per network | {len(suspects) / max(runs, 1):.3f} | 0.1 |\n")
@@ -405,4 +407,5 @@ if __name__ == "__main__":
     for part in chosen:
         if part != "cost":
             torch.set_num_threads(1)  # small networks: several threads wait for each other
-        zoo(SEEDS) if part == "zoo" else {"theory": theory, "planted": planted, "cost": cost, "finite": finite}[part]()
+        kinds = tuple(arguments[arguments.index("--kinds") + 1].split(",")) if "--kinds" in arguments else ()
+        zoo(SEEDS, kinds) if part == "zoo" else {"theory": theory, "planted": planted, "cost": cost, "finite": finite}[part]()

@@ -52,7 +52,8 @@ jina_embeddings_v3 layoutlm longformer mbart megatron-bert mobilebert modernbert
 roberta-prelayernorm roformer squeezebert tapas ultrabert xlm xlm-roberta xlm-roberta-xl yoso
 """.split()
 TRANSLATING = """
-
+bart bigbird_pegasus blenderbot blenderbot-small fsmt led longt5 m2m_100 marian mbart mt5 mvp nllb-moe pegasus pegasus_x plbart prophetnet
+seamless_m4t seamless_m4t_v2 switch_transformers t5 umt5
 """.split()
 """Model types of transformers 5.24 that a small configuration can be made for without files from elsewhere."""
 
@@ -144,13 +145,16 @@ def _transformer(kind: str, model_type: str, seed: int) -> wp.TorchProblem:
     return wp.TorchProblem(model, loss, (inputs, targets))
 
 
-def problems(kinds: str = "own timm transformers") -> Iterator[tuple[str, Build]]:
+KINDS = ("own", "timm", "causal", "masked", "translating")
+
+
+def problems(kinds: tuple[str, ...] = KINDS) -> Iterator[tuple[str, Build]]:
     if "own" in kinds:
         from zoo_own import OWN
 
         yield from OWN.items()
     if "timm" in kinds:
         yield from ((f"timm {name}", partial(_timm, name)) for name in TIMM)
-    if "transformers" in kinds:
-        for kind, names in (("causal", CAUSAL), ("masked", MASKED), ("translating", TRANSLATING)):
+    for kind, names in (("causal", CAUSAL), ("masked", MASKED), ("translating", TRANSLATING)):
+        if kind in kinds:
             yield from ((f"{name} {kind}", partial(_transformer, kind, name)) for name in names)
