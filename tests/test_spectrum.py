@@ -118,3 +118,51 @@ def test_a_spectrum_leaves_the_problem_as_it_was():
     assert all(torch.equal(a, b) for a, b in zip(kept, problem.model.parameters(), strict=True))
     assert torch.equal(problem.batch[0], x)
     assert not problem.batch[0].requires_grad
+
+
+def test_a_module_is_left_as_it_was():
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.ReLU(inplace=True))
+    kept, state = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
+    wp.spectrum(model, torch.randn(6, 8))
+    torch.manual_seed(0)
+    torch.set_rng_state(state)
+    wp.spectrum(model, torch.randn(6, 8))
+    assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+    torch.set_rng_state(state)
+    torch.randn(6, 8)
+    after = torch.get_rng_state()
+    torch.set_rng_state(state)
+    wp.spectrum(model, torch.randn(6, 8))
+    assert torch.equal(torch.get_rng_state(), after)
+
+
+def test_small_singular_values_that_products_do_not_resolve_are_not_claimed():
+    torch.manual_seed(0)
+    wide = torch.linalg.qr(torch.randn(700, 600, dtype=torch.float64)).Q * torch.logspace(-6, 2, 600, dtype=torch.float64)
+    assert np.isnan(wp.spectrum(lambda x: x @ wide.T, torch.randn(4, 600, dtype=torch.float64)).log_variance)
+    wide[:, :300] = 0
+    found = wp.spectrum(lambda x: x @ wide.T, torch.randn(4, 600, dtype=torch.float64))
+    assert not np.isfinite(found.log_variance)
+
+
+@pytest.mark.parametrize(
+    ("function", "x", "words"),
+    [
+        (lambda x: x, torch.zeros(0, 8), "dense tensor of real inputs"),
+        (lambda x: x, torch.arange(6).reshape(3, 2), "dense tensor of real inputs"),
+        (lambda x: (1000 * x).exp(), torch.ones(3, 2), "NaN or infinite at this batch"),
+        (lambda x: x.mul_(0).sqrt(), torch.zeros(3, 2), "Jacobian is NaN or infinite"),
+        (nn.Linear(2, 2).requires_grad_(), torch.ones(3, 2, dtype=torch.complex64), "dense tensor of real inputs"),
+        (lambda x: jnp.ones((3, 2)), jnp.ones((3, 2), dtype=int), "array of real inputs"),
+        (lambda x: (x, x), jnp.ones((3, 2)), "returns one array, not a tuple"),
+    ],
+)
+def test_odd_inputs_get_one_message(function, x, words):
+    with pytest.raises(wp.InputError) as error:
+        wp.spectrum(function, x)
+    assert words in str(error.value)
+
+
+def test_a_number_of_examples_is_demanded():
+    with pytest.raises(wp.InputError, match="examples must be a whole number from 1 on"):
+        wp.spectrum(mlp(), batch()[0], examples=0)

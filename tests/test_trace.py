@@ -108,7 +108,7 @@ def test_functional_style_is_seen_through_views_in_place_and_custom_functions():
     x, _ = batch()
     problem = wp.TorchProblem(Functional(), nn.MSELoss(), (x, x))
     trace = wp.trace(problem)
-    assert [site.name for site in trace.sites] == ["embed", "einsum", "embed"]
+    assert [site.name for site in trace.sites] == ["embed", "inner", "embed"]
     kinds = [operation.kind for operation in trace.operations]
     assert kinds == ["linear", "activation", "linear", "activation", "linear"]
     assert trace.operations[3].inputs == (2,)  # behind the custom function
@@ -360,3 +360,164 @@ def test_width_changes_no_verdict(gain):
                     module.weight.mul_(gain)
         found.append(verdicts(classify(model)))
     assert found[0] == found[1] == found[2]
+
+
+# --- what a reviewer broke ---------------------------------------------------------------------
+
+
+class ByState(nn.Module):
+    """A classifier that reads a recurrent network's last state and not its outputs."""
+
+    def __init__(self, kind, **options):
+        super().__init__()
+        self.body, self.head = kind(8, 24, batch_first=True, **options), nn.Linear(24, 4)
+
+    def forward(self, x):
+        _, state = self.body(x)
+        return self.head((state[0] if isinstance(state, tuple) else state)[-1])
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_a_recurrent_network_may_be_read_by_its_state(kind):
+    problem = wp.TorchProblem(ByState(kind), nn.CrossEntropyLoss(), (torch.randn(8, 15, 8), torch.arange(8) % 4))
+    report = wp.check_signals(problem)
+    assert report.ok, str(report)
+    (found,) = wp.trace(problem).recurrences
+    assert found.last_only
+    assert wp.trace(problem).sites[0].gradient > 0
+
+
+@pytest.mark.parametrize("options", [{"num_layers": 2}, {"bidirectional": True}])
+def test_the_wildest_layer_and_direction_counts(options):
+    model = nn.RNN(6, 64, batch_first=True, **options)
+    wild = model.weight_hh_l1 if "num_layers" in options else model.weight_hh_l0_reverse
+    nn.init.normal_(wild, 0, 0.5)
+    problem = wp.TorchProblem(model, lambda out, t: out[0].square().mean(), (torch.randn(8, 80, 6), torch.zeros(8)))
+    (found,) = [finding for finding in wp.check_signals(problem).findings if finding.rule == "WP208"]
+    assert (found.verdict, found.cause) == (wp.Verdict.FAILS, "chaotic")
+
+
+def test_packed_sequences_are_undecided_with_the_reason():
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.GRU(8, 16, batch_first=True), nn.Linear(16, 4)
+
+        def forward(self, x):
+            packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([5, 4, 3, 2]), batch_first=True)
+            return self.head(self.body(packed)[1][-1])
+
+    report = wp.check_signals(wp.TorchProblem(Packed(), nn.CrossEntropyLoss(), (torch.randn(4, 5, 8), torch.arange(4))))
+    assert report.ok, str(report)
+    assert "reads packed sequences" in str(report).replace("\n           ", " ")
+
+
+def test_tensors_without_rows_are_no_signal():
+    problem = wp.TorchProblem(nn.Linear(8, 3), lambda m: m(torch.ones(4, 8)).sum() + m(torch.ones(0, 8)).sum())
+    assert len(wp.trace(problem).sites) == 2
+    assert wp.check_signals(problem).ok
+
+
+@pytest.mark.parametrize("where", ["batch[0]", "0.weight"])
+def test_nan_that_came_in_is_told(where):
+    x, y = batch()
+    model = mlp()
+    problem = classify(model, (x, y))
+    if where == "batch[0]":
+        x[3, 3] = float("nan")
+    else:
+        model[0].weight.data[0, 0] = float("nan")
+    (found,) = [finding for finding in wp.check_signals(problem).findings if finding.rule == "WP207"]
+    assert (found.verdict, found.where) == (wp.Verdict.FAILS, where)
+    assert f"it came in with `{where}`" in found.message
+
+
+def test_a_cut_before_the_head_is_told():
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = mlp(classes=8), nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.head(self.body(x).detach())
+
+    (found,) = [finding for finding in wp.check_signals(classify(Cut())).findings if finding.rule == "WP201"]
+    assert (found.verdict, found.cause) == (wp.Verdict.FAILS, "detached")
+    assert "while `head` has one" in found.message
+
+
+def test_behind_a_head_of_zeros_is_looked_after_a_step():
+    sound, broken = he(mlp(depth=6)), mlp(depth=12, activation=nn.Sigmoid)
+    for model in (sound, broken):
+        nn.init.zeros_(model[-1].weight)
+    assert wp.check_signals(classify(sound)).ok
+    (found,) = [finding for finding in wp.check_signals(classify(broken)).findings if finding.rule == "WP201"]
+    assert found.verdict is wp.Verdict.FAILS
+    assert "small step" in found.message
+
+
+def test_of_several_passes_one_is_shown():
+    model = mlp(depth=5)
+    near, far = batch()[0], batch(seed=1)[0] * 1e-4
+    trace = wp.trace(wp.TorchProblem(model, lambda m: m(far).mean() - m(near).mean()))
+    indices = [site.index for site in trace.trunk]
+    assert len(indices) == 6
+    assert max(indices) - min(indices) <= 11
+
+
+def test_functions_of_jax_with_derivatives_of_their_own_keep_them():
+    @jax.custom_jvp
+    def straight(x):
+        return jnp.sign(x)
+
+    straight.defjvp(lambda primals, tangents: (jnp.sign(primals[0]), tangents[0]))
+    params = {"a": jax.random.normal(jax.random.key(0), (8, 8)), "b": jax.random.normal(jax.random.key(1), (8, 8))}
+    trace = wp.trace(wp.JaxProblem(lambda p, x: jnp.mean((straight(x @ p["a"]) @ p["b"] - 1) ** 2), params, jnp.ones((4, 8))))
+    assert trace.sites[0].gradient > 0
+
+
+def test_rematerialised_networks_of_jax_are_seen():
+    params = {"a": jnp.eye(8), "b": jnp.eye(8)}
+
+    def loss(p, x):
+        return jnp.mean(jax.checkpoint(lambda x: jnp.tanh(x @ p["a"]) @ p["b"])(x) ** 2)
+
+    assert [site.name for site in wp.trace(wp.JaxProblem(loss, params, jnp.ones((4, 8)))).sites] == ["a", "b"]
+
+
+def test_a_transformed_function_within_the_loss_is_left_alone():
+    model = nn.Linear(8, 3)
+
+    def loss(m):
+        slopes = torch.func.vmap(torch.func.grad(lambda x: m(x).sum()))(torch.ones(4, 8))
+        return slopes.square().mean() + m(torch.ones(4, 8)).square().mean()
+
+    assert len(wp.trace(wp.TorchProblem(model, loss)).sites) == 1
+
+
+def test_parameters_of_a_list_keep_their_numbers():
+    class Listed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.W = nn.ParameterList(nn.Parameter(torch.randn(16, 16) / 4) for _ in range(3))
+
+        def forward(self, x):
+            for w in self.W:
+                x = torch.tanh(x @ w)
+            return x
+
+    assert [site.name for site in wp.trace(classify(Listed())).sites] == ["W.0", "W.1", "W.2"]
+
+
+def test_what_lies_aside_of_the_trunk_is_said_so():
+    class Towers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.head = mlp(depth=4, classes=8), mlp(depth=4, classes=8), nn.Linear(16, 4)
+
+        def forward(self, x):
+            return self.head(torch.cat([self.one(x), self.two(x)], 1))
+
+    (found,) = [finding for finding in wp.check_signals(classify(Towers())).findings if finding.rule == "WP201"]
+    assert found.verdict is wp.Verdict.UNDECIDED
+    assert "Of 11 weighted layers fewer than two lie on every way" in found.message

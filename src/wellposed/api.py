@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from wellposed import rules
-from wellposed.backends.protocol import NotFinite, Problem, Run
+from wellposed.backends.protocol import Problem, Run
 from wellposed.backends.select import (
     accumulation_of,
     array_function,
@@ -310,13 +310,16 @@ class _Session:
         self.checked_in = ""
 
     @cached_property
-    def not_finite(self) -> NotFinite | None:
-        """What made the loss or a gradient NaN or infinite."""
+    def finiteness(self) -> Finding:
+        """WP207: what made the loss or a gradient NaN or infinite."""
         gradient = self.problem.gradient(self.theta) if self.run is None else self.run.gradient
-        finite = all(part is None or np.isfinite(part).all() for part in gradient.values())
-        if finite and np.isfinite(self.problem.value(self.theta)):
-            return None
-        return self.problem.first_not_finite(self.theta)
+        if all(part is None or np.isfinite(part).all() for part in gradient.values()) and np.isfinite(self.loss):
+            return finite.check(None)
+        found = self.problem.first_not_finite(self.theta)
+        if found is not None:
+            return finite.check(found)
+        arrays = {**self.weights, **self.problem.data()}
+        return finite.came_in(next((name for name, array in arrays.items() if not np.isfinite(array).all()), ""))
 
     @cached_property
     def run(self) -> Run | None:
@@ -400,14 +403,13 @@ def _inputs(session: _Session) -> list[Finding]:
 
 
 def _signals(session: _Session) -> list[Finding]:
-    finiteness = finite.check(session.not_finite)
     if session.trace is None:
-        return [*signal_checks.not_judged(_NO_LAYERS), finiteness]
+        return [*signal_checks.not_judged(_NO_LAYERS), session.finiteness]
 
     def after_steps(steps: int) -> Trace:
         return trace_of(session.after_steps(steps), session.problem.dtype)
 
-    return [*signal_checks.check(session.trace, after_steps), finiteness]
+    return [*signal_checks.check(session.trace, after_steps), session.finiteness]
 
 
 def _weights(session: _Session) -> list[Finding]:

@@ -10,11 +10,18 @@ _LONGEST = 100
 
 
 def calling(inside: tuple[str, ...]) -> str:
-    """The innermost line of the call stack outside packages of these names; "" where there is none."""
+    """The innermost line of the call stack outside packages of these names and the standard library; "" where our own code called them."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] in inside:
+    beyond = False  # the stack begins with our own code, which watches
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__", "")).split(".")[0]
+        if package == "wellposed" and beyond:
+            return ""
+        if package not in inside and package not in sys.stdlib_module_names:
+            return shown(frame.f_code.co_filename, frame.f_lineno)
+        beyond = beyond or package != "wellposed"
         frame = frame.f_back
-    return "" if frame is None else shown(frame.f_code.co_filename, frame.f_lineno)
+    return ""
 
 
 def raised(traceback: TracebackType | None, inside: tuple[str, ...]) -> str:

@@ -336,6 +336,8 @@ class Problem(ABC):
 
 def signal_of(values: Array) -> Signal:
     """The `Signal` of an array of shape [N, ...]; computed in float64, scaled against underflow."""
+    if not values.size:
+        return Signal(0.0, np.nan, 0.0, True, rows=values.shape[0] if values.ndim else 1)
     flat = np.asarray(values, dtype=np.float64).reshape(values.shape[0] if values.ndim else 1, -1)
     rows = flat.shape[0]
     if not np.isfinite(flat).all():

@@ -59,6 +59,7 @@ VANISHING = Rule(
         "branches and heads start so."
     ),
     causes=_CAUSES,
+    remedies=(_INITIALIZE, _SKIP),
     references=(_SCHOENHOLZ, "Glorot & Bengio 2010"),
 )
 
@@ -71,6 +72,7 @@ EXPLODING = Rule(
         "stand between, it is suspect at most, since such networks grow and still train."
     ),
     causes=_CAUSES,
+    remedies=(_INITIALIZE, _SKIP),
     references=(_SCHOENHOLZ, "Yang, Pennington, Rao, Sohl-Dickstein, Schoenholz 2019, arXiv 1902.08129"),
 )
 
@@ -84,6 +86,7 @@ FORWARD = Rule(
         "The output layer is left out: its size is a choice."
     ),
     causes=_CAUSES,
+    remedies=(_INITIALIZE, _SKIP),
     references=(_POOLE,),
 )
 

@@ -18,6 +18,9 @@ from wellposed.signals.trace import Trace
 
 FAILS, SUSPECT = 1e3, 1e2
 _MOST_STEPS = 3
+_SHALLOW = "Fewer than two weighted layers were seen, so there is no depth over which a signal could change."
+_ASIDE = "Of {} weighted layers fewer than two lie on every way from the inputs to the loss, so there is no one depth to compare along."
+_ONE_STEP = 10.0  # one step is no depth: the factor that is asked of it
 _NEAR, _MOSTLY = 16, 0.5
 _NORMALISED = 0.25  # normalisations per place of the trunk
 _SATURATING = {"sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign", "logsigmoid"}
@@ -35,7 +38,7 @@ def check(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:
     """
     others = [*units.check(trace, lambda: after_steps(1)), collapse.check(trace), recurrent.check(trace)]
     if len(trace.trunk) < 2:
-        shallow = "Fewer than two weighted layers were seen, so there is no depth over which a signal could change."
+        shallow = _SHALLOW if len(trace.sites) < 2 else _ASIDE.format(len(trace.sites))
         return [*(rule.undecided(shallow) for rule in (VANISHING, EXPLODING, FORWARD)), *others]
     return [*_backward(trace, after_steps), _forward(trace), *others]
 
@@ -48,7 +51,7 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
             VANISHING.undecided(f"{text} Sizes cannot be compared."),
             EXPLODING.found(Verdict.FAILS, text, where=broken.name, cause="not-finite"),
         ]
-    trunk = trace.compared
+    trunk = trace.compared if _reached(trace.compared) else trace.trained
     if len(trunk) < 2:
         return [rule.undecided("Fewer than two layers are trained.") for rule in (VANISHING, EXPLODING)]
     later = ""
@@ -56,7 +59,8 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
         # What a zero-initialised layer lets through after a step is as small as the step: compare only what lies before it.
         behind = [site.gradient == 0 for site in trunk]
         for steps in range(1, _MOST_STEPS + 1):
-            moved = after_steps(steps).compared
+            later_trace = after_steps(steps)
+            moved = later_trace.compared if len(trunk) == len(later_trace.compared) else later_trace.trained
             if moved[0].gradient != 0:
                 break
         later = f", after {steps} small step{'s' if steps > 1 else ''} (it is exactly zero before)"
@@ -82,7 +86,7 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
     if lost and _verdict(1 / backward.total) is not Verdict.FAILS:
         return [VANISHING.found(Verdict.FAILS, lost, where=sites[0].name, cause="dtype", evidence=evidence), EXPLODING.holds(evidence)]
     for rule, size in ((VANISHING, 1 / backward.total), (EXPLODING, backward.total)):
-        verdict = _verdict(size)
+        verdict = _verdict(size if len(sites) > 2 else size / _ONE_STEP)
         if rule is EXPLODING and verdict is Verdict.FAILS and trace.norms >= _NORMALISED * len(trace.trunk):
             verdict = Verdict.SUSPECT
         if verdict is Verdict.HOLDS:

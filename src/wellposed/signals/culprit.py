@@ -16,7 +16,7 @@ def culprit(before: Site, after: Site, trace: Trace) -> tuple[Site, str, str]:
     """The site, the cause and a sentence, for a jump between `before` and `after` in forward order.
 
     Between the two lie the activation behind `before` and the weights of `after`: whichever differs from the other layers' is named,
-    the weights where neither does.
+    neither where neither does.
     """
     own, usual = _variance(after, trace), _usual_variance(trace, after)
     if own is not None and usual and not 1 / _CLEAR**2 < own / usual < _CLEAR**2:
@@ -28,7 +28,7 @@ def culprit(before: Site, after: Site, trace: Trace) -> tuple[Site, str, str]:
     norms = [site.normalised for site in trace.trunk if site is not after and not site.is_output]
     if norms and np.mean(norms) > 0.5 and not after.normalised and not after.is_output:
         return after, "layer", " No normalisation follows it, as one follows the others."
-    return after, "layer", ""
+    return after, "", f" What does so lies between `{before.name}` and `{after.name}`."
 
 
 def _variance(site: Site, trace: Trace) -> float | None:

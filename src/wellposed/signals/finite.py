@@ -44,6 +44,13 @@ def check(found: NotFinite | None) -> Finding:
     return NOT_FINITE.found(Verdict.FAILS, text, where=found.where or found.operation, cause=cause, evidence=evidence)
 
 
+def came_in(where: str) -> Finding:
+    """For NaN or infinity that no operation made of finite numbers; `where` is what holds it ("" where that is not known)."""
+    of = f"it came in with `{where}`" if where else "where it came from is not known"
+    text = f"The loss or a gradient is NaN or infinite, and no operation that was watched made it of finite numbers: {of}."
+    return NOT_FINITE.found(Verdict.FAILS, text, where=where, cause="")
+
+
 def undecided(reason: str) -> Finding:
     return NOT_FINITE.undecided(reason)
 
@@ -79,6 +86,8 @@ def _cause(found: NotFinite) -> tuple[str, str]:
     if _is(name, ("var", "std", "var_mean", "std_mean")) and found.made == "NaN":
         return "one-value", "The variance of one value, divided by n - 1 = 0."
     limit = format_of(first.dtype).max
+    if found.made == "NaN" and max(abs(first.low), abs(first.high)) > limit**0.5:
+        return "overflow", f"The square of what went in is beyond {first.dtype}, which ends at {limit:.4g}.{said}"
     if found.made == "infinity" or _is(name, _EXPONENTIALS):
         if _is(name, _EXPONENTIALS):
             return "overflow", f"An exponential overflows: {first.dtype} ends at {np.log(limit):.4g}.{said}"

@@ -20,6 +20,12 @@ def check(trace: Trace) -> Finding:
         if loop.steady:
             steps = len(loop.gradients)
             measured.append((loop.name, float(np.log(loop.factor)), float("nan"), steps, loop.factor < 1))
+    if not measured and trace.recurrences:
+        return HORIZON.undecided(
+            f"`{trace.recurrences[0].name}` reads packed sequences or projects its state: its steps are not taken apart."
+        )
+    if not measured and trace.loops:
+        return HORIZON.undecided(f"`{trace.loops[0].name}` is used again and again, but its gradient shows no steady factor per step.")
     if not measured:
         return HORIZON.undecided("No recurrent layer was seen.")
     resolution = float(np.log(format_of(trace.dtype if "+" not in trace.dtype else "float32").eps))

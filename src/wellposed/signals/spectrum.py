@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from wellposed.backends.protocol import InputMap
+from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
 
 _DENSE, _STEPS, _DRAWS = 512, 40, 16
+_SETTLED = 0.3
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,10 @@ class Spectrum:
 
     `largest` and `smallest` over the examples measured (`smallest` is NaN where it cannot be known from products), `largest_error` a
     bound on what the largest may be off by. `mean_square`: the mean of s^2 over the min(in, out) singular values; `log_variance`: the
-    variance of ln s over them (infinite where one is 0); both with the standard error over examples. `nonlinearity`: the coefficient of
-    Philipp & Carbonell 2018 (arXiv 1712.05577), sqrt(E tr(J Cov(x) J^T) / tr Cov(f)): 1 for a linear map, about 1 to 5 in networks
-    that train well; NaN for one row. `values`: the singular values themselves, [examples, min(in, out)], where they are all known.
+    variance of ln s over them (infinite where one is 0, NaN where products do not resolve the small ones); both with the standard error
+    over examples. `nonlinearity`: the coefficient of Philipp & Carbonell 2018 (arXiv 1712.05577), sqrt(E tr(J Cov(x) J^T) / tr Cov(f)):
+    1 for a linear map, about 1 to 5 in networks that train well; NaN for one row. `values`: the singular values themselves,
+    [examples, min(in, out)], where they are all known.
     """
 
     largest: float
@@ -53,11 +56,20 @@ class Spectrum:
 
 def spectrum_of(network: InputMap, examples: int = 4) -> Spectrum:
     """The spectrum at the first `examples` rows of the batch."""
+    if not isinstance(examples, int) or examples < 1:
+        raise InputError(f"examples must be a whole number from 1 on, not {examples!r}")
+    if not np.isfinite(network.outputs).all():
+        raise InputError(
+            "the outputs are NaN or infinite at this batch, so there is no Jacobian", hint="wp.check_signals names the operation"
+        )
     rows = min(examples, network.inputs.shape[0])
     size_in, size_out = network.inputs.shape[1], network.outputs.shape[1]
     random = np.random.default_rng(0)
     if min(size_in, size_out) <= _DENSE:
-        values = np.stack([np.linalg.svd(_jacobian(network, row), compute_uv=False) for row in range(rows)])
+        jacobians = [_jacobian(network, row) for row in range(rows)]
+        if not np.isfinite(jacobians).all():
+            raise InputError("the Jacobian is NaN or infinite at this batch", hint="wp.check_signals names the operation")
+        values = np.stack([np.linalg.svd(jacobian, compute_uv=False) for jacobian in jacobians])
         squares = np.mean(values**2, axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             spread = np.var(np.log(values), axis=1)
@@ -116,12 +128,19 @@ def _bidiagonalised(network: InputMap, row: int, random: np.random.Generator) ->
     bidiagonal = np.diag(alphas) + np.diag(betas[: steps - 1], 1)
     p, s, qt = np.linalg.svd(bidiagonal)
     bound = float(betas[-1] * abs(p[-1, 0])) if len(betas) == steps else 0.0
-    weights = qt[:, 0] ** 2
-    seen = s > 1e-12 * s[0] if s[0] > 0 else np.zeros(steps, dtype=bool)
-    logs = np.log(s[seen])
-    share = weights[seen] / weights[seen].sum() if seen.any() else weights[seen]
-    mean = float(share @ logs)
-    return float(s[0]), bound, float(weights @ s**2), float(share @ (logs - mean) ** 2)
+    # In fewer steps the small end is seen less well: where that matters it is not known from these either.
+    half, whole = (_log_variance(bidiagonal[:m, :m]) for m in (max(steps // 2, 1), steps))
+    spread = whole if abs(whole - half) <= _SETTLED * whole or not np.isfinite(whole) else float("nan")
+    return float(s[0]), max(bound, float(np.finfo(float).eps * s[0])), float(qt[:, 0] ** 2 @ s**2), spread
+
+
+def _log_variance(bidiagonal: Vector) -> float:
+    """The variance of ln s by Gauss quadrature; infinite where a singular value is 0 in rounding."""
+    _, s, qt = np.linalg.svd(bidiagonal)
+    if s[-1] <= 1e-12 * s[0]:
+        return float("inf")
+    weights, logs = qt[:, 0] ** 2, np.log(s)
+    return float(weights @ (logs - weights @ logs) ** 2)
 
 
 def _orthogonal(vector: Vector, basis: list[Vector]) -> Vector:

@@ -86,12 +86,16 @@ class Trace:
     def hidden(self) -> tuple[Site, ...]:
         return tuple(site for site in self.sites if not site.is_output)
 
+    @property
+    def trained(self) -> tuple[Site, ...]:
+        """The places of the trunk that a gradient could reach."""
+        return tuple(site for site in self.trunk if site.trained)
+
     @cached_property
     def compared(self) -> tuple[Site, ...]:
         """The trained trunk without the output layer, whose size is a choice and scales the gradient of all others alike."""
-        trained = tuple(site for site in self.trunk if site.trained)
-        hidden = tuple(site for site in trained if not site.is_output)
-        return hidden if len(hidden) > 1 else trained
+        hidden = tuple(site for site in self.trained if not site.is_output)
+        return hidden if len(hidden) > 1 else self.trained
 
     @cached_property
     def norms(self) -> int:
@@ -182,13 +186,16 @@ def trace_of(run: Run, dtype: str = "float32", updates: Mapping[str, float] | No
 
 
 def _once(trunk: list[Site]) -> tuple[Site, ...]:
-    """A layer that is used several times counts once: where most of its gradient arrives."""
-    best: dict[str, Site] = {}
+    """A layer that is used several times counts once, and all of them in the same pass: where the first of them gets most gradient."""
+    uses: dict[str, list[Site]] = {}
     for site in trunk:
-        key = site.layer.weight.name if site.layer.weight else f"operation {site.index}"
-        if key not in best or site.gradient > best[key].gradient:
-            best[key] = site
-    return tuple(sorted(best.values(), key=lambda site: site.index))
+        uses.setdefault(site.layer.weight.name if site.layer.weight else f"operation {site.index}", []).append(site)
+    chosen = [sites[0] for sites in uses.values() if len(sites) == 1]
+    for times in {len(sites) for sites in uses.values()} - {1}:
+        together = [sites for sites in uses.values() if len(sites) == times]
+        best = max(range(times), key=lambda number: together[0][number].gradient)
+        chosen += [sites[best] for sites in together]
+    return tuple(sorted(chosen, key=lambda site: site.index))
 
 
 def _site(operations: Sequence[Operation], readers: dict[int, list[int]], index: int, last: bool) -> Site:

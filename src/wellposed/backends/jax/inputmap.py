@@ -18,7 +18,11 @@ class JaxInputMap:
 
     def __init__(self, function: Callable[[Any], Any], x: Any) -> None:
         self._function, self._x = function, jnp.asarray(x)
+        if not jnp.issubdtype(self._x.dtype, jnp.floating) or self._x.ndim < 1 or not self._x.size:
+            raise InputError(f"a spectrum needs an array of real inputs [N, ...], not {self._x.dtype} of shape {self._x.shape}")
         outputs, self._pull = jax.vjp(function, self._x)
+        if not isinstance(outputs, jax.Array):
+            raise InputError(f"a spectrum needs a function that returns one array, not a {type(outputs).__name__}")
         if jnp.ndim(outputs) < 1 or outputs.shape[0] != self._x.shape[0]:
             raise InputError("a spectrum needs outputs of shape [N, ...], one row for each of the inputs'")
         self._shape, self._dtype = outputs.shape, outputs.dtype

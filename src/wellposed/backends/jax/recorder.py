@@ -19,7 +19,14 @@ from jax.extend import core
 from wellposed.backends.protocol import Operation, OperationKind, WeightUse, flatness_of, signal_of
 from wellposed.numerics.activations import ALIASES, NAMED
 
-CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "closed_call": "call_jaxpr", "checkpoint": "jaxpr"}
+CALLS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "closed_call": "call_jaxpr",
+    "checkpoint": "jaxpr",
+    "remat2": "jaxpr",
+}
 _PRIMITIVES = {"tanh": "tanh", "logistic": "sigmoid", "sin": "sin"}
 _PASSING = {"convert_element_type", "broadcast_in_dim", "reshape", "copy", "squeeze", "expand_dims"}
 
@@ -85,7 +92,9 @@ class _Walk:
         primitive = equation.primitive.name
         sources = tuple(dict.fromkeys(source for argument in arguments for source in argument.sources))
         activation = _activation(primitive, equation.params, arguments) if any(a.direct for a in arguments) else ""
-        if primitive in CALLS and not activation:
+        # A function with a derivative of its own is taken whole, unless weights of the network are at work in it.
+        whole = primitive == "custom_jvp_call" and not any(argument.parameter for argument in arguments)
+        if primitive in CALLS and not activation and not whole:
             inner = equation.params[CALLS[primitive]]
             return self._evaluate(inner if hasattr(inner, "consts") else core.ClosedJaxpr(inner, ()), arguments)
         results = evaluated(inside, equation, [argument.value for argument in arguments])

@@ -99,6 +99,8 @@ class Finite(TorchDispatchMode):
             backward = torch._C._current_autograd_node()
             operation = str(backward.name()).rstrip("0123456789") if backward is not None else name
             where = self._stack[-1] if self._stack and backward is None else ""
+            if name.startswith("add") and name != "add" and backward is None:  # addmm and its kind: what is added comes first
+                inputs = [*inputs[1:], *inputs[:1]]
             operands = tuple(map(_operand, [*inputs, *(a for a in args if isinstance(a, float | int))]))
             line = calling(_INSIDE) if backward is None else ""
             found = NotFinite(operation, where, line, backward is not None, "NaN" if nan else "infinity", operands)

@@ -303,6 +303,8 @@ class TorchProblem(Problem):
                 f"the loss must be one number, but it is {_described(loss)}",
                 hint="use reduction='mean' or 'sum', or take .mean() over the batch",
             )
+        if loss.is_complex():
+            raise InputError("the loss must be a real number, but it is complex", hint="take its absolute value, or its real part")
         return loss.reshape(())
 
     def _gradients(self, loss: torch.Tensor) -> Gradient:

@@ -6,7 +6,7 @@ after, so what follows a layer is read off the run itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from types import FunctionType
@@ -127,13 +127,15 @@ class Recorder(TorchFunctionMode):
                 return _COMPOSED[function](*args, **kwargs)
         name = getattr(function, "__name__", "")
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor)]
+        if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors):  # within vmap, grad or jvp: no numbers yet
+            return function(*args, **kwargs)
         sources = self._lineage.of(tensors)
         weight, turned = self._weight(name, args, kwargs)
         before = None
         if tensors and (name in _WEIGHTED or weight):
             before = signal(tensors[0])
         phi, flat = None, None
-        if name in _ACTIVATIONS and sources:  # before the call: it may work in place
+        if name in _ACTIVATIONS and sources and tensors[0].is_floating_point():  # before the call: it may work in place
             phi = elementwise(function, args, dict(kwargs))
             flat = flatness(tensors[0], phi, self._unit_axis(tensors[0], sources))
         seen = loss_call(name, args, kwargs)
@@ -142,12 +144,12 @@ class Recorder(TorchFunctionMode):
         result = function(*args, **kwargs)
         if not isinstance(result, torch.Tensor):
             made = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, torch.Tensor)]
-            if name in _CELLS:
-                sources = (self._record("recurrent", name, sources, made[0]),)
-            elif name in _RECURRENT and made:
-                sources = (self._record("recurrent", name, sources, made[0]),)
-                self.recurrent.append(RecurrentCall(sources[0], name, args))
-                self._watch_last(sources[0], made[0], args)
+            if (name in _CELLS or name in _RECURRENT) and made:
+                index = self._record("recurrent", name, sources, made[0], others=made[1:])
+                sources = (index,)
+                if name in _RECURRENT:
+                    self.recurrent.append(RecurrentCall(index, name, args))
+                    self._watch_last(index, made, args)
             for leaf in made if sources else ():
                 self._lineage.note(leaf, sources)
             return result
@@ -157,8 +159,8 @@ class Recorder(TorchFunctionMode):
             use = self._use(name, weight, turned, args, kwargs)
             kind: OperationKind = "conv" if name.startswith("conv") else "linear"
             self._record(kind, name, sources, result, use=use, source=before)
-        elif name in _CONTRACTIONS and any(id(tensor) in self._names for tensor in tensors):
-            self._record("linear", name, sources, result, source=signal(tensors[0]))
+        elif name in _CONTRACTIONS and (parameters := [self._names[id(tensor)] for tensor in tensors if id(tensor) in self._names]):
+            self._record("linear", name, sources, result, source=signal(tensors[0]), named=_owner(parameters[0]))
         elif name in _CELLS:
             self._record("recurrent", name, sources, result)
         elif name in _NORMS:
@@ -215,17 +217,19 @@ class Recorder(TorchFunctionMode):
             at = self._operations[at].inputs[0]
         return 1 if self._operations[at].kind == "conv" and tensor.dim() > 2 else -1
 
-    def _watch_last(self, index: int, outputs: torch.Tensor, args: tuple[Any, ...]) -> None:
-        """Whether the loss reads the last step's output alone."""
+    def _watch_last(self, index: int, made: list[torch.Tensor], args: tuple[Any, ...]) -> None:
+        """Whether the loss reads the last step alone: of the outputs, or by way of the state that is returned beside them."""
         first = bool(args[-1]) if isinstance(args[-1], bool) else False  # batch_first comes last, but not for packed sequences
-        if outputs.dim() != 3 or not outputs.requires_grad:
+        if made[0].dim() != 3 or not made[0].requires_grad:
             return
+        self.last_only[index] = True
 
         def look(gradient: torch.Tensor) -> None:
             early = gradient[:, :-1] if first else gradient[:-1]
-            self.last_only[index] = not bool(early.any())
+            if bool(early.any()):
+                self.last_only[index] = False
 
-        self._on_gradient(outputs, look)
+        self._on_gradient(made[0], look)
 
     def _weight(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, bool]:
         """The parameter that multiplies, and whether its outputs lie along the last axis."""
@@ -270,13 +274,14 @@ class Recorder(TorchFunctionMode):
         source: Signal | None = None,
         flat: Flatness | None = None,
         entropy: float | None = None,
+        others: Sequence[torch.Tensor] = (),
+        named: str = "",
     ) -> int:
         index = len(self._operations)
         inputs = tuple(source for source in sources if source != BATCH)
         reads_batch = BATCH in sources or not index
         module = self._stack[-1] if self._stack else ""
-        owner = use.name.rpartition(".")[0] or use.name if use else module
-        name = owner or module or function
+        name = _owner(use.name) if use else named or module or function
         self._operations.append(
             Operation(name, kind, function, inputs, signal(result), None, use, activation, source, flat, reads_batch, entropy)
         )
@@ -284,7 +289,15 @@ class Recorder(TorchFunctionMode):
         if result.requires_grad:
             self._trained.add(index)
             self._on_gradient(result, lambda gradient: self._gradients.__setitem__(index, signal(gradient)))
+            for state in others:  # what comes back by the state counts where nothing comes by the outputs
+                self._on_gradient(state, lambda gradient: self._gradients.setdefault(index, signal(gradient)))
         return index
+
+
+def _owner(parameter: str) -> str:
+    """The layer that a parameter belongs to: its module where it is called weight there, else the parameter itself."""
+    owner, _, own = parameter.rpartition(".")
+    return owner if owner and own.endswith("weight") else parameter
 
 
 def _convolution(weight: str, bias: str, shape: tuple[int, ...], transposed: bool, groups: int, stride: int | tuple[int, ...]) -> WeightUse:

@@ -28,22 +28,32 @@ _CELLS: dict[str, Callable[..., Any]] = {
 
 
 def recurrence_of(call: RecurrentCall, recorder: Recorder) -> Recurrence:
-    """What was measured of a fused layer: of its first layer in the direction of time; no exponents for packed sequences."""
+    """What was measured of a fused layer: of all its layers and directions the one that grows most; no exponents for packed sequences."""
     name = recorder.name_of(call.index)
     unknown = Recurrence(name, call.function, 0, np.zeros(0), float("nan"), False)
     if len(call.args) != 9 or not isinstance(call.args[-1], bool) or call.args[0].dim() != 3:
         return unknown
-    inputs, state, weights, biased, *_, batch_first = call.args
+    inputs, state, weights, biased, layers, _, _, two_ways, batch_first = call.args
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch warns of its own forward mode
         inputs = inputs.detach().transpose(0, 1) if batch_first else inputs.detach()
-        states = state if isinstance(state, tuple | list) else (state,)
-        own = [weight.detach().double() for weight in weights[: 4 if biased else 2]]
-        if len(states) == 2 and states[0].shape[-1] != states[1].shape[-1]:  # a projected LSTM
+        steps, inputs = inputs.shape[0], inputs[:_STEPS, :_EXAMPLES].double()
+        states = [part.detach()[:, :_EXAMPLES].double() for part in (state if isinstance(state, tuple | list) else (state,))]
+        if len({part.shape[-1] for part in states}) > 1 or not inputs.numel():  # a projected LSTM, or nothing to step through
             return unknown
-        start = torch.cat([part.detach()[0, :_EXAMPLES].double() for part in states], dim=-1)
-        exponents, error = _exponents(_step(call.function, own, len(states)), inputs[:_STEPS, :_EXAMPLES].double(), start)
-    return Recurrence(name, call.function, inputs.shape[0], exponents, error, recorder.last_only.get(call.index, False))
+        measured, each = [], 4 if biased else 2
+        for layer in range(layers):
+            outputs = []
+            for way in range(2 if two_ways else 1):
+                number = layer * (2 if two_ways else 1) + way
+                own = [weight.detach().double() for weight in weights[number * each : (number + 1) * each]]
+                start = torch.cat([part[number] for part in states], dim=-1)
+                found = _exponents(_step(call.function, own, len(states)), inputs.flip(0) if way else inputs, start, len(states))
+                measured.append(found[:2])
+                outputs.append(found[2].flip(0) if way else found[2])
+            inputs = torch.cat(outputs, dim=-1)
+    exponents, error = max(measured, key=lambda pair: float(pair[0][0]))
+    return Recurrence(name, call.function, steps, exponents, error, recorder.last_only.get(call.index, False))
 
 
 def _step(function: str, weights: list[torch.Tensor], parts: int) -> _Step:
@@ -57,13 +67,16 @@ def _step(function: str, weights: list[torch.Tensor], parts: int) -> _Step:
     return step
 
 
-def _exponents(step: _Step, inputs: torch.Tensor, state: torch.Tensor) -> tuple[Any, float]:
-    """The largest exponents per step, averaged over examples, and the standard error of the first; inputs [T, N, D], state [N, S]."""
+def _exponents(step: _Step, inputs: torch.Tensor, state: torch.Tensor, parts: int) -> tuple[Any, float, torch.Tensor]:
+    """The largest exponents per step, averaged over examples, the standard error of the first, and the outputs [T, N, H].
+
+    Of inputs [T, N, D] and a state [N, S] whose first H entries are the output.
+    """
     rows, size = state.shape
     count = min(_EXPONENTS, size)
     draw = torch.Generator().manual_seed(0)
     q = torch.linalg.qr(torch.randn(rows, size, count, dtype=torch.float64, generator=draw).to(state.device)).Q
-    logs = []
+    logs, outputs = [], []
     for x in inputs:
         repeated = (x.repeat_interleave(count, 0), state.repeat_interleave(count, 0))
         directions = q.transpose(1, 2).reshape(rows * count, size)
@@ -71,7 +84,9 @@ def _exponents(step: _Step, inputs: torch.Tensor, state: torch.Tensor) -> tuple[
         q, r = torch.linalg.qr(moved.reshape(rows, count, size).transpose(1, 2))
         logs.append(r.diagonal(dim1=1, dim2=2).abs().clamp_min(1e-300).log())
         state = step(x, state)
+        outputs.append(state)
     found = torch.stack(logs).mean(0)  # [N, k]
     largest = found[:, 0]
     error = float(largest.std() / rows**0.5) if rows > 1 else float("nan")
-    return found.mean(0).sort(descending=True).values.cpu().numpy(), error
+    made = torch.stack(outputs)
+    return found.mean(0).sort(descending=True).values.cpu().numpy(), error, made[..., : made.shape[-1] // parts]

@@ -27,10 +27,14 @@ def signal(tensor: torch.Tensor) -> Signal:
     """
     with torch.no_grad():
         values = tensor.detach()
+        if values.is_nested:
+            values = torch.cat([part.reshape(-1) for part in values.unbind()])[None]
         if values.layout is not torch.strided:
             values = values.to_dense()
         if values.is_complex():
-            values = torch.view_as_real(values)
+            values = torch.view_as_real(values.resolve_conj())
+        if not values.numel():
+            return Signal(0.0, float("nan"), 0.0, True, rows=values.shape[0] if values.dim() else 1)
         flat = values.reshape(values.shape[0] if values.dim() else 1, -1)
         rows, columns = flat.shape
         entries = max(flat.numel(), 1)
@@ -84,6 +88,8 @@ def flatness(z: torch.Tensor, phi: Activation, axis: int) -> Flatness | None:
         return None
     with torch.no_grad():
         values = z.detach()
+        if not values.numel():
+            return None
         flat = values <= low if high == torch.inf else (values <= low) | (values >= high)
         units = flat.movedim(axis, 0).flatten(1).all(dim=1) if z.dim() > 1 else flat
         return Flatness(float(flat.sum()) / max(z.numel(), 1), float(units.double().mean()), units.numel(), low < 0 and high < torch.inf)
