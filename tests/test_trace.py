@@ -144,7 +144,7 @@ def test_entropy_of_attention_is_that_of_its_rows():
     assert attention_entropy(q, k) == pytest.approx(float((-(p * p.log()).sum(-1) / math.log(7)).mean()), rel=1e-5)
     p = torch.softmax((q @ k.transpose(-1, -2) / 8**0.5).double().masked_fill(torch.ones(7, 7, dtype=torch.bool).triu(1), -torch.inf), -1)
     rows = [float(-(row[: n + 1] * row[: n + 1].log()).sum() / math.log(n + 1)) for head in p[0] for n, row in enumerate(head) if n]
-    assert attention_entropy(q, k, is_causal=True) == pytest.approx(np.mean(rows), rel=1e-5)
+    assert attention_entropy(q, k, causal=True) == pytest.approx(np.mean(rows), rel=1e-5)
     assert attention_entropy(torch.randn(1, 1, 2000, 4), torch.randn(1, 1, 2000, 4)) is None
 
 

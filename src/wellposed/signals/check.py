@@ -128,7 +128,8 @@ def _forward(trace: Trace) -> Finding:
         return FORWARD.undecided("Fewer than two hidden layers carry a signal, so there is no depth over which it could change.")
     forward = growth([site.forward.spread for site in sites])
     evidence = _evidence("standard deviation over the batch, last hidden layer over first", forward, sites[-1].name, trace)
-    verdict = _verdict(max(forward.total, 1 / forward.total))
+    size = max(forward.total, 1 / forward.total)
+    verdict = _verdict(size if len(sites) > 2 else size / _ONE_STEP)
     if verdict is Verdict.HOLDS:
         return FORWARD.holds(evidence)
     return _told(FORWARD, verdict, sites, forward, evidence, "signal", "", trace)

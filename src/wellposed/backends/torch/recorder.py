@@ -168,9 +168,9 @@ class Recorder(TorchFunctionMode):
         elif phi is not None:
             self._record("activation", name, sources, result, activation=phi, flat=flat)
         elif name == "scaled_dot_product_attention":
-            known = {key: value for key, value in kwargs.items() if key in ("attn_mask", "is_causal", "scale")}
-            known |= {"attn_mask": args[3]} if len(args) > 3 else {}
-            self._record("attention", name, sources, result, entropy=attention_entropy(*tensors[:2], **known))
+            given = dict(zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args, strict=False)) | kwargs
+            options = given.get("attn_mask"), bool(given.get("is_causal")), given.get("scale")
+            self._record("attention", name, sources, result, entropy=attention_entropy(given["query"], given["key"], *options))
         elif name == "softmax" and sources and result.dim() > 2:
             self._record("attention", name, sources, result, entropy=row_entropy(result))
         elif name == "embedding":

@@ -122,21 +122,27 @@ def row_entropy(weights: torch.Tensor) -> float | None:
         return float((entropy[kept] / support[kept].float().log()).mean())
 
 
-def attention_entropy(q: Any, k: Any, *, attn_mask: Any = None, is_causal: bool = False, scale: float | None = None) -> float | None:
+def attention_entropy(q: torch.Tensor, k: torch.Tensor, mask: Any = None, causal: bool = False, scale: float | None = None) -> float | None:
     """That of the scores which scaled_dot_product_attention does not show, for the first example; None where there are too many."""
     if q.dim() < 3 or q.shape[-2] * k.shape[-2] * (q.shape[-3] if q.dim() > 3 else 1) > _MOST_SCORES:
         return None
-    with torch.no_grad():
-        q, k = q.detach()[:1].float(), k.detach()[:1].float()
-        if q.shape[1:-2] != k.shape[1:-2]:  # grouped queries
-            k = k.repeat_interleave(q.shape[-3] // k.shape[-3], dim=-3)
-        scores = q @ k.transpose(-2, -1) * (scale or q.shape[-1] ** -0.5)
-        if is_causal:
-            scores = scores.masked_fill(torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1), -torch.inf)
-        if isinstance(attn_mask, torch.Tensor):
-            first = attn_mask[:1] if attn_mask.dim() == scores.dim() else attn_mask
-            scores = scores.masked_fill(~first, -torch.inf) if first.dtype is torch.bool else scores + first
-        return row_entropy(functional.softmax(scores, dim=-1).nan_to_num(0.0))
+    try:
+        with torch.no_grad():
+            return row_entropy(_attention(q.detach()[:1].float(), k.detach()[:1].float(), mask, causal, scale))
+    except RuntimeError:  # shapes that only the fused kernel knows how to join
+        return None
+
+
+def _attention(q: torch.Tensor, k: torch.Tensor, mask: Any, causal: bool, scale: float | None) -> torch.Tensor:
+    if q.shape[1:-2] != k.shape[1:-2]:  # grouped queries
+        k = k.repeat_interleave(q.shape[-3] // k.shape[-3], dim=-3)
+    scores = q @ k.transpose(-2, -1) * (scale or q.shape[-1] ** -0.5)
+    if causal:
+        scores = scores.masked_fill(torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1), -torch.inf)
+    if isinstance(mask, torch.Tensor):
+        first = mask[:1] if mask.dim() == scores.dim() else mask
+        scores = scores.masked_fill(~first, -torch.inf) if first.dtype is torch.bool else scores + first
+    return functional.softmax(scores, dim=-1).nan_to_num(0.0)
 
 
 def elementwise(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
