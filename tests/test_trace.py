@@ -185,7 +185,7 @@ def test_positions_that_are_no_signal_do_not_hide_the_trunk():
     assert {"layers.0", "layers.1", "layers.2", "layers.3", "head"} <= {site.name for site in wp.trace(classify(Positions())).trunk}
 
 
-def test_inputs_read_again_leave_no_trunk_behind_them():
+def test_inputs_read_again_are_another_way():
     class Again(nn.Module):
         def __init__(self):
             super().__init__()
@@ -194,7 +194,7 @@ def test_inputs_read_again_leave_no_trunk_behind_them():
         def forward(self, x):
             return self.head(torch.relu(self.two(torch.cat([torch.relu(self.one(x)), x], 1))))
 
-    assert [site.name for site in wp.trace(classify(Again())).trunk] == ["two", "head"]
+    assert [site.name for site in wp.trace(classify(Again())).trunk] == ["one", "two", "head"]
 
 
 @pytest.mark.parametrize("radius", [0.5, 0.9, 1.3])
@@ -509,15 +509,46 @@ def test_parameters_of_a_list_keep_their_numbers():
     assert [site.name for site in wp.trace(classify(Listed())).sites] == ["W.0", "W.1", "W.2"]
 
 
-def test_what_lies_aside_of_the_trunk_is_said_so():
-    class Towers(nn.Module):
+class Towers(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.one, self.two, self.head = he(mlp(depth=3, classes=8)), he(mlp(depth=6, classes=8)), nn.Linear(16, 4)
+        self.two[4].weight.data.mul_(factor)
+
+    def forward(self, x):
+        return self.head(torch.cat([self.one(x), self.two(x)], 1))
+
+
+def test_of_two_towers_the_deeper_is_followed():
+    trace = wp.trace(classify(Towers(1.0)))
+    assert [site.name for site in trace.trunk] == [*(f"two.{k}" for k in range(0, 13, 2)), "head"]
+    (found,) = [finding for finding in wp.check_signals(classify(Towers(1e-5))).findings if finding.rule == "WP201"]
+    assert (found.verdict, found.where) == (wp.Verdict.FAILS, "two.4")
+
+
+def test_what_lies_aside_of_every_way_is_said_so():
+    class Wide(nn.Module):
         def __init__(self):
             super().__init__()
-            self.one, self.two, self.head = mlp(depth=4, classes=8), mlp(depth=4, classes=8), nn.Linear(16, 4)
+            self.parts = nn.ModuleList(nn.Linear(16, 4) for _ in range(5))
 
         def forward(self, x):
-            return self.head(torch.cat([self.one(x), self.two(x)], 1))
+            return torch.cat([part(x) for part in self.parts], 1)
 
-    (found,) = [finding for finding in wp.check_signals(classify(Towers())).findings if finding.rule == "WP201"]
+    (found,) = [finding for finding in wp.check_signals(classify(Wide())).findings if finding.rule == "WP201"]
     assert found.verdict is wp.Verdict.UNDECIDED
-    assert "Of 11 weighted layers fewer than two lie on every way" in found.message
+    assert "Of 5 weighted layers fewer than two lie on every way" in found.message
+
+
+def test_an_output_that_the_loss_does_not_read_is_no_way():
+    class Extra(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.aside, self.head = (nn.Linear(16, 16) for _ in range(4))
+
+        def forward(self, x):
+            h = torch.relu(self.one(x))
+            return self.head(torch.relu(self.two(h))), self.aside(h).detach()
+
+    problem = wp.TorchProblem(Extra(), lambda out, t: nn.functional.cross_entropy(out[0], t), batch())
+    assert [site.name for site in wp.trace(problem).trunk] == ["one", "two", "head"]

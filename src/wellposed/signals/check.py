@@ -19,7 +19,7 @@ from wellposed.signals.trace import Trace
 FAILS, SUSPECT = 1e3, 1e2
 _MOST_STEPS = 3
 _SHALLOW = "Fewer than two weighted layers were seen, so there is no depth over which a signal could change."
-_ASIDE = "Of {} weighted layers fewer than two lie on every way from the inputs to the loss, so there is no one depth to compare along."
+_ASIDE = "Of {} weighted layers fewer than two lie on every way from an input to the loss, so there is no one depth to compare along."
 _ONE_STEP = 10.0  # one step is no depth: the factor that is asked of it
 _NEAR, _MOSTLY = 16, 0.5
 _NORMALISED = 0.25  # normalisations per place of the trunk

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from wellposed.backends.protocol import Operation, ParameterSize, Recurrence, Run
+from wellposed.signals import ways
 from wellposed.signals.growth import Growth, growth
 from wellposed.signals.shown import trace_text
 from wellposed.signals.site import Site
@@ -64,8 +65,9 @@ class Loop:
 class Trace:
     """One forward and backward pass, in the order in which layers ran.
 
-    `sites` are all weighted layers. `trunk` are the places that every way from the input to the output passes: in a plain network all
-    layers, in a residual one the sums along the stream and the layers before and after them, without the branches. `operations` is
+    `sites` are all weighted layers. `trunk` are the places that every way from an input to the loss passes: in a plain network all
+    layers, in a residual one the sums along the stream and the layers before and after them, without the branches; of several inputs,
+    from the one with most of them. `operations` is
     everything that was recorded, `passed` whether every way passes it, `parameters` the sizes of weights and of their gradients,
     `updates` the size of the optimizer's first step over that of the weights, where an optimizer is known.
     """
@@ -169,7 +171,7 @@ def trace_of(run: Run, dtype: str = "float32", updates: Mapping[str, float] | No
         for source in operation.inputs:
             readers.setdefault(source, []).append(index)
     leads_to_weight = _leads_to_weight(operations)
-    passed_by_all = _passed_by_all(operations)
+    way = set(ways.trunk(operations, lambda operation: operation.kind in (*WEIGHTED, "add")))
     last = max((index for index, operation in enumerate(operations) if operation.kind in WEIGHTED), default=-1)
     sites, trunk = [], []
     for index, operation in enumerate(operations[: last + 1]):  # what comes after is the loss's own arithmetic
@@ -179,9 +181,9 @@ def trace_of(run: Run, dtype: str = "float32", updates: Mapping[str, float] | No
         site = _site(operations, readers, index, not leads_to_weight[index])
         if weighted:
             sites.append(site)
-        if passed_by_all[index]:
+        if index in way:
             trunk.append(site)
-    passed = tuple(passed_by_all)
+    passed = tuple(index in way for index in range(len(operations)))
     return Trace(tuple(sites), _once(trunk), operations, run.parameters, run.recurrences, updates or {}, passed, dtype)
 
 
@@ -214,18 +216,6 @@ def _site(operations: Sequence[Operation], readers: dict[int, list[int]], index:
     before = sources[0] if len(sources) == 1 and sources[0].kind == "activation" else None
     made = operations[reader].output if acts else None
     return Site(operation, operations[place], normalised, kind, function, activation, last, before, index, reader, made)
-
-
-def _passed_by_all(operations: Sequence[Operation]) -> list[bool]:
-    """Whether no connection, from an earlier operation or from the inputs, leads past an operation to a later one."""
-    leads_past = [0] * (len(operations) + 1)
-    for index, operation in enumerate(operations):
-        read = [*operation.inputs, *([-1] if operation.reads_batch and index else [])]
-        first = min(read, default=index - 1) + 1
-        if first < index:  # all operations from first to index - 1 are passed by
-            leads_past[first] += 1
-            leads_past[index] -= 1
-    return [bool(count == 0) for count in np.cumsum(leads_past)[:-1]]
 
 
 def _leads_to_weight(operations: Sequence[Operation]) -> list[bool]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-BATCH = -1
-"""Stands for the batch among the operations that a tensor came from."""
+BATCH, INDICES = -1, -2
+"""Stand for the batch's real numbers and for its whole ones among the operations that a tensor came from."""
 
 
 class Lineage:

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten
 
 from wellposed.backends.protocol import Flatness, LossCall, Operation, OperationKind, Signal, WeightUse
-from wellposed.backends.torch.lineage import BATCH, Lineage
+from wellposed.backends.torch.lineage import BATCH, INDICES, Lineage
 from wellposed.backends.torch.losses import loss_call
 from wellposed.backends.torch.sizes import attention_entropy, elementwise, flatness, row_entropy, signal
 from wellposed.numerics.activations import Activation
@@ -74,8 +74,8 @@ class Recorder(TorchFunctionMode):
         self._trained: set[int] = set()
         self._lineage = Lineage()
         for leaf in tree_flatten(batch)[0]:
-            if isinstance(leaf, torch.Tensor) and leaf.is_floating_point():  # masks and indices carry no signal
-                self._lineage.note(leaf, (BATCH,))
+            if isinstance(leaf, torch.Tensor):  # indices carry a signal where they are looked up; masks carry none
+                self._lineage.note(leaf, (BATCH if leaf.is_floating_point() else INDICES,))
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._turned: dict[int, tuple[str, torch.Tensor]] = {}  # transposed views of parameters
         self._modules = {id(module): name for name, module in model.named_modules()}
@@ -175,7 +175,7 @@ class Recorder(TorchFunctionMode):
             self._record("attention", name, sources, result, entropy=row_entropy(result))
         elif name == "embedding":
             self._record("other", name, sources, result)
-        elif len(set(sources) - {BATCH}) > 1 and result.dim():
+        elif len(set(sources) - {BATCH, INDICES}) > 1 and result.dim():
             self._record("add" if name in _SUMS else "other", name, sources, result)
         elif sources:
             self._lineage.note(result, sources)
@@ -211,7 +211,7 @@ class Recorder(TorchFunctionMode):
     def _unit_axis(self, tensor: torch.Tensor, sources: tuple[int, ...]) -> int:
         """Channels lie along axis 1 behind a convolution, else features along the last."""
         at = max(sources)
-        if at == BATCH:
+        if at < 0:
             return 1 if tensor.dim() > 3 else -1
         while self._operations[at].kind in ("norm", "add", "activation") and self._operations[at].inputs:
             at = self._operations[at].inputs[0]
@@ -278,8 +278,8 @@ class Recorder(TorchFunctionMode):
         named: str = "",
     ) -> int:
         index = len(self._operations)
-        inputs = tuple(source for source in sources if source != BATCH)
-        reads_batch = BATCH in sources or not index
+        inputs = tuple(source for source in sources if source >= 0)
+        reads_batch = BATCH in sources or (INDICES in sources and function == "embedding") or not index
         module = self._stack[-1] if self._stack else ""
         name = _owner(use.name) if use else named or module or function
         self._operations.append(
