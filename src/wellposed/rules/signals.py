@@ -53,10 +53,11 @@ VANISHING = Rule(
     claim="The gradient that reaches the first layer is not vanishingly small beside that of the last.",
     judged=(
         "The gradient with respect to each layer's pre-activation (after a normalisation that follows it), as the norm per "
-        "example, first layer over last: free of the loss's scale. Below 1e-3 it fails: of the plain networks that "
+        "example, along the places that every way from an input to the loss passes; first over last but the output, whose size is a "
+        "choice: free of the loss's scale. Below 1e-3 it fails: of the plain networks that "
         "`make bench-trainability` trains, SGD brought none of those to 0.9 accuracy and Adam less than half. Below 1e-2 it "
-        "is suspect. A gradient that is exactly zero is looked at again after one small step, since zero-initialised "
-        "branches and heads start so."
+        "is suspect; of a single step ten times that is asked. A gradient that is exactly zero is looked at again after one small step, "
+        "since zero-initialised branches and heads start so. It fails too where most of the first layer's gradient is lost to its dtype."
     ),
     causes=_CAUSES,
     remedies=(_INITIALIZE, _SKIP),
@@ -68,8 +69,8 @@ EXPLODING = Rule(
     title="exploding gradient",
     claim="The gradient does not grow out of bounds on its way back to the first layer.",
     judged=(
-        "The same ratio as for WP201. Above 1e3 it fails, above 1e2 it is suspect; where normalisation layers "
-        "stand between, it is suspect at most, since such networks grow and still train."
+        "The same ratio as for WP201. Above 1e3 it fails, above 1e2 it is suspect; where a quarter of the places or more are "
+        "normalised, it is suspect at most, since such networks grow and still train."
     ),
     causes=_CAUSES,
     remedies=(_INITIALIZE, _SKIP),
