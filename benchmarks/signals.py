@@ -369,6 +369,7 @@ def _peak(name: str, what: str) -> float:
 
 
 def _measure_peak(name: str, what: str) -> None:
+    torch.set_num_threads(1)
     problem = _NETWORKS[name]()
     _step(problem) if what == "step" else wp.trace(problem)
     # Not by getrusage, whose highest mark is inherited from the process that started this one.
@@ -405,7 +406,6 @@ if __name__ == "__main__":
     chosen = [a for a in arguments if a in ("theory", "zoo", "planted", "cost", "finite")] or ["cost", "theory", "planted", "finite", "zoo"]
     print(f"torch {torch.__version__}, numpy {np.__version__}, wellposed {wp.__version__}; CPU.\n")
     for part in chosen:
-        if part != "cost":
-            torch.set_num_threads(1)  # small networks: several threads wait for each other
+        torch.set_num_threads(1)  # small networks: several threads wait for each other
         kinds = tuple(arguments[arguments.index("--kinds") + 1].split(",")) if "--kinds" in arguments else ()
         zoo(SEEDS, kinds) if part == "zoo" else {"theory": theory, "planted": planted, "cost": cost, "finite": finite}[part]()

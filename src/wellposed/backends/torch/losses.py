@@ -10,6 +10,9 @@ from torch.nn import functional
 from wellposed.backends.protocol import LossCall
 
 
+_SMALL = 1 << 20
+
+
 def loss_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LossCall | None:
     """The call as a `LossCall`, its losses recomputed in float64 without weights; None if it is no known loss.
 
@@ -23,19 +26,20 @@ def loss_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LossC
     if not isinstance(outputs, torch.Tensor) or not isinstance(targets, torch.Tensor):
         return None
     with torch.no_grad():
-        outputs = outputs.detach().double()
+        # A copy in float64 of a language model's scores would be as large as the model.
+        outputs = outputs.detach().double() if outputs.numel() <= _SMALL else outputs.detach().float()
         if name in ("cross_entropy", "nll_loss"):
             return _classes(name, outputs, targets, int(kwargs.get("ignore_index", -100)))
         if outputs.shape != targets.shape:
             return None  # broadcast: the mistake is not in the size of the loss
-        targets = targets.detach().double()
+        targets = targets.detach().to(outputs.dtype)
         if name == "mse_loss":
             losses = (outputs - targets).square()
-            return LossCall("squared_error", losses.flatten().numpy(force=True), targets.flatten().numpy(force=True))
+            return LossCall("squared_error", losses.double().flatten().numpy(force=True), targets.double().flatten().numpy(force=True))
         if not bool(((targets == 0) | (targets == 1)).all()):
             return None
         losses = getattr(functional, name)(outputs, targets, reduction="none")
-        return LossCall("cross_entropy", losses.flatten().numpy(force=True), targets.flatten().long().numpy(force=True), 2)
+        return LossCall("cross_entropy", losses.double().flatten().numpy(force=True), targets.flatten().long().numpy(force=True), 2)
 
 
 def _classes(name: str, outputs: torch.Tensor, targets: torch.Tensor, ignored: int) -> LossCall | None:
@@ -47,4 +51,4 @@ def _classes(name: str, outputs: torch.Tensor, targets: torch.Tensor, ignored: i
     if valid.numel() == 0 or bool(((valid < 0) | (valid >= classes)).any()):
         return None  # the call itself will raise
     losses = getattr(functional, name)(outputs, targets, ignore_index=ignored, reduction="none")
-    return LossCall("cross_entropy", losses[kept].flatten().numpy(force=True), valid.flatten().numpy(force=True), classes)
+    return LossCall("cross_entropy", losses[kept].double().flatten().numpy(force=True), valid.flatten().numpy(force=True), classes)
