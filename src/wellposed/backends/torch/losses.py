@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from wellposed.backends.protocol import LossCall
 
-
 _SMALL = 1 << 20
 
 
