@@ -552,3 +552,17 @@ def test_an_output_that_the_loss_does_not_read_is_no_way():
 
     problem = wp.TorchProblem(Extra(), lambda out, t: nn.functional.cross_entropy(out[0], t), batch())
     assert [site.name for site in wp.trace(problem).trunk] == ["one", "two", "head"]
+
+
+def test_a_gradient_penalty_takes_a_pass_of_its_own():
+    critic = nn.Sequential(nn.Linear(8, 16), nn.LeakyReLU(0.2), nn.Linear(16, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
+    real, fake = torch.randn(8, 8), torch.randn(8, 8)
+
+    def loss(m):
+        between = (0.5 * real + 0.5 * fake).requires_grad_()
+        (slope,) = torch.autograd.grad(m(between).sum(), between, create_graph=True)
+        return m(fake).mean() - m(real).mean() + 10 * ((slope.norm(dim=1) - 1) ** 2).mean()
+
+    problem = wp.TorchProblem(critic, loss)
+    assert all(site.gradient > 0 for site in wp.trace(problem).trunk)
+    assert wp.check_signals(problem).ok

@@ -11,7 +11,8 @@ from wellposed.backends.protocol import Operation
 
 
 def trunk(operations: Sequence[Operation], counts: Callable[[Operation], bool]) -> list[int]:
-    """The operations that every way passes from one input on: from the input with the most operations that count among them.
+    """The operations that every way passes from one input on: from the input with the most operations that count among them, and of several
+    such (the same network on one batch after the other) from the one that gets most gradient.
 
     What leads to no gradient, as an output that the loss does not read, is no way to the loss.
     """
@@ -19,7 +20,12 @@ def trunk(operations: Sequence[Operation], counts: Callable[[Operation], bool]) 
     starts = [index for index, operation in enumerate(operations) if not operation.inputs and following[index] is not None]
     sources = [index for index in starts if operations[index].reads_batch] or starts  # positions and the like are no inputs
     chains = [_chain(index, following) for index in sources]
-    return max(chains, key=lambda chain: sum(counts(operations[index]) for index in chain), default=[])
+
+    def worth(chain: list[int]) -> tuple[int, float]:
+        gradient = operations[chain[0]].gradient
+        return sum(counts(operations[index]) for index in chain), gradient.norm if gradient is not None else 0.0
+
+    return max(chains, key=worth, default=[])
 
 
 def _nearest(operations: Sequence[Operation]) -> list[int | None]:
