@@ -73,8 +73,11 @@ class Recorder(TorchFunctionMode):
         self._gradients: dict[int, Signal] = {}
         self._trained: set[int] = set()
         self._lineage = Lineage()
+        self._batch_known = False
         for leaf in tree_flatten(batch)[0]:
-            if isinstance(leaf, torch.Tensor):  # indices carry a signal where they are looked up; masks carry none
+            if isinstance(leaf, torch.Tensor):
+                self._batch_known = True
+                # Indices carry a signal where they are looked up; masks carry none.
                 self._lineage.note(leaf, (BATCH if leaf.is_floating_point() else INDICES,))
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._turned: dict[int, tuple[str, torch.Tensor]] = {}  # transposed views of parameters
@@ -280,6 +283,7 @@ class Recorder(TorchFunctionMode):
         index = len(self._operations)
         inputs = tuple(source for source in sources if source >= 0)
         reads_batch = BATCH in sources or (INDICES in sources and function == "embedding") or not index
+        reads_batch = reads_batch or not (inputs or self._batch_known)
         module = self._stack[-1] if self._stack else ""
         name = _owner(use.name) if use else named or module or function
         self._operations.append(
