@@ -566,3 +566,20 @@ def test_a_gradient_penalty_takes_a_pass_of_its_own():
     problem = wp.TorchProblem(critic, loss)
     assert all(site.gradient > 0 for site in wp.trace(problem).trunk)
     assert wp.check_signals(problem).ok
+
+
+def test_a_cell_used_step_by_step_is_one_layer():
+    class Stepped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.head = nn.GRUCell(8, 24), nn.Linear(24, 4)
+
+        def forward(self, x):
+            h = None
+            for step in x.unbind(1):
+                h = self.cell(step, h)
+            return self.head(h)
+
+    problem = wp.TorchProblem(Stepped(), nn.CrossEntropyLoss(), (torch.randn(8, 20, 8), torch.arange(8) % 4))
+    assert [site.name for site in wp.trace(problem).trunk] == ["cell", "head"]
+    assert wp.check_signals(problem).ok

@@ -144,8 +144,7 @@ class Trace:
         uses: dict[str, list[int]] = {}
         for index, operation in enumerate(self.operations):
             if operation.kind in WEIGHTED:
-                key = operation.weight.name if operation.weight else f"{operation.kind} {operation.name}"
-                uses.setdefault(key, []).append(index)
+                uses.setdefault(_layer(operation) or f"{operation.kind} {operation.name}", []).append(index)
         found = []
         for indices in uses.values():
             if len(indices) < _LOOP or not self._chained(indices):
@@ -187,11 +186,18 @@ def trace_of(run: Run, dtype: str = "float32", updates: Mapping[str, float] | No
     return Trace(tuple(sites), _once(trunk), operations, run.parameters, run.recurrences, updates or {}, passed, dtype)
 
 
+def _layer(operation: Operation) -> str:
+    """What makes two uses the same layer's: its weight, or that of a recurrent cell its name; "" where that is not known."""
+    if operation.weight is not None:
+        return operation.weight.name
+    return f"recurrent {operation.name}" if operation.kind == "recurrent" else ""
+
+
 def _once(trunk: list[Site]) -> tuple[Site, ...]:
     """A layer that is used several times counts once, and all of them in the same pass: where the first of them gets most gradient."""
     uses: dict[str, list[Site]] = {}
     for site in trunk:
-        uses.setdefault(site.layer.weight.name if site.layer.weight else f"operation {site.index}", []).append(site)
+        uses.setdefault(_layer(site.layer) or f"operation {site.index}", []).append(site)
     chosen = [sites[0] for sites in uses.values() if len(sites) == 1]
     for times in {len(sites) for sites in uses.values()} - {1}:
         together = [sites for sites in uses.values() if len(sites) == times]
