@@ -308,6 +308,7 @@ class _Session:
         self.theta = problem.theta()
         self.evaluations = 0
         self.checked_in = ""
+        self._taken: list[tuple[Vector, Run]] = []
 
     @cached_property
     def finiteness(self) -> Finding:
@@ -337,20 +338,22 @@ class _Session:
     def loss(self) -> float:
         return self.problem.value(self.theta)
 
-    def after_steps(self, steps: int) -> Run:
-        """The run after small steps of gradient descent."""
-        theta, run = self.theta, self.run
-        for _ in range(steps):
-            assert run is not None
+    def after_steps(self, steps: int) -> tuple[Vector, Run]:
+        """The parameters and the run after small steps of gradient descent; steps once taken are kept."""
+        assert self.run is not None
+        taken = self._taken or [(self.theta, self.run)]
+        while len(taken) <= steps:
+            theta, run = taken[-1]
             theta = descended(theta, self.problem.layout.pack_known(run.gradient))
-            run = self.problem.run(theta)
-        assert run is not None
-        self._stepped = theta
-        return run
+            after = self.problem.run(theta)
+            assert after is not None
+            taken.append((theta, after))
+        self._taken = taken
+        return taken[steps]
 
     def weights_after_a_step(self) -> tuple[dict[str, Vector], Any]:
-        run = self.after_steps(1)
-        return self.problem.layout.unpack(self._stepped), run.gradient
+        theta, run = self.after_steps(1)
+        return self.problem.layout.unpack(theta), run.gradient
 
 
 _Subject = Callable[[_Session], list[Finding]]
@@ -407,7 +410,7 @@ def _signals(session: _Session) -> list[Finding]:
         return [*signal_checks.not_judged(_NO_LAYERS), session.finiteness]
 
     def after_steps(steps: int) -> Trace:
-        return trace_of(session.after_steps(steps), session.problem.dtype)
+        return trace_of(session.after_steps(steps)[1], session.problem.dtype)
 
     return [*signal_checks.check(session.trace, after_steps), session.finiteness]
 

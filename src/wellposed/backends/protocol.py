@@ -16,7 +16,7 @@ import numpy as np
 
 from wellposed.backends.randomness import Randomness
 from wellposed.backends.tape import Tape
-from wellposed.numerics.activations import Activation, flat_beyond
+from wellposed.numerics.activations import Activation, flat_beyond, saturates
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout, adam
 
@@ -370,4 +370,4 @@ def flatness_of(values: Array, phi: Activation, axis: int = -1) -> Flatness | No
         return None
     flat = (values <= low) | (values >= high)
     units = np.moveaxis(flat, axis, 0).reshape(flat.shape[axis], -1).all(axis=1) if flat.ndim > 1 else flat
-    return Flatness(float(flat.mean()), float(units.mean()), units.size, low < 0 and high < np.inf)
+    return Flatness(float(flat.mean()), float(units.mean()), units.size, saturates(low, high))

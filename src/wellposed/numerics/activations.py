@@ -57,6 +57,11 @@ _FLAT = 0.01
 _GRID = np.linspace(-50.0, 50.0, 4001)
 
 
+def saturates(low: float, high: float) -> bool:
+    """Whether a function that is flat below low and above high is so on both sides of 0."""
+    return low < 0 and high < np.inf
+
+
 def flat_beyond(phi: Activation) -> tuple[float, float]:
     """(low, high): below low and above high the slope of phi stays under a hundredth of its steepest; infinite where it does not."""
     with np.errstate(all="ignore"):

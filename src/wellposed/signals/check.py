@@ -59,8 +59,7 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
         # What a zero-initialised layer lets through after a step is as small as the step: compare only what lies before it.
         behind = [site.gradient == 0 for site in trunk]
         for steps in range(1, _MOST_STEPS + 1):
-            later_trace = after_steps(steps)
-            moved = later_trace.compared if len(trunk) == len(later_trace.compared) else later_trace.trained
+            moved = after_steps(steps).trained[: len(trunk)]  # the output, where it was left out, comes last
             if moved[0].gradient != 0:
                 break
         later = f", after {steps} small step{'s' if steps > 1 else ''} (it is exactly zero before)"
@@ -83,10 +82,10 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
     path = list(reversed(sites))
     findings = []
     lost = _lost(sites[0], trace.dtype)
-    if lost and _verdict(1 / backward.total) is not Verdict.FAILS:
+    if lost and 1 / backward.total <= FAILS:
         return [VANISHING.found(Verdict.FAILS, lost, where=sites[0].name, cause="dtype", evidence=evidence), EXPLODING.holds(evidence)]
     for rule, size in ((VANISHING, 1 / backward.total), (EXPLODING, backward.total)):
-        verdict = _verdict(size if len(sites) > 2 else size / _ONE_STEP)
+        verdict = _verdict(size, len(backward.factors))
         if rule is EXPLODING and verdict is Verdict.FAILS and trace.norms >= _NORMALISED * len(trace.trunk):
             verdict = Verdict.SUSPECT
         if verdict is Verdict.HOLDS:
@@ -119,7 +118,7 @@ def _forward(trace: Trace) -> Finding:
     if any(np.isnan(site.forward.batch_variance) for site in trace.sites):
         return FORWARD.undecided("The batch has one row, so what tells examples apart cannot be measured.")
     hidden = [site for site in trace.trunk if not site.is_output]
-    sites = [site for site in hidden if site.forward.batch_variance > 0]
+    sites = list(trace.carrying)
     silent = [site for site in hidden if site.forward.mean_square > 0 and site.forward.batch_variance == 0]
     if silent and sites and hidden.index(silent[0]) > hidden.index(sites[0]):
         text = f"All rows of the batch give the same output at `{silent[0].name}`: nothing that tells them apart arrives there."
@@ -128,14 +127,14 @@ def _forward(trace: Trace) -> Finding:
         return FORWARD.undecided("Fewer than two hidden layers carry a signal, so there is no depth over which it could change.")
     forward = growth([site.forward.spread for site in sites])
     evidence = _evidence("standard deviation over the batch, last hidden layer over first", forward, sites[-1].name, trace)
-    size = max(forward.total, 1 / forward.total)
-    verdict = _verdict(size if len(sites) > 2 else size / _ONE_STEP)
+    verdict = _verdict(max(forward.total, 1 / forward.total), len(forward.factors))
     if verdict is Verdict.HOLDS:
         return FORWARD.holds(evidence)
     return _told(FORWARD, verdict, sites, forward, evidence, "signal", "", trace)
 
 
-def _verdict(size: float) -> Verdict:
+def _verdict(size: float, steps: int) -> Verdict:
+    size = size if steps > 1 else size / _ONE_STEP
     if size > FAILS:
         return Verdict.FAILS
     return Verdict.SUSPECT if size > SUSPECT else Verdict.HOLDS

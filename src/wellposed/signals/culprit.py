@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from wellposed.signals.site import Site
+from wellposed.signals.theory import variances
 from wellposed.signals.trace import Trace
 
 _CLEAR = 3.0
@@ -32,10 +33,8 @@ def culprit(before: Site, after: Site, trace: Trace) -> tuple[Site, str, str]:
 
 
 def _variance(site: Site, trace: Trace) -> float | None:
-    use = site.layer.weight
-    if use is None or use.name not in trace.parameters:
-        return None
-    return use.fan_in * trace.parameters[use.name].rms ** 2
+    found = variances(site, trace.parameters)
+    return None if found is None else found[0]
 
 
 def _usual_variance(trace: Trace, left_out: Site) -> float | None:

@@ -59,7 +59,7 @@ def expected(sites: Sequence[Site], parameters: Mapping[str, ParameterSize]) -> 
             q, linked = _start(following) if following else q, False
             continue
         at = _moments(site, q) if _joined(site, following) else None
-        spread = _weights(following, parameters)
+        spread = variances(following, parameters)
         if at is None or spread is None or not np.isfinite(at.slope_square):
             found.append(Expected(float(np.sqrt(q)), float("nan"), linked))
             q, linked = _start(following), False
@@ -109,7 +109,7 @@ def _moments(site: Site, q: float) -> Expectations | None:
     return at if np.isfinite(at.square) else None
 
 
-def _weights(site: Site, parameters: Mapping[str, ParameterSize]) -> tuple[float, float] | None:
+def variances(site: Site, parameters: Mapping[str, ParameterSize]) -> tuple[float, float] | None:
     """sw^2 = fan_in E[w^2] and sb^2 of a layer; None where its weight is computed from others."""
     use = site.layer.weight
     if use is None or use.name not in parameters:

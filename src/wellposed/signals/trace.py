@@ -21,7 +21,7 @@ _LOOP, _STEADY = 4, 10
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A residual branch where it joins the stream: root mean squares of both, and of the gradients that go into each."""
+    """A residual branch where it joins the stream: the root mean squares of both."""
 
     name: str
     stream: float
@@ -67,9 +67,9 @@ class Trace:
 
     `sites` are all weighted layers. `trunk` are the places that every way from an input to the loss passes: in a plain network all
     layers, in a residual one the sums along the stream and the layers before and after them, without the branches; of several inputs,
-    from the one with most of them. `operations` is
-    everything that was recorded, `passed` whether every way passes it, `parameters` the sizes of weights and of their gradients,
-    `updates` the size of the optimizer's first step over that of the weights, where an optimizer is known.
+    from the one with most of them. `operations` is everything that was recorded, `passed` whether every way passes it, `parameters` the
+    sizes of weights and of their gradients, `updates` the size of the optimizer's first step over that of the weights, where an
+    optimizer is known.
     """
 
     sites: tuple[Site, ...]
@@ -123,8 +123,13 @@ class Trace:
     @cached_property
     def forward(self) -> Growth | None:
         """Growth of the signal's standard deviation over the batch along the hidden trunk."""
-        sizes = [s.forward.spread for s in self.trunk if not s.is_output and s.forward.batch_variance > 0 and s.forward.finite]
+        sizes = [site.forward.spread for site in self.carrying]
         return growth(sizes) if len(sizes) > 1 else None
+
+    @cached_property
+    def carrying(self) -> tuple[Site, ...]:
+        """The hidden places of the trunk at which rows differ; at none that is not finite."""
+        return tuple(site for site in self.trunk if not site.is_output and site.forward.batch_variance > 0)
 
     @cached_property
     def branches(self) -> tuple[Branch, ...]:
@@ -165,10 +170,7 @@ class Trace:
 def trace_of(run: Run, dtype: str = "float32", updates: Mapping[str, float] | None = None) -> Trace:
     """The sites of a run, in the order in which they run."""
     operations = run.operations
-    readers: dict[int, list[int]] = {}
-    for index, operation in enumerate(operations):
-        for source in operation.inputs:
-            readers.setdefault(source, []).append(index)
+    readers = ways.readers_of(operations)
     leads_to_weight = _leads_to_weight(operations)
     way = set(ways.trunk(operations, lambda operation: operation.kind in (*WEIGHTED, "add")))
     last = max((index for index, operation in enumerate(operations) if operation.kind in WEIGHTED), default=-1)
@@ -206,13 +208,13 @@ def _once(trunk: list[Site]) -> tuple[Site, ...]:
     return tuple(sorted(chosen, key=lambda site: site.index))
 
 
-def _site(operations: Sequence[Operation], readers: dict[int, list[int]], index: int, last: bool) -> Site:
+def _site(operations: Sequence[Operation], readers: list[list[int]], index: int, last: bool) -> Site:
     operation, place = operations[index], index
-    following = readers.get(place, [])
+    following = readers[place]
     normalised = len(following) == 1 and operations[following[0]].kind == "norm"
     if normalised:
         place = following[0]
-        following = readers.get(place, [])
+        following = readers[place]
     kinds = [operations[reader].kind for reader in following]
     kind: str = next((k for k in ("activation", "add", "norm") if k in kinds), kinds[0] if kinds else "")
     acts = [reader for reader in following if operations[reader].kind == "activation"]

@@ -28,13 +28,19 @@ def trunk(operations: Sequence[Operation], counts: Callable[[Operation], bool]) 
     return max(chains, key=worth, default=[])
 
 
-def _nearest(operations: Sequence[Operation]) -> list[int | None]:
-    """For each operation the nearest later one that every way from it passes; len(operations) for the loss itself, None off every way."""
-    end = len(operations)
+def readers_of(operations: Sequence[Operation]) -> list[list[int]]:
+    """For each operation those that read what it makes, in order."""
     readers: list[list[int]] = [[] for _ in operations]
     for index, operation in enumerate(operations):
         for source in operation.inputs:
             readers[source].append(index)
+    return readers
+
+
+def _nearest(operations: Sequence[Operation]) -> list[int | None]:
+    """For each operation the nearest later one that every way from it passes; len(operations) for the loss itself, None off every way."""
+    end = len(operations)
+    readers = readers_of(operations)
     ends = [index for index in range(end) if not readers[index]]
     read = [index for index in ends if (gradient := operations[index].gradient) is not None and gradient.norm != 0] or ends[-1:]
     nearest: list[int | None] = [None] * end

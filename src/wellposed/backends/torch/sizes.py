@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from wellposed.backends.protocol import Flatness, ParameterSize, Signal
-from wellposed.numerics.activations import Activation, flat_beyond
+from wellposed.numerics.activations import Activation, flat_beyond, saturates
 from wellposed.numerics.arrays import Vector
 
 _WIDE = 1e150  # beyond it, or below its inverse, squares leave float64
@@ -29,18 +29,17 @@ def signal(tensor: torch.Tensor) -> Signal:
         values = tensor.detach()
         if values.is_nested:
             values = torch.cat([part.reshape(-1) for part in values.unbind()])[None]
-        if values.layout is not torch.strided:
-            values = values.to_dense()
+        values = _dense(values)
         if values.is_complex():
             values = torch.view_as_real(values.resolve_conj())
         if not values.numel():
             return Signal(0.0, float("nan"), 0.0, True, rows=values.shape[0] if values.dim() else 1)
         flat = values.reshape(values.shape[0] if values.dim() else 1, -1)
         rows, columns = flat.shape
-        entries = max(flat.numel(), 1)
+        entries = flat.numel()
         squares, spread, zeros = _sums(flat, 1.0)
         scale = 1.0
-        if values.dtype is torch.float64 and not 1 / _WIDE < squares**0.5 < _WIDE and flat.numel():
+        if values.dtype is torch.float64 and not 1 / _WIDE < squares**0.5 < _WIDE:
             scale = float(flat.abs().max()) or 1.0
             squares, spread, zeros = _sums(flat, scale)
         if not isfinite(squares):
@@ -51,10 +50,14 @@ def signal(tensor: torch.Tensor) -> Signal:
         return Signal(mean_square * scale * scale, spread * scale * scale, norm, True, zeros / entries, rows)
 
 
+def _dense(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor.layout is torch.strided else tensor.to_dense()
+
+
 def _sums(flat: torch.Tensor, scale: float) -> tuple[float, float, int]:
     """Of a matrix over `scale`: the sum of squares, the sum of squares about the mean of each column, and how many entries are zero."""
     rows, columns = flat.shape
-    width = max(_BLOCK // max(rows, 1), 1)
+    width = max(_BLOCK // rows, 1)
     squares = spread = torch.zeros((), dtype=torch.float64, device=flat.device)
     zeros = torch.zeros((), dtype=torch.int64, device=flat.device)
     for start in range(0, columns, width):
@@ -92,18 +95,17 @@ def flatness(z: torch.Tensor, phi: Activation, axis: int) -> Flatness | None:
             return None
         flat = values <= low if high == torch.inf else (values <= low) | (values >= high)
         units = flat.movedim(axis, 0).flatten(1).all(dim=1) if z.dim() > 1 else flat
-        return Flatness(float(flat.sum()) / max(z.numel(), 1), float(units.double().mean()), units.numel(), low < 0 and high < torch.inf)
+        return Flatness(float(flat.sum()) / z.numel(), float(units.double().mean()), units.numel(), saturates(low, high))
 
 
 def parameter_size(parameter: torch.Tensor, gradient: torch.Tensor | None) -> ParameterSize:
     with torch.no_grad():
-        values = parameter.detach()
-        values = values if values.layout is torch.strided else values.to_dense()
+        values = _dense(parameter.detach())
         rms = _norm(values) / max(values.numel(), 1) ** 0.5
         mean = float(values.mean()) if values.numel() else 0.0
         slope = None
         if gradient is not None:
-            dense = gradient.detach() if gradient.layout is torch.strided else gradient.detach().to_dense()
+            dense = _dense(gradient.detach())
             slope = _norm(dense) / max(dense.numel(), 1) ** 0.5
     return ParameterSize(rms, max(rms * rms - mean * mean, 0.0) ** 0.5, slope)
 
