@@ -1,5 +1,4 @@
 import jax
-import mpmath
 import numpy as np
 import pytest
 import torch
@@ -9,6 +8,7 @@ from scipy import special
 from torch import nn
 
 import wellposed as wp
+from exact_activations import EXACT, exact_moments
 from wellposed.numerics.activations import NAMED
 from wellposed.numerics.gaussian import expectations
 from wellposed.numerics.meanfield import gradient_factor, length_map
@@ -31,28 +31,75 @@ def test_gains_of_the_table(name):
     assert gain.stability == pytest.approx(stability, abs=5e-4)
 
 
-EXACT = {
-    "relu": (lambda z: max(z, 0), [0]),
-    "leaky_relu": (lambda z: z if z > 0 else z / 100, [0]),
-    "hardtanh": (lambda z: max(-1, min(1, z)), [-1, 1]),
-    "tanh": (mpmath.tanh, []),
-    "gelu": (lambda z: z * mpmath.ncdf(z), []),
-    "softsign": (lambda z: z / (1 + abs(z)), [0]),
-    "hardswish": (lambda z: z * max(0, min(6, z + 3)) / 6, [-3, 3]),
-}
-
-
 @pytest.mark.parametrize("name", EXACT)
-@pytest.mark.parametrize("q", [0.3, 1.0, 4.0])
-def test_against_mpmath_kinks_included(name, q):
-    exact, kinks = EXACT[name]
-    root = mpmath.sqrt(q)
-    cuts = sorted([-mpmath.inf, *(kink / root for kink in kinks), 0, mpmath.inf])
-    square = mpmath.quad(lambda z: exact(root * z) ** 2 * mpmath.npdf(z), cuts)
-    slope = mpmath.quad(lambda z: mpmath.diff(exact, root * z) ** 2 * mpmath.npdf(z), cuts)
-    at = expectations(NAMED[name], q)
-    assert at.square == pytest.approx(float(square), abs=1e-10)
-    assert at.slope_square == pytest.approx(float(slope), abs=1e-8)
+def test_every_gain_against_mpmath_kinks_included(name):
+    given, phi, kinks = EXACT[name]
+    square, slope = exact_moments(phi, kinks)
+    gain = wp.gain(given)
+    assert gain.forward == pytest.approx(square**-0.5, rel=1e-11)
+    assert gain.backward == pytest.approx(slope**-0.5, rel=1e-11)
+
+
+@pytest.mark.parametrize("name", ["relu6", "hardtanh", "tanh", "gelu", "softsign", "hardswish", "hardshrink", "a kink at 0.7"])
+@pytest.mark.parametrize("q", [0.3, 4.0])
+def test_at_other_operating_points(name, q):
+    given, phi, kinks = EXACT[name]
+    square, slope = exact_moments(phi, kinks, q)
+    gain = wp.gain(given, q)
+    assert gain.forward == pytest.approx((q / square) ** 0.5, rel=1e-10)
+    assert gain.backward == pytest.approx(slope**-0.5, rel=1e-10)
+
+
+def test_the_edge_of_chaos_keeps_length_and_gradient():
+    for name, edge in (("tanh", (1.4674, 0.3885)), ("elu", (1.2234, 0.1862)), ("silu", (1.6233, 0.2499)), ("softsign", (2.0958, 0.4429))):
+        found = wp.gain(name).edge
+        assert found == pytest.approx(edge, abs=1e-4)
+        at = expectations(NAMED[name])
+        assert length_map(at, found[0] ** 2, found[1] ** 2) == pytest.approx(1)
+        assert gradient_factor(at, found[0] ** 2) == pytest.approx(1)
+    assert wp.gain("relu").edge == pytest.approx((2**0.5, 0))
+    assert wp.gain("sigmoid").edge is None
+
+
+@pytest.mark.parametrize(
+    ("name", "q", "weights", "biases"),
+    [("gelu", 3.5616, 1.98306, 0.17292), ("silu", 14.3202, 1.98801, 0.55514), ("mish", 1.6702, 2.01352, 0.09452)],
+)
+def test_points_where_both_chi_are_one(name, q, weights, biases):
+    found = wp.gain(name).stable
+    assert found[0] == pytest.approx(q, rel=1e-4)
+    assert found[1] ** 2 == pytest.approx(weights, rel=1e-4)
+    assert found[2] ** 2 == pytest.approx(biases, rel=1e-4)
+    assert wp.gain("tanh").stable is None
+
+
+def _swiglu(x):
+    a, b = x.chunk(2, dim=-1)
+    return nn.functional.silu(a) * b
+
+
+@pytest.mark.parametrize(
+    ("given", "gate"),
+    [
+        ("glu", "sigmoid"), (nn.GLU(), "sigmoid"), (nn.functional.glu, "sigmoid"), (jax.nn.glu, "sigmoid"), ("SwiGLU", "silu"), (_swiglu, "silu"),
+        (lambda a, b: a * np.maximum(b, 0), "relu"), ("bilinear", "linear"),
+    ],
+)  # fmt: skip
+def test_gated_units_are_products(given, gate):
+    """E[(a g)^2] = E[g^2]; the slopes are g along a and a g' along b."""
+    at = expectations(NAMED[gate])
+    assert wp.gain(given).forward == pytest.approx(at.square**-0.5, rel=1e-10)
+    assert wp.gain(given).backward == pytest.approx((at.square + at.slope_square) ** -0.5, rel=1e-10)
+
+
+def test_a_gated_layer_has_the_moments_of_its_gain():
+    torch.manual_seed(0)
+    gain = wp.gain("swiglu")
+    x = torch.randn(4000, 300, requires_grad=True)
+    y = _swiglu(x @ (torch.randn(600, 300) / 300**0.5).T)
+    assert y.square().mean().item() == pytest.approx(gain.forward**-2, rel=0.05)
+    (slope,) = torch.autograd.grad(y, x, torch.randn_like(y))
+    assert slope.square().mean().item() == pytest.approx(gain.backward**-2, rel=0.05)
 
 
 @pytest.mark.parametrize("thing", [nn.ReLU(), torch.relu, nn.functional.relu, jax.nn.relu, lambda x: np.maximum(x, 0), "ReLU"])
@@ -74,7 +121,11 @@ def test_theory_of_he_weights():
 
 
 def test_advice():
-    assert "unstable (chi_q = 1.17 > 1)" in wp.gain("silu").advice
+    assert wp.gain("silu").advice == (
+        "silu: the unit-variance gain 1.677 is unstable beyond about 30 layers (chi_q = 1.17 > 1); use weights of 1.41/sqrt(fan_in) and "
+        "biases of 0.745, stable at a mean square of 14.3, or normalisation, skips or wp.initialize(model, batch)."
+    )
+    assert "beyond about 50 layers" in wp.gain("glu").advice
     assert "centre it" in wp.gain("sigmoid").advice
     assert "no gradient passes" in wp.gain(lambda x: np.sign(x - 0.3)).advice
     assert "standard deviation 1.414/sqrt(fan_in)" in wp.gain("relu").advice
@@ -85,8 +136,14 @@ def test_advice():
     [
         ("rleu", "there is no activation named 'rleu'"),
         (3, "an activation is a name or a function, not a int"),
-        (lambda x: x[:3], "could not be evaluated"),
         (np.log, "no finite, positive"),
+        (lambda x: x[:3], "makes an array of shape"),
+        (lambda x: torch.softmax(x, -1), "is not elementwise: an entry of its output depends on other entries"),
+        (lambda x: x - x.mean(), "is not elementwise"),
+        (lambda x: np.exp(x * x), "no finite, positive"),
+        (lambda a, b: a + b, "is no product of a function of each half"),
+        (nn.ReLU, "ReLU is a class, not an activation"),
+        (lambda x: {}["missing"], "could not be evaluated"),
     ],
 )
 def test_bad_input_gets_one_clear_message(thing, words):

@@ -270,13 +270,17 @@ def _worse(findings: Sequence[Finding], later: Sequence[Finding], prefix: str) -
     return [finding for finding in findings if finding.verdict is not Verdict.HOLDS or finding.rule not in told] + worse
 
 
-def gain(activation: str | Callable[[Any], Any]) -> gains.Gain:
-    """The gain of an activation: a name, a torch or JAX function or module, or any elementwise function.
+def gain(activation: str | Callable[..., Any], q: float = 1.0) -> gains.Gain:
+    """The gain of an activation: a name, a torch or JAX function or module, any elementwise function, or a gated unit.
+
+    `q` is the mean square of the pre-activations at which it works. A gated unit halves the last axis, as `nn.GLU` does, or is a
+    function of two arrays. Raises `InputError` for an unknown name and for a function that is not finite, or neither elementwise nor
+    a product.
 
     >>> round(gain("relu").forward, 5)
     1.41421
     """
-    return gains.gain(activation if isinstance(activation, str) or not callable(activation) else elementwise(activation))
+    return gains.gain(activation if isinstance(activation, str) or not callable(activation) else elementwise(activation), q)
 
 
 def initialize(model: Any, batch: Any = None, *, scheme: str = "auto", seed: int = 0, dry_run: bool = False) -> Plan:

@@ -7,19 +7,47 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from wellposed.errors import InputError
 from wellposed.numerics.activations import Activation
 
 
 def elementwise(activation: Callable[[Any], Any]) -> Activation:
-    """An activation of any framework as a function of a float64 array; others are taken for NumPy functions."""
-    if "torch" in sys.modules and _is_torch(activation):
-        adapted: Activation = importlib.import_module("wellposed.backends.torch.sizes").activation_of(activation)
-    elif "jax" in sys.modules and _module(activation).startswith("jax"):
-        adapted = importlib.import_module("wellposed.backends.jax.activation").activation_of(activation)
-    else:
-        adapted = activation
+    """An activation of any framework as a function of float64 arrays, under its own name."""
+    framework = _framework(activation)
+    if not framework:
+        return activation
+    adapter = "sizes" if framework == "torch" else "activation"
+    adapted: Activation = importlib.import_module(f"wellposed.backends.{framework}.{adapter}").activation_of(activation)
+    adapted.__name__ = getattr(activation, "__name__", type(activation).__name__)
     return adapted
+
+
+def _framework(activation: Callable[[Any], Any]) -> str:
+    """Whose arrays an activation takes; of one that is nobody's, whichever of them it works on: "" is NumPy."""
+    if isinstance(activation, type):
+        return ""
+    if "torch" in sys.modules and _is_torch(activation):
+        return "torch"
+    if "jax" in sys.modules and _module(activation).startswith("jax"):
+        return "jax"
+    try:
+        activation(np.linspace(-1.0, 1.0, 4))
+    except Exception:  # the user's function, on arrays that it may not be written for: anything may come
+        for framework, array in (("torch", "tensor"), ("jax", "numpy")):
+            if framework in sys.modules and _works(activation, framework, array):
+                return framework
+    return ""
+
+
+def _works(activation: Callable[[Any], Any], framework: str, array: str) -> bool:
+    made = sys.modules[framework].tensor([0.5, -0.5]) if array == "tensor" else sys.modules[framework].numpy.array([0.5, -0.5])
+    try:
+        activation(made)
+    except Exception:  # as above
+        return False
+    return True
 
 
 def initializable_of(model: Any, batch: Any) -> Any:

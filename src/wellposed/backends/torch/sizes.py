@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from math import isfinite, sqrt
 from typing import Any
@@ -169,6 +170,8 @@ def elementwise(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
 def activation_of(thing: Any) -> Activation:
     """A torch function or module as a function of a float64 array."""
     if isinstance(thing, nn.Module):
+        if thing.training:
+            thing = copy.deepcopy(thing).eval()  # RReLU draws its slopes in training
         twin = {name: p.detach().double().mean().reshape(1) for name, p in thing.named_parameters()}
 
         def module(z: Vector) -> Vector:
