@@ -101,7 +101,7 @@ def test_a_gradient_that_float16_cannot_carry():
     assert "the smallest number of float16 is 6e-08" in found.message
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", sorted(NAMED.keys() - {"exponential"}))  # whose steepest place is the end of any grid
 def test_flat_sides_are_where_the_slope_is(name):
     low, high = flat_beyond(NAMED[name])
     z = np.linspace(-40, 40, 3001)

@@ -20,6 +20,7 @@ from wellposed.api import (
     check_signals,
     check_weights,
     checkup,
+    fan,
     gain,
     gradcheck,
     initialize,
@@ -32,6 +33,7 @@ from wellposed.derivatives.functions import derivative, directional, gradient, j
 from wellposed.errors import CheckFailed, InputError, WellposedError
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.inputs.standardizer import Standardizer
+from wellposed.numerics.fans import Fan
 from wellposed.numerics.moments import Moments
 from wellposed.report import Report
 from wellposed.weights.gains import Gain
@@ -59,8 +61,8 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "CheckFailed", "Estimate", "Evidence", "Finding", "FunctionProblem", "Gain", "InputError", "JaxProblem", "Moments",
+    "CheckFailed", "Estimate", "Evidence", "Fan", "Finding", "FunctionProblem", "Gain", "InputError", "JaxProblem", "Moments",
     "Remedy", "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError", "check_accumulation", "check_gradients",
-    "check_grads", "check_inputs", "check_ranks", "check_signals", "check_weights", "checkup", "derivative", "directional", "gain",
+    "check_grads", "check_inputs", "check_ranks", "check_signals", "check_weights", "checkup", "derivative", "directional", "fan", "gain",
     "gradcheck", "gradient", "initialize", "jacobian", "spectrum", "trace",
 ]  # fmt: skip

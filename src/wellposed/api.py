@@ -16,6 +16,7 @@ from wellposed.backends.select import (
     accumulation_of,
     array_function,
     elementwise,
+    fans_of,
     initializable_of,
     input_map_of,
     ranks_problem,
@@ -31,6 +32,7 @@ from wellposed.inputs.audit import audited
 from wellposed.inputs.features import as_array, features_of
 from wellposed.inputs.sources import Source, source_of
 from wellposed.numerics.arrays import Vector
+from wellposed.numerics.fans import Fan
 from wellposed.numerics.theta import descended
 from wellposed.report import Report
 from wellposed.rules import Rule
@@ -281,6 +283,25 @@ def gain(activation: str | Callable[..., Any], q: float = 1.0) -> gains.Gain:
     1.41421
     """
     return gains.gain(activation if isinstance(activation, str) or not callable(activation) else elementwise(activation), q)
+
+
+def fan(layer: Any, inputs: Any = None) -> Fan:
+    """How many inputs a torch layer sums into one output, and how many outputs one input reaches.
+
+    Weights of variance 1 / fan_in keep the mean square of the signal, of variance 1 / fan_out that of the gradient. Convolutions are
+    counted tap by tap, with groups, strides and dilation, and transposed ones the right way round. A layer with several weights
+    (attention with packed projections, recurrent gates, a whole model) has them in `.weights`, by name. With `inputs`, what the
+    layer is called with, zeros of padding are left out, and layers of any kind are read from a call.
+
+    >>> import torch
+    >>> fan(torch.nn.ConvTranspose2d(8, 4, 4, stride=2))
+    Fan(fan_in=32.0, fan_out=64.0)
+
+    Raises `InputError` where the layer has no weights, or weights whose use only a call shows.
+    """
+    found = fans_of(layer, inputs)
+    first = next(iter(found.values()))
+    return Fan(first.fan_in, first.fan_out, found)
 
 
 def initialize(model: Any, batch: Any = None, *, scheme: str = "auto", seed: int = 0, dry_run: bool = False) -> Plan:

@@ -59,17 +59,22 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class WeightUse:
-    """How an operation uses its weight: the weight's name and shape, and which axes mean what.
+    """How an operation uses its weight: the names of weight and bias, and what the weight's axes mean.
 
-    `fan_in` counts the inputs that are summed into one output, `unit_axis` is the axis of the
-    weight that counts the outputs.
+    `fan_in` counts the inputs that are summed into one output, `fan_out` the outputs that one input reaches. `out_axes` count the
+    outputs, `in_axes` the inputs; along any other axis lie maps beside each other, as of experts.
     """
 
     name: str
     bias: str
     fan_in: float
     fan_out: float
-    unit_axis: int
+    out_axes: tuple[int, ...]
+    in_axes: tuple[int, ...]
+
+    @property
+    def unit_axis(self) -> int:
+        return self.out_axes[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from wellposed.errors import InputError
 from wellposed.numerics.activations import Activation
+from wellposed.numerics.fans import Fan
 
 
 def elementwise(activation: Callable[[Any], Any]) -> Activation:
@@ -48,6 +49,16 @@ def _works(activation: Callable[[Any], Any], framework: str, array: str) -> bool
     except Exception:  # as above
         return False
     return True
+
+
+def fans_of(layer: Any, inputs: Any) -> dict[str, Fan]:
+    """The fans of a torch layer's weights by name. Raises `InputError` for what is no layer, and where they cannot be read off."""
+    if "torch" in sys.modules and isinstance(layer, sys.modules["torch"].nn.Module):
+        return importlib.import_module("wellposed.backends.torch.used").used_fans(layer, inputs)  # type: ignore[no-any-return]
+    raise InputError(
+        f"fan takes a torch layer, not a {type(layer).__name__}",
+        hint="for arrays of your own, fan_in is the number of inputs that are summed into one output",
+    )
 
 
 def initializable_of(model: Any, batch: Any) -> Any:

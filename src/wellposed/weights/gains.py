@@ -25,7 +25,7 @@ class Gain:
     """Weights of standard deviation gain / sqrt(fan_in) keep the size of the signal through phi.
 
     At pre-activations of mean square q, z ~ N(0, 1): `forward` = sqrt(q / E[phi(sqrt(q) z)^2]) keeps that mean square (He et al.
-    2015), `backward` = E[phi'(sqrt(q) z)^2]^-1/2 that of the gradient on its way back. `edge` = (sw, sb): weights of sw / sqrt(fan_in) and biases of
+    2015), `backward` = E[phi'(sqrt(q) z)^2]^-1/2 keeps that of the gradient. `edge` = (sw, sb): weights of sw / sqrt(fan_in) and biases of
     standard deviation sb keep both, the edge of chaos at q (Poole et al. 2016; Schoenholz et al. 2017); None where sb^2 would be
     negative or no gradient passes. `stability` is chi_q = dq'/dq of the length map under the forward gain: above 1 a small deviation
     grows with depth. `mean` = E[phi] is what a bias must take away to centre the activation. Of a gated unit a phi(b) the slopes

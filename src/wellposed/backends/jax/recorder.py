@@ -28,6 +28,7 @@ CALLS = {
     "remat2": "jaxpr",
 }
 _PRIMITIVES = {"tanh": "tanh", "logistic": "sigmoid", "sin": "sin"}
+_ARITHMETIC = {"linear", "square", "abs", "exponential"}
 _PASSING = {"convert_element_type", "broadcast_in_dim", "reshape", "copy", "squeeze", "expand_dims"}
 
 
@@ -180,7 +181,7 @@ def _activation(primitive: str, params: dict[str, Any], arguments: list[_Traced]
     if primitive in ("jit", "pjit", "custom_jvp_call"):
         name = str(params.get("name", ""))
         name = ALIASES.get(name, name)
-        return name if name in NAMED and name != "linear" else ""
+        return name if name in NAMED and name not in _ARITHMETIC else ""
     if primitive == "max" and any(np.ndim(a.value) == 0 and not a.sources and _is_zero(a.value) for a in arguments):
         return "relu"
     return _PRIMITIVES.get(primitive, "")
@@ -204,7 +205,8 @@ def _use(primitive: str, params: dict[str, Any], arguments: list[_Traced]) -> We
                     "",
                     prod(shape[axis] for axis in contracted[side]),
                     prod(shape[axis] for axis in free),
-                    argument.axes[free[-1]],
+                    tuple(argument.axes[axis] for axis in free),
+                    tuple(argument.axes[axis] for axis in contracted[side]),
                 )
     if primitive == "conv_general_dilated" and arguments[1].parameter and arguments[1].axes:
         kernel = arguments[1]
@@ -219,6 +221,7 @@ def _use(primitive: str, params: dict[str, Any], arguments: list[_Traced]) -> We
             "",
             shape[into] * receptive * density,
             shape[out] * receptive / params["feature_group_count"] / prod(params["window_strides"]),
-            axes[out],
+            (axes[out],),
+            tuple(axis for number, axis in enumerate(axes) if number != out),
         )
     return None

@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_flatten
 
 from wellposed.backends.protocol import Operation, OperationKind, Run, Signal
 from wellposed.backends.torch.problem import TorchProblem
-from wellposed.backends.torch.recorder import module_use
 from wellposed.backends.torch.sizes import activation_of
+from wellposed.backends.torch.uses import module_use
 from wellposed.numerics.arrays import Vector
 
 _UNKNOWN = Signal(float("nan"), float("nan"), float("nan"), True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from types import FunctionType
 from typing import Any
 
@@ -21,10 +20,10 @@ from wellposed.backends.protocol import Flatness, LossCall, Operation, Operation
 from wellposed.backends.torch.lineage import BATCH, INDICES, Lineage
 from wellposed.backends.torch.losses import loss_call
 from wellposed.backends.torch.sizes import attention_entropy, elementwise, flatness, row_entropy, signal
+from wellposed.backends.torch.uses import CONVOLUTIONS, Uses
 from wellposed.numerics.activations import Activation
 
-_WEIGHTED = {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
-_PRODUCTS = {"matmul", "mm", "__matmul__", "addmm"}
+_WEIGHTED = {"linear", *CONVOLUTIONS}
 _CONTRACTIONS = {"matmul", "__matmul__", "bmm", "baddbmm", "einsum", "tensordot"}
 _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 _CELLS = {"lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"}
@@ -38,7 +37,6 @@ _ACTIVATIONS = {
 }  # fmt: skip
 _SUMS = {"add", "add_", "__add__", "__iadd__", "__radd__", "sub", "__sub__", "sub_"}
 _NOTHING = Signal(0.0, 0.0, 0.0, True)
-_TRANSPOSES = {"t", "transpose", "permute", "__get__", "swapaxes"}
 
 
 def _seen_through(function: Any) -> FunctionType:
@@ -79,8 +77,7 @@ class Recorder(TorchFunctionMode):
                 self._batch_known = True
                 # Indices carry a signal where they are looked up; masks carry none.
                 self._lineage.note(leaf, (BATCH if leaf.is_floating_point() else INDICES,))
-        self._names = {id(parameter): name for name, parameter in model.named_parameters()}
-        self._turned: dict[int, tuple[str, torch.Tensor]] = {}  # transposed views of parameters
+        self._uses = Uses(model)
         self._modules = {id(module): name for name, module in model.named_modules()}
         self._stack: list[str] = []
         self._handles: list[Any] = []
@@ -108,7 +105,7 @@ class Recorder(TorchFunctionMode):
     def forget(self) -> None:
         """To be called when nothing more is read of the graph."""
         self._lineage.forget()
-        self._turned.clear()
+        self._uses.forget()
         self.recurrent.clear()
 
     def name_of(self, index: int) -> str:
@@ -133,10 +130,8 @@ class Recorder(TorchFunctionMode):
         if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors):  # within vmap, grad or jvp: no numbers yet
             return function(*args, **kwargs)
         sources = self._lineage.of(tensors)
-        weight, turned = self._weight(name, args, kwargs)
-        before = None
-        if tensors and (name in _WEIGHTED or weight):
-            before = signal(tensors[0])
+        use = self._uses.of(name, args, kwargs) if tensors else None
+        before = signal(tensors[0]) if tensors and (name in _WEIGHTED or use) else None
         phi, flat = None, None
         if name in _ACTIVATIONS and sources and tensors[0].is_floating_point():  # before the call: it may work in place
             phi = elementwise(function, args, dict(kwargs))
@@ -145,6 +140,8 @@ class Recorder(TorchFunctionMode):
         if seen is not None:
             self.loss_call = seen
         result = function(*args, **kwargs)
+        if tensors:
+            self._uses.note(name, tensors[0], result)
         if not isinstance(result, torch.Tensor):
             made = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, torch.Tensor)]
             if (name in _CELLS or name in _RECURRENT) and made:
@@ -156,13 +153,10 @@ class Recorder(TorchFunctionMode):
             for leaf in made if sources else ():
                 self._lineage.note(leaf, sources)
             return result
-        if name in _TRANSPOSES and tensors and id(tensors[0]) in self._names and result.dim() == 2:
-            self._turned[id(result)] = (self._names[id(tensors[0])], result)
-        elif name in _WEIGHTED or weight:
-            use = self._use(name, weight, turned, args, kwargs)
+        if name in _WEIGHTED or use:
             kind: OperationKind = "conv" if name.startswith("conv") else "linear"
             self._record(kind, name, sources, result, use=use, source=before)
-        elif name in _CONTRACTIONS and (parameters := [self._names[id(tensor)] for tensor in tensors if id(tensor) in self._names]):
+        elif name in _CONTRACTIONS and (parameters := [owner for tensor in tensors if (owner := self._uses.name(tensor))]):
             self._record("linear", name, sources, result, source=signal(tensors[0]), named=_owner(parameters[0]))
         elif name in _CELLS:
             self._record("recurrent", name, sources, result)
@@ -234,37 +228,6 @@ class Recorder(TorchFunctionMode):
 
         self._on_gradient(made[0], look)
 
-    def _weight(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, bool]:
-        """The parameter that multiplies, and whether its outputs lie along the last axis."""
-        if name in _WEIGHTED:
-            given = kwargs.get("weight", args[1] if len(args) > 1 else None)
-            parameter, view = self._names.get(id(given), ""), self._turned.get(id(given))
-            return (view[0], True) if view else (parameter, False)
-        if name in _PRODUCTS:
-            factors = args[1:] if name == "addmm" else args
-            given = factors[1] if len(factors) > 1 else None
-            if isinstance(given, torch.Tensor) and given.dim() == 2:
-                view = self._turned.get(id(given))
-                return (view[0], False) if view else (self._names.get(id(given), ""), True)
-        return "", False
-
-    def _use(self, name: str, weight: str, turned: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> WeightUse | None:
-        if not weight:
-            return None
-        given = args[2] if name == "addmm" else kwargs.get("weight", args[1] if len(args) > 1 else None)
-        assert isinstance(given, torch.Tensor)
-        shape = tuple(given.shape)
-        bias = kwargs.get("bias", args[2] if name in _WEIGHTED and len(args) > 2 else None)
-        bias = args[0] if name == "addmm" else bias
-        bias_name = self._names.get(id(bias), "")
-        if name in _PRODUCTS:
-            return WeightUse(weight, bias_name, shape[0], shape[1], 1 if turned else 0)
-        if name == "linear":
-            return WeightUse(weight, bias_name, shape[1], shape[0], 1 if turned else 0)
-        groups = kwargs.get("groups", args[6] if len(args) > 6 else 1)
-        stride = kwargs.get("stride", args[3] if len(args) > 3 else 1)
-        return _convolution(weight, bias_name, shape, name.startswith("conv_transpose"), groups, stride)
-
     def _record(
         self,
         kind: OperationKind,
@@ -302,23 +265,3 @@ def _owner(parameter: str) -> str:
     """The layer that a parameter belongs to: its module where it is called weight there, else the parameter itself."""
     owner, _, own = parameter.rpartition(".")
     return owner if owner and own.endswith("weight") else parameter
-
-
-def _convolution(weight: str, bias: str, shape: tuple[int, ...], transposed: bool, groups: int, stride: int | tuple[int, ...]) -> WeightUse:
-    """Fans of a convolution: fan_in = (C_in / g) prod(k), over prod(s) where it is transposed, and fan_out the other way round."""
-    receptive = prod(shape[2:])
-    strides = prod(stride) if isinstance(stride, tuple | list) else stride ** len(shape[2:])
-    if transposed:  # weight [C_in, C_out / g, k...]: each output is reached by prod(k) / prod(s) of the kernel's entries
-        return WeightUse(weight, bias, shape[0] // groups * receptive / strides, shape[1] * receptive, 1)
-    return WeightUse(weight, bias, shape[1] * receptive, shape[0] // groups * receptive / strides, 0)
-
-
-def module_use(module: nn.Module, name: str) -> WeightUse:
-    """How a Linear or Conv module uses its weight."""
-    prefix = f"{name}." if name else ""
-    bias = f"{prefix}bias" if module.bias is not None else ""
-    assert isinstance(module.weight, torch.Tensor)
-    shape = tuple(module.weight.shape)
-    if isinstance(module, nn.modules.conv._ConvNd):
-        return _convolution(f"{prefix}weight", bias, shape, module.transposed, module.groups, module.stride)
-    return WeightUse(f"{prefix}weight", bias, shape[1], shape[0], 0)
