@@ -51,7 +51,7 @@ def test_a_layer_s_weights_depend_on_seed_and_name_alone(seed):
 
 def test_convolution_fans():
     model = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.ReLU(), nn.ConvTranspose2d(8, 6, 4, stride=2), nn.ReLU(), nn.Conv2d(6, 2, 1))
-    rows = wp.initialize(model, torch.randn(2, 4, 9, 9)).rows
+    rows = wp.initialize(model, torch.randn(2, 4, 9, 9), scheme="he").rows
     # Along an axis each of 7 places reaches 4 of the 16 outputs.
     assert 2 / rows[0].target ** 2 == pytest.approx(2 * 9)
     assert 2 / rows[1].target ** 2 == pytest.approx(8 * (7 * 4 / 16) ** 2)
@@ -65,7 +65,10 @@ def test_what_is_deliberate_is_left_alone_and_listed():
     plan = wp.initialize(model, images()[0])
     assert torch.equal(frozen, model[0].weight)
     assert not model[1].conv2.weight.any()
-    assert plan.left_alone == {"0.weight": "frozen", "1.conv2.weight": "zero on purpose"}
+    assert plan.left_alone == {
+        "0.weight": "frozen", "0.bias": "as its weight: frozen",
+        "1.conv2.weight": "zero on purpose",
+    }  # fmt: skip
     assert "left alone: zero on purpose" in str(plan)
 
 
@@ -74,7 +77,7 @@ def test_what_is_deliberate_is_left_alone_and_listed():
     [
         (lambda: wp.initialize(mlp(), scheme="best"), "there is no scheme 'best'"),
         (lambda: wp.initialize({"w": 1}), "takes a torch.nn.Module, not a dict"),
-        (lambda: wp.initialize(nn.Sequential(nn.BatchNorm1d(3))), "no Linear or Conv layer was seen"),
+        (lambda: wp.initialize(nn.Sequential(nn.BatchNorm1d(3))), "no Linear, Conv or other layer with weights was seen"),
     ],
 )
 def test_bad_input_gets_one_clear_message(call, words):

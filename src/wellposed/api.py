@@ -42,7 +42,7 @@ from wellposed.signals.spectrum import Spectrum, spectrum_of
 from wellposed.signals.trace import Trace, trace_of
 from wellposed.weights import check as weight_checks
 from wellposed.weights import gains
-from wellposed.weights.plan import Plan, plan_of
+from wellposed.weights.plan import Plan, initialized
 
 
 def checkup(problem: Problem, *, only: Callable[[str], bool] = lambda rule: True, after_steps: int = 0) -> Report:
@@ -316,11 +316,7 @@ def initialize(model: Any, batch: Any = None, *, scheme: str = "auto", seed: int
     Returns the plan: per layer the rule, the target standard deviation of the weights and the one achieved.
     Raises `InputError` for an unknown scheme or a model of another framework.
     """
-    initializable = initializable_of(model, batch)
-    plan = plan_of(trace_of(initializable.run()), initializable.weights(), scheme, seed)
-    if not dry_run:
-        initializable.assign(plan.values)
-    return plan
+    return initialized(initializable_of(model, batch), scheme, seed, dry_run=dry_run)
 
 
 class _Session:

@@ -18,6 +18,7 @@ from wellposed.backends.randomness import Randomness
 from wellposed.backends.tape import Tape
 from wellposed.numerics.activations import Activation, flat_beyond, saturates
 from wellposed.numerics.arrays import Array, Vector
+from wellposed.numerics.fans import Fan
 from wellposed.numerics.theta import Layout, adam
 
 Gradient = Mapping[str, Vector | None]
@@ -75,6 +76,53 @@ class WeightUse:
     @property
     def unit_axis(self) -> int:
         return self.out_axes[0]
+
+
+Role = Literal["weight", "bias", "scale", "shift", "embedding", "gates", "recurrent gates", "gate bias", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a parameter is in the layer that owns it, as far as the layer's kind tells.
+
+    `layer` is the layer's name, `kind` its class; `groups` those of a convolution, `gates` how many maps lie one after the
+    other along the first axis (of an LSTM 4), `padding` the row of an embedding that stays zero. `dtype` is the parameter's own.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    role: Role
+    layer: str
+    kind: str
+    trainable: bool
+    fan: Fan | None = None
+    groups: int = 1
+    gates: int = 1
+    padding: int | None = None
+    tied: tuple[str, ...] = ()  # other names of the same parameter
+
+
+class Initializable(Protocol):
+    """A model that can be shown at work and given new weights."""
+
+    def run(self) -> Run:
+        """One pass over the batch, or the layers in their order where there is none."""
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All of them, in order; a parameter with several names once."""
+
+    def weights(self) -> dict[str, Vector]:
+        """Their values, in float64."""
+
+    def assign(self, values: Mapping[str, Vector]) -> None:
+        """Sets the parameters of these names."""
+
+    def calibrate(self, targets: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        """One forward pass in which each weight's first output, less a shift, is given the root mean square asked for.
+
+        `targets` maps weights to (root mean square, shift); returned are the factor and the root mean square reached. What a weight
+        makes is scaled on the way, so that the layers behind see what they will see. Empty where no batch is known.
+        """
 
 
 @dataclass(frozen=True, slots=True)

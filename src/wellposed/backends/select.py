@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from wellposed.backends.protocol import Initializable
 from wellposed.errors import InputError
 from wellposed.numerics.activations import Activation
 from wellposed.numerics.fans import Fan
@@ -61,10 +62,10 @@ def fans_of(layer: Any, inputs: Any) -> dict[str, Fan]:
     )
 
 
-def initializable_of(model: Any, batch: Any) -> Any:
+def initializable_of(model: Any, batch: Any) -> Initializable:
     """The adapter that shows a model's layers in order and takes new weights. Raises `InputError` for unknown models."""
     if "torch" in sys.modules and isinstance(model, sys.modules["torch"].nn.Module):
-        return importlib.import_module("wellposed.backends.torch.initializable").Initializable(model, batch)
+        return importlib.import_module("wellposed.backends.torch.initializable").TorchInitializable(model, batch)  # type: ignore[no-any-return]
     raise InputError(
         f"initialize takes a torch.nn.Module, not a {type(model).__name__}",
         hint="for arrays of your own, wp.gain(activation).forward / sqrt(fan_in) is the standard deviation to draw with",

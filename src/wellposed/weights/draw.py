@@ -93,7 +93,7 @@ def mirrored(draw: Draw, out_too: bool, in_too: bool) -> Draw:
 
 
 def centre_tap(draw: Draw, taps: int) -> Draw:
-    """A convolution that is `draw` at the middle of its kernel and 0 elsewhere: delta-orthogonal for an orthogonal one (Xiao et al. 2018)."""
+    """A convolution that is `draw` at the middle of its kernel and 0 elsewhere: delta-orthogonal for orthogonal ones (Xiao 2018)."""
 
     def delta(sizes: tuple[int, int, int], random: np.random.Generator) -> Vector:
         beside, out, into = sizes

@@ -4,8 +4,9 @@ An exact gain keeps the length of the signal, and still a deep plain network doe
 network becomes as steep in some directions as it is flat in others. What does both is the nonlinearity of a layer,
 N = q E[phi'^2] / Var[phi], the factor by which a small difference between two inputs grows over what the layer's length does once its
 mean is taken away (the square of the nonlinearity coefficient of Philipp 2017, and the local slope C'(1) of Martens et al. 2021).
-Over L layers it is the product. So the operating point q = E[z^2] is chosen such that N^L stays below a budget. In pairs of units u and
--u (looks-linear, Balduzzi et al. 2017) the even part of phi cancels, and N is that of the odd part: for ReLU, GELU or SiLU it is 1 at any q.
+Over L layers it is the product. So the operating point q = E[z^2] is chosen such that N^L stays below a budget. In pairs of units u
+and -u (looks-linear, Balduzzi et al. 2017) the even part of phi cancels, and N is that of the odd part: for ReLU, GELU or SiLU it is
+1 at any q.
 
 Of the points within the budget the best is the one that a step of training disturbs least. A step moves all entries of a layer by
 about the same amount (Adam), so it moves a pre-activation by 1 + n E[phi^2]^1/2 times that at most (the bias, and n inputs that
@@ -34,8 +35,8 @@ _PAIRS_COST = 1.05  # half the width carries the signal
 class Point:
     """An operating point: pre-activations of mean square `q`, in pairs u and -u or not.
 
-    `mean` is what a bias takes away of each unit's output, 0 for pairs; `square` the mean square of what the layer after it then works
-    with: Var[phi], or E[((phi(u) - phi(-u)) / 2)^2] for pairs. `nonlinearity` is N of one layer.
+    `mean` is what a bias takes away of each unit's output, 0 for pairs. `square` is the mean square that independent weights of the
+    next layer work with: Var[phi], or E[(phi(u) - phi(-u))^2] / 2 for pairs. `nonlinearity` is N of one layer.
     """
 
     q: float
@@ -76,7 +77,7 @@ def _point(phi: Activation, at: Expectations, paired: bool) -> Point | None:
     square = of.square - (0.0 if paired else of.mean**2)
     if not (np.isfinite(at.square) and of.slope_square > 0 and square > 1e-12 * at.square):
         return None
-    return Point(at.q, paired, 0.0 if paired else of.mean, square, max(at.q * of.slope_square / square, 1.0))
+    return Point(at.q, paired, 0.0 if paired else of.mean, 2 * square if paired else square, max(at.q * of.slope_square / square, 1.0))
 
 
 def _odd(phi: Activation) -> Callable[[Vector], Vector]:

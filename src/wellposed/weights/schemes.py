@@ -1,39 +1,141 @@
-"""Drawing the weights of one layer."""
+"""The named schemes: for every weight that was seen at work how it is to be drawn."""
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Callable
+from dataclasses import replace
 
-import numpy as np
+from wellposed.numerics.gaussian import Expectations
+from wellposed.signals.site import Site
+from wellposed.weights.deep import shaped
+from wellposed.weights.draw import centre_tap, mirrored, orthogonal, uniform
+from wellposed.weights.network import Network
+from wellposed.weights.recipe import Recipe
+from wellposed.weights.sites import arriving, looks_linear, moments, taps
 
-from wellposed.numerics.arrays import Vector
+_GPT2 = 0.02
+_SIREN = 30.0
+_FLAT_GAIN = 2.0  # as in the advice of `gain`: beyond it an activation is to be centred
 
-SCHEMES = ("auto", "he", "glorot", "lecun", "orthogonal")
-
-
-def generator(seed: int, name: str) -> np.random.Generator:
-    """A generator of the layer's own, so that its weights depend on no other layer."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
-
-
-def normal(shape: tuple[int, ...], deviation: float, random: np.random.Generator) -> Vector:
-    """Independent Gaussian entries (He et al. 2015, Glorot & Bengio 2010, LeCun 1998 differ in `deviation`)."""
-    drawn: Vector = random.standard_normal(shape) * deviation
-    return drawn
+Scheme = Callable[[Network, Site], Recipe]
 
 
-def orthogonal(shape: tuple[int, ...], unit_axis: int, deviation: float, random: np.random.Generator) -> Vector:
-    """Orthogonal rows, or columns where there are more rows (Saxe et al. 2013), scaled to entries of `deviation`.
+def _he(_network: Network, site: Site) -> Recipe:
+    at = moments(site.activation)
+    fan_in = _fan_in(site)
+    if at is None or site.is_output:
+        return Recipe("he", fan_in**-0.5, "no activation follows: 1 / fan_in")
+    return Recipe("he", (at.square * fan_in) ** -0.5, f"{site.function} follows: {1 / at.square:.4g} / fan_in")
 
-    A row is one output unit: all axes but `unit_axis`, flattened.
-    """
-    units = shape[unit_axis]
-    rest = tuple(side for axis, side in enumerate(shape) if axis != unit_axis)
-    fan = int(np.prod(rest))
-    tall = random.standard_normal((max(units, fan), min(units, fan)))
-    basis, triangle = np.linalg.qr(tall)
-    basis = basis * np.sign(np.diag(triangle))  # makes the draw uniform over orthogonal matrices (Mezzadri 2007)
-    matrix = basis if units >= fan else basis.T
-    size = float(np.sqrt(np.mean(matrix**2)))
-    scaled: Vector = np.moveaxis(matrix.reshape(units, *rest) * (deviation / size), 0, unit_axis)
-    return scaled
+
+def _lecun(_network: Network, site: Site) -> Recipe:
+    return Recipe("lecun", _fan_in(site) ** -0.5, "1 / fan_in")
+
+
+def _glorot(_network: Network, site: Site) -> Recipe:
+    assert site.layer.weight is not None
+    return Recipe("glorot", (2 / (site.layer.weight.fan_in + site.layer.weight.fan_out)) ** 0.5, "2 / (fan_in + fan_out)")
+
+
+def _orthogonal(network: Network, site: Site) -> Recipe:
+    return replace(_he(network, site), rule="orthogonal", draw=orthogonal)
+
+
+def _delta_orthogonal(network: Network, site: Site) -> Recipe:
+    kernel = taps(network, site)
+    recipe = _orthogonal(network, site)
+    if kernel == 1:
+        return recipe
+    return replace(recipe, rule="delta-orthogonal", draw=centre_tap(orthogonal, kernel), why=f"{recipe.why}, at the middle of its kernel")
+
+
+def _looks_linear(network: Network, site: Site) -> Recipe:
+    """Pairs wherever an activation stands alone between layers; half the width then carries the signal, at its slope about 0."""
+    out, into = looks_linear(network, site)
+    if not (out or into):
+        return _orthogonal(network, site)
+    size = _fan_in(site) ** -0.5
+    if into:
+        assert site.before is not None
+        odd = moments(site.before.activation, odd=True)
+        size = size / (2 * odd.square) ** 0.5 if odd is not None else size
+    return Recipe("looks-linear", size, "pairs u and -u cancel what is even in the activation", mirrored(orthogonal, out, into))
+
+
+def _gpt2(network: Network, site: Site) -> Recipe:
+    count = len(network.branches)
+    if site.index in network.branches:
+        return Recipe("gpt2", _GPT2 / count**0.5, f"ends one of {count} residual branches: {_GPT2} / sqrt({count})")
+    return Recipe("gpt2", _GPT2, f"{_GPT2} (Radford et al. 2019)")
+
+
+def _siren(network: Network, site: Site) -> Recipe:
+    """sin(30 z): U(+-1 / n) for the first layer, U(+-sqrt(6 / n) / 30) for the others (Sitzmann et al. 2020)."""
+    fan_in = _fan_in(site)
+    if not site.layer.inputs:
+        return Recipe("siren", 1 / fan_in / 3**0.5, "first layer: U(+-1 / n)", uniform)
+    return Recipe("siren", (6 / fan_in) ** 0.5 / _SIREN / 3**0.5, "U(+-sqrt(6 / n) / 30)", uniform)
+
+
+def _fixup(network: Network, site: Site) -> Recipe:
+    """Zhang et al. 2019: in a branch of m layers all but the last scaled by L^(-1 / (2 m - 2)), the last and the head 0."""
+    count = len(network.branches)
+    recipe = _he(network, site)
+    if site.is_output or site.index in network.branches:
+        what = "the head" if site.is_output else f"ends one of {count} residual branches"
+        return replace(recipe, rule="fixup", size=0.0, why=f"{what}: zero")
+    inside = next((branch for branch in network.branches.values() if site.index in branch), None)
+    if inside is None or len(inside) < 2:
+        return replace(recipe, rule="fixup")
+    factor = count ** (-1 / (2 * len(inside) - 2))
+    return replace(
+        recipe, rule="fixup", size=recipe.size * factor, why=f"{recipe.why}, times {count}^(-1/{2 * len(inside) - 2}) = {factor:.3g}"
+    )
+
+
+def _standard(network: Network, site: Site) -> Recipe:
+    """Every output of mean square 1, and the residual branches' ends such that their sum has it too."""
+    fan_in = _fan_in(site)
+    at = moments(site.activation)
+    if site.normalised and at is not None:
+        recipe = _he(network, site)
+        return replace(recipe, why=f"a normalisation follows, then {recipe.why}")
+    square, came = arriving(site)
+    centre = 0.0
+    before = moments(site.before.activation) if site.before is not None else None
+    if before is not None and _to_be_centred(before) and site.layer.weight is not None and site.layer.weight.bias:
+        square, centre = before.square - before.mean**2, before.mean
+        came = f"{came}, centred by {centre:.3g}"
+    output, what = 1.0, ""
+    count = len(network.branches)
+    if site.index in network.branches and count > 1:
+        output, what = count**-0.5, f"ends one of {count} residual branches: 1 / sqrt({count}); "
+    rule = "branch" if what else "head" if site.is_output else "he"
+    return Recipe(rule, output * (square * fan_in) ** -0.5, f"{what}{came}", centre=centre, output=None if site.normalised else output)
+
+
+def _to_be_centred(at: Expectations) -> bool:
+    """Where the weights that keep the gradient are far larger than those that keep the signal."""
+    return bool(at.slope_square > 0 and at.q * at.slope_square * _FLAT_GAIN**2 < at.square)
+
+
+def _auto(network: Network, site: Site) -> Recipe:
+    recipe = shaped(network, site)
+    return _standard(network, site) if recipe is None else recipe
+
+
+def _calibrated(network: Network, site: Site) -> Recipe:
+    """Outputs of root mean square 1, by He's weights to begin with."""
+    recipe = _standard(network, site)
+    return replace(recipe, rule="calibrated", draw=orthogonal, output=recipe.output if site.normalised else 1.0)
+
+
+SCHEMES: dict[str, Scheme] = {
+    "auto": _auto, "he": _he, "glorot": _glorot, "lecun": _lecun, "orthogonal": _orthogonal, "delta-orthogonal": _delta_orthogonal,
+    "looks-linear": _looks_linear, "fixup": _fixup, "gpt2": _gpt2, "siren": _siren, "calibrated": _calibrated,
+}  # fmt: skip
+
+
+def _fan_in(site: Site) -> float:
+    assert site.layer.weight is not None
+    return site.layer.weight.fan_in

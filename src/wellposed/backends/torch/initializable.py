@@ -1,53 +1,107 @@
-"""A torch model whose layers are listed in order and whose weights can be set."""
+"""A torch model whose layers are listed in order, whose parameters are known by their roles, and whose weights can be set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules import activation as activations
 from torch.utils._pytree import tree_flatten
 
-from wellposed.backends.protocol import Operation, OperationKind, Run, Signal
-from wellposed.backends.torch.problem import TorchProblem
+from wellposed.backends.protocol import Operation, OperationKind, Parameter, Run, Signal
+from wellposed.backends.torch.calibration import Calibration
+from wellposed.backends.torch.forward import forward
+from wellposed.backends.torch.recorder import Recorder
+from wellposed.backends.torch.roles import parameters_of
 from wellposed.backends.torch.sizes import activation_of
+from wellposed.backends.torch.state import model_restored, power_iteration_stopped
 from wellposed.backends.torch.uses import module_use
+from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
 
 _UNKNOWN = Signal(float("nan"), float("nan"), float("nan"), True)
 
 
-class Initializable:
-    """Shows a model to `initialize`: from one forward pass of `batch`, or from the order of its modules."""
+class TorchInitializable:
+    """Shows a model to `initialize`: from passes over `batch`, its inputs or (inputs, targets), or from the order of its modules."""
 
     def __init__(self, model: nn.Module, batch: Any = None) -> None:
+        for name, parameter in model.named_parameters():
+            if isinstance(parameter, nn.parameter.UninitializedParameter):
+                raise InputError(f"parameter {name!r} is lazy and has no shape yet", hint="run the model once: model(inputs)")
+            if parameter.is_meta:
+                raise InputError(
+                    f"parameter {name!r} is on the meta device and has no memory", hint="model.to_empty(device='cpu'), then initialize"
+                )
         self.model = model
-        inputs = batch[0] if isinstance(batch, tuple | list) and len(batch) == 2 else batch
-        self._problem = TorchProblem(model, _any_number, (inputs, None))
-        self._shown = batch is not None
+        self._inputs = batch[0] if isinstance(batch, tuple | list) and len(batch) == 2 else batch
+        self._parameters = dict(model.named_parameters())
 
     def run(self) -> Run:
-        if not self._shown:
+        if self._inputs is None:
             return Run(_by_registration(self.model))
-        with self._problem.preserved():
-            return self._problem.run(self._problem.theta())
+        recorder = Recorder(self.model, self._inputs)
+        with self._lent(), torch.enable_grad():
+            with recorder:
+                number = _any_number(forward(self.model, self._inputs))
+            trained = [parameter for parameter in self._parameters.values() if parameter.requires_grad]
+            if number.requires_grad and trained:
+                torch.autograd.grad(number, trained, allow_unused=True)
+        operations = recorder.operations()
+        recorder.forget()
+        return Run(operations)
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        return parameters_of(self.model)
 
     def weights(self) -> dict[str, Vector]:
-        return self._problem.layout.unpack(self._problem.theta())
+        return {name: _full(parameter.detach()).double().cpu().numpy() for name, parameter in self._parameters.items()}
 
     def assign(self, values: Mapping[str, Vector]) -> None:
-        parameters = dict(self.model.named_parameters())
         with torch.no_grad():
             for name, value in values.items():
-                parameters[name].copy_(torch.as_tensor(value))
+                parameter = self._parameters[name]
+                parameter.copy_(_like(torch.as_tensor(np.ascontiguousarray(value)).to(parameter.dtype), parameter))
+
+    def calibrate(self, targets: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        if self._inputs is None or not targets:
+            return {}
+        calibration = Calibration(self.model, targets)
+        with self._lent(), torch.no_grad(), calibration:
+            forward(self.model, self._inputs)
+        return calibration.factors
+
+    @contextmanager
+    def _lent(self) -> Iterator[None]:
+        with model_restored(self.model), power_iteration_stopped(self.model):
+            yield
 
 
-def _any_number(outputs: Any, _targets: Any) -> torch.Tensor:
-    """A scalar of whatever the model returns; only the forward pass is of interest."""
+def _any_number(outputs: Any) -> torch.Tensor:
+    """A scalar of whatever the model returns, so that what leads nowhere is told from what does."""
     found = [leaf for leaf in tree_flatten(outputs)[0] if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
-    return torch.stack([leaf.mean() for leaf in found]).sum()
+    if not found:
+        raise InputError("the model returned no floating-point tensor, so what its layers lead to cannot be seen")
+    return torch.stack([leaf.float().mean() for leaf in found]).sum()
+
+
+def _full(parameter: Any) -> torch.Tensor:
+    """All of a parameter that lies in shards over several ranks."""
+    whole = getattr(parameter, "full_tensor", None)
+    return parameter if whole is None else whole()
+
+
+def _like(value: torch.Tensor, parameter: Any) -> torch.Tensor:
+    """The value laid out as the parameter: each rank takes its own shard of the same draw."""
+    if not hasattr(parameter, "placements"):
+        return value.to(parameter.device)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements, src_data_rank=None)
 
 
 def _by_registration(model: nn.Module) -> tuple[Operation, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.calls import custom_calls
 from wellposed.backends.torch.cuts import Uncut
 from wellposed.backends.torch.finite import Finite
+from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.function import TensorFunctionProblem
 from wellposed.backends.torch.inputmap import TorchInputMap
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
@@ -297,7 +298,7 @@ class TorchProblem(Problem):
             loss = self.loss(self.model)
         else:
             inputs, targets = self.batch
-            loss = self.loss(_forward(self.model, inputs), targets)
+            loss = self.loss(forward(self.model, inputs), targets)
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             raise InputError(
                 f"the loss must be one number, but it is {_described(loss)}",
@@ -323,14 +324,6 @@ def _with_hooks(twin: nn.Module, model: nn.Module) -> nn.Module:
         for hook in (mine._backward_hooks or {}).values():
             its.register_hook(hook)
     return twin
-
-
-def _forward(model: nn.Module, inputs: Any) -> Any:
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    if isinstance(inputs, tuple):
-        return model(*inputs)
-    return model(inputs)
 
 
 def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:

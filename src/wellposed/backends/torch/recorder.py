@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten
 
 from wellposed.backends.protocol import Flatness, LossCall, Operation, OperationKind, Signal, WeightUse
+from wellposed.backends.torch.composed import COMPOSED, seen_inside
 from wellposed.backends.torch.lineage import BATCH, INDICES, Lineage
 from wellposed.backends.torch.losses import loss_call
 from wellposed.backends.torch.sizes import attention_entropy, elementwise, flatness, row_entropy, signal
@@ -37,17 +37,6 @@ _ACTIVATIONS = {
 }  # fmt: skip
 _SUMS = {"add", "add_", "__add__", "__iadd__", "__radd__", "sub", "__sub__", "sub_"}
 _NOTHING = Signal(0.0, 0.0, 0.0, True)
-
-
-def _seen_through(function: Any) -> FunctionType:
-    """A function of torch.nn.functional that hands itself over whole to whoever watches, as one whose parts are seen instead."""
-    inside = dict(function.__globals__, has_torch_function=lambda *_: False)
-    through = FunctionType(function.__code__, inside, function.__name__, function.__defaults__, function.__closure__)
-    through.__kwdefaults__ = function.__kwdefaults__
-    return through
-
-
-_COMPOSED = {nn.functional.multi_head_attention_forward: _seen_through(nn.functional.multi_head_attention_forward)}
 
 
 @dataclass(frozen=True)
@@ -122,9 +111,8 @@ class Recorder(TorchFunctionMode):
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if function in _COMPOSED:
-            with self._again():
-                return _COMPOSED[function](*args, **kwargs)
+        if function in COMPOSED:
+            return seen_inside(self, function, args, kwargs)
         name = getattr(function, "__name__", "")
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor)]
         if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors):  # within vmap, grad or jvp: no numbers yet
@@ -177,16 +165,6 @@ class Recorder(TorchFunctionMode):
         elif sources:
             self._lineage.note(result, sources)
         return result
-
-    def _again(self) -> TorchFunctionMode:
-        """This recorder, watching what happens within a call that it was handed."""
-        outer = self
-
-        class Again(TorchFunctionMode):
-            def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-                return outer.__torch_function__(function, types, args, kwargs)
-
-        return Again()
 
     def _on_gradient(self, tensor: torch.Tensor, look: Callable[[torch.Tensor], Any]) -> None:
         """Of the value as it is now: the node that made it stays the same, whatever is changed in place later, of it or of a view of it."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from wellposed.backends.torch.fans import fans, fans_within
-from wellposed.backends.torch.initializable import Initializable
+from wellposed.backends.torch.initializable import TorchInitializable
 from wellposed.errors import InputError
 from wellposed.numerics.fans import Fan
 
@@ -21,7 +21,7 @@ def used_fans(layer: nn.Module, inputs: Any) -> dict[str, Fan]:
     """
     found, rest = fans_within(layer, _size(layer, inputs))
     if inputs is not None and not fans(layer):
-        for operation in Initializable(layer, (inputs, None)).run().operations:
+        for operation in TorchInitializable(layer, (inputs, None)).run().operations:
             use = operation.weight
             if use is not None and (use.name in rest or operation.kind == "conv"):
                 found[use.name] = Fan(use.fan_in, use.fan_out)

@@ -1,0 +1,64 @@
+"""Deep plain networks: every layer at the operating point that its depth asks for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wellposed.numerics.activations import Activation
+from wellposed.signals.site import Site
+from wellposed.weights.draw import Draw, centre_tap, mirrored, orthogonal
+from wellposed.weights.network import Network
+from wellposed.weights.operating import Point, operating_point
+from wellposed.weights.recipe import Recipe
+from wellposed.weights.sites import arriving, looks_linear, taps
+
+DEEP = 20
+_PROBE = np.linspace(-8.0, 8.0, 65)
+
+
+def shaped(network: Network, site: Site) -> Recipe | None:
+    """The recipe of a layer in a plain network of more than DEEP activations; None elsewhere."""
+    use = site.layer.weight
+    if use is None or network.depth <= DEEP:
+        return None
+    out, into = _point(network, site), None
+    square, came = arriving(site)
+    centre = 0.0
+    previous = network.previous(site)
+    if previous is not None:
+        into = _point(network, previous)
+    if into is not None and previous is not None:
+        came = f"{previous.function} before it at q = {into.q:.3g}"
+        if into.pairs:
+            square, came = into.square, f"{came}, in pairs"
+        elif use.bias:
+            square, centre = into.square, into.mean
+            came = f"{came}, centred by {centre:.3g}" if abs(centre) > 1e-9 else came
+        else:
+            square = into.square + into.mean**2
+    q = out.q if out is not None else 1.0
+    draw: Draw = orthogonal
+    fan_in = use.fan_in
+    if (kernel := taps(network, site)) > 1:
+        draw, fan_in = centre_tap(orthogonal, kernel), float(np.prod([network.parameters[use.name].shape[axis] for axis in use.in_axes]))
+    draw = mirrored(draw, out is not None and out.pairs, into is not None and into.pairs)
+    rule = "looks-linear" if (out or into) and (out is None or out.pairs) and (into is None or into.pairs) else "shaped"
+    why = f"{network.depth} layers deep: q = {q:.3g}; {came}" if out is not None else came
+    return Recipe(rule, (q / square / fan_in) ** 0.5, why, draw, centre, output=q**0.5)
+
+
+def _point(network: Network, site: Site) -> Point | None:
+    if site.activation is None or site.layer.weight is None:
+        return None
+    pairs = looks_linear(network, site)[0]
+    key = (_shape(site.activation), network.depth, site.layer.weight.fan_in, pairs)
+    if key not in network.points:
+        network.points[key] = operating_point(site.activation, network.depth, site.layer.weight.fan_in, pairs=pairs)
+    point: Point | None = network.points[key]
+    return point
+
+
+def _shape(phi: Activation) -> bytes:
+    """What tells one activation from another: its values."""
+    with np.errstate(all="ignore"):
+        return np.asarray(phi(_PROBE.copy()), dtype=np.float32).tobytes()

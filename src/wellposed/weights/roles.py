@@ -1,0 +1,45 @@
+"""Rules by what a parameter is in its layer, whatever the scheme: embeddings, recurrent gates, normalisation, biases."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wellposed.backends.protocol import Parameter
+from wellposed.numerics.arrays import Vector
+from wellposed.weights.draw import orthogonal
+from wellposed.weights.network import Network
+from wellposed.weights.recipe import Recipe
+
+_FORGET = 1.0
+
+
+def recipe_by_role(network: Network, parameter: Parameter) -> Recipe | None:
+    """For an embedding and for the matrices of a recurrent layer; None for others."""
+    if parameter.role == "embedding":
+        width = parameter.shape[-1]
+        if parameter.tied:
+            return Recipe("embedding", width**-0.5, f"tied to {parameter.tied[0]}: 1 / sqrt({width})")
+        return Recipe("embedding", 1.0, "rows of mean square 1")
+    if parameter.role == "gates" and parameter.fan is not None:
+        return Recipe("recurrent", parameter.fan.fan_in**-0.5, "each gate: 1 / fan_in")
+    if parameter.role == "recurrent gates" and parameter.fan is not None:
+        return Recipe("recurrent", parameter.fan.fan_in**-0.5, "each gate: orthogonal, so that steps keep their size", orthogonal)
+    return None
+
+
+def vector_by_role(parameter: Parameter) -> Vector | None:
+    """What a bias, or a scale or shift of a normalisation, starts from; None for parameters of another kind.
+
+    The forget gate of an LSTM starts open, at 1 (Gers et al. 2000; Jozefowicz et al. 2015): in one of the two biases, which are added.
+    """
+    if parameter.role == "scale":
+        return np.ones(parameter.shape)
+    if parameter.role in ("shift", "bias"):
+        return np.zeros(parameter.shape)
+    if parameter.role == "gate bias":
+        bias = np.zeros(parameter.shape)
+        if parameter.gates == 4 and "bias_ih" in parameter.name:
+            size = parameter.shape[0] // 4
+            bias[size : 2 * size] = _FORGET
+        return bias
+    return None
