@@ -6,7 +6,6 @@ python benchmarks/weights.py [gains fans plain thousand tenthousand calibration 
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import sys
 import time
@@ -15,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F

@@ -183,7 +183,7 @@ class Operation:
     gradient: Signal | None = None
     weight: WeightUse | None = None
     activation: Activation | None = None
-    source: Signal | None = None  # the tensor that came in
+    source: Signal | None = None  # the tensor that came in; of an activation only where it is not what an operation made
     flat: Flatness | None = None  # of an activation
     reads_batch: bool = False
     entropy: float | None = None  # of attention: the mean entropy of its rows over that of the uniform distribution

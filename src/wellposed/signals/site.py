@@ -16,7 +16,7 @@ class Site:
     what comes before one has an arbitrary size. `follower` is the kind of operation that reads the
     place ("" for none), `function` that activation's name, `activation` itself elementwise, `reader` its index among the operations
     (-1 for none) and `activated` the size of what it makes. `before` is the activation that the layer reads directly, `index` the
-    layer's own among the operations.
+    layer's own among the operations. `scale` is what the activation sees over what the place shows, as 30 in sin(30 z).
     """
 
     layer: Operation
@@ -30,10 +30,17 @@ class Site:
     index: int = -1
     reader: int = -1
     activated: Signal | None = None
+    scale: float = 1.0
 
     @property
     def name(self) -> str:
         return self.layer.name
+
+    @property
+    def curve(self) -> Activation | None:
+        """The activation as a function of what the place shows."""
+        phi, scale = self.activation, self.scale
+        return phi if phi is None or scale == 1 else lambda z: phi(scale * z)
 
     @property
     def forward(self) -> Signal:

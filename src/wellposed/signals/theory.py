@@ -100,10 +100,10 @@ def _joined(site: Site, following: Site) -> bool:
 
 
 def _moments(site: Site, q: float) -> Expectations | None:
-    if site.activation is None or not 1e-280 < q < 1e280:
+    if site.curve is None or not 1e-280 < q < 1e280:
         return None
     try:
-        at = expectations(site.activation, q)
+        at = expectations(site.curve, q)
     except Exception:  # the user's activation, on numbers of its own: anything may come
         return None
     return at if np.isfinite(at.square) else None

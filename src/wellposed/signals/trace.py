@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from wellposed.backends.protocol import Operation, ParameterSize, Recurrence, Run
+from wellposed.backends.protocol import Operation, ParameterSize, Recurrence, Run, Signal
 from wellposed.signals import ways
 from wellposed.signals.growth import Growth, growth
 from wellposed.signals.shown import trace_text
@@ -17,6 +17,7 @@ from wellposed.signals.theory import Depth, Expected, depth, expected
 
 WEIGHTED = ("linear", "conv", "recurrent")
 _LOOP, _STEADY = 4, 10
+_UNSCALED = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,16 @@ def _site(operations: Sequence[Operation], readers: list[list[int]], index: int,
     sources = [operations[source] for source in operation.inputs]
     before = sources[0] if len(sources) == 1 and sources[0].kind == "activation" else None
     made = operations[reader].output if acts else None
-    return Site(operation, operations[place], normalised, kind, function, activation, last, before, index, reader, made)
+    scale = _scale(operations[place].output, operations[reader].source) if acts else 1.0
+    return Site(operation, operations[place], normalised, kind, function, activation, last, before, index, reader, made, scale)
+
+
+def _scale(shown: Signal, read: Signal | None) -> float:
+    """What an activation reads over what the layer before shows; a bias or dropout in between is no scale."""
+    if read is None or not (read.finite and shown.finite and read.mean_square > 0 and shown.mean_square > 0):
+        return 1.0
+    ratio = read.rms / shown.rms
+    return 1.0 if 1 / _UNSCALED < ratio < _UNSCALED else ratio
 
 
 def _leads_to_weight(operations: Sequence[Operation]) -> list[bool]:

@@ -44,8 +44,8 @@ def layer_factor(site: Site, weight: Vector) -> tuple[float, float]:
     mean_square = float(squares.mean())
     error = float(squares.std() / mean_square / np.sqrt(squares.size) / 2) if mean_square else 0.0
     chi = site.layer.weight.fan_in * mean_square
-    if site.activation is not None and site.before is not None:
-        at = expectations(site.activation, min(max(site.forward.mean_square, 1e-12), 1.0))
+    if site.curve is not None and site.before is not None:
+        at = expectations(site.curve, min(max(site.forward.mean_square, 1e-12), 1.0))
         chi = gradient_factor(at, chi)
     return float(np.sqrt(chi)), error
 

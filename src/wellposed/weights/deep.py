@@ -9,10 +9,10 @@ from wellposed.signals.site import Site
 from wellposed.weights.draw import Draw, centre_tap, mirrored, orthogonal
 from wellposed.weights.network import Network
 from wellposed.weights.operating import Point, operating_point
-from wellposed.weights.recipe import Recipe
+from wellposed.weights.recipe import HEAD, Recipe
 from wellposed.weights.sites import arriving, looks_linear, taps
 
-DEEP = 20
+DEEP = 10
 _PROBE = np.linspace(-8.0, 8.0, 65)
 
 
@@ -36,7 +36,7 @@ def shaped(network: Network, site: Site) -> Recipe | None:
             came = f"{came}, centred by {centre:.3g}" if abs(centre) > 1e-9 else came
         else:
             square = into.square + into.mean**2
-    q = out.q if out is not None else 1.0
+    q = out.q / site.scale**2 if out is not None else HEAD**2
     draw: Draw = orthogonal
     fan_in = use.fan_in
     if (kernel := taps(network, site)) > 1:
@@ -51,9 +51,9 @@ def _point(network: Network, site: Site) -> Point | None:
     if site.activation is None or site.layer.weight is None:
         return None
     pairs = looks_linear(network, site)[0]
-    key = (_shape(site.activation), network.depth, site.layer.weight.fan_in, pairs)
+    key = (_shape(site.activation), pairs)
     if key not in network.points:
-        network.points[key] = operating_point(site.activation, network.depth, site.layer.weight.fan_in, pairs=pairs)
+        network.points[key] = operating_point(site.activation, network.depth, network.width, pairs=pairs)
     point: Point | None = network.points[key]
     return point
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from wellposed.backends.protocol import Operation, Parameter
 from wellposed.signals.site import Site
 from wellposed.signals.trace import WEIGHTED, Trace
@@ -19,6 +21,7 @@ class Network:
 
     trace: Trace
     parameters: Mapping[str, Parameter]
+    sizes: Mapping[str, float] = field(default_factory=dict)  # root mean squares of the weights as they are
     points: dict[Any, Any] = field(default_factory=dict, repr=False)  # operating points, each searched once
 
     @cached_property
@@ -88,6 +91,11 @@ class Network:
         plain = not any(operation.kind in ("add", "norm", "attention", "recurrent") for operation in trace.operations)
         sites = tuple(site for site in trace.trunk if site.layer.kind in ("linear", "conv"))
         return sites if plain and len(sites) == len(self.sites) == len(trace.sites) else ()
+
+    @cached_property
+    def width(self) -> float:
+        """How many inputs a layer of a plain network has behind the first, in the middle."""
+        return float(np.median([site.layer.weight.fan_in for site in self.chain[1:] if site.layer.weight is not None] or [1.0]))
 
     @cached_property
     def depth(self) -> int:

@@ -10,7 +10,9 @@ and -u (looks-linear, Balduzzi et al. 2017) the even part of phi cancels, and N 
 
 Of the points within the budget the best is the one that a step of training disturbs least. A step moves all entries of a layer by
 about the same amount (Adam), so it moves a pre-activation by 1 + n E[phi^2]^1/2 times that at most (the bias, and n inputs that
-agree), against its own size sqrt(q): too small a q makes biases coarse, a mean far from 0 makes weights coarse.
+agree), against its own size sqrt(q): too small a q makes biases coarse, a mean far from 0 makes weights coarse. Among points that are
+nearly as good the one with most nonlinearity is taken: the largest q up to 1, and for pairs, which are linear at any q until training parts
+them, the smallest.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from wellposed.numerics.activations import Activation
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.gaussian import Expectations, expectations
 
-BUDGET = 1.5
+BUDGET = 3.0
 _COARSE = 6
 _GRID = np.geomspace(1e-6, 1e8, 57)
 _AS_GOOD = 1.1
@@ -56,7 +58,8 @@ def operating_point(phi: Activation, depth: int, width: float, *, pairs: bool = 
             continue
         cost = min(disturbed for disturbed, _ in found)
         if cost < least:
-            best = next(point for disturbed, point in found if disturbed <= _AS_GOOD * cost)
+            good = [point for disturbed, point in found if disturbed <= _AS_GOOD * cost]
+            best = good[0] if paired else max((point for point in good if point.q <= 1), key=lambda point: point.q, default=good[0])
             least = cost
     return best
 

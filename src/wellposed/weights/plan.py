@@ -79,7 +79,8 @@ def initialized(subject: Initializable, scheme: str, seed: int, *, dry_run: bool
     try:
         if unset:
             subject.assign({name: np.zeros_like(value) for name, value in before.items() if not np.isfinite(value).all()})
-        plan, targets = _planned(Network(trace_of(subject.run()), parameters), before, scheme, seed, unset=unset)
+        sizes = {} if unset else {name: _size(value) for name, value in before.items() if value.size}
+        plan, targets = _planned(Network(trace_of(subject.run()), parameters, sizes), before, scheme, seed, unset=unset)
         if dry_run:
             subject.assign({name: before[name] for name in before} if unset else {})
             return plan
@@ -127,6 +128,8 @@ def _planned(
             sums = maps.fold(weight).sum(axis=2).reshape(-1)
             centred = sums if sums.size == before[bias].size else np.zeros(before[bias].size)
             values[bias] = (recipe.shift - recipe.centre * centred).reshape(before[bias].shape)
+            if recipe.spread:
+                values[bias] += recipe.spread * generator(seed, bias).standard_normal(before[bias].shape)
             biases[name] = bias
         if recipe.output is not None and name in used:
             targets[name] = (recipe.output, recipe.shift)
@@ -219,7 +222,8 @@ def _fitted(subject: Initializable, plan: Plan, targets: Mapping[str, tuple[floa
     rows = []
     for row in plan.rows:
         if row.parameter not in factors:
-            rows.append(row)
+            silent = row.parameter in targets
+            rows.append(replace(row, output=None, why=f"{row.why}; nothing arrived, so not fitted") if silent else row)
             continue
         factor, reached = factors[row.parameter]
         values[row.parameter] = plan.values[row.parameter] * factor

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 
 from wellposed.numerics.gaussian import Expectations
 from wellposed.signals.site import Site
 from wellposed.weights.deep import shaped
-from wellposed.weights.draw import centre_tap, mirrored, orthogonal, uniform
+from wellposed.weights.draw import Draw, centre_tap, mirrored, normal, orthogonal, uniform
 from wellposed.weights.network import Network
-from wellposed.weights.recipe import Recipe
+from wellposed.weights.recipe import HEAD, Recipe
 from wellposed.weights.sites import arriving, looks_linear, moments, taps
 
 _GPT2 = 0.02
 _SIREN = 30.0
+_ANY, _LEAST_BIAS = 10.0, 1e-6
+_WIDE = 256
 _FLAT_GAIN = 2.0  # as in the advice of `gain`: beyond it an activation is to be centred
 
 Scheme = Callable[[Network, Site], Recipe]
 
 
 def _he(_network: Network, site: Site) -> Recipe:
-    at = moments(site.activation)
+    at = moments(site.curve)
     fan_in = _fan_in(site)
     if at is None or site.is_output:
         return Recipe("he", fan_in**-0.5, "no activation follows: 1 / fan_in")
@@ -94,24 +97,60 @@ def _fixup(network: Network, site: Site) -> Recipe:
 
 
 def _standard(network: Network, site: Site) -> Recipe:
-    """Every output of mean square 1, and the residual branches' ends such that their sum has it too."""
+    """Every output of mean square 1, the residual branches' ends such that their sum has it too, and a small head.
+
+    With outputs near 0 the network starts at the constant prediction, and what its hidden layers learn is not swamped by what a
+    random head says (Yang & Hu 2021).
+    """
     fan_in = _fan_in(site)
-    at = moments(site.activation)
-    if site.normalised and at is not None:
-        recipe = _he(network, site)
-        return replace(recipe, why=f"a normalisation follows, then {recipe.why}")
+    if site.normalised:
+        return _normalised(network, site)
     square, came = arriving(site)
     centre = 0.0
     before = moments(site.before.activation) if site.before is not None else None
     if before is not None and _to_be_centred(before) and site.layer.weight is not None and site.layer.weight.bias:
         square, centre = before.square - before.mean**2, before.mean
         came = f"{came}, centred by {centre:.3g}"
-    output, what = 1.0, ""
+    output, what = HEAD if site.is_output else 1 / site.scale, ""
     count = len(network.branches)
     if site.index in network.branches and count > 1:
         output, what = count**-0.5, f"ends one of {count} residual branches: 1 / sqrt({count}); "
     rule = "branch" if what else "head" if site.is_output else "he"
-    return Recipe(rule, output * (square * fan_in) ** -0.5, f"{what}{came}", centre=centre, output=None if site.normalised else output)
+    spread = _edge(site)
+    if spread:
+        came = f"{came}; edge of chaos: biases of {spread:.3g}"
+    size = output * ((1 - spread**2) / square / fan_in) ** 0.5
+    return Recipe(rule, size, f"{what}{came}", _drawn(network, site), centre, spread=spread * output, output=output)
+
+
+def _edge(site: Site) -> float:
+    """The deviation of biases that with the weights keeps length and gradient at a mean square of 1 (Poole et al. 2016); 0 without one."""
+    at = moments(site.activation)
+    if at is None or site.layer.weight is None or not site.layer.weight.bias or not at.slope_square > 0:
+        return 0.0
+    left = 1 - at.square / at.slope_square
+    return float(left**0.5) if left > _LEAST_BIAS else 0.0
+
+
+def _drawn(network: Network, site: Site) -> Draw:
+    """Orthogonal, which no finite width disturbs; independent entries where that would take long and width makes up for it."""
+    assert site.layer.weight is not None
+    shape = network.parameters[site.layer.weight.name].shape
+    out = prod(shape[axis] for axis in site.layer.weight.out_axes)
+    return orthogonal if min(out, prod(shape) // out) <= _WIDE else normal
+
+
+def _normalised(network: Network, site: Site) -> Recipe:
+    """Before a normalisation any size gives the same output; it sets how much a step of training turns the weights.
+
+    So it stays what the model's author, and with it the learning rate, has settled on, unless it is far from any rule's.
+    """
+    recipe = _he(network, site)
+    assert site.layer.weight is not None
+    had = network.sizes.get(site.layer.weight.name, 0.0)
+    if not recipe.size / _ANY < had < recipe.size * _ANY:
+        return replace(recipe, why=f"a normalisation follows, then {recipe.why}")
+    return Recipe("as large", had, "a normalisation follows, which makes any size the same: as large as it was")
 
 
 def _to_be_centred(at: Expectations) -> bool:

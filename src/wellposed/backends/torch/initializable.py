@@ -91,8 +91,8 @@ def _any_number(outputs: Any) -> torch.Tensor:
 
 def _full(parameter: Any) -> torch.Tensor:
     """All of a parameter that lies in shards over several ranks."""
-    whole = getattr(parameter, "full_tensor", None)
-    return parameter if whole is None else whole()
+    whole: torch.Tensor = parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter
+    return whole
 
 
 def _like(value: torch.Tensor, parameter: Any) -> torch.Tensor:

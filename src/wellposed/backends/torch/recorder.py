@@ -6,6 +6,7 @@ after, so what follows a layer is read off the run itself.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -60,6 +61,7 @@ class Recorder(TorchFunctionMode):
         self._gradients: dict[int, Signal] = {}
         self._trained: set[int] = set()
         self._lineage = Lineage()
+        self._made: dict[int, weakref.ref[torch.Tensor]] = {}
         self._batch_known = False
         for leaf in tree_flatten(batch)[0]:
             if isinstance(leaf, torch.Tensor):
@@ -120,10 +122,12 @@ class Recorder(TorchFunctionMode):
         sources = self._lineage.of(tensors)
         use = self._uses.of(name, args, kwargs) if tensors else None
         before = signal(tensors[0]) if tensors and (name in _WEIGHTED or use) else None
-        phi, flat = None, None
+        phi, flat, changed = None, None, None
         if name in _ACTIVATIONS and sources and tensors[0].is_floating_point():  # before the call: it may work in place
             phi = elementwise(function, args, dict(kwargs))
             flat = flatness(tensors[0], phi, self._unit_axis(tensors[0], sources))
+            output = self._made.get(sources[0])
+            changed = None if output is None or output() is tensors[0] else signal(tensors[0])
         seen = loss_call(name, args, kwargs)
         if seen is not None:
             self.loss_call = seen
@@ -151,7 +155,7 @@ class Recorder(TorchFunctionMode):
         elif name in _NORMS:
             self._record("norm", name, sources, result)
         elif phi is not None:
-            self._record("activation", name, sources, result, activation=phi, flat=flat)
+            self._record("activation", name, sources, result, activation=phi, flat=flat, source=changed)
         elif name == "scaled_dot_product_attention":
             given = dict(zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args, strict=False)) | kwargs
             options = given.get("attn_mask"), bool(given.get("is_causal")), given.get("scale")
@@ -231,6 +235,7 @@ class Recorder(TorchFunctionMode):
             Operation(name, kind, function, inputs, signal(result), None, use, activation, source, flat, reads_batch, entropy)
         )
         self._lineage.note(result, (index,))
+        self._made[index] = weakref.ref(result)
         if result.requires_grad:
             self._trained.add(index)
             self._on_gradient(result, lambda gradient: self._gradients.__setitem__(index, signal(gradient)))
