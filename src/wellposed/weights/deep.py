@@ -9,7 +9,7 @@ from wellposed.signals.site import Site
 from wellposed.weights.draw import Draw, centre_tap, mirrored, orthogonal
 from wellposed.weights.network import Network
 from wellposed.weights.operating import Point, operating_point
-from wellposed.weights.recipe import HEAD, Recipe
+from wellposed.weights.recipe import Recipe
 from wellposed.weights.sites import arriving, looks_linear, taps
 
 DEEP = 10
@@ -36,7 +36,7 @@ def shaped(network: Network, site: Site) -> Recipe | None:
             came = f"{came}, centred by {centre:.3g}" if abs(centre) > 1e-9 else came
         else:
             square = into.square + into.mean**2
-    q = out.q / site.scale**2 if out is not None else HEAD**2
+    q = out.q / site.scale**2 if out is not None else 1.0
     draw: Draw = orthogonal
     fan_in = use.fan_in
     if (kernel := taps(network, site)) > 1:

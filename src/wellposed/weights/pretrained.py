@@ -41,8 +41,8 @@ def trained(maps: Vector) -> bool:
 
 def _largest(matrix: Vector) -> float:
     """The largest singular value from below, by power iteration: one that stands out is found in a few steps."""
-    v = np.random.default_rng(0).standard_normal(matrix.shape[1])
-    u = v
+    v: Vector = np.random.default_rng(0).standard_normal((matrix.shape[1],))
+    u: Vector = v
     for _ in range(_STEPS):
         u = matrix @ (v / np.linalg.norm(v))
         v = matrix.T @ u

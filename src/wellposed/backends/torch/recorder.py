@@ -34,7 +34,8 @@ _NORMS = {
 _ACTIVATIONS = {
     "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "elu", "elu_", "selu", "selu_", "celu", "celu_",
     "gelu", "silu", "mish", "hardswish", "hardsigmoid", "hardtanh", "hardtanh_", "sigmoid", "sigmoid_", "tanh",
-    "tanh_", "softplus", "softsign", "logsigmoid", "tanhshrink", "softshrink", "hardshrink", "threshold", "sin", "cos",
+    "tanh_", "softplus", "softsign", "logsigmoid", "log_sigmoid", "rrelu", "rrelu_", "silu_", "mish_", "hardswish_", "hardsigmoid_", "threshold_",
+    "erf", "atan", "arctan", "tanhshrink", "softshrink", "hardshrink", "threshold", "sin", "cos",
 }  # fmt: skip
 _SUMS = {"add", "add_", "__add__", "__iadd__", "__radd__", "sub", "__sub__", "sub_"}
 _NOTHING = Signal(0.0, 0.0, 0.0, True)

@@ -14,7 +14,11 @@ _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1, "LSTMCell": 4, "GRUCell": 3, "RNNCell":
 
 def parameters_of(model: nn.Module) -> tuple[Parameter, ...]:
     """All parameters in the model's order, one with several names under its first."""
-    owners = {f"{name}.{own}" if name else own: (name, module, own) for name, module in model.named_modules() for own in module._parameters}
+    owners = {
+        f"{name}.{own}" if name else own: (name, module, own)
+        for name, module in model.named_modules(remove_duplicate=False)
+        for own in module._parameters
+    }
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
