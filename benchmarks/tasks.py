@@ -274,6 +274,9 @@ class _GPT(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         os.environ["HF_HUB_OFFLINE"] = "1"
+        from zoo import complete_torchvision
+
+        complete_torchvision()
         from transformers import GPT2Config, GPT2LMHeadModel
 
         options = {"n_positions": 64, "n_embd": 64, "n_layer": 4, "n_head": 4, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}

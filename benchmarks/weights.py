@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -130,7 +131,88 @@ def plain_100(seeds: int = 5) -> None:
     deep(100, 300, min(seeds, 2), peers, list(ACTIVATIONS), 0.90)
 
 
-SECTIONS: dict[str, Callable[..., None]] = {"plain": plain_100}
+def thousand(seeds: int = 1) -> None:
+    print(f"### 1,000 layers of width 64, digits, 200 steps of Adam at {RATE}/depth (target: 0.95 for 12 activations, 60 s each)\n")
+    deep(1000, 200, seeds, {"wellposed auto": _auto}, list(ACTIVATIONS), 0.95)
+
+
+def ten_thousand(seeds: int = 1) -> None:
+    print(f"### 10,000 layers of width 64, digits, 60 steps of Adam at {RATE}/depth (target: 0.90 in 600 s)\n")
+    deep(10_000, 60, seeds, {"wellposed auto": _auto}, ["tanh", "relu"], 0.90)
+
+
+# --- calibration ---------------------------------------------------------------------------------
+
+
+def calibration(seeds: int = 1) -> None:
+    """Outputs of every layer after `initialize` and after lsuv, the forward passes that each took, and the time."""
+    del seeds
+    print(
+        "### Calibration from one batch of 256, tanh networks of width 64 (target: within 1 % in 2 forwards, 40 and 200 times faster than lsuv)\n"
+    )
+    print(
+        "| depth | worst output off by | forwards | seconds | lsuv: worst output off by | forwards | seconds | times faster |\n"
+        + "|---" * 8
+        + "|"
+    )
+    x = digits()[0][:256]
+    for depth in (50, 100, 200):
+        cells, seconds = [], []
+        for initialize in (lambda model: wp.initialize(model, x, scheme="calibrated"), lambda model: _lsuv(model, x, 0)):
+            torch.manual_seed(0)
+            model = plain(nn.Tanh, depth)
+            calls = [0]
+            model.register_forward_pre_hook(lambda *_, calls=calls: calls.__setitem__(0, calls[0] + 1))
+            start = time.perf_counter()
+            initialize(model)
+            seconds.append(time.perf_counter() - start)
+            forwards = str(calls[0])
+            cells += [f"{100 * _worst_output(model, x):.2f} %", forwards, f"{seconds[-1]:.3f}"]
+        print(f"| {depth} | {' | '.join(cells)} | {seconds[1] / seconds[0]:.0f} |", flush=True)
+    print()
+
+
+def _worst_output(model: nn.Module, x: torch.Tensor) -> float:
+    sizes = []
+    handles = [
+        module.register_forward_hook(lambda _m, _a, out: sizes.append(float(out.double().square().mean().sqrt())))
+        for module in model.modules()
+        if isinstance(module, nn.Linear)
+    ]
+    with torch.no_grad():
+        model(x)
+    for handle in handles:
+        handle.remove()
+    return max(abs(size - 1) for size in sizes)
+
+
+# --- small tasks ---------------------------------------------------------------------------------
+
+
+def tasks(seeds: int = 5) -> None:
+    """Each model's own initialisation against `auto`: test scores, and whether the difference is more than seeds make (paired t-test)."""
+    from scipy.stats import ttest_rel
+    from tasks import TASKS, trained
+
+    print(
+        f"### {len(TASKS)} small tasks, {seeds} seeds: test score, each model's own initialisation and `auto` (target: never significantly worse)\n"
+    )
+    print("| task | score | own | auto | difference | p | verdict |\n|---|---|---|---|---|---|---|")
+    counts = {"better": 0, "worse": 0, "same": 0}
+    for task in TASKS:
+        own = [trained(task, _default, seed) for seed in range(seeds)]
+        auto = [trained(task, _auto, seed) for seed in range(seeds)]
+        p = float(ttest_rel(auto, own).pvalue)
+        gap = float(np.mean(auto) - np.mean(own))
+        verdict = "same" if not p < 0.05 else "better" if gap > 0 else "worse"
+        counts[verdict] += 1
+        print(f"| {task.name} | {task.unit} | {np.mean(own):.4f} | {np.mean(auto):.4f} | {gap:+.4f} | {p:.3f} | {verdict} |", flush=True)
+    print(f"\nbetter {counts['better']}, same {counts['same']}, worse {counts['worse']}\n")
+
+
+SECTIONS: dict[str, Callable[..., None]] = {
+    "plain": plain_100, "thousand": thousand, "tenthousand": ten_thousand, "calibration": calibration, "tasks": tasks,
+}  # fmt: skip
 
 
 def main() -> None:

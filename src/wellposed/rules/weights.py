@@ -93,4 +93,60 @@ INITIAL_LOSS = Rule(
     references=("Karpathy: A Recipe for Training Neural Networks, 2019",),
 )
 
-RULES = (VARIANCE, SYMMETRIC, INITIAL_LOSS)
+FAN = Rule(
+    id="WP303",
+    title="wrong fan",
+    claim="Layers that follow a common rule count their own inputs in it.",
+    judged=(
+        "fan_in mean(W^2) is the same number for all layers that a rule such as He's, Glorot's or PyTorch's default draws. Where most "
+        "layers that no normalisation rescales share it, a layer off by more than a factor 2 is suspect, and by more than 100 fails, if "
+        "a miscounted fan explains the factor within 5 %: the outputs for the inputs, a kernel, groups or stride left out, the variance "
+        "taken for the standard deviation. The sampling error of mean(W^2) at 4 sigma is taken off."
+    ),
+    causes=(
+        Cause(
+            "fan",
+            "The number of inputs per output was miscounted; PyTorch itself counts that of transposed convolutions on the wrong side.",
+            "wp.fan(layer).fan_in",
+            (_INITIALIZE,),
+        ),
+    ),
+    references=(_HE, _GLOROT, "pytorch issue 23854"),
+)
+
+BIAS = Rule(
+    id="WP304",
+    title="biases drown the signal",
+    claim="Biases leave what tells one example from another to be seen.",
+    judged=(
+        "The root mean square of a hidden layer's bias over the standard deviation of its output over the batch: above 10 it is suspect, "
+        "above 100 it fails. Judged where the layer's input tells examples apart and no normalisation takes the bias away again."
+    ),
+    causes=(
+        Cause(
+            "large",
+            "The bias was drawn like a weight, set to a constant, or never divided by what the weights were.",
+            "print(layer.bias)",
+            (_INITIALIZE, Remedy("Start biases at zero", "torch.nn.init.zeros_(layer.bias)")),
+        ),
+    ),
+    references=("Goodfellow, Bengio, Courville: Deep Learning, 2016, section 8.4",),
+)
+
+GROWTH = Rule(
+    id="WP306",
+    title="residual branches grow",
+    claim="Residual branches keep the stream's size.",
+    judged=(
+        "The root mean square of the stream behind the last branch over that before the first, at the sums that every way passes: above "
+        "100 it is suspect, above 1000 it fails. With L branches of the stream's own size it grows as 2^(L/2) where branches read the "
+        "stream as it is, and as sqrt(L) where a normalisation stands before them."
+    ),
+    causes=(
+        Cause("all", "No branch is scaled by the number of branches.", "wp.trace(problem).branches", (_INITIALIZE,)),
+        Cause("one", "One branch is far larger than the stream.", "wp.trace(problem).branches", (_INITIALIZE,)),
+    ),
+    references=("Zhang, Dauphin, Ma 2019 (Fixup), arXiv 1901.09321", "De & Smith 2020 (SkipInit), arXiv 2002.10444"),
+)
+
+RULES = (VARIANCE, SYMMETRIC, FAN, BIAS, INITIAL_LOSS, GROWTH)

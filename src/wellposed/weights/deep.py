@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from wellposed.numerics.activations import Activation
 from wellposed.signals.site import Site
 from wellposed.weights.draw import Draw, centre_tap, mirrored, orthogonal
-from wellposed.weights.network import Network
+from wellposed.weights.network import Network, values_of
 from wellposed.weights.operating import Point, operating_point
 from wellposed.weights.recipe import Recipe
 from wellposed.weights.sites import arriving, looks_linear, taps
 
 DEEP = 10
-_PROBE = np.linspace(-8.0, 8.0, 65)
 
 
 def shaped(network: Network, site: Site) -> Recipe | None:
@@ -22,7 +20,7 @@ def shaped(network: Network, site: Site) -> Recipe | None:
     if use is None or network.depth <= DEEP:
         return None
     out, into = _point(network, site), None
-    square, came = arriving(site)
+    square, came = arriving(network, site)
     centre = 0.0
     previous = network.previous(site)
     if previous is not None:
@@ -51,14 +49,8 @@ def _point(network: Network, site: Site) -> Point | None:
     if site.activation is None or site.layer.weight is None:
         return None
     pairs = looks_linear(network, site)[0]
-    key = (_shape(site.activation), pairs)
+    key = (values_of(site.activation), pairs)
     if key not in network.points:
         network.points[key] = operating_point(site.activation, network.depth, network.width, pairs=pairs)
     point: Point | None = network.points[key]
     return point
-
-
-def _shape(phi: Activation) -> bytes:
-    """What tells one activation from another: its values."""
-    with np.errstate(all="ignore"):
-        return np.asarray(phi(_PROBE.copy()), dtype=np.float32).tobytes()

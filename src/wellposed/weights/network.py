@@ -10,9 +10,19 @@ from typing import Any
 import numpy as np
 
 from wellposed.backends.protocol import Operation, Parameter
+from wellposed.numerics.activations import Activation
+from wellposed.numerics.gaussian import Expectations, expectations
 from wellposed.signals.site import Site
 from wellposed.signals.trace import WEIGHTED, Trace
 from wellposed.signals.ways import readers_of
+
+_PROBE = np.linspace(-8.0, 8.0, 65)
+
+
+def values_of(phi: Activation) -> bytes:
+    """What tells one activation from another: its values."""
+    with np.errstate(all="ignore"):
+        return np.asarray(phi(_PROBE.copy()), dtype=np.float32).tobytes()
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,18 @@ class Network:
     trace: Trace
     parameters: Mapping[str, Parameter]
     sizes: Mapping[str, float] = field(default_factory=dict)  # root mean squares of the weights as they are
-    points: dict[Any, Any] = field(default_factory=dict, repr=False)  # operating points, each searched once
+    points: dict[Any, Any] = field(default_factory=dict, repr=False)  # moments and operating points, each found once
+
+    def moments(self, phi: Activation | None, q: float = 1.0, *, odd: bool = False) -> Expectations | None:
+        """The moments of an activation, or of the odd part of it; None where there is none or they do not exist. Each computed once."""
+        if phi is None:
+            return None
+        key = (values_of(phi), q, odd)
+        if key not in self.points:
+            at = expectations((lambda z: 0.5 * (phi(z) - phi(-z))) if odd else phi, q)
+            self.points[key] = at if np.isfinite(at.square) and at.square > 0 else None
+        found: Expectations | None = self.points[key]
+        return found
 
     @cached_property
     def readers(self) -> list[list[int]]:

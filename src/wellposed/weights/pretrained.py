@@ -15,7 +15,7 @@ _BEYOND = 1.5
 _LEAST = 16
 _MOST = 512
 _SAME = 0.99
-_STEPS = 12
+_STEPS, _FAR = 12, 6.0
 
 
 def trained(maps: Vector) -> bool:
@@ -31,6 +31,8 @@ def trained(maps: Vector) -> bool:
     deviation = float(centred.std())
     if deviation <= 0.1 * abs(float(one.mean())):
         return False
+    centred = np.clip(centred, -_FAR * deviation, _FAR * deviation)  # a few wild entries are no direction
+    deviation = float(centred.std())
     edge = deviation * (one.shape[0] ** 0.5 + one.shape[1] ** 0.5)
     if _largest(centred) <= _BEYOND * edge:
         return False

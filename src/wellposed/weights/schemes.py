@@ -12,7 +12,7 @@ from wellposed.weights.deep import shaped
 from wellposed.weights.draw import Draw, centre_tap, mirrored, normal, orthogonal, uniform
 from wellposed.weights.network import Network
 from wellposed.weights.recipe import HEAD, Recipe
-from wellposed.weights.sites import arriving, looks_linear, moments, taps
+from wellposed.weights.sites import arriving, looks_linear, taps
 
 _GPT2 = 0.02
 _SIREN = 30.0
@@ -23,8 +23,8 @@ _FLAT_GAIN = 2.0  # as in the advice of `gain`: beyond it an activation is to be
 Scheme = Callable[[Network, Site], Recipe]
 
 
-def _he(_network: Network, site: Site) -> Recipe:
-    at = moments(site.curve)
+def _he(network: Network, site: Site) -> Recipe:
+    at = network.moments(site.curve)
     fan_in = _fan_in(site)
     if at is None or site.is_output:
         return Recipe("he", fan_in**-0.5, "no activation follows: 1 / fan_in")
@@ -60,7 +60,7 @@ def _looks_linear(network: Network, site: Site) -> Recipe:
     size = _fan_in(site) ** -0.5
     if into:
         assert site.before is not None
-        odd = moments(site.before.activation, odd=True)
+        odd = network.moments(site.before.activation, odd=True)
         size = size / (2 * odd.square) ** 0.5 if odd is not None else size
     return Recipe("looks-linear", size, "pairs u and -u cancel what is even in the activation", mirrored(orthogonal, out, into))
 
@@ -105,9 +105,9 @@ def _standard(network: Network, site: Site) -> Recipe:
     fan_in = _fan_in(site)
     if site.normalised:
         return _normalised(network, site)
-    square, came = arriving(site)
+    square, came = arriving(network, site)
     centre = 0.0
-    before = moments(site.before.activation) if site.before is not None else None
+    before = network.moments(site.before.activation) if site.before is not None else None
     if before is not None and _to_be_centred(before) and site.layer.weight is not None and site.layer.weight.bias:
         square, centre = before.square - before.mean**2, before.mean
         came = f"{came}, centred by {centre:.3g}"
@@ -116,16 +116,16 @@ def _standard(network: Network, site: Site) -> Recipe:
     if site.index in network.branches and count > 1:
         output, what = count**-0.5, f"ends one of {count} residual branches: 1 / sqrt({count}); "
     rule = "branch" if what else "head" if site.is_output else "he"
-    spread = _edge(site)
+    spread = _edge(network, site)
     if spread:
         came = f"{came}; edge of chaos: biases of {spread:.3g}"
     size = output * ((1 - spread**2) / square / fan_in) ** 0.5
     return Recipe(rule, size, f"{what}{came}", _drawn(network, site), centre, spread=spread * output, output=output)
 
 
-def _edge(site: Site) -> float:
+def _edge(network: Network, site: Site) -> float:
     """The deviation of biases that with the weights keeps length and gradient at a mean square of 1 (Poole et al. 2016); 0 without one."""
-    at = moments(site.activation)
+    at = network.moments(site.activation)
     if at is None or site.layer.weight is None or not site.layer.weight.bias or not at.slope_square > 0:
         return 0.0
     left = 1 - at.square / at.slope_square

@@ -6,24 +6,13 @@ from math import prod
 
 import numpy as np
 
-from wellposed.numerics.activations import Activation
-from wellposed.numerics.gaussian import Expectations, expectations
 from wellposed.signals.site import Site
 from wellposed.weights.network import Network
 
 
-def moments(activation: Activation | None, q: float = 1.0, *, odd: bool = False) -> Expectations | None:
-    """The moments of an activation, or of the odd part of it; None where there is none or they do not exist."""
-    if activation is None:
-        return None
-    phi = activation
-    at = expectations((lambda z: 0.5 * (phi(z) - phi(-z))) if odd else phi, q)
-    return at if np.isfinite(at.square) and at.square > 0 else None
-
-
-def arriving(site: Site) -> tuple[float, str]:
+def arriving(network: Network, site: Site) -> tuple[float, str]:
     """The mean square that a layer's inputs are expected to have, and why."""
-    before = moments(site.before.activation) if site.before is not None else None
+    before = network.moments(site.before.activation) if site.before is not None else None
     if before is not None and site.before is not None:
         return before.square, f"{site.before.function} before it: {1 / before.square:.4g} / fan_in"
     source = site.layer.source

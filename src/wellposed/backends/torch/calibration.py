@@ -10,7 +10,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from wellposed.backends.torch.composed import COMPOSED, seen_inside
-from wellposed.backends.torch.sizes import signal
+from wellposed.backends.torch.sizes import root_mean_square
 from wellposed.backends.torch.uses import Uses
 
 _LEAST = 1e-30
@@ -45,11 +45,11 @@ class Calibration(TorchFunctionMode):
         size, shift = self._targets[use.name]
         scaled = result - shift
         if use.name not in self.factors:
-            had = signal(scaled).rms
+            had = root_mean_square(scaled)
             if not _LEAST < had < 1 / _LEAST:
                 return result
             scaled = scaled * (size / had)
-            self.factors[use.name] = (size / had, signal(scaled).rms)
+            self.factors[use.name] = (size / had, root_mean_square(scaled))
         else:
             scaled = scaled * self.factors[use.name][0]
         return scaled + shift

@@ -44,14 +44,10 @@ class TorchInitializable:
     def run(self) -> Run:
         if self._inputs is None:
             return Run(_by_registration(self.model))
-        recorder = Recorder(self.model, self._inputs)
-        with self._lent(), torch.enable_grad():
-            with recorder:
-                number = _any_number(forward(self.model, self._inputs))
-            trained = [parameter for parameter in self._parameters.values() if parameter.requires_grad]
-            if number.requires_grad and trained:
-                torch.autograd.grad(number, trained, allow_unused=True)
-        operations = recorder.operations()
+        recorder = Recorder(self.model, self._inputs, structure_only=True)
+        with self._lent(), torch.no_grad(), recorder:
+            number = _any_number(forward(self.model, self._inputs))
+        operations = recorder.structure(number)
         recorder.forget()
         return Run(operations)
 

@@ -20,7 +20,7 @@ from wellposed.backends.protocol import Flatness, LossCall, Operation, Operation
 from wellposed.backends.torch.composed import COMPOSED, seen_inside
 from wellposed.backends.torch.lineage import BATCH, INDICES, Lineage
 from wellposed.backends.torch.losses import loss_call
-from wellposed.backends.torch.sizes import attention_entropy, elementwise, flatness, row_entropy, signal
+from wellposed.backends.torch.sizes import attention_entropy, elementwise, flatness, root_mean_square, row_entropy, signal
 from wellposed.backends.torch.uses import CONVOLUTIONS, Uses
 from wellposed.numerics.activations import Activation
 
@@ -32,13 +32,14 @@ _NORMS = {
     "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm", "normalize",
 }  # fmt: skip
 _ACTIVATIONS = {
-    "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "elu", "elu_", "selu", "selu_", "celu", "celu_",
-    "gelu", "silu", "mish", "hardswish", "hardsigmoid", "hardtanh", "hardtanh_", "sigmoid", "sigmoid_", "tanh",
-    "tanh_", "softplus", "softsign", "logsigmoid", "log_sigmoid", "rrelu", "rrelu_", "silu_", "mish_", "hardswish_", "hardsigmoid_", "threshold_",
-    "erf", "atan", "arctan", "tanhshrink", "softshrink", "hardshrink", "threshold", "sin", "cos",
+    "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "rrelu_", "elu", "elu_", "selu", "selu_", "celu", "celu_",
+    "gelu", "silu", "silu_", "mish", "mish_", "hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_", "hardtanh", "hardtanh_",
+    "sigmoid", "sigmoid_", "tanh", "tanh_", "softplus", "softsign", "logsigmoid", "log_sigmoid", "tanhshrink", "softshrink",
+    "hardshrink", "threshold", "threshold_", "erf", "atan", "arctan", "sin", "cos",
 }  # fmt: skip
 _SUMS = {"add", "add_", "__add__", "__iadd__", "__radd__", "sub", "__sub__", "sub_"}
 _NOTHING = Signal(0.0, 0.0, 0.0, True)
+_ONE = Signal(1.0, 0.0, 1.0, True)
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ class RecurrentCall:
 class Recorder(TorchFunctionMode):
     """Enter it around the loss; after the backward pass `operations()` holds what was seen."""
 
-    def __init__(self, model: nn.Module, batch: Any = None) -> None:
+    def __init__(self, model: nn.Module, batch: Any = None, *, structure_only: bool = False) -> None:
         super().__init__()
+        self._sized = not structure_only
         self.loss_call: LossCall | None = None
         self.recurrent: list[RecurrentCall] = []
         self.last_only: dict[int, bool] = {}
@@ -94,6 +96,25 @@ class Recorder(TorchFunctionMode):
             for index, operation in enumerate(self._operations)
         )
 
+    def structure(self, goal: torch.Tensor) -> tuple[Operation, ...]:
+        """The operations, those that lead to a tensor with a gradient of size 1 in place of a measured one."""
+        leading, left = set[int](), [index for index in self._lineage.of([goal]) if index >= 0]
+        while left:
+            index = left.pop()
+            if index not in leading:
+                leading.add(index)
+                left.extend(self._operations[index].inputs)
+        return tuple(replace(operation, gradient=_ONE if index in leading else None) for index, operation in enumerate(self._operations))
+
+    def _arriving(self, tensor: torch.Tensor, sources: tuple[int, ...]) -> Signal | None:
+        """The size of what a layer reads; of the structure alone only that of the network's own inputs."""
+        return signal(tensor) if self._sized or not any(source >= 0 for source in sources) else None
+
+    def _made_of(self, result: torch.Tensor, use: WeightUse | None) -> Signal:
+        if self._sized:
+            return signal(result)
+        return replace(_NOTHING, mean_square=root_mean_square(result) ** 2) if use is not None else _NOTHING
+
     def forget(self) -> None:
         """To be called when nothing more is read of the graph."""
         self._lineage.forget()
@@ -122,11 +143,11 @@ class Recorder(TorchFunctionMode):
             return function(*args, **kwargs)
         sources = self._lineage.of(tensors)
         use = self._uses.of(name, args, kwargs) if tensors else None
-        before = signal(tensors[0]) if tensors and (name in _WEIGHTED or use) else None
+        before = self._arriving(tensors[0], sources) if tensors and (name in _WEIGHTED or use) else None
         phi, flat, changed = None, None, None
         if name in _ACTIVATIONS and sources and tensors[0].is_floating_point():  # before the call: it may work in place
             phi = elementwise(function, args, dict(kwargs))
-            flat = flatness(tensors[0], phi, self._unit_axis(tensors[0], sources))
+            flat = flatness(tensors[0], phi, self._unit_axis(tensors[0], sources)) if self._sized else None
             output = self._made.get(sources[0])
             changed = None if output is None or output() is tensors[0] else signal(tensors[0])
         seen = loss_call(name, args, kwargs)
@@ -150,7 +171,7 @@ class Recorder(TorchFunctionMode):
             kind: OperationKind = "conv" if name.startswith("conv") else "linear"
             self._record(kind, name, sources, result, use=use, source=before)
         elif name in _CONTRACTIONS and (parameters := [owner for tensor in tensors if (owner := self._uses.name(tensor))]):
-            self._record("linear", name, sources, result, source=signal(tensors[0]), named=_owner(parameters[0]))
+            self._record("linear", name, sources, result, source=self._arriving(tensors[0], sources), named=_owner(parameters[0]))
         elif name in _CELLS:
             self._record("recurrent", name, sources, result)
         elif name in _NORMS:
@@ -160,9 +181,10 @@ class Recorder(TorchFunctionMode):
         elif name == "scaled_dot_product_attention":
             given = dict(zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args, strict=False)) | kwargs
             options = given.get("attn_mask"), bool(given.get("is_causal")), given.get("scale")
-            self._record("attention", name, sources, result, entropy=attention_entropy(given["query"], given["key"], *options))
+            entropy = attention_entropy(given["query"], given["key"], *options) if self._sized else None
+            self._record("attention", name, sources, result, entropy=entropy)
         elif name == "softmax" and sources and result.dim() > 2:
-            self._record("attention", name, sources, result, entropy=row_entropy(result))
+            self._record("attention", name, sources, result, entropy=row_entropy(result) if self._sized else None)
         elif name == "embedding":
             self._record("other", name, sources, result)
         elif len(set(sources) - {BATCH, INDICES}) > 1 and result.dim():
@@ -233,11 +255,11 @@ class Recorder(TorchFunctionMode):
         module = self._stack[-1] if self._stack else ""
         name = _owner(use.name) if use else named or module or function
         self._operations.append(
-            Operation(name, kind, function, inputs, signal(result), None, use, activation, source, flat, reads_batch, entropy)
+            Operation(name, kind, function, inputs, self._made_of(result, use), None, use, activation, source, flat, reads_batch, entropy)
         )
         self._lineage.note(result, (index,))
         self._made[index] = weakref.ref(result)
-        if result.requires_grad:
+        if result.requires_grad and self._sized:
             self._trained.add(index)
             self._on_gradient(result, lambda gradient: self._gradients.__setitem__(index, signal(gradient)))
             for state in others:  # what comes back by the state counts where nothing comes by the outputs

@@ -99,6 +99,15 @@ def flatness(z: torch.Tensor, phi: Activation, axis: int) -> Flatness | None:
         return Flatness(float(flat.sum()) / z.numel(), float(units.double().mean()), units.numel(), saturates(low, high))
 
 
+def root_mean_square(tensor: torch.Tensor) -> float:
+    """In float64, in one pass."""
+    with torch.no_grad():
+        values = tensor.detach()
+        values = values.float() if values.dtype in _NARROW else values
+        norm: torch.Tensor = torch.linalg.vector_norm(values, dtype=torch.float64)
+        return float(norm) / sqrt(max(values.numel(), 1))
+
+
 def parameter_size(parameter: torch.Tensor, gradient: torch.Tensor | None) -> ParameterSize:
     with torch.no_grad():
         values = _dense(parameter.detach())

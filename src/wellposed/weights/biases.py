@@ -1,0 +1,42 @@
+"""WP304: biases so large that the inputs hardly show behind them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.numerics.arrays import Vector
+from wellposed.rules.weights import BIAS
+from wellposed.signals.site import Site
+from wellposed.signals.trace import Trace
+
+_SUSPECT, _FAILS = 10.0, 100.0
+_TOLD_APART = 0.1
+
+
+def check_biases(trace: Trace, weights: dict[str, Vector]) -> Finding:
+    judged = [(site, ratio) for site in trace.hidden if (ratio := _over_signal(site, weights)) is not None]
+    if not judged:
+        return BIAS.undecided("No hidden layer adds a bias to a signal that tells examples apart, without a normalisation behind it.")
+    site, ratio = max(judged, key=lambda pair: pair[1])
+    name = site.layer.weight.bias if site.layer.weight is not None else ""
+    quantity, over = "bias over the signal's deviation over the batch", f"largest of {len(judged)}"
+    evidence = (Evidence(quantity, ratio, name, reference=f"below {_SUSPECT:g}", how=over),)
+    if ratio <= _SUSPECT:
+        return BIAS.holds(evidence)
+    text = (
+        f"The biases of `{site.name}` are {ratio:.3g} times what tells one example from another there: "
+        "its units do the same for all inputs."
+    )
+    return BIAS.found(Verdict.FAILS if ratio > _FAILS else Verdict.SUSPECT, text, where=name, cause="large", evidence=evidence)
+
+
+def _over_signal(site: Site, weights: dict[str, Vector]) -> float | None:
+    """The root mean square of the bias over the deviation of the layer's output over the batch; None where it is not to be judged."""
+    use, source, output = site.layer.weight, site.layer.source, site.layer.output
+    if use is None or use.bias not in weights or site.normalised or source is None:
+        return None
+    apart = source.mean_square > 0 and source.spread > _TOLD_APART * source.rms  # else the inputs have grown alike before
+    if not (apart and output.finite and output.batch_variance > 0):
+        return None
+    return float(np.sqrt(np.mean(weights[use.bias] ** 2))) / output.spread

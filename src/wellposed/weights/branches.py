@@ -1,0 +1,38 @@
+"""WP306: residual branches that make the stream grow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.rules.weights import GROWTH
+from wellposed.signals.trace import Trace
+
+_SUSPECT, _FAILS = 100.0, 1000.0
+
+
+def check_branches(trace: Trace) -> Finding:
+    """The stream's size behind the last branch over that before the first, and the branch that adds most to it."""
+    branches = [branch for branch in trace.branches if np.isfinite(branch.stream) and np.isfinite(branch.branch) and branch.stream > 0]
+    if not branches:
+        return GROWTH.undecided("No residual branch joins a stream that every way passes.")
+    last = branches[-1]
+    growth = float(np.hypot(last.stream, last.branch)) / branches[0].stream
+    shares = [branch.share for branch in branches]
+    grown = "size of the stream behind the last branch over that before the first"
+    evidence = (
+        Evidence(grown, growth, reference=f"below {_SUSPECT:g}", how=f"{len(branches)} branches"),
+        Evidence("size of a branch over the stream's (median)", float(np.median(shares)), reference="1 / sqrt(branches) to 1"),
+    )
+    if growth <= _SUSPECT:
+        return GROWTH.holds(evidence)
+    verdict = Verdict.FAILS if growth > _FAILS else Verdict.SUSPECT
+    largest = max(branches, key=lambda branch: branch.share)
+    one = largest.share > np.sqrt(growth)
+    if one:
+        what, where = f"most of it is added at `{largest.name}`, {largest.share:.3g} times the stream", largest.name
+    else:
+        what = f"a branch has {np.median(shares):.3g} times the stream's size; 1 / sqrt({len(branches)}) would keep it"
+        where = branches[0].name
+    text = f"The residual stream grows {growth:.3g}-fold over {len(branches)} branches; {what}."
+    return GROWTH.found(verdict, text, where=where, cause="one" if one else "all", evidence=evidence)

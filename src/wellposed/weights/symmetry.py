@@ -1,0 +1,75 @@
+"""WP302: units of a layer that no step of training separates, and layers that are copies of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from wellposed.backends.protocol import Gradient, Run
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.numerics.arrays import Vector
+from wellposed.rules.weights import SYMMETRIC
+from wellposed.signals.site import Site
+from wellposed.signals.trace import Trace
+
+AfterAStep = Callable[[], tuple[dict[str, Vector], Gradient]]
+
+
+def check_symmetry(trace: Trace, run: Run, weights: dict[str, Vector], after_a_step: AfterAStep) -> Finding:
+    suspects = [site for site in trace.hidden if _twins(site, weights, run.gradient) > 0]
+    if suspects:
+        later_weights, later_gradient = after_a_step()
+        suspects = [site for site in suspects if _twins(site, later_weights, later_gradient) > 0]
+    if not suspects:
+        seen = [site for site in trace.hidden if site.layer.weight is not None]
+        return SYMMETRIC.holds() if seen else SYMMETRIC.undecided("No hidden layer's weights were seen at work.")
+    site = max(suspects, key=lambda s: _twins(s, weights, run.gradient) / _units(s, weights))
+    use = site.layer.weight
+    assert use is not None
+    twins, units = _twins(site, weights, run.gradient), _units(site, weights)
+    constant = bool(np.ptp(weights[use.name]) == 0)
+    evidence = (Evidence("units with a twin", twins, use.name, unit=f"of {units}", reference="0"),)
+    verdict = Verdict.FAILS if twins == units else Verdict.SUSPECT
+    text = (
+        f"{twins} of the {units} units of `{site.name}` have the same weights and the same gradients as another: "
+        "no step of training will separate them."
+    )
+    if constant:
+        text += f" Every entry of `{use.name}` is {weights[use.name].flat[0]:.6g}."
+    return SYMMETRIC.found(verdict, text, where=use.name, cause="constant" if constant else "cloned", evidence=evidence)
+
+
+def _units(site: Site, weights: dict[str, Vector]) -> int:
+    assert site.layer.weight is not None
+    return int(weights[site.layer.weight.name].shape[site.layer.weight.unit_axis])
+
+
+def _twins(site: Site, weights: dict[str, Vector], gradient: Gradient) -> int:
+    """How many units share weights, bias and their gradients with another unit."""
+    use = site.layer.weight
+    if use is None or use.name not in weights or gradient.get(use.name) is None:
+        return 0
+    slope = gradient[use.name]
+    assert slope is not None
+    rows = [_per_unit(weights[use.name], use.unit_axis), _rounded(_per_unit(slope, use.unit_axis))]
+    if rows[0].shape[0] < 2:
+        return 0
+    if use.bias in weights and weights[use.bias].size == rows[0].shape[0]:
+        bias_slope = gradient.get(use.bias)
+        rows.append(weights[use.bias].reshape(-1, 1))
+        if bias_slope is not None:
+            rows.append(_rounded(bias_slope.reshape(-1, 1)))
+    _, counts = np.unique(np.concatenate(rows, axis=1), axis=0, return_counts=True)
+    return int(counts[counts > 1].sum())
+
+
+def _per_unit(array: Vector, axis: int) -> Vector:
+    moved: Vector = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
+    return moved
+
+
+def _rounded(slope: Vector) -> Vector:
+    """Sums in another order differ in the last digits; twins' gradients agree to five."""
+    size = float(np.abs(slope).max())
+    return np.round(slope / size, 5) + 0.0 if size > 0 else slope

@@ -1,0 +1,96 @@
+"""WP301: whether a layer's weights and the activation behind it keep the size of the gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.numerics.arrays import Vector
+from wellposed.numerics.gaussian import expectations
+from wellposed.numerics.meanfield import gradient_factor
+from wellposed.rules.weights import VARIANCE
+from wellposed.signals.site import Site
+from wellposed.signals.trace import Trace
+
+_SIGMAS = 4.0
+
+
+def layer_factor(site: Site, weight: Vector) -> tuple[float, float]:
+    """The factor on the gradient's size by this layer's weights and activation, and its relative standard error.
+
+    Theory for independent weights; NaN where the activation is not finite. No gradient passes through a first
+    layer, so its activation does not count against it. The error is that of a mean square
+    of n entries: sqrt((kurtosis - 1) / n) / 2.
+    """
+    assert site.layer.weight is not None
+    squares = weight.ravel() ** 2
+    mean_square = float(squares.mean())
+    error = float(squares.std() / mean_square / np.sqrt(squares.size) / 2) if mean_square else 0.0
+    chi = site.layer.weight.fan_in * mean_square
+    if site.curve is not None and site.before is not None:
+        at = expectations(site.curve, min(max(site.forward.mean_square, 1e-12), 1.0))
+        chi = gradient_factor(at, chi)
+    return float(np.sqrt(chi)), error
+
+
+def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
+    judged: list[tuple[Site, float, float]] = []
+    for site in trace.trunk:
+        use = site.layer.weight
+        rescaled = site.is_output or site.normalised or site.follower in ("add", "norm", "other", "")
+        if use is None or use.name not in weights or rescaled or not site.forward.finite:
+            continue
+        if not weights[use.name].any():
+            continue  # a deliberate zero
+        factor, error = layer_factor(site, weights[use.name])
+        if np.isfinite(factor) and factor > 0:
+            judged.append((site, factor, error))
+    if not judged:
+        return VARIANCE.undecided(
+            "No hidden layer on the way of every signal stands alone before an activation: normalisation, sums or the loss set the scale."
+        )
+    logs = np.log([factor for _, factor, _ in judged])
+    product = float(np.exp(logs.sum()))
+    product_error = _SIGMAS * float(np.sqrt(np.sum([error**2 for *_, error in judged])))
+    deviation = np.abs(logs - np.median(logs)) if len(logs) > 2 else np.abs(logs)
+    worst = int(np.argmax(deviation))
+    site, factor, error = judged[worst]
+    evidence = (
+        Evidence("factor per layer (median)", float(np.exp(np.median(logs))), reference="1", how=f"{len(judged)} layers"),
+        Evidence("factor of the layer furthest from the others", factor, site.name, reference="0.1 to 10", error=_SIGMAS * error * factor),
+        Evidence("product over the layers", product, reference="0.01 to 100", error=product_error * product),
+    )
+    single = _verdict(abs(logs[worst]) - _SIGMAS * error, 10.0, 100.0)
+    total = _verdict(abs(logs.sum()) - product_error, 100.0, 1000.0)
+    if single is Verdict.HOLDS and total is Verdict.HOLDS:
+        return VARIANCE.holds(evidence)
+    verdict = Verdict.FAILS if Verdict.FAILS in (single, total) else Verdict.SUSPECT
+    rest = abs(logs.sum() - logs[worst])
+    if single is not Verdict.HOLDS and (len(judged) == 1 or rest < np.log(100) or single is Verdict.FAILS):
+        text = (
+            f"The weights of `{site.name}` have {factor**2:.3g} of the variance that keeps the gradient through {_read_by(site)} "
+            f"({_should(site, factor, weights)})."
+        )
+        return VARIANCE.found(verdict, text, where=site.name, cause="layer", evidence=evidence)
+    site, factor, _ = judged[0]
+    text = (
+        f"Each of {len(judged)} layers multiplies the gradient by about {np.exp(np.median(logs)):.3g}, together by {product:.2g}. "
+        f"At `{site.name}`, before {_read_by(site)}: {_should(site, factor, weights)}."
+    )
+    return VARIANCE.found(verdict, text, where=site.name, cause="gain", evidence=evidence)
+
+
+def _read_by(site: Site) -> str:
+    return site.function or "the next layer"
+
+
+def _should(site: Site, factor: float, weights: dict[str, Vector]) -> str:
+    assert site.layer.weight is not None
+    deviation = float(np.sqrt(np.mean(weights[site.layer.weight.name] ** 2)))
+    return f"standard deviation {deviation:.3g}, where {deviation / factor:.3g} would keep it"
+
+
+def _verdict(log_size: float, suspect: float, fails: float) -> Verdict:
+    if log_size > np.log(fails):
+        return Verdict.FAILS
+    return Verdict.SUSPECT if log_size > np.log(suspect) else Verdict.HOLDS
