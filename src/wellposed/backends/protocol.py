@@ -72,6 +72,12 @@ class WeightUse:
     fan_out: float
     out_axes: tuple[int, ...]
     in_axes: tuple[int, ...]
+    interior: float | None = None  # fan_in away from the edges, where padding takes taps away from it
+
+    @property
+    def nominal(self) -> float:
+        """fan_in as rules count it: without regard to edges."""
+        return self.fan_in if self.interior is None else self.interior
 
     @property
     def unit_axis(self) -> int:

@@ -44,7 +44,9 @@ SYMMETRIC = Rule(
         "Two hidden units are twins when their incoming weights and biases are the same numbers and so are the "
         "gradients of these, here and after one small step: then no step of training ever separates them. A layer all "
         "of whose units have a twin fails, "
-        "one with some twins is suspect. Dead or deliberate zeros whose gradients differ hold."
+        "one with some twins is suspect. Dead or deliberate zeros whose gradients differ hold. Suspect are also units that training would "
+        "part but that start alike: half of a layer's with the weights of another unit, rows of a mean cosine above 0.5 (a common mean "
+        "far from 0), and two layers with the same weights."
     ),
     causes=(
         Cause(
@@ -56,6 +58,18 @@ SYMMETRIC = Rule(
             "cloned",
             "Rows of the weight were copied, as by tiling or by building two halves from one draw.",
             remedies=(Remedy("Draw each copy anew", "wp.initialize(model, batch)"),),
+        ),
+        Cause(
+            "alike",
+            "The weights share a mean far from zero, as those of U(0, 1) do: every unit sees the sum of its inputs and little else.",
+            "print(weight.mean(), weight.std())",
+            (Remedy("Draw the weights about zero", "wp.initialize(model, batch)"),),
+        ),
+        Cause(
+            "copied-layers",
+            "Layers were built by copying one, as torch.nn.TransformerEncoder does: they start as the same map.",
+            "torch.equal(layers[0].weight, layers[1].weight)",
+            (Remedy("Draw each layer anew", "wp.initialize(model, batch)"),),
         ),
     ),
     references=("Goodfellow, Bengio, Courville: Deep Learning, 2016, section 8.4",),
@@ -101,13 +115,20 @@ FAN = Rule(
         "fan_in mean(W^2) is the same number for all layers that a rule such as He's, Glorot's or PyTorch's default draws. Where most "
         "layers that no normalisation rescales share it, a layer off by more than a factor 2 is suspect, and by more than 100 fails, if "
         "a miscounted fan explains the factor within 5 %: the outputs for the inputs, a kernel, groups or stride left out, the variance "
-        "taken for the standard deviation. The sampling error of mean(W^2) at 4 sigma is taken off."
+        "taken for the standard deviation. A layer off by more than 10 without such a reason is suspect. What more than a tenth of the "
+        "layers share is taken for meant. The sampling error of mean(W^2) at 4 sigma is taken off."
     ),
     causes=(
         Cause(
             "fan",
             "The number of inputs per output was miscounted; PyTorch itself counts that of transposed convolutions on the wrong side.",
             "wp.fan(layer).fan_in",
+            (_INITIALIZE,),
+        ),
+        Cause(
+            "alone",
+            "The layer was drawn by another rule than the others: a constant, or a layer that was forgotten.",
+            "Print weight.std() * wp.fan(layer).fan_in ** 0.5 for this layer and its neighbours.",
             (_INITIALIZE,),
         ),
     ),

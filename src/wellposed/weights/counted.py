@@ -16,7 +16,7 @@ from wellposed.signals.site import Site
 from wellposed.signals.trace import Trace
 
 _SIGMAS, _SAME = 4.0, 0.05
-_SUSPECT, _FAILS = 2.0, 100.0
+_SUSPECT, _ALONE, _FAILS = 2.0, 10.0, 100.0
 _FEWEST = 3
 
 
@@ -36,26 +36,41 @@ def check_fans(trace: Trace, weights: dict[str, Vector]) -> Finding:
     if rule is None:
         return FAN.undecided("The layers that nothing rescales follow no common rule, so none can be held against the others'.")
     evidence = (Evidence("fan_in mean(W^2), most layers", rule, how=f"{len(layers)} layers"),)
+    factors = [layer.value / rule for layer in layers]
     worst: tuple[float, _Layer, str, float] | None = None
-    for layer in layers:
-        factor = layer.value / rule
-        away = abs(np.log(factor))
-        if away - layer.error < np.log(_SUSPECT) or (worst is not None and away <= abs(np.log(worst[0]))):
+    for layer, factor in zip(layers, factors, strict=True):
+        away = abs(np.log(factor)) - layer.error
+        if away < np.log(_SUSPECT) or (worst is not None and away <= abs(np.log(worst[0]))) or not _rare(layer, factor, factors):
             continue
-        for what, fan in _mistaken(layer.use, weights[layer.use.name].shape):
-            if abs(np.log(factor) - np.log(layer.use.fan_in / fan)) < _SAME + layer.error:
-                worst = factor, layer, what, fan
-                break
+        what, fan = _explained(layer, factor, weights[layer.use.name].shape, rule)
+        if what or (away > np.log(_ALONE) and not layer.site.is_output):
+            worst = factor, layer, what, fan
     if worst is None:
         return FAN.holds(evidence)
     factor, layer, what, fan = worst
-    fails = abs(np.log(factor)) - layer.error > np.log(_FAILS)
+    fails = bool(what) and abs(np.log(factor)) - layer.error > np.log(_FAILS)
+    counted = f"{what}, {fan:.4g} instead of {layer.use.nominal:.4g}" if what else "no miscounted fan explains it"
     text = (
         f"The weights of `{layer.site.name}` ({layer.site.layer.function}) have {factor:.3g} of the variance that the other layers' "
-        f"rule gives: {what}, {fan:g} instead of {layer.use.fan_in:g}."
+        f"rule gives: {counted}."
     )
     found = Evidence("variance over that of the rule", factor, layer.use.name, reference="1", error=factor * layer.error)
-    return FAN.found(Verdict.FAILS if fails else Verdict.SUSPECT, text, where=layer.site.name, cause="fan", evidence=(*evidence, found))
+    verdict = Verdict.FAILS if fails else Verdict.SUSPECT
+    return FAN.found(verdict, text, where=layer.site.name, cause="fan" if what else "alone", evidence=(*evidence, found))
+
+
+def _rare(layer: _Layer, factor: float, factors: list[float]) -> bool:
+    """Whether few layers are off as this one is: what many share is meant, as in residual branches. Transposed ones may be many."""
+    same = sum(abs(np.log(other / factor)) < _SAME + layer.error for other in factors)
+    return "transpose" in layer.site.layer.function or same <= max(1, len(factors) / 10)
+
+
+def _explained(layer: _Layer, factor: float, shape: tuple[int, ...], rule: float) -> tuple[str, float]:
+    """The mistake that makes the factor, and what it takes for fan_in; "" where none does."""
+    for what, fan in _mistaken(layer.use, shape, rule):
+        if abs(np.log(factor) - np.log(layer.use.nominal / fan)) < _SAME + layer.error:
+            return what, fan
+    return "", 0.0
 
 
 def _layers(trace: Trace, weights: dict[str, Vector]) -> Iterator[_Layer]:
@@ -68,7 +83,7 @@ def _layers(trace: Trace, weights: dict[str, Vector]) -> Iterator[_Layer]:
         squares = weights[use.name].ravel() ** 2
         mean = float(squares.mean())
         if mean > 0 and np.isfinite(mean):
-            yield _Layer(site, use, use.fan_in * mean, _SIGMAS * float(squares.std()) / mean / squares.size**0.5)
+            yield _Layer(site, use, use.nominal * mean, _SIGMAS * float(squares.std()) / mean / squares.size**0.5)
 
 
 def _common(layers: list[_Layer]) -> float | None:
@@ -81,13 +96,17 @@ def _common(layers: list[_Layer]) -> float | None:
     return float(np.exp(middle)) if sum(near) >= max(_FEWEST, len(layers) / 2) else None
 
 
-def _mistaken(use: WeightUse, shape: tuple[int, ...]) -> Iterator[tuple[str, float]]:
+def _mistaken(use: WeightUse, shape: tuple[int, ...], rule: float) -> Iterator[tuple[str, float]]:
     """What may have been counted in place of fan_in, and how much that is."""
     kernel = prod(shape[2:]) if len(shape) > 2 and use.out_axes in ((0,), (1,)) else 1
     out = prod(shape[axis] for axis in use.out_axes)
     yield "the fan was counted on the wrong side", float(out * kernel)
     yield "the fan was counted on the wrong side", use.fan_out
     if kernel > 1:
-        yield "the kernel was left out", use.fan_in / kernel
-        yield "the groups or the stride were left out", use.fan_in * out * kernel / use.fan_out
-    yield "the variance was taken for the standard deviation", use.fan_in**2
+        yield "the kernel was left out", use.nominal / kernel
+        if use.out_axes == (1,):
+            yield "the stride was left out", float(prod(shape[axis] for axis in use.in_axes))
+        else:
+            yield "the groups were left out", use.nominal * out * kernel / use.fan_out
+    yield "the deviation was set to what should be the variance", use.nominal**2 / rule
+    yield "the deviation was set to 1 / n", use.nominal**2 * rule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +14,8 @@ from wellposed.rules.weights import SYMMETRIC
 from wellposed.signals.site import Site
 from wellposed.signals.trace import Trace
 
+_FEW, _COSINE = 4, 0.5
+
 AfterAStep = Callable[[], tuple[dict[str, Vector], Gradient]]
 
 
@@ -22,8 +25,10 @@ def check_symmetry(trace: Trace, run: Run, weights: dict[str, Vector], after_a_s
         later_weights, later_gradient = after_a_step()
         suspects = [site for site in suspects if _twins(site, later_weights, later_gradient) > 0]
     if not suspects:
-        seen = [site for site in trace.hidden if site.layer.weight is not None]
-        return SYMMETRIC.holds() if seen else SYMMETRIC.undecided("No hidden layer's weights were seen at work.")
+        seen = [site for site in trace.hidden if site.layer.weight is not None and site.layer.weight.name in weights]
+        if not seen:
+            return SYMMETRIC.undecided("No hidden layer's weights were seen at work.")
+        return _alike(seen, weights) or _copies(seen, weights) or SYMMETRIC.holds()
     site = max(suspects, key=lambda s: _twins(s, weights, run.gradient) / _units(s, weights))
     use = site.layer.weight
     assert use is not None
@@ -73,3 +78,55 @@ def _rounded(slope: Vector) -> Vector:
     """Sums in another order differ in the last digits; twins' gradients agree to five."""
     size = float(np.abs(slope).max())
     return np.round(slope / size, 5) + 0.0 if size > 0 else slope
+
+
+def _alike(sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
+    """A layer whose units start alike, although their gradients differ."""
+    for site in sites:
+        use = site.layer.weight
+        assert use is not None
+        rows = _per_unit(weights[use.name], use.unit_axis)
+        units, fan = rows.shape
+        if units < _FEW or fan < _FEW or not rows.any():
+            continue
+        _, counts = np.unique(rows, axis=0, return_counts=True)
+        twins = int(counts[counts > 1].sum())
+        cosine = _mean_cosine(rows)
+        if cosine > _COSINE:
+            text = f"The units of `{site.name}` start alike: the mean cosine between the weights of two of them is {cosine:.2g}."
+            evidence = (Evidence("mean cosine of two units' weights", cosine, use.name, reference=f"below {_COSINE}"),)
+            return SYMMETRIC.found(Verdict.SUSPECT, text, where=use.name, cause="alike", evidence=evidence)
+        if twins >= units / 2:
+            text = f"{twins} of the {units} units of `{site.name}` start with the same weights as another; only their gradients differ."
+            evidence = (Evidence("units with a twin", twins, use.name, unit=f"of {units}", reference="0"),)
+            return SYMMETRIC.found(Verdict.SUSPECT, text, where=use.name, cause="cloned", evidence=evidence)
+    return None
+
+
+def _mean_cosine(rows: Vector) -> float:
+    """Over all pairs of rows: (|sum of unit rows|^2 - n) / (n (n - 1))."""
+    lengths = np.linalg.norm(rows, axis=1)
+    unit = rows[lengths > 0] / lengths[lengths > 0][:, None]
+    count = len(unit)
+    return float((np.sum(unit.sum(axis=0) ** 2) - count) / (count * (count - 1))) if count > 1 else 0.0
+
+
+def _copies(sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
+    """Two layers that start with the same weights."""
+    first: dict[bytes, tuple[Site, str]] = {}
+    pairs = []
+    for site in sites:
+        use = site.layer.weight
+        assert use is not None
+        weight = weights[use.name]
+        if weight.size < _FEW * _FEW or not np.ptp(weight):
+            continue
+        earlier, name = first.setdefault(hashlib.blake2b(np.ascontiguousarray(weight).tobytes()).digest(), (site, use.name))
+        if name != use.name:
+            pairs.append((earlier, site, name))
+    if not pairs:
+        return None
+    one, other, name = pairs[0]
+    more = f" ({len(pairs)} layers repeat another's)" if len(pairs) > 1 else ""
+    text = f"`{one.name}` and `{other.name}` start with the same weights{more}: they were copied, and begin as the same map."
+    return SYMMETRIC.found(Verdict.SUSPECT, text, where=name, cause="copied-layers", evidence=(Evidence("copies", len(pairs), name),))

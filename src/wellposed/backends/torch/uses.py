@@ -147,7 +147,9 @@ def _convolved(view: _View, bias: str, name: str, args: tuple[Any, ...], kwargs:
     fan = convolution(channels, windows, groups, transposed=transposed, size=inputs.shape[-number:])
     axes = tuple(one[0] if one else index for index, one in enumerate(view.axes))
     out = 1 if transposed else 0
-    return WeightUse(view.name, bias, fan.fan_in, fan.fan_out, (axes[out],), tuple(axis for axis in axes if axis != axes[out]))
+    into = tuple(axis for axis in axes if axis != axes[out])
+    interior = convolution(channels, windows, groups, transposed=transposed).fan_in
+    return WeightUse(view.name, bias, fan.fan_in, fan.fan_out, (axes[out],), into, interior)
 
 
 def _given(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str, default: Any = None) -> Any:
