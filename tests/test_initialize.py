@@ -1,12 +1,19 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from planted_weights import Residual
 from torch import nn
+from weights import ACTIVATIONS, plain
 
 import wellposed as wp
-from networks import batch, classify, images, mlp, resnet
+from networks import Transformer, batch, classify, images, mlp, resnet, sequences
+from wellposed.weights.pretrained import trained
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.Softsign])
@@ -76,10 +83,268 @@ def test_what_is_deliberate_is_left_alone_and_listed():
     ("call", "words"),
     [
         (lambda: wp.initialize(mlp(), scheme="best"), "there is no scheme 'best'"),
-        (lambda: wp.initialize({"w": 1}), "takes a torch.nn.Module, not a dict"),
+        (lambda: wp.initialize({"w": 1}), "takes a torch.nn.Module or a pytree of JAX arrays, not a dict"),
         (lambda: wp.initialize(nn.Sequential(nn.BatchNorm1d(3))), "no Linear, Conv or other layer with weights was seen"),
     ],
 )
 def test_bad_input_gets_one_clear_message(call, words):
     with pytest.raises(wp.InputError, match=words):
         call()
+
+
+DEEP = ["relu", "gelu", "silu", "tanh", "sigmoid", "softplus", "selu", "hardswish", "tanhshrink"]
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_deep_plain_network_keeps_size_gradient_and_what_tells_inputs_apart(name):
+    torch.manual_seed(0)
+    depth, x = 60, torch.randn(128, 64)
+    model = plain(ACTIVATIONS[name], depth)
+    wp.initialize(model, x)
+    trace = wp.trace(wp.TorchProblem(model, nn.CrossEntropyLoss(), (x, torch.arange(128) % 10)))
+    sites = trace.compared
+    assert sites[0].gradient / sites[-1].gradient == pytest.approx(1, abs=0.9)
+    for site in sites:
+        assert site.forward.rms == pytest.approx(sites[0].forward.rms, rel=1e-3)
+        assert site.forward.similarity < 0.5
+
+
+def test_pairs_cancel_what_is_even():
+    """phi(u) - phi(-u) = u for ReLU: the whole network is linear at first."""
+    model = plain(nn.ReLU, 30)
+    wp.initialize(model)
+    a, b = torch.randn(2, 8, 64)
+    assert torch.allclose(model(a) + model(b), model(a + b), atol=1e-4)
+
+
+def test_outputs_reach_their_targets_in_two_passes():
+    model, calls = mlp(depth=12, width=48, activation=nn.GELU), []
+    model.register_forward_pre_hook(lambda *_: calls.append(1))
+    x = batch()[0] * 3 + 1
+    plan = wp.initialize(model, x, scheme="calibrated")
+    assert len(calls) == 2
+    sizes = []
+    for module in model:
+        x = module(x)
+        if isinstance(module, nn.Linear):
+            sizes.append(x.square().mean().sqrt().item())
+    assert sizes == pytest.approx([1.0] * 13, rel=1e-3)
+    assert [row.reached for row in plan.rows] == pytest.approx([1.0] * 13, rel=1e-3)
+
+
+def test_every_parameter_is_classified_and_nothing_else_is_changed():
+    model = Transformer()
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    state, mode = torch.get_rng_state(), model.training
+    plan = wp.initialize(model, sequences()[0])
+    names = {name for name, _ in model.named_parameters()}
+    assert names == set(plan.values) | set(plan.left_alone) | set(plan.kept)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training == mode
+    assert all(torch.equal(buffers[name], buffer) for name, buffer in model.named_buffers())
+
+
+def test_a_dry_run_changes_nothing():
+    model = mlp(depth=20)
+    before = [parameter.clone() for parameter in model.parameters()]
+    plan = wp.initialize(model, batch(), dry_run=True)
+    assert all(map(torch.equal, before, model.parameters()))
+    assert "looks-linear" in str(plan)
+    assert plan.rows[0].reached is None
+
+
+def test_a_failing_pass_leaves_the_weights_as_they_were():
+    class Once(nn.Sequential):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            if self.calls > 1:
+                raise RuntimeError("out of order")
+            return super().forward(x)
+
+    model = Once(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 4))
+    before = [parameter.clone() for parameter in model.parameters()]
+    with pytest.raises(RuntimeError, match="out of order"):
+        wp.initialize(model, batch()[0])
+    assert all(map(torch.equal, before, model.parameters()))
+
+
+def test_lstm_gates():
+    model = nn.LSTM(12, 20, 2, bidirectional=True)
+    plan = wp.initialize(model, torch.randn(5, 3, 12))
+    forget = model.bias_ih_l0.detach()
+    assert forget[20:40].tolist() == [1.0] * 20
+    assert not forget[:20].any()
+    assert not model.bias_hh_l0.any()
+    for gate in model.weight_hh_l1_reverse.detach().chunk(4):
+        assert torch.allclose(gate @ gate.T, torch.eye(20), atol=1e-5)
+    assert {row.rule for row in plan.rows} == {"recurrent"}
+
+
+def test_embeddings_tied_and_not():
+    class Tied(nn.Module):
+        def __init__(self, tied):
+            super().__init__()
+            self.tokens, self.head = nn.Embedding(30, 64, padding_idx=0), nn.Linear(64, 30, bias=False)
+            if tied:
+                self.head.weight = self.tokens.weight
+
+        def forward(self, x):
+            return self.head(torch.tanh(self.tokens(x)))
+
+    for tied, size in ((True, 1 / 8), (False, 1.0)):
+        model = Tied(tied)
+        wp.initialize(model, torch.randint(30, (8, 5)))
+        assert model.tokens.weight[1:].std().item() == pytest.approx(size, rel=0.1)
+        assert not model.tokens.weight[0].any()
+
+
+def test_trained_weights_are_left_alone():
+    model, (x, y) = mlp(depth=3, width=64), batch(rows=256)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(200):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    before = model[2].weight.clone()
+    plan = wp.initialize(model, x)
+    assert plan.left_alone["2.weight"] == "trained: its singular values stand out"
+    assert torch.equal(before, model[2].weight)
+
+
+@pytest.mark.parametrize("draw", [nn.init.normal_, nn.init.uniform_, nn.init.orthogonal_, nn.init.trunc_normal_, nn.init.ones_])
+def test_no_draw_is_taken_for_training(draw):
+    for shape in ((64, 64), (300, 40), (40, 300)):
+        weight = draw(torch.empty(shape))
+        assert not trained(weight.numpy()[None])
+
+
+def test_before_a_normalisation_the_size_stays_what_it_was():
+    model = nn.Sequential(nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 4))
+    size = model[0].weight.square().mean().sqrt().item()
+    plan = wp.initialize(model, batch())
+    assert plan.rows[0].rule == "as large"
+    assert model[0].weight.square().mean().sqrt().item() == pytest.approx(size, rel=0.05)
+    assert plan.kept == {"1.weight": "of a normalisation", "1.bias": "of a normalisation"}
+
+
+@pytest.mark.parametrize("scheme", ["he", "orthogonal", "looks-linear", "auto", "calibrated"])
+def test_the_same_seed_gives_the_same_weights(scheme):
+    def weights(build, dtype=torch.float32, wrap=False):
+        model = build().to(dtype)
+        wp.initialize(nn.ModuleDict({"module": model})["module"] if wrap else model, seed=5, scheme=scheme)
+        return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+    def forwards():
+        return nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2))
+
+    def backwards():  # built last layer first
+        layers = [nn.Linear(32, 2), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(8, 32)]
+        return nn.Sequential(*reversed(layers))
+
+    def materialised():
+        with torch.device("meta"):
+            model = forwards()
+        return model.to_empty(device="cpu")
+
+    def unset():
+        model = forwards()
+        for number, parameter in enumerate(model.parameters()):
+            nn.init.constant_(parameter, float("nan") if number % 2 else 0.0)
+        return model
+
+    mine = weights(forwards)
+    for other in (weights(backwards), weights(materialised), weights(unset)):
+        assert all(torch.equal(mine[name], other[name]) for name in mine)
+    rounded = weights(forwards, torch.bfloat16)
+    assert all(torch.equal(mine[name].bfloat16(), rounded[name]) for name in mine)
+
+
+def test_a_model_on_meta_has_to_be_materialised():
+    with torch.device("meta"):
+        model = nn.Linear(3, 3)
+    with pytest.raises(wp.InputError, match=r"parameter 'weight' is on the meta device.*\n\nHint: model.to_empty"):
+        wp.initialize(model)
+
+
+def test_fixup_and_gpt2_by_branches():
+    def build():
+        torch.manual_seed(0)
+        return Residual(count=9)
+
+    model = build()
+    wp.initialize(model, torch.randn(32, 64), scheme="fixup")
+    assert not model.outer[3].weight.any()
+    assert not model.head.weight.any()
+    assert model.inner[3].weight.std().item() == pytest.approx((2 / 48) ** 0.5 * 9**-0.5, rel=0.1)
+    model = build()
+    wp.initialize(model, torch.randn(32, 64), scheme="gpt2")
+    assert model.outer[3].weight.std().item() == pytest.approx(0.02 / 3, rel=0.1)
+    assert model.inner[3].weight.std().item() == pytest.approx(0.02, rel=0.1)
+    model = build()
+    rows = {row.layer: row for row in wp.initialize(model, torch.randn(32, 64)).rows}
+    assert rows["outer.3"].output == pytest.approx(1 / 3)
+    assert rows["outer.3"].why.startswith("ends one of 9 residual branches: 1 / sqrt(9)")
+
+
+def test_delta_orthogonal_is_at_the_middle_of_the_kernel():
+    model = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.Tanh(), nn.Conv2d(4, 4, 3, padding=1))
+    wp.initialize(model, torch.randn(2, 4, 6, 6), scheme="delta-orthogonal")
+    weight = model[0].weight.detach()
+    middle = weight[:, :, 1, 1].clone()
+    assert torch.allclose(middle @ middle.T, (middle @ middle.T)[0, 0] * torch.eye(4), atol=1e-5)
+    weight[:, :, 1, 1] = 0
+    assert not weight.any()
+
+
+def test_siren_is_uniform():
+    model = mlp(depth=3, width=64)
+    wp.initialize(model, batch(), scheme="siren")
+    assert model[0].weight.abs().max().item() == pytest.approx(1 / 16, rel=0.05)
+    assert model[2].weight.abs().max().item() == pytest.approx((6 / 64) ** 0.5 / 30, rel=0.05)
+
+
+# --- JAX -----------------------------------------------------------------------------------------
+
+
+class Holder:
+    """A pytree of one's own, with something in it that is no array."""
+
+    def __init__(self, layers, activation):
+        self.layers, self.activation = layers, activation
+
+    def __call__(self, x):
+        for weight, bias in self.layers[:-1]:
+            x = self.activation(x @ weight + bias)
+        return x @ self.layers[-1][0] + self.layers[-1][1]
+
+
+jax.tree_util.register_pytree_node(Holder, lambda h: ((h.layers,), h.activation), lambda activation, layers: Holder(layers[0], activation))
+
+
+@pytest.mark.parametrize("activation", [jnp.tanh, jax.nn.relu, jax.nn.silu])
+def test_a_jax_pytree_is_planned_as_a_torch_model_is(activation):
+    widths = [16, *[24] * 14, 4]
+    layers = [(jnp.ones((into, out)), jnp.ones(out)) for into, out in itertools.pairwise(widths)]
+    model, x = Holder(layers, activation), jnp.asarray(batch()[0].numpy())
+    plan = wp.initialize(model, lambda model: model(x))
+    twin = mlp(depth=14, width=24, activation={jnp.tanh: nn.Tanh, jax.nn.relu: nn.ReLU, jax.nn.silu: nn.SiLU}[activation])
+    mirror = wp.initialize(twin, batch()[0])
+    assert [row.rule for row in plan.rows] == [row.rule for row in mirror.rows]
+    assert [row.output for row in plan.rows] == pytest.approx([row.output for row in mirror.rows])
+    assert isinstance(plan.params, Holder)
+    assert not np.array_equal(plan.params.layers[0][0], layers[0][0])
+    assert float(model.layers[0][0][0, 0]) == 1.0  # the given arrays stay as they are
+    z = x
+    for (weight, bias), row in zip(plan.params.layers, plan.rows, strict=True):
+        z = z @ weight + bias
+        assert float(jnp.sqrt(jnp.mean(z**2))) == pytest.approx(row.output, rel=1e-3)
+        z = activation(z)
+
+
+def test_a_pytree_without_a_function_is_asked_for_one():
+    with pytest.raises(wp.InputError, match=r"does not say what its weights do\n\nHint: give a function of it"):
+        wp.initialize({"w": jnp.ones((3, 3))})
+    with pytest.raises(wp.InputError, match="batch is a function of them that runs the model, not a ndarray"):
+        wp.initialize({"w": jnp.ones((3, 3))}, np.ones(3))

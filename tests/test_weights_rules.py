@@ -1,5 +1,6 @@
 import pytest
 import torch
+from planted_weights import Residual, cases, flat, healthy
 from torch import nn
 
 import wellposed as wp
@@ -101,3 +102,75 @@ def test_an_unknown_loss_is_undecided():
     found = verdict(wp.check_weights(wp.TorchProblem(mlp(), lambda o, t: o.square().mean(), batch())), "WP305")
     assert found.verdict is wp.Verdict.UNDECIDED
     assert "No known loss function" in found.message
+
+
+PLANTED = list(cases(seeds=1))
+NAMED_RULE = {  # the rule that a fault of one layer is found by
+    "fan_out for fan_in": ("WP303", "fan"), "deviation 2 / n for sqrt(2 / n)": ("WP303", "fan"),
+    "a convolution's kernel left out": ("WP303", "fan"), "groups left out": ("WP303", "fan"),
+    "transposed: fan on the wrong side": ("WP303", "fan"), "transposed: stride left out": ("WP303", "fan"),
+    "one layer forgotten: N(0, 1)": ("WP303", "alone"), "U(0, 1) everywhere, tanh": ("WP302", "alike"),
+    "a hidden layer tiled from half of it": ("WP302", "cloned"), "layers that are copies of each other": ("WP302", "copied-layers"),
+    "a bias drawn N(0, 100^2)": ("WP304", "large"), "biases of 5 after He weights": ("WP304", "large"),
+    "branches not scaled, 24 of them": ("WP306", "all"), "one branch a thousand times too large": ("WP306", "one"),
+    "a head of N(0, 1)": ("WP305", "logits-too-large"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "problem", "where", "factor"), PLANTED, ids=[case[0] for case in PLANTED])
+def test_planted_faults_are_found_with_their_factor(kind, problem, where, factor):
+    report = wp.check_weights(problem)
+    found = [finding for finding in report.findings if finding.verdict in (wp.Verdict.FAILS, wp.Verdict.SUSPECT)]
+    assert found
+    if kind in NAMED_RULE:
+        rule, cause = NAMED_RULE[kind]
+        assert (verdict(report, rule).cause, verdict(report, rule).verdict) in ((cause, wp.Verdict.FAILS), (cause, wp.Verdict.SUSPECT))
+    if factor is not None:
+        (measured,) = [e.value for finding in found for e in finding.evidence if e.quantity == "variance over that of the rule"]
+        assert measured == pytest.approx(factor, rel=0.05)
+        assert where in [finding.where for finding in found]
+
+
+@pytest.mark.parametrize(("name", "problem"), list(healthy(seeds=1)), ids=lambda value: value if isinstance(value, str) else "")
+def test_the_same_networks_without_a_fault_are_silent(name, problem):
+    assert not [f.message for f in wp.check_weights(problem).findings if f.verdict in (wp.Verdict.FAILS, wp.Verdict.SUSPECT)]
+
+
+def test_a_miscounted_fan_is_told_with_both_numbers():
+    problem = next(problem for kind, problem, *_ in PLANTED if kind == "transposed: fan on the wrong side")
+    message = verdict(wp.check_weights(problem), "WP303").message
+    assert "The weights of `10` (conv_transpose2d) have 0.2" in message
+    assert "the fan was counted on the wrong side, 1024 instead of 256." in message
+
+
+def test_torch_s_own_default_of_a_transposed_convolution():
+    layers = []
+    for into, out in ((64, 64), (64, 64), (64, 64), (64, 64)):
+        layers += [nn.Conv2d(into, out, 3, padding=1), nn.ReLU()]
+    model = nn.Sequential(
+        *layers, nn.ConvTranspose2d(64, 128, 4, 2), nn.ReLU(), nn.Conv2d(128, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    x = torch.randn(4, 64, 8, 8)
+    found = verdict(wp.check_weights(classify(model, (x, torch.arange(4)))), "WP303")
+    assert (found.verdict, found.where) == (wp.Verdict.SUSPECT, "8")
+    assert found.evidence[1].value == pytest.approx(1 / 8, rel=0.05)
+
+
+def test_what_many_layers_share_is_meant():
+    model = Residual()
+    assert verdict(wp.check_weights(flat(model)), "WP303").verdict is not wp.Verdict.SUSPECT
+
+
+def test_a_gate_that_starts_open_is_no_drowned_signal():
+    model = he(mlp(depth=3))
+    nn.init.normal_(model[2].weight, std=1e-6)
+    nn.init.ones_(model[2].bias)
+    assert verdict(wp.check_weights(classify(model)), "WP304").verdict is wp.Verdict.HOLDS
+
+
+def test_torch_s_encoder_repeats_its_layers():
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    model = nn.Sequential(nn.TransformerEncoder(layer, 3, enable_nested_tensor=False), nn.Flatten(), nn.Linear(16 * 5, 4))
+    found = verdict(wp.check_weights(classify(model, (torch.randn(8, 5, 16), torch.randint(4, (8,))))), "WP302")
+    assert (found.verdict, found.cause) == (wp.Verdict.SUSPECT, "copied-layers")
+    assert "start with the same weights (8 layers repeat another's): they were copied, and begin as the same map." in found.message

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -123,10 +123,13 @@ class Initializable(Protocol):
     def assign(self, values: Mapping[str, Vector]) -> None:
         """Sets the parameters of these names."""
 
-    def calibrate(self, targets: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-        """One forward pass in which each weight's first output, less a shift, is given the root mean square asked for.
+    def params(self) -> Any:
+        """The parameters in the form in which they were given."""
 
-        `targets` maps weights to (root mean square, shift); returned are the factor and the root mean square reached. What a weight
+    def calibrate(self, targets: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+        """One forward pass in which each weight's first output is given the root mean square asked for.
+
+        `targets` maps weights to root mean squares; returned are the factor and the root mean square reached. What a weight
         makes is scaled on the way, so that the layers behind see what they will see. Empty where no batch is known.
         """
 

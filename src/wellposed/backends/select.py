@@ -66,8 +66,10 @@ def initializable_of(model: Any, batch: Any) -> Initializable:
     """The adapter that shows a model's layers in order and takes new weights. Raises `InputError` for unknown models."""
     if "torch" in sys.modules and isinstance(model, sys.modules["torch"].nn.Module):
         return importlib.import_module("wellposed.backends.torch.initializable").TorchInitializable(model, batch)  # type: ignore[no-any-return]
+    if "jax" in sys.modules and any(isinstance(leaf, sys.modules["jax"].Array) for leaf in sys.modules["jax"].tree_util.tree_leaves(model)):
+        return importlib.import_module("wellposed.backends.jax.initializable").JaxInitializable(model, batch)  # type: ignore[no-any-return]
     raise InputError(
-        f"initialize takes a torch.nn.Module, not a {type(model).__name__}",
+        f"initialize takes a torch.nn.Module or a pytree of JAX arrays, not a {type(model).__name__}",
         hint="for arrays of your own, wp.gain(activation).forward / sqrt(fan_in) is the standard deviation to draw with",
     )
 

@@ -11,7 +11,7 @@ from wellposed.signals.site import Site
 from wellposed.signals.trace import Trace
 
 _SUSPECT, _FAILS = 10.0, 100.0
-_TOLD_APART = 0.1
+_TOLD_APART, _MEANT = 0.1, 1e-4
 
 
 def check_biases(trace: Trace, weights: dict[str, Vector]) -> Finding:
@@ -36,6 +36,9 @@ def _over_signal(site: Site, weights: dict[str, Vector]) -> float | None:
     use, source, output = site.layer.weight, site.layer.source, site.layer.output
     if use is None or use.bias not in weights or site.normalised or source is None:
         return None
+    squares = float(np.mean(weights[use.name] ** 2)) if use.name in weights else 1.0
+    if use.fan_in * squares < _MEANT:
+        return None  # weights near 0 behind a constant: a gate that is to start open
     apart = source.mean_square > 0 and source.spread > _TOLD_APART * source.rms  # else the inputs have grown alike before
     if not (apart and output.finite and output.batch_variance > 0):
         return None

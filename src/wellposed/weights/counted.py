@@ -43,7 +43,7 @@ def check_fans(trace: Trace, weights: dict[str, Vector]) -> Finding:
         if away < np.log(_SUSPECT) or (worst is not None and away <= abs(np.log(worst[0]))) or not _rare(layer, factor, factors):
             continue
         what, fan = _explained(layer, factor, weights[layer.use.name].shape, rule)
-        if what or (away > np.log(_ALONE) and not layer.site.is_output):
+        if what or (away > np.log(_ALONE) and layer.site.layer.inputs and layer.site.follower == "activation"):
             worst = factor, layer, what, fan
     if worst is None:
         return FAN.holds(evidence)
@@ -73,11 +73,16 @@ def _explained(layer: _Layer, factor: float, shape: tuple[int, ...], rule: float
     return "", 0.0
 
 
+def _sized(site: Site) -> bool:
+    """Whether the layer's own size matters to what follows: not before a sum or a normalisation."""
+    return site.follower in ("activation", "linear", "conv") or "transpose" in site.layer.function
+
+
 def _layers(trace: Trace, weights: dict[str, Vector]) -> Iterator[_Layer]:
     seen: set[str] = set()
     for site in trace.sites:
         use = site.layer.weight
-        if use is None or use.name not in weights or use.name in seen or site.normalised:
+        if use is None or use.name not in weights or use.name in seen or site.normalised or not _sized(site):
             continue
         seen.add(use.name)
         squares = weights[use.name].ravel() ** 2

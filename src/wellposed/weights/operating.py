@@ -30,7 +30,7 @@ BUDGET = 3.0
 _COARSE = 6
 _GRID = np.geomspace(1e-6, 1e8, 57)
 _AS_GOOD = 1.1
-_PAIRS_COST = 1.05  # half the width carries the signal
+_EVEN = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +49,24 @@ class Point:
 
 
 def operating_point(phi: Activation, depth: int, width: float, *, pairs: bool = True, budget: float = BUDGET) -> Point | None:
-    """The point for `depth` layers of `width` inputs each; None where no point on the grid stays within the budget."""
-    best: Point | None = None
-    least = np.inf
-    for paired in (False, True)[: 1 + pairs]:
+    """The point for `depth` layers of `width` inputs each; None where no point on the grid stays within the budget.
+
+    An activation with an even part beyond a constant stands in pairs where it may: that part makes lengths unstable too, as one input
+    that is a little longer than the others grows faster than they do.
+    """
+    kinds = (True, False) if pairs and _has_even_part(phi) else (False,)
+    for paired in kinds:
         found = list(_within(phi, depth, width, paired, budget))
-        if not found:
-            continue
-        cost = min(disturbed for disturbed, _ in found)
-        if cost < least:
-            good = [point for disturbed, point in found if disturbed <= _AS_GOOD * cost]
-            best = good[0] if paired else max((point for point in good if point.q <= 1), key=lambda point: point.q, default=good[0])
-            least = cost
-    return best
+        if found:
+            least = min(disturbed for disturbed, _ in found)
+            good = [point for disturbed, point in found if disturbed <= _AS_GOOD * least]
+            return good[0] if paired else max((point for point in good if point.q <= 1), key=lambda point: point.q, default=good[0])
+    return None
+
+
+def _has_even_part(phi: Activation) -> bool:
+    even = expectations(lambda z: 0.5 * (phi(z) + phi(-z)), 1.0, _COARSE)
+    return bool(even.square - even.mean**2 > _EVEN * max(expectations(phi, 1.0, _COARSE).square, 1e-300))
 
 
 def _within(phi: Activation, depth: int, width: float, paired: bool, budget: float) -> list[tuple[float, Point]]:
@@ -70,7 +75,7 @@ def _within(phi: Activation, depth: int, width: float, paired: bool, budget: flo
         at = expectations(phi, q, _COARSE)
         point = _point(phi, at, paired)
         if point is not None and depth * np.log(point.nonlinearity) <= np.log(budget):
-            disturbed = (1 + width * at.square**0.5) / q**0.5 * (_PAIRS_COST if paired else 1.0)
+            disturbed = (1 + width * at.square**0.5) / q**0.5
             found.append((disturbed, point))
     return found
 
@@ -85,8 +90,3 @@ def _point(phi: Activation, at: Expectations, paired: bool) -> Point | None:
 
 def _odd(phi: Activation) -> Callable[[Vector], Vector]:
     return lambda z: 0.5 * (phi(z) - phi(-z))
-
-
-def point_at(phi: Activation, q: float) -> Point | None:
-    """The point at a given q, not in pairs; None where phi has no moments there."""
-    return _point(phi, expectations(phi, q), False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,8 @@ class Plan:
 
     `rows`: a row per weight that is drawn. `left_alone`: what was found frozen, trained, zero on purpose or of unknown use, with the
     reason. `kept`: parameters that are as they should be already. `values`: the new values by name, `biases`: the bias of each weight.
-    Every parameter is in `values`, `left_alone` or `kept`.
+    Every parameter is in `values`, `left_alone` or `kept`. `params`: the new parameters of a JAX model, in a pytree as the one given; of
+    others what was given, which was changed in place.
     """
 
     rows: tuple[Row, ...]
@@ -52,6 +54,7 @@ class Plan:
     values: Mapping[str, Vector] = field(repr=False)
     kept: Mapping[str, str] = field(default_factory=dict)
     biases: Mapping[str, str] = field(default_factory=dict, repr=False)
+    params: Any = field(default=None, repr=False)
     scheme: str = "auto"
 
     def __str__(self) -> str:
@@ -85,7 +88,7 @@ def initialized(subject: Initializable, scheme: str, seed: int, *, dry_run: bool
             subject.assign({name: before[name] for name in before} if unset else {})
             return plan
         subject.assign(plan.values)
-        return _fitted(subject, plan, targets)
+        return replace(_fitted(subject, plan, targets), params=subject.params())
     except BaseException:
         subject.assign(before)
         raise
@@ -98,15 +101,13 @@ def _unset(values: Mapping[str, Vector], parameters: Mapping[str, Parameter]) ->
     return not finite or (len(matrices) > 2 and sum(not matrix.any() for matrix in matrices) > 0.9 * len(matrices))
 
 
-def _planned(
-    network: Network, before: Mapping[str, Vector], scheme: str, seed: int, *, unset: bool
-) -> tuple[Plan, dict[str, tuple[float, float]]]:
+def _planned(network: Network, before: Mapping[str, Vector], scheme: str, seed: int, *, unset: bool) -> tuple[Plan, dict[str, float]]:
     rows: list[Row] = []
     left: dict[str, str] = {}
     kept: dict[str, str] = {}
     values: dict[str, Vector] = {}
     biases: dict[str, str] = {}
-    targets: dict[str, tuple[float, float]] = {}
+    targets: dict[str, float] = {}
     used = [name for name in network.sites if name in network.parameters]
     order = used + [name for name in network.parameters if name not in network.sites]
     for name in order:
@@ -127,12 +128,12 @@ def _planned(
         if bias in before and network.parameters[bias].trainable:
             sums = maps.fold(weight).sum(axis=2).reshape(-1)
             centred = sums if sums.size == before[bias].size else np.zeros(before[bias].size)
-            values[bias] = (recipe.shift - recipe.centre * centred).reshape(before[bias].shape)
+            values[bias] = (-recipe.centre * centred).reshape(before[bias].shape)
             if recipe.spread:
                 values[bias] += recipe.spread * generator(seed, bias).standard_normal(before[bias].shape)
             biases[name] = bias
         if recipe.output is not None and name in used:
-            targets[name] = (recipe.output, recipe.shift)
+            targets[name] = recipe.output
     computed = {site.name for site in network.trace.sites if site.layer.weight is None and site.layer.kind != "recurrent"}
     for name, parameter in network.parameters.items():
         if name in values or name in left:
@@ -213,7 +214,7 @@ def _layer(network: Network, parameter: Parameter) -> str:
     return site.name if site is not None else parameter.name
 
 
-def _fitted(subject: Initializable, plan: Plan, targets: Mapping[str, tuple[float, float]]) -> Plan:
+def _fitted(subject: Initializable, plan: Plan, targets: Mapping[str, float]) -> Plan:
     """The plan with each weight scaled by the factor that its output asked for."""
     factors = subject.calibrate(targets)
     if not factors:
@@ -229,8 +230,7 @@ def _fitted(subject: Initializable, plan: Plan, targets: Mapping[str, tuple[floa
         values[row.parameter] = plan.values[row.parameter] * factor
         bias = plan.biases.get(row.parameter)
         if bias is not None:
-            shift = targets[row.parameter][1]
-            values[bias] = shift + (plan.values[bias] - shift) * factor
+            values[bias] = plan.values[bias] * factor
         rows.append(replace(row, achieved=_size(values[row.parameter]), reached=reached))
     subject.assign(values)
     return replace(plan, rows=tuple(rows), values=values)

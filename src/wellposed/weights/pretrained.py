@@ -11,7 +11,7 @@ import numpy as np
 
 from wellposed.numerics.arrays import Vector
 
-_BEYOND = 1.5
+_BEYOND = 1.25
 _LEAST = 16
 _MOST = 512
 _SAME = 0.99

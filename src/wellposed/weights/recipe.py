@@ -11,10 +11,10 @@ HEAD = 0.1  # the root mean square of a network's outputs: near the constant pre
 
 @dataclass(frozen=True)
 class Recipe:
-    """A weight of standard deviation `size` by `draw`; its bias is `shift` less `centre` times the sums over the weight's rows,
-    give or take a standard deviation of `spread`.
+    """A weight of standard deviation `size` by `draw`; its bias is minus `centre` times the sums over the weight's rows, give
+    or take a standard deviation of `spread`.
 
-    `output`: the root mean square of what it makes, less `shift`, for inputs as they are expected; None where that is not known or a
+    `output`: the root mean square of what it makes, for inputs as they are expected; None where that is not known or a
     normalisation behind makes it arbitrary. `why` is for the reader of the plan.
     """
 
@@ -23,6 +23,5 @@ class Recipe:
     why: str
     draw: Draw = normal
     centre: float = 0.0
-    shift: float = 0.0
     spread: float = 0.0
     output: float | None = None

@@ -14,7 +14,7 @@ from wellposed.rules.weights import SYMMETRIC
 from wellposed.signals.site import Site
 from wellposed.signals.trace import Trace
 
-_FEW, _COSINE = 4, 0.5
+_FEW, _COSINE, _DISTINCT = 8, 0.5, 4
 
 AfterAStep = Callable[[], tuple[dict[str, Vector], Gradient]]
 
@@ -119,7 +119,7 @@ def _copies(sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
         use = site.layer.weight
         assert use is not None
         weight = weights[use.name]
-        if weight.size < _FEW * _FEW or not np.ptp(weight):
+        if weight.size < _FEW * _FEW or np.unique(weight).size <= _DISTINCT:  # an identity, or another pattern that is meant
             continue
         earlier, name = first.setdefault(hashlib.blake2b(np.ascontiguousarray(weight).tobytes()).digest(), (site, use.name))
         if name != use.name:

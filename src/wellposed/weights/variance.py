@@ -33,11 +33,17 @@ def layer_factor(site: Site, weight: Vector) -> tuple[float, float]:
     return float(np.sqrt(chi)), error
 
 
+def _normalised_after(trace: Trace, site: Site) -> bool:
+    """Whether a normalisation that every way passes comes before the next layer: behind the activation, say."""
+    following = next((other.index for other in trace.trunk if other.index > site.index), len(trace.operations))
+    return any(trace.operations[index].kind == "norm" and trace.passed[index] for index in range(site.index + 1, following))
+
+
 def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
     judged: list[tuple[Site, float, float]] = []
     for site in trace.trunk:
         use = site.layer.weight
-        rescaled = site.is_output or site.normalised or site.follower in ("add", "norm", "other", "")
+        rescaled = site.is_output or site.normalised or site.follower in ("add", "norm", "other", "") or _normalised_after(trace, site)
         if use is None or use.name not in weights or rescaled or not site.forward.finite:
             continue
         if not weights[use.name].any():

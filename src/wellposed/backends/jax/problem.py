@@ -44,7 +44,7 @@ class JaxProblem(Problem):
         if not leaves:
             raise InputError("params holds no array", hint="JaxProblem(loss, params, inputs, targets)")
         self.loss, self.args = loss, args
-        self._leaves = {_name(path): _checked(_name(path), leaf) for path, leaf in leaves}
+        self._leaves = {name_of(path): _checked(name_of(path), leaf) for path, leaf in leaves}
         self._layout = Layout({name: tuple(leaf.shape) for name, leaf in self._leaves.items()})
         self._random = Randomness(*owned_generators(loss))
         self._wide = False
@@ -209,7 +209,8 @@ def _has_gradient(problem: JaxProblem, theta: Vector) -> bool:
     return True
 
 
-def _name(path: tuple[Any, ...]) -> str:
+def name_of(path: tuple[Any, ...]) -> str:
+    """A leaf's name: its path in the pytree."""
     parts = [str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path]
     return ".".join(parts) or "params"
 

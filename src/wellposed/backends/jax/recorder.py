@@ -50,12 +50,12 @@ def record(loss: Callable[[Any], Any], params: Any, names: tuple[str, ...]) -> t
     """Every weighted operation and activation of loss(params), with its output and gradient signals."""
     closed = jax.make_jaxpr(loss)(params)
     leaves = jax.tree_util.tree_leaves(params)
-    pilot = _Walk(names, None)
+    pilot = Walk(names, None)
     pilot.run(closed, leaves)
     zeros = [jnp.zeros_like(output) for output in pilot.outputs]
 
     def tapped(taps: list[Any]) -> Any:
-        return _Walk(names, taps).run(closed, leaves)
+        return Walk(names, taps).run(closed, leaves)
 
     gradients = jax.grad(tapped)(zeros) if zeros else []
     return tuple(
@@ -64,7 +64,7 @@ def record(loss: Callable[[Any], Any], params: Any, names: tuple[str, ...]) -> t
     )
 
 
-class _Walk:
+class Walk:
     """One evaluation of the jaxpr; without taps it also notes the operations and their outputs."""
 
     def __init__(self, names: tuple[str, ...], taps: list[Any] | None) -> None:
@@ -179,12 +179,18 @@ def evaluated(inside: Any, equation: Any, values: list[Any]) -> list[Any]:
 def _activation(primitive: str, params: dict[str, Any], arguments: list[_Traced]) -> str:
     """The activation's name if this equation is one."""
     if primitive in ("jit", "pjit", "custom_jvp_call"):
-        name = str(params.get("name", ""))
+        name = str(params.get("name") or _called(params))
         name = ALIASES.get(name, name)
         return name if name in NAMED and name not in _ARITHMETIC else ""
     if primitive == "max" and any(np.ndim(a.value) == 0 and not a.sources and _is_zero(a.value) for a in arguments):
         return "relu"
     return _PRIMITIVES.get(primitive, "")
+
+
+def _called(params: dict[str, Any]) -> str:
+    """The name of the function that a call with a derivative of its own wraps, where it is that alone."""
+    inside = params["call_jaxpr"].jaxpr.eqns if "call_jaxpr" in params else []
+    return str(inside[0].params.get("name", "")) if len(inside) == 1 else ""
 
 
 def _is_zero(value: Any) -> bool:

@@ -23,7 +23,7 @@ class Calibration(TorchFunctionMode):
     weight that is used again has the factor of its first use.
     """
 
-    def __init__(self, model: nn.Module, targets: Mapping[str, tuple[float, float]]) -> None:
+    def __init__(self, model: nn.Module, targets: Mapping[str, float]) -> None:
         super().__init__()
         self.factors: dict[str, tuple[float, float]] = {}
         self._targets = targets
@@ -42,14 +42,12 @@ class Calibration(TorchFunctionMode):
             self._uses.note(name, args[0], result)
         if use is None or use.name not in self._targets or not isinstance(result, torch.Tensor) or not result.numel():
             return result
-        size, shift = self._targets[use.name]
-        scaled = result - shift
-        if use.name not in self.factors:
-            had = root_mean_square(scaled)
-            if not _LEAST < had < 1 / _LEAST:
-                return result
-            scaled = scaled * (size / had)
-            self.factors[use.name] = (size / had, root_mean_square(scaled))
-        else:
-            scaled = scaled * self.factors[use.name][0]
-        return scaled + shift
+        if use.name in self.factors:
+            return result * self.factors[use.name][0]
+        had = root_mean_square(result)
+        if not _LEAST < had < 1 / _LEAST:
+            return result
+        factor = self._targets[use.name] / had
+        scaled = result * factor
+        self.factors[use.name] = (factor, root_mean_square(scaled))
+        return scaled

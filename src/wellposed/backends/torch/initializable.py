@@ -63,7 +63,10 @@ class TorchInitializable:
                 parameter = self._parameters[name]
                 parameter.copy_(_like(torch.as_tensor(np.ascontiguousarray(value)).to(parameter.dtype), parameter))
 
-    def calibrate(self, targets: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    def params(self) -> Any:
+        return self.model
+
+    def calibrate(self, targets: Mapping[str, float]) -> dict[str, tuple[float, float]]:
         if self._inputs is None or not targets:
             return {}
         calibration = Calibration(self.model, targets)
