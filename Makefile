@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-distributed test lint types contracts pytest test-engines bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-import bench-trainability format clean
+.PHONY: help demo demo-distributed test lint types contracts pytest test-engines bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench-normalise: .venv/bench ## note 1: accuracy, constants, speed, 20 GB on dis
 
 bench-signals: .venv/zoo ## note 2: cost, theory, planted faults, other tools, NaN, and a zoo of some 300 networks (60 minutes)
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/signals.py
+
+bench-weights: .venv/zoo ## note 3: gains, fans, deep plain networks, calibration, planted faults, the zoo, small tasks; other tools beside ours (2 hours)
+	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/weights.py
 
 bench-import: .venv/dev ## what `import wellposed` takes beyond numpy and scipy
 	$(BIN)/python benchmarks/import_time.py

@@ -6,7 +6,9 @@ python benchmarks/weights.py [gains fans plain thousand tenthousand calibration 
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
+import os
 import sys
 import time
 import warnings
@@ -23,6 +25,73 @@ import wellposed as wp
 
 warnings.filterwarnings("ignore")
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+# --- gains and fans ------------------------------------------------------------------------------
+
+
+def gains(seeds: int = 1) -> None:
+    """Every activation of the tests against mpmath, and the time of a gain; how many of them torch.nn.init knows."""
+    del seeds
+    from exact_activations import EXACT, exact_moments
+
+    apart, times, theirs = [], [], {}
+    for given, phi, kinks in EXACT.values():
+        square, slope = exact_moments(phi, kinks)
+        wp.gain(given)
+        took = []
+        for _ in range(9):
+            start = time.perf_counter()
+            gain = wp.gain(given)
+            took.append(time.perf_counter() - start)
+        times.append(1e3 * float(np.median(took)))
+        apart.append(max(abs(gain.forward * square**0.5 - 1), abs(gain.backward * slope**0.5 - 1)))
+        if isinstance(given, str):
+            with contextlib.suppress(ValueError):
+                theirs[given] = abs(nn.init.calculate_gain(given) * square**0.5 - 1)
+    print(f"### Gains of {len(EXACT)} activations, forward and backward, against mpmath (target: 60 within 1e-10, under 5 ms each)\n")
+    print("| | wellposed | torch.nn.init.calculate_gain |\n|---|---|---|")
+    print(f"| activations with a gain | {len(EXACT)} | {len(theirs)}: {', '.join(theirs)} |")
+    print(f"| largest relative error | {max(apart):.1e} | {max(theirs.values()):.2f} ({max(theirs, key=theirs.__getitem__)}) |")
+    print(f"| milliseconds, median and largest | {np.median(times):.2f}, {max(times):.2f} | |\n")
+
+
+def fans(seeds: int = 1) -> None:
+    """fan_in by ours, torch's, Keras's and Flax's count, against the variance that weights of 1 / fan_in make."""
+    del seeds
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    from jax._src.nn.initializers import _compute_fans
+    from keras.src.initializers.random_initializers import compute_fans
+    from layers import cases, measured
+
+    print("### Fans: measured variance of outputs for weights of variance 1 / fan_in (target: within 2 % on 300 configurations)\n")
+    counts: dict[str, list[float]] = {"wellposed": [], "torch.nn.init": [], "jax.nn.initializers (Flax)": [], "Keras": []}
+    for case in cases():
+        layer = case.build()
+        shown = case.shown or isinstance(layer, nn.modules.conv._ConvNd)
+        fan = wp.fan(layer, case.inputs() if shown else None).weights[case.weight]
+        size = measured(case, fan.fan_in)
+        counts["wellposed"].append(size)
+        weight = layer.get_parameter(case.weight)
+        counts["torch.nn.init"].append(size * fan.fan_in / nn.init._calculate_fan_in_and_fan_out(weight)[0])
+        shape = _channels_last(layer, weight)
+        counts["jax.nn.initializers (Flax)"].append(size * fan.fan_in / _compute_fans(shape)[0])
+        counts["Keras"].append(size * fan.fan_in / compute_fans(shape)[0])
+    print("| counted by | within 2 % | worst variance |\n|---|---|---|")
+    for name, sizes in counts.items():
+        near = sum(abs(size - 1) < 0.02 for size in sizes)
+        print(f"| {name} | {near} of {len(sizes)} | {min(sizes):.3g} to {max(sizes):.3g} |")
+    print()
+
+
+def _channels_last(layer: nn.Module, weight: torch.Tensor) -> tuple[int, ...]:
+    """The shape that the same kernel has in Keras and Flax: inputs before outputs, which come last."""
+    shape = tuple(weight.shape)
+    if isinstance(layer, nn.modules.conv._ConvNd):
+        into, out = (shape[0], shape[1]) if layer.transposed else (shape[1], shape[0])
+        return (*shape[2:], into, out)
+    turned = isinstance(layer, nn.Linear | nn.RNNBase | nn.RNNCellBase | nn.MultiheadAttention)
+    return shape[::-1] if turned else shape
+
 
 # --- deep plain networks -------------------------------------------------------------------------
 
@@ -210,8 +279,87 @@ def tasks(seeds: int = 5) -> None:
     print(f"\nbetter {counts['better']}, same {counts['same']}, worse {counts['worse']}\n")
 
 
+# --- audit ---------------------------------------------------------------------------------------
+
+
+def planted(seeds: int = 3) -> None:
+    """Wrong weights, planted: found, the factor, and the same networks without a fault."""
+    from planted_weights import cases, healthy
+
+    found, total, apart, quiet, right = 0, 0, [], 0, 0
+    kinds = set()
+    for kind, problem, _where, factor in cases(seeds):
+        findings = [f for f in wp.check_weights(problem).findings if f.verdict in (wp.Verdict.FAILS, wp.Verdict.SUSPECT)]
+        kinds.add(kind)
+        total += 1
+        found += bool(findings)
+        measured = [e.value for f in findings for e in f.evidence if e.quantity == "variance over that of the rule"]
+        if factor is not None:
+            apart.append(abs(measured[0] / factor - 1) if measured else float("inf"))
+    for _, problem in healthy(seeds):
+        right += 1
+        quiet += all(f.verdict not in (wp.Verdict.FAILS, wp.Verdict.SUSPECT) for f in wp.check_weights(problem).findings)
+    print(
+        f"### {len(kinds)} kinds of wrong weights, {seeds} draws each (target: all found, factor within 5 %)\n\n| | measured |\n|---|---|"
+    )
+    print(f"| found | {found} of {total} |")
+    print(f"| factor of one layer within 5 % | {sum(a < 0.05 for a in apart)} of {len(apart)}, worst {100 * max(apart):.1f} % |")
+    print(f"| silent on the same networks without a fault | {quiet} of {right} |\n")
+
+
+def zoo(seeds: int = 1, kinds: tuple[str, ...] = ()) -> None:
+    """`initialize` on every network of the zoo, and the audit of each as its authors draw it."""
+    del seeds
+    from zoo import KINDS, problems
+
+    models, crashes, unclassified, targets, reached = 0, [], 0, 0, 0
+    ratios, told = [], {"fails": [], "suspect": []}
+    for name, build in problems(kinds or KINDS):
+        models += 1
+        try:
+            problem = build(0)
+            for finding in wp.check_weights(problem).findings:
+                if finding.verdict.value in told:
+                    told[finding.verdict.value].append(f"{name}: {finding.rule} at {finding.where}: {finding.message[:120]}")
+            plan = wp.initialize(problem.model, (problem.batch[0], None))
+            trace = wp.trace(problem)
+        except Exception as error:
+            crashes.append(f"{name}: {type(error).__name__}: {str(error)[:80]}")
+            continue
+        names = {parameter for parameter, _ in problem.model.named_parameters()}
+        unclassified += len(names - set(plan.values) - set(plan.left_alone) - set(plan.kept))
+        sizes: dict[str, float] = {}
+        for site in trace.sites:
+            if site.layer.weight is not None:
+                sizes.setdefault(site.layer.weight.name, site.layer.output.rms)
+        aimed = [row for row in plan.rows if row.output is not None]
+        targets += len(aimed)
+        reached += sum(abs(sizes.get(row.parameter, 0.0) / row.output - 1) < 0.1 for row in aimed)
+        gradients = [site.gradient for site in trace.compared]
+        if len(gradients) > 1 and gradients[-1] > 0 and not any("Norm" in type(m).__name__ for m in problem.model.modules()):
+            ratios.append((gradients[0] / gradients[-1], name))
+        del problem, plan, trace
+        gc.collect()
+    inside = sum(0.1 <= ratio <= 10 for ratio, _ in ratios)
+    print(f"### {models} known-good networks ({', '.join(kinds or KINDS)})\n\n| | measured | target |\n|---|---|---|")
+    print(f"| crashes | {len(crashes)} | 0 |\n| parameters not classified | {unclassified} | 0 |")
+    print(f"| outputs within 10 % of their target | {reached} of {targets} ({100 * reached / max(targets, 1):.2f} %) | 99 % |")
+    print(f"| first over last gradient within 0.1 to 10, no normalisation | {inside} of {len(ratios)} | all |")
+    failing = {line.partition(":")[0] for line in told["fails"]}
+    print(f"| audit of the untouched weights: networks with a `fails` | {len(failing)} ({100 * len(failing) / models:.2f} %) | 1 % |")
+    print(f"| the same: `suspect` per network | {len(told['suspect']) / models:.3f} | |\n")
+    for line in [
+        *crashes,
+        *(f"{name}: gradient ratio {ratio:.3g}" for ratio, name in ratios if not 0.1 <= ratio <= 10),
+        *sum(told.values(), []),
+    ]:
+        print(f"- {line}")
+    print()
+
+
 SECTIONS: dict[str, Callable[..., None]] = {
-    "plain": plain_100, "thousand": thousand, "tenthousand": ten_thousand, "calibration": calibration, "tasks": tasks,
+    "gains": gains, "fans": fans, "plain": plain_100, "thousand": thousand, "tenthousand": ten_thousand, "calibration": calibration,
+    "planted": planted, "zoo": zoo, "tasks": tasks,
 }  # fmt: skip
 
 

@@ -12,14 +12,15 @@ _SUSPECT, _FAILS = 100.0, 1000.0
 
 
 def check_branches(trace: Trace) -> Finding:
-    """The stream's size behind the last branch over that before the first, and the branch that adds most to it."""
+    """The stream's size behind the last branch over that behind the first, and the branch that adds most to it."""
     branches = [branch for branch in trace.branches if np.isfinite(branch.stream) and np.isfinite(branch.branch) and branch.stream > 0]
     if not branches:
         return GROWTH.undecided("No residual branch joins a stream that every way passes.")
     last = branches[-1]
-    growth = float(np.hypot(last.stream, last.branch)) / branches[0].stream
+    # Behind the first branch: embeddings may start small before a branch that a normalisation gives its size.
+    growth = float(np.hypot(last.stream, last.branch) / np.hypot(branches[0].stream, branches[0].branch))
     shares = [branch.share for branch in branches]
-    grown = "size of the stream behind the last branch over that before the first"
+    grown = "size of the stream behind the last branch over that behind the first"
     evidence = (
         Evidence(grown, growth, reference=f"below {_SUSPECT:g}", how=f"{len(branches)} branches"),
         Evidence("size of a branch over the stream's (median)", float(np.median(shares)), reference="1 / sqrt(branches) to 1"),
