@@ -348,11 +348,8 @@ def zoo(seeds: int = 1, kinds: tuple[str, ...] = ()) -> None:
     failing = {line.partition(":")[0] for line in told["fails"]}
     print(f"| audit of the untouched weights: networks with a `fails` | {len(failing)} ({100 * len(failing) / models:.2f} %) | 1 % |")
     print(f"| the same: `suspect` per network | {len(told['suspect']) / models:.3f} | |\n")
-    for line in [
-        *crashes,
-        *(f"{name}: gradient ratio {ratio:.3g}" for ratio, name in ratios if not 0.1 <= ratio <= 10),
-        *sum(told.values(), []),
-    ]:
+    outside = [f"{name}: gradient ratio {ratio:.3g}" for ratio, name in ratios if not 0.1 <= ratio <= 10]
+    for line in (*crashes, *outside, *told["fails"], *told["suspect"]):
         print(f"- {line}")
     print()
 

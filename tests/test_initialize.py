@@ -83,7 +83,7 @@ def test_what_is_deliberate_is_left_alone_and_listed():
     ("call", "words"),
     [
         (lambda: wp.initialize(mlp(), scheme="best"), "there is no scheme 'best'"),
-        (lambda: wp.initialize({"w": 1}), "takes a torch.nn.Module or a pytree of JAX arrays, not a dict"),
+        (lambda: wp.initialize({"w": 1}), "takes a torch.nn.Module, a pytree of JAX arrays or a dictionary of NumPy arrays, not a dict"),
         (lambda: wp.initialize(nn.Sequential(nn.BatchNorm1d(3))), "no Linear, Conv or other layer with weights was seen"),
     ],
 )
@@ -348,3 +348,65 @@ def test_a_pytree_without_a_function_is_asked_for_one():
         wp.initialize({"w": jnp.ones((3, 3))})
     with pytest.raises(wp.InputError, match="batch is a function of them that runs the model, not a ndarray"):
         wp.initialize({"w": jnp.ones((3, 3))}, np.ones(3))
+
+
+# --- NumPy ---------------------------------------------------------------------------------------
+
+
+def _handwritten(activation, columns, depth=14):
+    """A dictionary of arrays and its forward pass; examples as rows, or as columns."""
+    random = np.random.default_rng(0)
+    widths = [16, *[24] * depth, 4]
+    params = {}
+    for number, (into, out) in enumerate(itertools.pairwise(widths), 1):
+        params[f"W{number}"] = random.normal(size=(out, into) if columns else (into, out))
+        params[f"b{number}"] = np.ones((out, 1) if columns else out)
+
+    def forward(p, h):
+        outputs = []
+        for number in range(1, depth + 2):
+            outputs.append(p[f"W{number}"] @ h + p[f"b{number}"] if columns else h @ p[f"W{number}"] + p[f"b{number}"])
+            h = activation(outputs[-1])
+        return outputs
+
+    return params, forward
+
+
+@pytest.mark.parametrize("columns", [False, True])
+@pytest.mark.parametrize(
+    ("activation", "twin"),
+    [
+        (np.tanh, nn.Tanh),
+        (lambda z: np.maximum(z, 0), nn.ReLU),
+        (lambda z: 1 / (1 + np.exp(-z)), nn.Sigmoid),
+        (lambda z: z * (z > 0), nn.ReLU),
+    ],
+    ids=["tanh", "relu", "sigmoid", "relu by a mask"],
+)
+def test_a_dictionary_of_arrays_is_planned_as_a_torch_model_is(activation, twin, columns):
+    params, forward = _handwritten(activation, columns)
+    own, x = dict(params), batch()[0].double().numpy()
+    x = x.T if columns else x
+    plan = wp.initialize(params, lambda p: forward(p, x)[-1])
+    mirror = wp.initialize(mlp(depth=14, width=24, activation=twin), batch()[0])
+    assert [row.rule for row in plan.rows] == [row.rule for row in mirror.rows]
+    assert [row.output for row in plan.rows] == pytest.approx([row.output for row in mirror.rows])
+    assert plan.params is params
+    assert all(params[name] is own[name] for name in own)  # in place
+    sizes = [np.sqrt(np.mean(output**2)) for output in forward(params, x)]
+    assert sizes == pytest.approx([row.output for row in plan.rows], rel=1e-6)
+    assert set(params) == set(plan.values)
+
+
+@pytest.mark.parametrize(
+    ("params", "function", "words"),
+    [
+        ({"w": np.ones((3, 3))}, None, r"does not say what its weights do\n\nHint: give a function of it"),
+        ({"w": np.ones((3, 3))}, 3, "batch is a function of it that runs the model, not a int"),
+        ({"w": np.ones((3, 3), dtype=int)}, lambda p: p["w"], "parameter 'w' has dtype int64; weights are floating-point"),
+        ({"w": np.ones((3, 3))}, lambda p: p["v"], "the function could not be run on the arrays: KeyError: 'v'"),
+    ],
+)
+def test_a_dictionary_that_shows_nothing_gets_one_clear_message(params, function, words):
+    with pytest.raises(wp.InputError, match=words):
+        wp.initialize(params, function)

@@ -305,16 +305,22 @@ def fan(layer: Any, inputs: Any = None) -> Fan:
 
 
 def initialize(model: Any, batch: Any = None, *, scheme: str = "auto", seed: int = 0, dry_run: bool = False) -> Plan:
-    """Give every Linear and Conv layer of a torch model weights that suit the activation that follows; in place.
+    """Give every weight of a model what suits its place; a torch model is changed in place.
 
-    `batch` is the model's inputs or a pair (inputs, targets): one forward pass then shows what follows what. Without
-    it the order in which modules were registered is taken for the order in which they run. Schemes: `auto`, `he`, `glorot`,
-    `lecun`, `orthogonal`. Biases become zero, or centre the activation before them where the plan says so.
-    Weights that are all zero, frozen or shared with an embedding are left alone. The same seed
-    gives a layer the same weights whatever the other layers are. With `dry_run` nothing is changed.
+    `model` is a torch module, or a pytree of JAX arrays (dictionaries, Flax variables, an Equinox module). `batch` shows it at work: for
+    torch its inputs, or a pair (inputs, targets); for a pytree a function of it that runs the model. A first forward pass shows what
+    each weight multiplies and what follows, a second one fits the size of each layer's output. Without a batch the order in which a
+    torch model's modules were registered is taken for the order in which they run, and sizes are those of theory.
 
-    Returns the plan: per layer the rule, the target standard deviation of the weights and the one achieved.
-    Raises `InputError` for an unknown scheme or a model of another framework.
+    Schemes: `he`, `glorot`, `lecun`, `orthogonal`, `delta-orthogonal`, `looks-linear`, `fixup`, `gpt2`, `siren`, `calibrated` (outputs of
+    root mean square 1), and `auto`: the operating point that depth asks for in a plain network, branches of a residual one scaled by
+    their number, embeddings, recurrent gates and heads by rules of their own. Weights that are frozen, trained or zero on purpose are
+    left alone and listed. The same seed gives a layer the same weights whatever the other layers are, in whatever order or precision
+    they were built, sharded or not. With `dry_run` nothing is changed.
+
+    Returns the plan: per weight the rule, the standard deviation aimed at and had, the size of the output aimed at and reached, and why.
+    Its `params` are the new parameters of a pytree. Raises `InputError` for an unknown scheme, a model of another framework, and one on
+    the meta device; if the model fails to run, it is left as it was.
     """
     return initialized(initializable_of(model, batch), scheme, seed, dry_run=dry_run)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from wellposed.backends.protocol import Initializable
+from wellposed.backends.taped import TapedInitializable
 from wellposed.errors import InputError
 from wellposed.numerics.activations import Activation
 from wellposed.numerics.fans import Fan
@@ -68,8 +69,10 @@ def initializable_of(model: Any, batch: Any) -> Initializable:
         return importlib.import_module("wellposed.backends.torch.initializable").TorchInitializable(model, batch)  # type: ignore[no-any-return]
     if "jax" in sys.modules and any(isinstance(leaf, sys.modules["jax"].Array) for leaf in sys.modules["jax"].tree_util.tree_leaves(model)):
         return importlib.import_module("wellposed.backends.jax.initializable").JaxInitializable(model, batch)  # type: ignore[no-any-return]
+    if isinstance(model, dict) and model and all(isinstance(value, np.ndarray) for value in model.values()):
+        return TapedInitializable(model, batch)
     raise InputError(
-        f"initialize takes a torch.nn.Module or a pytree of JAX arrays, not a {type(model).__name__}",
+        f"initialize takes a torch.nn.Module, a pytree of JAX arrays or a dictionary of NumPy arrays, not a {type(model).__name__}",
         hint="for arrays of your own, wp.gain(activation).forward / sqrt(fan_in) is the standard deviation to draw with",
     )
 

@@ -39,10 +39,12 @@ class Node:
 
 @dataclass
 class Tape:
-    """What happens to a node's result: `held` is put in its place, or what it makes of the tape so far; `added` is added to it."""
+    """What happens to a node's result: `held` is put in its place, or what it makes of the tape so far; `added` is added to it; what
+    `changed` makes of it takes its place."""
 
     held: Mapping[int, Array | Callable[[Tape], Array]] = field(default_factory=dict)
     added: Mapping[int, Array] = field(default_factory=dict)
+    changed: Mapping[int, Callable[[Array], Array]] = field(default_factory=dict)
     lines: bool = False
     nodes: list[Node] = field(default_factory=list)
 
@@ -68,6 +70,8 @@ class Tape:
             result = np.broadcast_to(kept(self) if callable(kept) else kept, result.shape).copy()
         if index in self.added:
             result = result + self.added[index]
+        if index in self.changed:
+            result = self.changed[index](result)
         roots = {self.nodes[i.node].root if i.node >= 0 else -1 for i in inputs}
         elementwise = operation in _ELEMENTWISE and len(roots) == 1 and all(i.shape == result.shape for i in inputs)
         root = roots.pop() if elementwise else index
