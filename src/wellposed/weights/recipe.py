@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wellposed.weights.draw import Draw, normal
 
-HEAD = 0.1  # the root mean square of a network's outputs: near the constant prediction, and not so small that no gradient passes
+HEAD = 0.3  # the root mean square of a network's outputs: near the constant prediction, and not so small that no gradient passes
 
 
 @dataclass(frozen=True)
