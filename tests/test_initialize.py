@@ -1,4 +1,5 @@
 import itertools
+from collections import OrderedDict
 
 import jax
 import jax.numpy as jnp
@@ -231,9 +232,19 @@ def test_before_a_normalisation_the_size_stays_what_it_was():
 
 @pytest.mark.parametrize("scheme", ["he", "orthogonal", "looks-linear", "auto", "calibrated"])
 def test_the_same_seed_gives_the_same_weights(scheme):
+    class Wrapped(nn.Module):
+        """As DistributedDataParallel wraps a model."""
+
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+        def forward(self, x):
+            return self.module(x)
+
     def weights(build, dtype=torch.float32, wrap=False):
         model = build().to(dtype)
-        wp.initialize(nn.ModuleDict({"module": model})["module"] if wrap else model, seed=5, scheme=scheme)
+        wp.initialize(Wrapped(model) if wrap else model, seed=5, scheme=scheme)
         return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
     def forwards():
@@ -255,10 +266,18 @@ def test_the_same_seed_gives_the_same_weights(scheme):
         return model
 
     mine = weights(forwards)
-    for other in (weights(backwards), weights(materialised), weights(unset)):
+    for other in (weights(backwards), weights(materialised), weights(unset), weights(forwards, wrap=True)):
         assert all(torch.equal(mine[name], other[name]) for name in mine)
     rounded = weights(forwards, torch.bfloat16)
     assert all(torch.equal(mine[name].bfloat16(), rounded[name]) for name in mine)
+
+
+def test_biases_at_the_edge_of_chaos_do_not_depend_on_what_wraps_the_model():
+    own, inside = mlp(depth=3, activation=nn.Tanh), mlp(depth=3, activation=nn.Tanh)
+    wp.initialize(own, batch())
+    wp.initialize(nn.Sequential(OrderedDict(module=inside)), batch())
+    assert own[0].bias.any()
+    assert all(map(torch.equal, own.parameters(), inside.parameters()))
 
 
 def test_a_model_on_meta_has_to_be_materialised():

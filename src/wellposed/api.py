@@ -307,8 +307,9 @@ def fan(layer: Any, inputs: Any = None) -> Fan:
 def initialize(model: Any, batch: Any = None, *, scheme: str = "auto", seed: int = 0, dry_run: bool = False) -> Plan:
     """Give every weight of a model what suits its place; a torch model is changed in place.
 
-    `model` is a torch module, or a pytree of JAX arrays (dictionaries, Flax variables, an Equinox module). `batch` shows it at work: for
-    torch its inputs, or a pair (inputs, targets); for a pytree a function of it that runs the model. A first forward pass shows what
+    `model` is a torch module, a pytree of JAX arrays (dictionaries, Flax variables, an Equinox module) or a dictionary of NumPy arrays,
+    which is changed in place too. `batch` shows it at work: for torch its inputs, or a pair (inputs, targets); for arrays a function of
+    them that runs the model. A first forward pass shows what
     each weight multiplies and what follows, a second one fits the size of each layer's output. Without a batch the order in which a
     torch model's modules were registered is taken for the order in which they run, and sizes are those of theory.
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from wellposed.backends.fitting import Fitting
 from wellposed.backends.protocol import Operation, Parameter, Run, WeightUse, signal_of
 from wellposed.backends.tape import Tape
 from wellposed.errors import InputError
 from wellposed.numerics.activations import Activation
-from wellposed.numerics.arrays import Array, Vector
+from wellposed.numerics.arrays import Array, Vector, root_mean_square
 from wellposed.numerics.fans import Fan
 
-_LEAST = 1e-30
 _PRODUCTS = ("matmul", "dot")
 _HINT = "give a function of it that runs the model: wp.initialize(params, lambda params: forward(params, x))"
 
@@ -65,24 +66,9 @@ class TapedInitializable:
         return self._params
 
     def calibrate(self, targets: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-        factors: dict[str, tuple[float, float]] = {}
-
-        def scaled(name: str) -> Callable[[Array], Array]:
-            def scale(made: Array) -> Array:
-                if name not in factors:
-                    had = float(np.sqrt(np.mean(np.square(made, dtype=np.float64))))
-                    if not _LEAST < had < 1 / _LEAST:
-                        return made
-                    factor = targets[name] / had
-                    factors[name] = (factor, float(np.sqrt(np.mean(np.square(made * factor, dtype=np.float64)))))
-                return made * factors[name][0]
-
-            return scale
-
-        Tape(changed={node: scaled(use.name) for node, use in self._reading.uses.items() if use.name in targets}).run(
-            self._number, self._params
-        )
-        return factors
+        fitting = Fitting(targets, root_mean_square)
+        Tape(changed={node: partial(fitting.scaled, use.name) for node, use in self._reading.uses.items()}).run(self._number, self._params)
+        return fitting.factors
 
     def _number(self, params: dict[str, Array]) -> Any:
         made = self._function(params)

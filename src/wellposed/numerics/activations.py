@@ -114,3 +114,8 @@ def flat_beyond(phi: Activation) -> tuple[float, float]:
         return -np.inf, np.inf
     low, high = _GRID[sloped[0]], _GRID[sloped[-1] + 1]
     return float(low) if sloped[0] > 0 else -np.inf, float(high) if sloped[-1] < steep.size - 1 else np.inf
+
+
+def odd_part(phi: Activation) -> Activation:
+    """(phi(z) - phi(-z)) / 2."""
+    return lambda z: 0.5 * (phi(z) - phi(-z))

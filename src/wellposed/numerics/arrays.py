@@ -66,3 +66,8 @@ def rebuild_like(array: Any) -> Callable[[Array], Any]:
         return made if np.iscomplexobj(values) else space.astype(made, floating)
 
     return rebuilt
+
+
+def root_mean_square(values: Any) -> float:
+    """In float64; of any array that NumPy can read."""
+    return float(np.sqrt(np.mean(np.square(np.asarray(values, dtype=np.float64)))))

@@ -35,6 +35,12 @@ class Window:
     behind: int = 0
     extra: int = 0  # what a transposed convolution adds to its output's end
 
+    @classmethod
+    def same(cls, kernel: int, stride: int, dilation: int) -> Window:
+        """Padded so that a stride of 1 keeps the size, an odd tap behind."""
+        lost = dilation * (kernel - 1)
+        return cls(kernel, stride, dilation, lost // 2, lost - lost // 2)
+
     @property
     def reach(self) -> int:
         return self.dilation * (self.kernel - 1) + 1

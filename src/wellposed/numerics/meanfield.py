@@ -26,3 +26,18 @@ def length_stability(at: Expectations) -> float:
     With sw^2 = q / E[phi^2], dq'/dq = sw^2 E[phi^2 (z^2 - 1)] / (2 q).
     """
     return at.square_curvature / at.square
+
+
+def edge_of_chaos(at: Expectations) -> tuple[float, float] | None:
+    """(sw, sb) that keep length and gradient at q: sw^2 = 1 / E[phi'^2], sb^2 = q - sw^2 E[phi^2]; None where that is negative."""
+    if not at.slope_square > 1e-12 * at.square:
+        return None
+    left = at.q - at.square / at.slope_square
+    if left < -1e-9 * at.q:
+        return None
+    return float(at.slope_square**-0.5), float(left**0.5) if left > 1e-9 * at.q else 0.0
+
+
+def to_be_centred(at: Expectations) -> bool:
+    """Whether weights that keep the gradient are more than twice those that keep the length: 1 / E[phi'^2] > 4 q / E[phi^2]."""
+    return bool(at.slope_square > 0 and 4 * at.q * at.slope_square < at.square)

@@ -135,13 +135,20 @@ class Trace:
     @cached_property
     def branches(self) -> tuple[Branch, ...]:
         """Where the stream of a residual network takes in what a branch adds."""
+        return tuple(
+            Branch(add.name, self.operations[stream].output.rms, self.operations[branch].output.rms) for add, stream, branch in self.joins
+        )
+
+    @cached_property
+    def joins(self) -> tuple[tuple[Operation, int, int], ...]:
+        """The sums of the stream and one branch, with the operations that both come from."""
         found = []
         for operation in self.operations:
             if operation.kind != "add" or len(operation.inputs) != 2:
                 continue
             stream, branch = sorted(operation.inputs, key=lambda index: not self.passed[index])
             if self.passed[stream] and not self.passed[branch]:
-                found.append(Branch(operation.name, self.operations[stream].output.rms, self.operations[branch].output.rms))
+                found.append((operation, stream, branch))
         return tuple(found)
 
     @cached_property

@@ -9,7 +9,7 @@ from wellposed.weights.draw import Draw, centre_tap, mirrored, orthogonal
 from wellposed.weights.network import Network, values_of
 from wellposed.weights.operating import Point, operating_point
 from wellposed.weights.recipe import Recipe
-from wellposed.weights.sites import arriving, looks_linear, taps
+from wellposed.weights.sites import arriving, paired, taps
 
 DEEP = 10
 
@@ -48,7 +48,7 @@ def shaped(network: Network, site: Site) -> Recipe | None:
 def _point(network: Network, site: Site) -> Point | None:
     if site.activation is None or site.layer.weight is None:
         return None
-    pairs = looks_linear(network, site)[0]
+    pairs = paired(network, site)
     key = (values_of(site.activation), pairs)
     if key not in network.points:
         network.points[key] = operating_point(site.activation, network.depth, network.width, pairs=pairs)

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from wellposed.errors import InputError
-from wellposed.numerics.gaussian import Expectations
-from wellposed.numerics.meanfield import length_stability
+from wellposed.numerics.meanfield import edge_of_chaos, length_stability
 from wellposed.weights.units import Unit, unit_of
 
 _ENLARGED, _UNSTABLE = 100.0, 1e-9
@@ -66,17 +65,7 @@ def gain(activation: str | Callable[[Any], Any], q: float = 1.0) -> Gain:
     # Below that, what is left of the slope is rounding: the activation is a step.
     backward = at.slope_square**-0.5 if at.slope_square > 1e-12 * at.square else np.inf
     forward, stability = (q / at.square) ** 0.5, length_stability(at)
-    return Gain(q, forward, backward, _edge(at), stability, at.mean, unit)
-
-
-def _edge(at: Expectations) -> tuple[float, float] | None:
-    """sw^2 = 1 / E[phi'^2] and sb^2 = q - sw^2 E[phi^2]."""
-    if not at.slope_square > 1e-12 * at.square:
-        return None
-    left = at.q - at.square / at.slope_square
-    if left < -1e-9 * at.q:
-        return None
-    return float(at.slope_square**-0.5), float(left**0.5) if left > 1e-9 * at.q else 0.0
+    return Gain(q, forward, backward, edge_of_chaos(at), stability, at.mean, unit)
 
 
 def _stable(unit: Unit, q: float) -> tuple[float, float, float] | None:
@@ -101,7 +90,7 @@ def _stable(unit: Unit, q: float) -> tuple[float, float, float] | None:
         if abs(here) < _CROSSED:
             break
         low, below, high, above = (q, here, high, above) if here > 0 else (low, below, q, here)
-    edge = _edge(unit.at(q))
+    edge = edge_of_chaos(unit.at(q))
     return None if edge is None else (q, *edge)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wellposed.backends.protocol import Operation, Parameter
-from wellposed.numerics.activations import Activation
+from wellposed.numerics.activations import Activation, odd_part
 from wellposed.numerics.gaussian import Expectations, expectations
 from wellposed.signals.site import Site
 from wellposed.signals.trace import WEIGHTED, Trace
@@ -40,7 +40,7 @@ class Network:
             return None
         key = (values_of(phi), q, odd)
         if key not in self.points:
-            at = expectations((lambda z: 0.5 * (phi(z) - phi(-z))) if odd else phi, q)
+            at = expectations(odd_part(phi) if odd else phi, q)
             self.points[key] = at if np.isfinite(at.square) and at.square > 0 else None
         found: Expectations | None = self.points[key]
         return found
@@ -78,12 +78,7 @@ class Network:
         A branch whose end is normalised has none: the normalisation sets its size.
         """
         found: dict[int, tuple[int, ...]] = {}
-        for operation in self.trace.operations:
-            if operation.kind != "add" or len(operation.inputs) != 2:
-                continue
-            stream, branch = sorted(operation.inputs, key=lambda source: not self.trace.passed[source])
-            if self.trace.passed[branch] or not self.trace.passed[stream]:
-                continue
+        for _add, _stream, branch in self.trace.joins:
             inside = self._before(branch)
             end = next((one for one in inside if self._operation(one).kind in (*WEIGHTED, "norm")), None)
             if end is not None and self._operation(end).kind in WEIGHTED:

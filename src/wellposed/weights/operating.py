@@ -17,13 +17,11 @@ them, the smallest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from wellposed.numerics.activations import Activation
-from wellposed.numerics.arrays import Vector
+from wellposed.numerics.activations import Activation, odd_part
 from wellposed.numerics.gaussian import Expectations, expectations
 
 BUDGET = 3.0
@@ -56,7 +54,7 @@ def operating_point(phi: Activation, depth: int, width: float, *, pairs: bool = 
     """
     kinds = (True, False) if pairs and _has_even_part(phi) else (False,)
     for paired in kinds:
-        found = list(_within(phi, depth, width, paired, budget))
+        found = _within(phi, depth, width, paired, budget)
         if found:
             least = min(disturbed for disturbed, _ in found)
             good = [point for disturbed, point in found if disturbed <= _AS_GOOD * least]
@@ -81,12 +79,8 @@ def _within(phi: Activation, depth: int, width: float, paired: bool, budget: flo
 
 
 def _point(phi: Activation, at: Expectations, paired: bool) -> Point | None:
-    of = expectations(_odd(phi), at.q, _COARSE) if paired else at
+    of = expectations(odd_part(phi), at.q, _COARSE) if paired else at
     square = of.square - (0.0 if paired else of.mean**2)
     if not (np.isfinite(at.square) and of.slope_square > 0 and square > 1e-12 * at.square):
         return None
     return Point(at.q, paired, 0.0 if paired else of.mean, 2 * square if paired else square, max(at.q * of.slope_square / square, 1.0))
-
-
-def _odd(phi: Activation) -> Callable[[Vector], Vector]:
-    return lambda z: 0.5 * (phi(z) - phi(-z))

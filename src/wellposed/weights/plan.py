@@ -19,8 +19,6 @@ from wellposed.weights.recipe import Recipe
 from wellposed.weights.roles import recipe_by_role, vector_by_role
 from wellposed.weights.schemes import SCHEMES
 
-_WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -85,7 +83,8 @@ def initialized(subject: Initializable, scheme: str, seed: int, *, dry_run: bool
         sizes = {} if unset else {name: _size(value) for name, value in before.items() if value.size}
         plan, targets = _planned(Network(trace_of(subject.run()), parameters, sizes), before, scheme, seed, unset=unset)
         if dry_run:
-            subject.assign({name: before[name] for name in before} if unset else {})
+            if unset:
+                subject.assign(before)
             return plan
         subject.assign(plan.values)
         return replace(_fitted(subject, plan, targets), params=subject.params())
@@ -194,9 +193,6 @@ def _reason(parameter: Parameter, value: Vector, maps: Maps, *, unset: bool) -> 
 
 
 def _drawn(recipe: Recipe, maps: Maps, seed: int, name: str, parameter: Parameter) -> Vector:
-    """By the layer's own generator: the name counts, without what wraps the model."""
-    for wrapper in _WRAPPERS:
-        name = name.replace(wrapper, "")
     beside, out, into = maps.sizes
     sizes = (beside * parameter.gates, out // parameter.gates, into)
     weight = maps.unfold(recipe.draw(sizes, generator(seed, name)).reshape(beside, out, into) * recipe.size)

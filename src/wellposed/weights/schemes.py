@@ -6,19 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
-from wellposed.numerics.gaussian import Expectations
+from wellposed.numerics.meanfield import edge_of_chaos, to_be_centred
 from wellposed.signals.site import Site
 from wellposed.weights.deep import shaped
 from wellposed.weights.draw import Draw, centre_tap, mirrored, normal, orthogonal, uniform
 from wellposed.weights.network import Network
 from wellposed.weights.recipe import HEAD, Recipe
-from wellposed.weights.sites import arriving, looks_linear, taps
+from wellposed.weights.sites import arriving, paired, taps
 
 _GPT2 = 0.02
 _SIREN = 30.0
-_ANY, _LEAST_BIAS = 10.0, 1e-6
+_ANY, _LEAST_BIAS = 10.0, 1e-3
 _WIDE = 256
-_FLAT_GAIN = 2.0  # as in the advice of `gain`: beyond it an activation is to be centred
 
 Scheme = Callable[[Network, Site], Recipe]
 
@@ -54,7 +53,8 @@ def _delta_orthogonal(network: Network, site: Site) -> Recipe:
 
 def _looks_linear(network: Network, site: Site) -> Recipe:
     """Pairs wherever an activation stands alone between layers; half the width then carries the signal, at its slope about 0."""
-    out, into = looks_linear(network, site)
+    previous = network.previous(site)
+    out, into = paired(network, site), previous is not None and paired(network, previous)
     if not (out or into):
         return _orthogonal(network, site)
     size = _fan_in(site) ** -0.5
@@ -108,7 +108,7 @@ def _standard(network: Network, site: Site) -> Recipe:
     square, came = arriving(network, site)
     centre = 0.0
     before = network.moments(site.before.activation) if site.before is not None else None
-    if before is not None and _to_be_centred(before) and site.layer.weight is not None and site.layer.weight.bias:
+    if before is not None and to_be_centred(before) and site.layer.weight is not None and site.layer.weight.bias:
         square, centre = before.square - before.mean**2, before.mean
         came = f"{came}, centred by {centre:.3g}"
     output, what = HEAD if site.is_output else 1 / site.scale, ""
@@ -126,10 +126,10 @@ def _standard(network: Network, site: Site) -> Recipe:
 def _edge(network: Network, site: Site) -> float:
     """The deviation of biases that with the weights keeps length and gradient at a mean square of 1 (Poole et al. 2016); 0 without one."""
     at = network.moments(site.activation)
-    if at is None or site.layer.weight is None or not site.layer.weight.bias or not at.slope_square > 0:
+    if at is None or site.layer.weight is None or not site.layer.weight.bias:
         return 0.0
-    left = 1 - at.square / at.slope_square
-    return float(left**0.5) if left > _LEAST_BIAS else 0.0
+    edge = edge_of_chaos(at)
+    return edge[1] if edge is not None and edge[1] > _LEAST_BIAS else 0.0
 
 
 def _drawn(network: Network, site: Site) -> Draw:
@@ -151,11 +151,6 @@ def _normalised(network: Network, site: Site) -> Recipe:
     if not recipe.size / _ANY < had < recipe.size * _ANY:
         return replace(recipe, why=f"a normalisation follows, then {recipe.why}")
     return Recipe("as large", had, "a normalisation follows, which makes any size the same: as large as it was")
-
-
-def _to_be_centred(at: Expectations) -> bool:
-    """Where the weights that keep the gradient are far larger than those that keep the signal."""
-    return bool(at.slope_square > 0 and at.q * at.slope_square * _FLAT_GAIN**2 < at.square)
 
 
 def _auto(network: Network, site: Site) -> Recipe:

@@ -30,14 +30,11 @@ def taps(network: Network, site: Site) -> int:
     return prod(sides) if all(side % 2 for side in sides) else 1
 
 
-def looks_linear(network: Network, site: Site) -> tuple[bool, bool]:
-    """Whether a layer's outputs stand in pairs u and -u, and whether its inputs do."""
-    before = network.previous(site)
-    return _paired(network, site), before is not None and _paired(network, before)
+def paired(network: Network, site: Site) -> bool:
+    """Whether a layer's outputs can stand in pairs u and -u.
 
-
-def _paired(network: Network, site: Site) -> bool:
-    """Where one activation alone reads the layer, and layers that see all of its units alone read the activation."""
+    One activation alone must read the layer, and layers that see all of its units alone must read the activation.
+    """
     use = site.layer.weight
     if use is None or site.reader < 0 or site.normalised or not _whole(network, site):
         return False

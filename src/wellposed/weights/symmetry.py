@@ -65,7 +65,12 @@ def _twins(site: Site, weights: dict[str, Vector], gradient: Gradient) -> int:
         rows.append(weights[use.bias].reshape(-1, 1))
         if bias_slope is not None:
             rows.append(_rounded(bias_slope.reshape(-1, 1)))
-    _, counts = np.unique(np.concatenate(rows, axis=1), axis=0, return_counts=True)
+    return _repeated(np.concatenate(rows, axis=1))
+
+
+def _repeated(rows: Vector) -> int:
+    """How many rows are equal to another."""
+    _, counts = np.unique(rows, axis=0, return_counts=True)
     return int(counts[counts > 1].sum())
 
 
@@ -89,8 +94,7 @@ def _alike(sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
         units, fan = rows.shape
         if units < _FEW or fan < _FEW or not rows.any():
             continue
-        _, counts = np.unique(rows, axis=0, return_counts=True)
-        twins = int(counts[counts > 1].sum())
+        twins = _repeated(rows)
         cosine = _mean_cosine(rows)
         if cosine > _COSINE:
             text = f"The units of `{site.name}` start alike: the mean cosine between the weights of two of them is {cosine:.2g}."

@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wellposed.backends.fitting import Fitting
 from wellposed.backends.jax.problem import name_of
 from wellposed.backends.jax.recorder import Walk, record
 from wellposed.backends.protocol import Operation, Parameter, Role, Run, WeightUse
 from wellposed.errors import InputError
-from wellposed.numerics.arrays import Vector
+from wellposed.numerics.arrays import Vector, root_mean_square
 from wellposed.numerics.fans import Fan
 
-_LEAST = 1e-30
 _ROLES: dict[str, Role] = {
     "bias": "bias", "b": "bias", "beta": "shift", "shift": "shift", "scale": "scale", "gamma": "scale", "embedding": "embedding",
 }  # fmt: skip
@@ -72,9 +72,10 @@ class JaxInitializable:
 
     def calibrate(self, targets: Mapping[str, float]) -> dict[str, tuple[float, float]]:
         arrays = self._arrays()
-        fitted = _Fitted(tuple(self._places), targets, {o.weight.name for o in self._operations if o.weight is not None and o.weight.bias})
-        fitted.run(jax.make_jaxpr(self._number)(arrays), arrays)
-        return fitted.factors
+        fitting = Fitting(targets, root_mean_square)
+        biased = {use.name for operation in self._operations if (use := operation.weight) is not None and use.bias}
+        _Fitted(tuple(self._places), fitting, biased).run(jax.make_jaxpr(self._number)(arrays), arrays)
+        return fitting.factors
 
     def _arrays(self) -> list[Any]:
         return [self._leaves[index] for index in self._places.values()]
@@ -92,35 +93,19 @@ class JaxInitializable:
 class _Fitted(Walk):
     """A run in which what each weight makes is scaled to its target, with its bias where it has one."""
 
-    def __init__(self, names: tuple[str, ...], targets: Mapping[str, float], biased: set[str]) -> None:
+    def __init__(self, names: tuple[str, ...], fitting: Fitting, biased: set[str]) -> None:
         super().__init__(names, None)
-        self.factors: dict[str, tuple[float, float]] = {}
-        self._targets, self._biased = targets, biased
+        self._fitting, self._biased = fitting, biased
 
     def _note(self, name: str, kind: Any, function: str, sources: tuple[int, ...], value: Any, use: Any = None, read: Any = None) -> Any:
         if use is not None and use.name not in self._biased:
-            value = self._scaled(use.name, value)
+            value = self._fitting.scaled(use.name, value)
         return super()._note(name, kind, function, sources, value, use, read)
 
     def _with_bias(self, arguments: list[Any], source: int, value: Any) -> Any:
         use = self.operations[source].weight
         fresh = use is not None and use.name in self._biased and not use.bias and np.shape(value) == np.shape(self.outputs[source])
-        return super()._with_bias(arguments, source, self._scaled(use.name, value) if use is not None and fresh else value)
-
-    def _scaled(self, name: str, value: Any) -> Any:
-        if name not in self._targets:
-            return value
-        if name not in self.factors:
-            had = _root_mean_square(value)
-            if not _LEAST < had < 1 / _LEAST:
-                return value
-            factor = self._targets[name] / had
-            self.factors[name] = (factor, _root_mean_square(value * factor))
-        return value * self.factors[name][0]
-
-
-def _root_mean_square(value: Any) -> float:
-    return float(np.sqrt(np.mean(np.square(np.asarray(value, dtype=np.float64)))))
+        return super()._with_bias(arguments, source, self._fitting.scaled(use.name, value) if use is not None and fresh else value)
 
 
 def _is_weight(leaf: Any) -> bool:

@@ -1,7 +1,8 @@
-"""Functions that hand themselves over whole to whoever watches, and whose parts are to be seen instead."""
+"""A look at every torch function that is called, those included that hand themselves over whole to whoever watches."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -17,15 +18,32 @@ def _seen_through(function: Any) -> FunctionType:
     return through
 
 
-COMPOSED = {nn.functional.multi_head_attention_forward: _seen_through(nn.functional.multi_head_attention_forward)}
+_COMPOSED = {nn.functional.multi_head_attention_forward: _seen_through(nn.functional.multi_head_attention_forward)}
 
 
-def seen_inside(mode: TorchFunctionMode, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A call of a composed function that a mode was handed, with the mode watching what happens within."""
+class Watcher(TorchFunctionMode):
+    """Enter it, and `watched` is called in place of every function; of a composed one in place of its parts."""
 
-    class Again(TorchFunctionMode):
-        def __torch_function__(self, inner: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            return mode.__torch_function__(inner, types, args, kwargs)
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function not in _COMPOSED:
+            return self.watched(getattr(function, "__name__", ""), function, args, kwargs)
+        with _Again(self):
+            return _COMPOSED[function](*args, **kwargs)
 
-    with Again():
-        return COMPOSED[function](*args, **kwargs)
+    def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the call is to return."""
+        raise NotImplementedError
+
+
+class _Again(TorchFunctionMode):
+    """A watcher once more, within a call that it was handed."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        super().__init__()
+        self._watcher = watcher
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self._watcher.__torch_function__(function, types, args, kwargs)

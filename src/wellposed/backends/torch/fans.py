@@ -65,35 +65,26 @@ def _recurrent(layer: nn.RNNBase) -> Iterator[tuple[str, Fan]]:
 
 
 def _convolution(layer: Any, size: Sequence[int] | None) -> Fan:
-    axes = range(len(layer.kernel_size))
-    if size is not None and len(size) != len(axes):
-        raise InputError(f"{type(layer).__name__} has {len(axes)} spatial axes, but size is {tuple(size)}")
-    return convolution(
-        (layer.in_channels, layer.out_channels),
-        [window(layer, axis) for axis in axes],
-        layer.groups,
-        transposed=layer.transposed,
-        size=size,
-        zeros=layer.padding_mode == "zeros",
-    )
+    windows = [_window(layer, axis) for axis in range(len(layer.kernel_size))]
+    channels, zeros = (layer.in_channels, layer.out_channels), layer.padding_mode == "zeros"
+    return convolution(channels, windows, layer.groups, transposed=layer.transposed, size=size, zeros=zeros)
 
 
-def window(layer: Any, axis: int) -> Window:
-    kernel, dilation = layer.kernel_size[axis], layer.dilation[axis]
-    before = behind = 0
+def _window(layer: Any, axis: int) -> Window:
+    kernel, stride, dilation = layer.kernel_size[axis], layer.stride[axis], layer.dilation[axis]
     if layer.padding == "same":
-        before, behind = dilation * (kernel - 1) // 2, dilation * (kernel - 1) - dilation * (kernel - 1) // 2
-    elif layer.padding != "valid":
-        before = behind = layer.padding[axis]
-    return Window(kernel, layer.stride[axis], dilation, before, behind, layer.output_padding[axis])
+        return Window.same(kernel, stride, dilation)
+    around = 0 if layer.padding == "valid" else layer.padding[axis]
+    return Window(kernel, stride, dilation, around, around, layer.output_padding[axis])
 
 
 def fans_within(layer: nn.Module, size: Sequence[int] | None = None) -> tuple[dict[str, Fan], list[str]]:
     """The fans of all weights of known layers within a module, and the names of matrices whose use cannot be read off."""
     found: dict[str, Fan] = {}
+    known: list[str] = []
     for name, module in layer.named_modules():
         prefix = f"{name}." if name else ""
-        found |= {f"{prefix}{weight}": fan for weight, fan in fans(module, size if not name else None).items()}
-    owned = tuple(f"{name}." if name else "" for name, module in layer.named_modules() if fans(module))
-    rest = [name for name, p in layer.named_parameters() if p.dim() > 1 and not name.startswith(owned)] if "" not in owned else []
-    return found, rest
+        own = fans(module, None if name else size)
+        found |= {f"{prefix}{weight}": fan for weight, fan in own.items()}
+        known += [prefix] if own else []
+    return found, [name for name, p in layer.named_parameters() if p.dim() > 1 and not name.startswith(tuple(known))]

@@ -12,12 +12,13 @@ from torch import nn
 from torch.nn.modules import activation as activations
 from torch.utils._pytree import tree_flatten
 
+from wellposed.backends.fitting import Fitting
 from wellposed.backends.protocol import Operation, OperationKind, Parameter, Run, Signal
 from wellposed.backends.torch.calibration import Calibration
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.recorder import Recorder
 from wellposed.backends.torch.roles import parameters_of
-from wellposed.backends.torch.sizes import activation_of
+from wellposed.backends.torch.sizes import activation_of, root_mean_square
 from wellposed.backends.torch.state import model_restored, power_iteration_stopped
 from wellposed.backends.torch.uses import module_use
 from wellposed.errors import InputError
@@ -69,10 +70,10 @@ class TorchInitializable:
     def calibrate(self, targets: Mapping[str, float]) -> dict[str, tuple[float, float]]:
         if self._inputs is None or not targets:
             return {}
-        calibration = Calibration(self.model, targets)
-        with self._lent(), torch.no_grad(), calibration:
+        fitting = Fitting(targets, root_mean_square)
+        with self._lent(), torch.no_grad(), Calibration(self.model, fitting):
             forward(self.model, self._inputs)
-        return calibration.factors
+        return fitting.factors
 
     @contextmanager
     def _lent(self) -> Iterator[None]:

@@ -13,11 +13,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten
 
 from wellposed.backends.protocol import Flatness, LossCall, Operation, OperationKind, Signal, WeightUse
-from wellposed.backends.torch.composed import COMPOSED, seen_inside
+from wellposed.backends.torch.composed import Watcher
 from wellposed.backends.torch.lineage import BATCH, INDICES, Lineage
 from wellposed.backends.torch.losses import loss_call
 from wellposed.backends.torch.sizes import attention_entropy, elementwise, flatness, root_mean_square, row_entropy, signal
@@ -51,7 +50,7 @@ class RecurrentCall:
     args: tuple[Any, ...]
 
 
-class Recorder(TorchFunctionMode):
+class Recorder(Watcher):
     """Enter it around the loss; after the backward pass `operations()` holds what was seen."""
 
     def __init__(self, model: nn.Module, batch: Any = None, *, structure_only: bool = False) -> None:
@@ -131,13 +130,7 @@ class Recorder(TorchFunctionMode):
         if self._stack:
             self._stack.pop()
 
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if function in COMPOSED:
-            return seen_inside(self, function, args, kwargs)
-        name = getattr(function, "__name__", "")
+    def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor)]
         if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors):  # within vmap, grad or jvp: no numbers yet
             return function(*args, **kwargs)

@@ -29,7 +29,8 @@ def _parameters(model: nn.Module, owners: dict[str, tuple[str, nn.Module, str]],
     for name, parameter in model.named_parameters():
         layer, module, own = owners[name]
         shape = tuple(parameter.shape)
-        role = _role(module, own, len(shape))
+        fan = fans(module).get(own)
+        role = _role(module, own, len(shape), fan is not None)
         tied = tuple(names[id(parameter)][1:])
         for other in tied:  # a head tied to an embedding: the embedding's rule sets both
             role = "embedding" if isinstance(owners[other][1], nn.Embedding) else role
@@ -37,17 +38,17 @@ def _parameters(model: nn.Module, owners: dict[str, tuple[str, nn.Module, str]],
         gates = _GATES.get(kind, 1) if "gate" in role else 1
         groups = module.groups if isinstance(module, nn.modules.conv._ConvNd) else 1
         padding = module.padding_idx if isinstance(module, nn.Embedding) else None
-        yield Parameter(name, shape, role, layer, kind, parameter.requires_grad, fans(module).get(own), groups, gates, padding, tied)
+        yield Parameter(name, shape, role, layer, kind, parameter.requires_grad, fan, groups, gates, padding, tied)
 
 
-def _role(module: nn.Module, own: str, dim: int) -> Role:
+def _role(module: nn.Module, own: str, dim: int, summing: bool) -> Role:
     if isinstance(module, nn.RNNBase | nn.RNNCellBase):
         return "gate bias" if own.startswith("bias") else "recurrent gates" if "_hh" in own or "_hr" in own else "gates"
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
         return "embedding"
     if "Norm" in type(module).__name__ and dim == 1:
         return "shift" if "bias" in own or "beta" in own else "scale"
-    if own in fans(module):
+    if summing:
         return "weight"
     if "bias" in own and dim == 1:
         return "bias"

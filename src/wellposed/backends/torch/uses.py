@@ -139,10 +139,11 @@ def _convolved(view: _View, bias: str, name: str, args: tuple[Any, ...], kwargs:
     windows = []
     for axis in range(number):
         kernel = weight.shape[2 + axis]
-        lost = dilation[axis] * (kernel - 1) if given == "same" else 0
-        before = lost // 2 if isinstance(given, str) else _several(given, number)[axis]
-        behind = lost - lost // 2 if isinstance(given, str) else before
-        windows.append(Window(kernel, stride[axis], dilation[axis], before, behind, extra[axis]))
+        if given == "same":
+            windows.append(Window.same(kernel, stride[axis], dilation[axis]))
+        else:
+            around = 0 if given == "valid" else _several(given, number)[axis]
+            windows.append(Window(kernel, stride[axis], dilation[axis], around, around, extra[axis]))
     channels = (weight.shape[0], weight.shape[1] * groups) if transposed else (weight.shape[1] * groups, weight.shape[0])
     fan = convolution(channels, windows, groups, transposed=transposed, size=inputs.shape[-number:])
     axes = tuple(one[0] if one else index for index, one in enumerate(view.axes))
