@@ -1,5 +1,10 @@
 import itertools
+import os
+import subprocess
+import sys
 from collections import OrderedDict
+from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -254,10 +259,12 @@ def test_the_same_seed_gives_the_same_weights(scheme):
         layers = [nn.Linear(32, 2), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(8, 32)]
         return nn.Sequential(*reversed(layers))
 
-    def materialised():
+    def on_meta():
         with torch.device("meta"):
-            model = forwards()
-        return model.to_empty(device="cpu")
+            return forwards()
+
+    def materialised():
+        return on_meta().to_empty(device="cpu")
 
     def unset():
         model = forwards()
@@ -266,7 +273,7 @@ def test_the_same_seed_gives_the_same_weights(scheme):
         return model
 
     mine = weights(forwards)
-    for other in (weights(backwards), weights(materialised), weights(unset), weights(forwards, wrap=True)):
+    for other in (weights(backwards), weights(on_meta), weights(materialised), weights(unset), weights(forwards, wrap=True)):
         assert all(torch.equal(mine[name], other[name]) for name in mine)
     rounded = weights(forwards, torch.bfloat16)
     assert all(torch.equal(mine[name].bfloat16(), rounded[name]) for name in mine)
@@ -280,10 +287,20 @@ def test_biases_at_the_edge_of_chaos_do_not_depend_on_what_wraps_the_model():
     assert all(map(torch.equal, own.parameters(), inside.parameters()))
 
 
-def test_a_model_on_meta_has_to_be_materialised():
+def test_a_model_on_meta_is_given_memory_and_statistics_but_no_unknown_buffers():
     with torch.device("meta"):
-        model = nn.Linear(3, 3)
-    with pytest.raises(wp.InputError, match=r"parameter 'weight' is on the meta device.*\n\nHint: model.to_empty"):
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 2))
+    x = torch.randn(16, 3, 8, 8)
+    state = torch.get_rng_state()
+    with pytest.raises(wp.InputError, match=r"parameter '0.weight' is on the meta device.*\n\nHint: model.to_empty"):
+        wp.initialize(model, dry_run=True)
+    wp.initialize(model, x)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values())
+    assert model[1].running_var.eq(1).all()
+    with torch.device("meta"):
+        model.register_buffer("frequencies", torch.zeros(3))
+    with pytest.raises(wp.InputError, match="buffer 'frequencies' is on the meta device, and what it should hold is not known"):
         wp.initialize(model)
 
 
@@ -342,13 +359,17 @@ class Holder:
 jax.tree_util.register_pytree_node(Holder, lambda h: ((h.layers,), h.activation), lambda activation, layers: Holder(layers[0], activation))
 
 
-@pytest.mark.parametrize("activation", [jnp.tanh, jax.nn.relu, jax.nn.silu])
+@pytest.mark.parametrize("activation", [jnp.tanh, jax.nn.relu, jax.nn.silu, jax.nn.gelu])
 def test_a_jax_pytree_is_planned_as_a_torch_model_is(activation):
     widths = [16, *[24] * 14, 4]
     layers = [(jnp.ones((into, out)), jnp.ones(out)) for into, out in itertools.pairwise(widths)]
     model, x = Holder(layers, activation), jnp.asarray(batch()[0].numpy())
     plan = wp.initialize(model, lambda model: model(x))
-    twin = mlp(depth=14, width=24, activation={jnp.tanh: nn.Tanh, jax.nn.relu: nn.ReLU, jax.nn.silu: nn.SiLU}[activation])
+    twin = mlp(
+        depth=14,
+        width=24,
+        activation={jnp.tanh: nn.Tanh, jax.nn.relu: nn.ReLU, jax.nn.silu: nn.SiLU, jax.nn.gelu: partial(nn.GELU, "tanh")}[activation],
+    )
     mirror = wp.initialize(twin, batch()[0])
     assert [row.rule for row in plan.rows] == [row.rule for row in mirror.rows]
     assert [row.output for row in plan.rows] == pytest.approx([row.output for row in mirror.rows])
@@ -429,3 +450,13 @@ def test_a_dictionary_of_arrays_is_planned_as_a_torch_model_is(activation, twin,
 def test_a_dictionary_that_shows_nothing_gets_one_clear_message(params, function, words):
     with pytest.raises(wp.InputError, match=words):
         wp.initialize(params, function)
+
+
+# --- over ranks ----------------------------------------------------------------------------------
+
+
+def test_two_ranks_with_shards_of_a_model_hold_the_weights_of_the_whole_one():
+    script = str(Path(__file__).with_name("sharded.py"))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    assert done.stdout.strip() == "same", done.stderr[-2000:]

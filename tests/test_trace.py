@@ -583,3 +583,42 @@ def test_a_cell_used_step_by_step_is_one_layer():
     problem = wp.TorchProblem(Stepped(), nn.CrossEntropyLoss(), (torch.randn(8, 20, 8), torch.arange(8) % 4))
     assert [site.name for site in wp.trace(problem).trunk] == ["cell", "head"]
     assert wp.check_signals(problem).ok
+
+
+def _root_mean_square_norm(h):
+    return h * jax.lax.rsqrt(jnp.mean(h * h, axis=-1, keepdims=True) + 1e-6)
+
+
+def _layer_norm(h):
+    return (h - h.mean(-1, keepdims=True)) / jnp.sqrt(h.var(-1, keepdims=True) + 1e-6)
+
+
+@pytest.mark.parametrize("norm", [_root_mean_square_norm, _layer_norm])
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [
+        (jax.nn.gelu, "gelu_tanh"),
+        (lambda h: h * jax.nn.sigmoid(1.702 * h), "quick_gelu"),
+        (lambda h: jnp.maximum(h, 0) ** 2, "relu_squared"),
+        (lambda h: jnp.where(h > 0, h, 0.3 * h), "elementwise"),
+        (lambda h: jax.nn.elu(h.astype(jnp.float16)).astype(h.dtype), "elu"),
+        (jax.nn.relu, "relu"),
+        (jnp.square, "square"),
+    ],
+)
+def test_activations_and_normalisations_of_jax_are_seen_in_however_many_equations_they_are_written(activation, name, norm):
+    keys = jax.random.split(jax.random.key(0), 4)
+    params = {layer: jax.random.normal(key, (16, 16)) / 4 for layer, key in zip("abc", keys, strict=False)}
+
+    def loss(p, x):
+        return jnp.mean((norm(activation(x @ p["a"]) @ p["b"]) @ p["c"]) ** 2)
+
+    x = jax.random.normal(keys[3], (8, 16))
+    operations = wp.trace(wp.JaxProblem(loss, params, x)).operations
+    assert [operation.kind for operation in operations] == ["linear", "activation", "linear", "norm", "linear"]
+    made, z = operations[1], np.linspace(-2, 2, 9)
+    assert made.function == name
+    assert made.activation(z) == pytest.approx(np.asarray(activation(jnp.asarray(z, jnp.float32))), rel=2e-3, abs=2e-3)
+    # The gradient at the activation is that of the loss by what it makes.
+    behind = jax.grad(lambda h: jnp.mean((norm(h @ params["b"]) @ params["c"]) ** 2))(activation(x @ params["a"]))
+    assert made.gradient.mean_square == pytest.approx(float(jnp.mean(behind**2)), rel=1e-4)

@@ -320,8 +320,8 @@ def initialize(model: Any, batch: Any = None, *, scheme: str = "auto", seed: int
     they were built, sharded or not. With `dry_run` nothing is changed.
 
     Returns the plan: per weight the rule, the standard deviation aimed at and had, the size of the output aimed at and reached, and why.
-    Its `params` are the new parameters of a pytree. Raises `InputError` for an unknown scheme, a model of another framework, and one on
-    the meta device; if the model fails to run, it is left as it was.
+    Its `params` are the new parameters of a pytree. A model on the meta device is given memory first. Raises `InputError` for an
+    unknown scheme and for a model of another framework; if the model fails to run, its weights are left as they were.
     """
     return initialized(initializable_of(model, batch), scheme, seed, dry_run=dry_run)
 

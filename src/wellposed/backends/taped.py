@@ -36,6 +36,9 @@ class TapedInitializable:
         self._params, self._function = params, function
         self._reading = _Reading(Tape())
 
+    def materialize(self) -> bool:
+        return False
+
     def run(self) -> Run:
         tape = Tape()
         try:

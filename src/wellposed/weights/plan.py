@@ -74,12 +74,13 @@ def initialized(subject: Initializable, scheme: str, seed: int, *, dry_run: bool
     """Plans, and unless it is a dry run sets the values: then the sizes of outputs are fitted in one pass over the batch."""
     if scheme not in SCHEMES:
         raise InputError(f"there is no scheme {scheme!r}", hint=f"known: {', '.join(SCHEMES)}")
+    blank = not dry_run and subject.materialize()
     before = subject.weights()
     parameters = {parameter.name: parameter for parameter in subject.parameters()}
-    unset = _unset(before, parameters)
+    unset = blank or _unset(before, parameters)
     try:
         if unset:
-            subject.assign({name: np.zeros_like(value) for name, value in before.items() if not np.isfinite(value).all()})
+            subject.assign({name: np.zeros_like(value) for name, value in before.items() if blank or not np.isfinite(value).all()})
         sizes = {} if unset else {name: _size(value) for name, value in before.items() if value.size}
         plan, targets = _planned(Network(trace_of(subject.run()), parameters, sizes), before, scheme, seed, unset=unset)
         if dry_run:

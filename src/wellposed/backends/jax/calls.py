@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from wellposed.backends.jax.recorder import CALLS, evaluated
+from wellposed.backends.jax.elementwise import CALLS
+from wellposed.backends.jax.recorder import evaluated
 
 _CUSTOM = ("custom_vjp_call", "custom_jvp_call")
 

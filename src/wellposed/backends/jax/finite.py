@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from wellposed.backends.jax.recorder import CALLS, evaluated
+from wellposed.backends.jax.elementwise import CALLS
+from wellposed.backends.jax.recorder import evaluated
 from wellposed.backends.lines import shown
 from wellposed.backends.protocol import NotFinite, Operand
 

@@ -42,6 +42,9 @@ class JaxInitializable:
         self._function = function
         self._operations: tuple[Operation, ...] = ()
 
+    def materialize(self) -> bool:
+        return False
+
     def run(self) -> Run:
         if self._function is None:
             raise InputError(
@@ -97,10 +100,12 @@ class _Fitted(Walk):
         super().__init__(names, None)
         self._fitting, self._biased = fitting, biased
 
-    def _note(self, name: str, kind: Any, function: str, sources: tuple[int, ...], value: Any, use: Any = None, read: Any = None) -> Any:
+    def _note(
+        self, name: str, kind: Any, function: str, sources: tuple[int, ...], value: Any, use: Any = None, read: Any = None, phi: Any = None
+    ) -> Any:
         if use is not None and use.name not in self._biased:
             value = self._fitting.scaled(use.name, value)
-        return super()._note(name, kind, function, sources, value, use, read)
+        return super()._note(name, kind, function, sources, value, use, read, phi)
 
     def _with_bias(self, arguments: list[Any], source: int, value: Any) -> Any:
         use = self.operations[source].weight

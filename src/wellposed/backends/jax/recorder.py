@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import Enum
 from math import prod
 from typing import Any
 
@@ -16,34 +17,38 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from wellposed.backends.jax.elementwise import CALLS, PASSING, Chain, extended, name_of_call, number_of
 from wellposed.backends.protocol import Operation, OperationKind, WeightUse, flatness_of, signal_of
-from wellposed.numerics.activations import ALIASES, NAMED
+from wellposed.numerics.activations import Activation
 
-CALLS = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "closed_call": "call_jaxpr",
-    "checkpoint": "jaxpr",
-    "remat2": "jaxpr",
-}
-_PRIMITIVES = {"tanh": "tanh", "logistic": "sigmoid", "sin": "sin"}
-_ARITHMETIC = {"linear", "square", "abs", "exponential"}
-_PASSING = {"convert_element_type", "broadcast_in_dim", "reshape", "copy", "squeeze", "expand_dims"}
+_REDUCTIONS = {"reduce_sum", "dot_general"}
+
+
+class _Scale(Enum):
+    """Steps on the way to the factor of a normalisation: a sum over entries, its root, one over its root."""
+
+    NONE, SUM, ROOT, FACTOR = range(4)
 
 
 @dataclass(frozen=True)
 class _Traced:
     """A value and where it came from: operations, or one parameter (with the order of its axes).
 
-    `direct` marks an operation's own output: the tanh inside a gelu is no activation of the layer.
+    `chain`: what elementwise function of one operation's output it is, `number`: the number that it is, spread or not.
     """
 
     value: Any
     sources: tuple[int, ...] = ()
-    direct: bool = False
     parameter: str = ""
     axes: tuple[int, ...] | None = None
+    chain: Chain | None = None
+    number: Any = None
+    scale: _Scale = _Scale.NONE
+
+    @property
+    def direct(self) -> bool:
+        """Whether it is an operation's own output."""
+        return self.chain is not None and self.chain.steps == 0
 
 
 def record(loss: Callable[[Any], Any], params: Any, names: tuple[str, ...]) -> tuple[Operation, ...]:
@@ -68,21 +73,26 @@ class Walk:
     """One evaluation of the jaxpr; without taps it also notes the operations and their outputs."""
 
     def __init__(self, names: tuple[str, ...], taps: list[Any] | None) -> None:
-        self._names, self._taps = names, taps
+        self._parameters, self._taps = names, taps
         self._seen = 0
+        self._names: dict[Chain, str] = {}
+        self._activations: dict[tuple[Chain, tuple[int, ...]], _Traced] = {}
         self.operations: list[Operation] = []
         self.outputs: list[Any] = []
 
     def run(self, closed: Any, leaves: list[Any]) -> Any:
-        inputs = [_Traced(leaf, parameter=name, axes=tuple(range(leaf.ndim))) for name, leaf in zip(self._names, leaves, strict=True)]
+        inputs = [
+            _Traced(leaf, parameter=name, axes=tuple(range(leaf.ndim)), number=number_of(leaf))
+            for name, leaf in zip(self._parameters, leaves, strict=True)
+        ]
         return self._evaluate(closed, inputs)[0].value
 
     def _evaluate(self, closed: Any, inputs: list[_Traced]) -> list[_Traced]:
         known: dict[Any, _Traced] = dict(zip(closed.jaxpr.invars, inputs, strict=True))
-        known |= {var: _Traced(const) for var, const in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
+        known |= {var: _Traced(const, number=number_of(const)) for var, const in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
 
         def read(var: Any) -> _Traced:
-            return _Traced(var.val) if isinstance(var, core.Literal) else known[var]
+            return _Traced(var.val, number=number_of(var.val)) if isinstance(var, core.Literal) else known[var]
 
         for equation in closed.jaxpr.eqns:
             arguments = [read(var) for var in equation.invars]
@@ -91,45 +101,61 @@ class Walk:
 
     def _equation(self, inside: Any, equation: Any, arguments: list[_Traced]) -> list[_Traced]:
         primitive = equation.primitive.name
-        sources = tuple(dict.fromkeys(source for argument in arguments for source in argument.sources))
-        activation = _activation(primitive, equation.params, arguments) if any(a.direct for a in arguments) else ""
-        # A function with a derivative of its own is taken whole, unless weights of the network are at work in it.
-        whole = primitive == "custom_jvp_call" and not any(argument.parameter for argument in arguments)
-        if primitive in CALLS and not activation and not whole:
+        parameters = any(argument.parameter for argument in arguments)
+        biased = primitive == "add" and parameters and any(argument.direct for argument in arguments)
+        whole = primitive == "custom_jvp_call" and not parameters  # has a derivative of its own
+        one = None if biased else self._extended(equation, arguments)
+        if primitive in CALLS and one is None and not whole:
             inner = equation.params[CALLS[primitive]]
             return self._evaluate(inner if hasattr(inner, "consts") else core.ClosedJaxpr(inner, ()), arguments)
-        results = evaluated(inside, equation, [argument.value for argument in arguments])
         use = _use(primitive, equation.params, arguments)
+        sources = _sources(arguments)
+        if one is None and primitive not in PASSING:
+            arguments = [self._settled(argument, always=bool(use) or len(sources) > 1) for argument in arguments]
+            sources = _sources(arguments)
+        results = evaluated(inside, equation, [argument.value for argument in arguments])
         if use:
-            return [
-                self._note(
-                    use.name.rpartition(".")[0] or use.name,
-                    "conv" if "conv" in primitive else "linear",
-                    primitive,
-                    sources,
-                    results[0],
-                    use,
-                    arguments[1 if arguments[0].parameter else 0].value,
-                )
-            ]
-        if activation and sources:
-            read = next(argument.value for argument in arguments if argument.direct)
-            return [self._note(activation, "activation", activation, sources, results[0], read=read)]
-        if primitive == "add" and len(sources) == 1 and self._is_bias(arguments) and any(a.direct for a in arguments):
+            name = use.name.rpartition(".")[0] or use.name
+            read = arguments[1 if arguments[0].parameter else 0].value
+            return [self._note(name, "conv" if "conv" in primitive else "linear", primitive, sources, results[0], use, read)]
+        if biased and len(sources) == 1:
             return [self._with_bias(arguments, sources[0], results[0])]
-        if primitive in ("add", "sub") and len(sources) > 1:
+        scale = _scaled(primitive, arguments)
+        if scale is None:
+            return [self._note("norm", "norm", "norm", sources, results[0])]
+        if primitive in ("add", "sub") and len(sources) > 1 and one is None:
             return [self._note(primitive, "add", primitive, sources, results[0])]
-        parameter, axes = "", None
-        if len(arguments) == 1 and arguments[0].parameter:
-            parameter, axes = arguments[0].parameter, arguments[0].axes
-            if primitive == "transpose" and axes is not None:
-                axes = tuple(axes[i] for i in equation.params["permutation"])
-            elif primitive not in ("convert_element_type", "copy"):
-                axes = None
-            if primitive not in _PASSING | {"transpose"}:
-                parameter = ""
-        direct = primitive in _PASSING and arguments[0].direct
-        return [_Traced(value, sources, direct, parameter, axes) for value in results]
+        parameter, axes = _viewed(primitive, equation.params, arguments)
+        chain, number = (one, None) if isinstance(one, Chain) else (None, one)
+        return [_Traced(value, sources, parameter, axes, chain, number, scale) for value in results]
+
+    def _extended(self, equation: Any, arguments: list[_Traced]) -> Any:
+        """What the equation makes: an elementwise function of an operation's output, a number, or None for neither."""
+        if len(equation.outvars) != 1:
+            return None
+        given = [argument.chain if argument.chain is not None else argument.number for argument in arguments]
+        one = extended(equation, given)
+        named = name_of_call(equation.params) if equation.primitive.name in CALLS else ""
+        if isinstance(one, Chain) and one.steps and named and all(argument.direct for argument in arguments if argument.chain is not None):
+            self._names[one] = named
+        return one
+
+    def _settled(self, argument: _Traced, *, always: bool) -> _Traced:
+        """What ends a chain reads an operation: the activation. Once for all of its readers."""
+        chain = argument.chain
+        if chain is None or not chain.steps or not (chain.bends or always):
+            return argument
+        key = (chain, np.shape(argument.value))
+        if key not in self._activations:
+            self._activations[key] = self._activation(chain, argument.value)
+        return self._activations[key]
+
+    def _activation(self, chain: Chain, value: Any) -> _Traced:
+        if self._taps is not None:
+            return self._note("", "activation", "", (chain.source,), value)
+        name, phi = chain.activation()
+        name = self._names.get(chain, name) if name == "elementwise" else name
+        return self._note(name, "activation", name, (chain.source,), value, read=self.outputs[chain.source], phi=phi)
 
     def _note(
         self,
@@ -140,21 +166,18 @@ class Walk:
         value: Any,
         use: WeightUse | None = None,
         read: Any = None,
+        phi: Activation | None = None,
     ) -> _Traced:
         index = self._seen
         self._seen += 1
         if self._taps is not None:
-            return _Traced(value + self._taps[index], (index,), direct=True)
-        phi = NAMED[function] if kind == "activation" else None
+            return _Traced(value + self._taps[index], (index,), chain=Chain(index))
         nothing = signal_of(np.zeros(1))  # replaced once all outputs and gradients are known
         flat = None if phi is None or read is None else flatness_of(np.asarray(read), phi)
         source = signal_of(np.asarray(read)) if use and read is not None else None
         self.operations.append(Operation(name, kind, function, sources, nothing, None, use, phi, source, flat, reads_batch=not sources))
         self.outputs.append(value)
-        return _Traced(value, (index,), direct=True)
-
-    def _is_bias(self, arguments: list[_Traced]) -> bool:
-        return any(argument.parameter for argument in arguments)
+        return _Traced(value, (index,), chain=Chain(index))
 
     def _with_bias(self, arguments: list[_Traced], source: int, value: Any) -> _Traced:
         """x W + b is one operation: its output is the sum, whose gradient is that of x W."""
@@ -164,7 +187,7 @@ class Walk:
             assert use is not None
             self.operations[source] = replace(self.operations[source], weight=replace(use, bias=bias))
             self.outputs[source] = value
-        return _Traced(value, (source,), direct=True)
+        return _Traced(value, (source,), chain=Chain(source))
 
 
 def evaluated(inside: Any, equation: Any, values: list[Any]) -> list[Any]:
@@ -176,25 +199,35 @@ def evaluated(inside: Any, equation: Any, values: list[Any]) -> list[Any]:
     return [next(results) if var in read else None for var in equation.outvars]
 
 
-def _activation(primitive: str, params: dict[str, Any], arguments: list[_Traced]) -> str:
-    """The activation's name if this equation is one."""
-    if primitive in ("jit", "pjit", "custom_jvp_call"):
-        name = str(params.get("name") or _called(params))
-        name = ALIASES.get(name, name)
-        return name if name in NAMED and name not in _ARITHMETIC else ""
-    if primitive == "max" and any(np.ndim(a.value) == 0 and not a.sources and _is_zero(a.value) for a in arguments):
-        return "relu"
-    return _PRIMITIVES.get(primitive, "")
+def _sources(arguments: list[_Traced]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(source for argument in arguments for source in argument.sources))
 
 
-def _called(params: dict[str, Any]) -> str:
-    """The name of the function that a call with a derivative of its own wraps, where it is that alone."""
-    inside = params["call_jaxpr"].jaxpr.eqns if "call_jaxpr" in params else []
-    return str(inside[0].params.get("name", "")) if len(inside) == 1 else ""
+def _viewed(primitive: str, params: dict[str, Any], arguments: list[_Traced]) -> tuple[str, tuple[int, ...] | None]:
+    """The parameter that the equation shows in another shape, and the order of its axes where it is known; ("", None) for any other."""
+    if len(arguments) != 1 or primitive not in PASSING | {"transpose"}:
+        return "", None
+    (argument,) = arguments
+    if primitive == "transpose" and argument.axes is not None:
+        return argument.parameter, tuple(argument.axes[i] for i in params["permutation"])
+    return argument.parameter, argument.axes if primitive in ("convert_element_type", "copy") else None
 
 
-def _is_zero(value: Any) -> bool:
-    return not isinstance(value, jax.core.Tracer) and float(value) == 0.0
+def _scaled(primitive: str, arguments: list[_Traced]) -> _Scale | None:
+    """How near what the equation makes is to the factor of a normalisation; None where it is one: x over a root of a sum over x."""
+    signals = [argument for argument in arguments if argument.sources]
+    if primitive in _REDUCTIONS:
+        return _Scale.SUM if signals else _Scale.NONE
+    scales = [argument.scale for argument in signals]
+    if len(signals) == 2 and signals[0].sources == signals[1].sources and _Scale.NONE in scales:
+        divided = primitive == "div" and arguments[1].scale is _Scale.ROOT
+        return None if divided or (primitive == "mul" and _Scale.FACTOR in scales) else _Scale.NONE
+    if not scales or _Scale.NONE in scales:
+        return _Scale.NONE
+    least = min(scales, key=lambda scale: scale.value)
+    if primitive in ("sqrt", "rsqrt") and least is _Scale.SUM:
+        return _Scale.ROOT if primitive == "sqrt" else _Scale.FACTOR
+    return _Scale.FACTOR if primitive == "div" and arguments[-1].scale is _Scale.ROOT else least
 
 
 def _use(primitive: str, params: dict[str, Any], arguments: list[_Traced]) -> WeightUse | None:

@@ -16,6 +16,8 @@ from wellposed.backends.fitting import Fitting
 from wellposed.backends.protocol import Operation, OperationKind, Parameter, Run, Signal
 from wellposed.backends.torch.calibration import Calibration
 from wellposed.backends.torch.forward import forward
+from wellposed.backends.torch.jointly import held_jointly, joint_root_mean_square, resharded, with_joint_sources
+from wellposed.backends.torch.meta import materialized
 from wellposed.backends.torch.recorder import Recorder
 from wellposed.backends.torch.roles import parameters_of
 from wellposed.backends.torch.sizes import activation_of, root_mean_square
@@ -34,13 +36,15 @@ class TorchInitializable:
         for name, parameter in model.named_parameters():
             if isinstance(parameter, nn.parameter.UninitializedParameter):
                 raise InputError(f"parameter {name!r} is lazy and has no shape yet", hint="run the model once: model(inputs)")
-            if parameter.is_meta:
-                raise InputError(
-                    f"parameter {name!r} is on the meta device and has no memory", hint="model.to_empty(device='cpu'), then initialize"
-                )
         self.model = model
         self._inputs = batch[0] if isinstance(batch, tuple | list) and len(batch) == 2 else batch
         self._parameters = dict(model.named_parameters())
+
+    def materialize(self) -> bool:
+        given = next((leaf.device for leaf in tree_flatten(self._inputs)[0] if isinstance(leaf, torch.Tensor)), torch.device("cpu"))
+        had_none = materialized(self.model, given)
+        self._parameters = dict(self.model.named_parameters())
+        return had_none
 
     def run(self) -> Run:
         if self._inputs is None:
@@ -50,12 +54,15 @@ class TorchInitializable:
             number = _any_number(forward(self.model, self._inputs))
         operations = recorder.structure(number)
         recorder.forget()
-        return Run(operations)
+        return Run(with_joint_sources(operations) if held_jointly(self.model) else operations)
 
     def parameters(self) -> tuple[Parameter, ...]:
         return parameters_of(self.model)
 
     def weights(self) -> dict[str, Vector]:
+        for name, parameter in self._parameters.items():
+            if parameter.is_meta:
+                raise InputError(f"parameter {name!r} is on the meta device and has no memory", hint="model.to_empty(device='cpu')")
         return {name: _full(parameter.detach()).double().cpu().numpy() for name, parameter in self._parameters.items()}
 
     def assign(self, values: Mapping[str, Vector]) -> None:
@@ -70,14 +77,14 @@ class TorchInitializable:
     def calibrate(self, targets: Mapping[str, float]) -> dict[str, tuple[float, float]]:
         if self._inputs is None or not targets:
             return {}
-        fitting = Fitting(targets, root_mean_square)
+        fitting = Fitting(targets, joint_root_mean_square if held_jointly(self.model) else root_mean_square)
         with self._lent(), torch.no_grad(), Calibration(self.model, fitting):
             forward(self.model, self._inputs)
         return fitting.factors
 
     @contextmanager
     def _lent(self) -> Iterator[None]:
-        with model_restored(self.model), power_iteration_stopped(self.model):
+        with resharded(self.model), model_restored(self.model), power_iteration_stopped(self.model):
             yield
 
 

@@ -33,20 +33,29 @@ class Uses:
     """The parameters of a model and the views of them that were made during a run."""
 
     def __init__(self, model: nn.Module) -> None:
+        self._model = model
         self._views: dict[int, _View] = {}
-        for name, parameter in model.named_parameters():
+        self._look()
+
+    def _look(self) -> None:
+        for name, parameter in self._model.named_parameters():
             self._views[id(parameter)] = _View(name, tuple((axis,) for axis in range(parameter.dim())), parameter, parameter)
+
+    def _view(self, tensor: Any) -> _View | None:
+        if isinstance(tensor, nn.Parameter) and id(tensor) not in self._views:
+            self._look()  # a layer sharded over ranks has a parameter of another identity, the whole one, while it runs
+        return self._views.get(id(tensor))
 
     def forget(self) -> None:
         self._views.clear()
 
     def name(self, tensor: Any) -> str:
-        view = self._views.get(id(tensor))
+        view = self._view(tensor)
         return view.name if view is not None else ""
 
     def note(self, name: str, source: Any, result: Any) -> None:
         """What was made of a parameter: a view of it, or a copy in another dtype."""
-        known = self._views.get(id(source))
+        known = self._view(source)
         if known is None:
             return
         for made in result if isinstance(result, tuple | list) else (result,):
@@ -60,7 +69,7 @@ class Uses:
     def of(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> WeightUse | None:
         """How a call of a linear map, a convolution or a product uses its weight; None where that is no parameter."""
         if name == "linear" or name in CONVOLUTIONS:
-            view = self._views.get(id(_given(args, kwargs, 1, "weight")))
+            view = self._view(_given(args, kwargs, 1, "weight"))
             bias = self.name(_given(args, kwargs, 2, "bias"))
             if view is None:
                 return None
@@ -68,7 +77,7 @@ class Uses:
         if name in _PRODUCTS or name in _SUMMED_PRODUCTS:
             summed = name in _SUMMED_PRODUCTS
             factors = [argument for argument in (*args, *kwargs.values()) if isinstance(argument, torch.Tensor)][summed:]
-            view = self._views.get(id(factors[1])) if len(factors) > 1 else None
+            view = self._view(factors[1]) if len(factors) > 1 else None
             if view is None or view.tensor.dim() < 2:
                 return None
             last = view.tensor.dim() - 1
@@ -85,7 +94,7 @@ class Uses:
         terms, _, out = args[0].replace(" ", "").replace("...", "").partition("->")
         letters = terms.split(",")
         for number, operand in enumerate(operands):
-            view = self._views.get(id(operand))
+            view = self._view(operand)
             if view is None or len(letters[number]) != view.tensor.dim() or view.tensor.dim() < 2:
                 continue
             mine, other = letters[number], letters[1 - number]
