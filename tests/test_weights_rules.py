@@ -2,6 +2,7 @@ import pytest
 import torch
 from planted_weights import Residual, cases, flat, healthy
 from torch import nn
+from weights import ACTIVATIONS, plain
 
 import wellposed as wp
 from networks import HEALTHY, batch, classify, he, mlp
@@ -174,3 +175,13 @@ def test_torch_s_encoder_repeats_its_layers():
     found = verdict(wp.check_weights(classify(model, (torch.randn(8, 5, 16), torch.randint(4, (8,))))), "WP302")
     assert (found.verdict, found.cause) == (wp.Verdict.SUSPECT, "copied-layers")
     assert "start with the same weights (8 layers repeat another's): they were copied, and begin as the same map." in found.message
+
+
+@pytest.mark.parametrize("depth", [12, 60])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_audit_has_nothing_against_what_initialize_made(activation, depth):
+    model, (x, y) = plain(ACTIVATIONS[activation], depth), (torch.randn(128, 64), torch.randint(10, (128,)))
+    wp.initialize(model, x)
+    problem = wp.TorchProblem(model, nn.CrossEntropyLoss(), (x, y))
+    for report in (wp.check_weights(problem), wp.check_signals(problem)):
+        assert not [f.message for f in report.findings if f.verdict in (wp.Verdict.FAILS, wp.Verdict.SUSPECT)]

@@ -14,6 +14,7 @@ from wellposed.numerics.arrays import Vector
 from wellposed.rules.weights import FAN
 from wellposed.signals.site import Site
 from wellposed.signals.trace import Trace
+from wellposed.weights.agreeing import orthogonal
 
 _SIGMAS, _SAME = 4.0, 0.05
 _SUSPECT, _ALONE, _FAILS = 2.0, 10.0, 100.0
@@ -41,6 +42,8 @@ def check_fans(trace: Trace, weights: dict[str, Vector]) -> Finding:
     for layer, factor in zip(layers, factors, strict=True):
         away = abs(np.log(factor)) - layer.error
         if away < np.log(_SUSPECT) or (worst is not None and away <= abs(np.log(worst[0]))) or not _rare(layer, factor, factors):
+            continue
+        if orthogonal(weights[layer.use.name], layer.use):
             continue
         what, fan = _explained(layer, factor, weights[layer.use.name].shape, rule)
         if what or (away > np.log(_ALONE) and layer.site.layer.inputs and layer.site.follower == "activation"):

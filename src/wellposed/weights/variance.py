@@ -11,6 +11,7 @@ from wellposed.numerics.meanfield import gradient_factor
 from wellposed.rules.weights import VARIANCE
 from wellposed.signals.site import Site
 from wellposed.signals.trace import Trace
+from wellposed.weights.agreeing import borne_out, orthogonal
 
 _SIGMAS = 4.0
 
@@ -66,8 +67,10 @@ def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
         Evidence("factor of the layer furthest from the others", factor, site.name, reference="0.1 to 10", error=_SIGMAS * error * factor),
         Evidence("product over the layers", product, reference="0.01 to 100", error=product_error * product),
     )
-    single = _verdict(abs(logs[worst]) - _SIGMAS * error, 10.0, 100.0)
-    total = _verdict(abs(logs.sum()) - product_error, 100.0, 1000.0)
+    sites = [site for site, *_ in judged]
+    meant = not site.layer.inputs and site.layer.weight is not None and orthogonal(weights[site.layer.weight.name], site.layer.weight)
+    single = Verdict.HOLDS if meant else _verdict(abs(logs[worst]) - _SIGMAS * error, 10.0, 100.0)
+    total = _verdict(abs(borne_out(float(logs.sum()), sites)) - product_error, 100.0, 1000.0)
     if single is Verdict.HOLDS and total is Verdict.HOLDS:
         return VARIANCE.holds(evidence)
     verdict = Verdict.FAILS if Verdict.FAILS in (single, total) else Verdict.SUSPECT
