@@ -16,6 +16,7 @@ from wellposed.api import (
     check_gradients,
     check_grads,
     check_inputs,
+    check_objective,
     check_ranks,
     check_signals,
     check_weights,
@@ -61,8 +62,8 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "CheckFailed", "Estimate", "Evidence", "Fan", "Finding", "FunctionProblem", "Gain", "InputError", "JaxProblem", "Moments",
-    "Remedy", "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError", "check_accumulation", "check_gradients",
-    "check_grads", "check_inputs", "check_ranks", "check_signals", "check_weights", "checkup", "derivative", "directional", "fan", "gain",
-    "gradcheck", "gradient", "initialize", "jacobian", "spectrum", "trace",
+    "CheckFailed", "Estimate", "Evidence", "Fan", "Finding", "FunctionProblem", "Gain", "InputError", "JaxProblem", "Moments", "Remedy",
+    "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError", "check_accumulation", "check_gradients", "check_grads",
+    "check_inputs", "check_objective", "check_ranks", "check_signals", "check_weights", "checkup", "derivative", "directional", "fan",
+    "gain", "gradcheck", "gradient", "initialize", "jacobian", "spectrum", "trace",
 ]  # fmt: skip

@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from wellposed import rules
-from wellposed.backends.protocol import Problem, Run
+from wellposed.backends.protocol import Problem
 from wellposed.backends.select import (
     accumulation_of,
     array_function,
@@ -22,35 +20,31 @@ from wellposed.backends.select import (
     ranks_problem,
     tensor_function,
 )
+from wellposed.checks import subjects
+from wellposed.checks.run import demand_problem, report_on
 from wellposed.errors import InputError
-from wellposed.findings import Finding, Summary, Verdict
+from wellposed.findings import Summary, Verdict
 from wellposed.gradients import check as gradient_checks
 from wellposed.gradients.equivalence import compared, over_ranks
 from wellposed.gradients.forward import check_forward
 from wellposed.inputs import check as input_checks
 from wellposed.inputs.audit import audited
-from wellposed.inputs.features import as_array, features_of
+from wellposed.inputs.features import features_of
 from wellposed.inputs.sources import Source, source_of
-from wellposed.numerics.arrays import Vector
 from wellposed.numerics.fans import Fan
-from wellposed.numerics.theta import descended
 from wellposed.report import Report
-from wellposed.rules import Rule
-from wellposed.signals import check as signal_checks
-from wellposed.signals import finite
 from wellposed.signals.spectrum import Spectrum, spectrum_of
 from wellposed.signals.trace import Trace, trace_of
-from wellposed.weights import check as weight_checks
 from wellposed.weights import gains
 from wellposed.weights.plan import Plan, initialized
 
 
 def checkup(problem: Problem, *, only: Callable[[str], bool] = lambda rule: True, after_steps: int = 0) -> Report:
-    """All five subjects. `only` may leave out rules by id; a subject with no rule left is not run.
+    """All five subjects, and the objective. `only` may leave out rules by id; a subject with no rule left is not run.
 
     With `after_steps` the gradient is checked again after that many optimizer steps on a copy.
     """
-    return _report(problem, (_inputs, _signals, _weights, _gradients), only, after_steps)
+    return report_on(problem, subjects.ALL, only, after_steps)
 
 
 def check_inputs(
@@ -67,7 +61,7 @@ def check_inputs(
         data = problem_or_data.inputs() if isinstance(problem_or_data, Problem) else problem_or_data
         return audit(statistics, source_of(data), axis=axis, held_out=held_out)
     if isinstance(problem_or_data, Problem):
-        return _report(problem_or_data, (_inputs,))
+        return report_on(problem_or_data, (subjects.inputs,))
     features = features_of(problem_or_data, axis)
     findings = sorted(input_checks.check(features), key=lambda finding: finding.rule)
     summary = Summary(f"data of shape {list(features.array.shape)}", dtype=str(features.array.dtype))
@@ -89,11 +83,13 @@ def trace(problem: Problem) -> Trace:
     and of the optimizer's first update where one was given, beside its weights. `print` shows it as a table. Raises `InputError` for a
     problem that shows no layers.
     """
-    _demand_problem(problem)
+    demand_problem(problem)
     with problem.preserved():
         run = problem.run()
         if run is None:
-            raise InputError(_NO_LAYERS, hint="FunctionProblem(value, gradient, params, activations=...) shows what each layer makes")
+            raise InputError(
+                subjects.NO_LAYERS, hint="FunctionProblem(value, gradient, params, activations=...) shows what each layer makes"
+            )
         updates = _updates(problem) if problem.optimized else {}
     return trace_of(run, problem.dtype, updates)
 
@@ -129,12 +125,17 @@ def _updates(problem: Problem) -> dict[str, float]:
 
 def check_signals(problem: Problem) -> Report:
     """WP201 to WP208: the signal on its way through the network and the gradient on its way back; what made NaN or infinity."""
-    return _report(problem, (_signals,))
+    return report_on(problem, (subjects.signals,))
 
 
 def check_weights(problem: Problem) -> Report:
     """WP301, WP302 and WP305: the weights as they are, and the loss that they give."""
-    return _report(problem, (_weights,))
+    return report_on(problem, (subjects.weights,))
+
+
+def check_objective(problem: Problem) -> Report:
+    """WP401 to WP404: does the loss fit outputs and targets, the learning rate the curvature; what is trained; what outputs depend on."""
+    return report_on(problem, (subjects.objective,))
 
 
 def check_gradients(problem: Problem, *, after_steps: int = 0) -> Report:
@@ -143,7 +144,7 @@ def check_gradients(problem: Problem, *, after_steps: int = 0) -> Report:
     With `after_steps` also at the parameters after that many steps, on a copy, of the optimizer the problem was given, or of Adam: some
     mistakes show only there.
     """
-    return _report(problem, (_gradients,), after_steps=after_steps)
+    return report_on(problem, (subjects.gradients,), after_steps=after_steps)
 
 
 def check_accumulation(problem: Problem, micro_batches: int = 4, *, step: Callable[[Any, Sequence[Any]], Any] | None = None) -> Report:
@@ -245,31 +246,24 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 1, mode
 def _function_report(problems: Sequence[Problem], forward: bool, backward: bool) -> Report:
     """The gradient of the first problem; of the others, its gradient's and so on, what does not hold in higher order."""
     if not backward:
-        return _report(problems[0], (_pushed,))
+        return report_on(problems[0], (subjects.pushed,))
     report = check_gradients(problems[0])
     findings = list(report.findings)
     evaluations, seconds = report.evaluations, report.seconds
     if forward:
         precise = problems[0].precise()
         with precise.preserved():
-            findings = _worse(findings, check_forward(precise), "")
+            findings = subjects.worse(findings, check_forward(precise), "")
     for order, problem in enumerate(problems[1:], 2):
         second = check_gradients(problem)
         # What is linear in a tensor has no second derivative by it: nothing to remark.
         telling = [f for f in second.findings if f.verdict is not Verdict.SUSPECT or f.cause not in ("unused", "zero")]
-        findings = _worse(findings, telling, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
+        findings = subjects.worse(findings, telling, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
         evaluations, seconds = evaluations + second.evaluations, seconds + second.seconds
     return replace(report, findings=tuple(sorted(findings, key=lambda f: f.rule)), evaluations=evaluations, seconds=seconds)
 
 
 _ORDINALS = {2: "second", 3: "third"}
-
-
-def _worse(findings: Sequence[Finding], later: Sequence[Finding], prefix: str) -> list[Finding]:
-    """What holds, holds in both; what does not hold later is added with the prefix."""
-    worse = [replace(finding, message=prefix + finding.message) for finding in later if finding.verdict is not Verdict.HOLDS]
-    told = {finding.rule for finding in worse}
-    return [finding for finding in findings if finding.verdict is not Verdict.HOLDS or finding.rule not in told] + worse
 
 
 def gain(activation: str | Callable[..., Any], q: float = 1.0) -> gains.Gain:
@@ -320,170 +314,8 @@ def initialize(model: Any, batch: Any = None, *, scheme: str = "auto", seed: int
     they were built, sharded or not. With `dry_run` nothing is changed.
 
     Returns the plan: per weight the rule, the standard deviation aimed at and had, the size of the output aimed at and reached, and why.
-    Its `params` are the new parameters of a pytree. A model on the meta device is given memory first. Raises `InputError` for an
-    unknown scheme and for a model of another framework; if the model fails to run, its weights are left as they were.
+    Its `params` are the new parameters of a pytree. A model on the meta device is given memory first (`to_empty` alone may leave anything
+    in it). Raises `InputError` for an unknown scheme and for a model of another framework; if the model fails to run, its weights are left
+    as they were.
     """
     return initialized(initializable_of(model, batch), scheme, seed, dry_run=dry_run)
-
-
-class _Session:
-    """One check of one problem: what several subjects need is measured once."""
-
-    def __init__(self, problem: Problem, after_steps: int) -> None:
-        if not isinstance(after_steps, int) or after_steps < 0:
-            raise InputError(f"after_steps must be a whole number of steps, not {after_steps!r}")
-        self.problem, self.steps = problem, after_steps
-        self.theta = problem.theta()
-        self.evaluations = 0
-        self.checked_in = ""
-        self._taken: list[tuple[Vector, Run]] = []
-
-    @cached_property
-    def finiteness(self) -> Finding:
-        """WP207: what made the loss or a gradient NaN or infinite."""
-        gradient = self.problem.gradient(self.theta) if self.run is None else self.run.gradient
-        if all(part is None or np.isfinite(part).all() for part in gradient.values()) and np.isfinite(self.loss):
-            return finite.check(None)
-        found = self.problem.first_not_finite(self.theta)
-        if found is not None:
-            return finite.check(found)
-        arrays = {**self.weights, **self.problem.data()}
-        return finite.came_in(next((name for name, array in arrays.items() if not np.isfinite(array).all()), ""))
-
-    @cached_property
-    def run(self) -> Run | None:
-        return self.problem.run(self.theta)
-
-    @cached_property
-    def trace(self) -> Trace | None:
-        return None if self.run is None else trace_of(self.run, self.problem.dtype)
-
-    @cached_property
-    def weights(self) -> dict[str, Vector]:
-        return self.problem.layout.unpack(self.theta)
-
-    @cached_property
-    def loss(self) -> float:
-        return self.problem.value(self.theta)
-
-    def after_steps(self, steps: int) -> tuple[Vector, Run]:
-        """The parameters and the run after small steps of gradient descent; steps once taken are kept."""
-        assert self.run is not None
-        taken = self._taken or [(self.theta, self.run)]
-        while len(taken) <= steps:
-            theta, run = taken[-1]
-            theta = descended(theta, self.problem.layout.pack_known(run.gradient))
-            after = self.problem.run(theta)
-            assert after is not None
-            taken.append((theta, after))
-        self._taken = taken
-        return taken[steps]
-
-    def weights_after_a_step(self) -> tuple[dict[str, Vector], Any]:
-        theta, run = self.after_steps(1)
-        return self.problem.layout.unpack(theta), run.gradient
-
-
-_Subject = Callable[[_Session], list[Finding]]
-
-
-def _report(problem: Any, subjects: Sequence[_Subject], only: Callable[[str], bool] = lambda rule: True, after_steps: int = 0) -> Report:
-    _demand_problem(problem)
-    started, before = time.perf_counter(), problem.evaluations
-    session = _Session(problem, after_steps)
-    findings: list[Finding] = []
-    with problem.preserved():
-        loss = session.loss
-        for subject in subjects:
-            if any(only(rule.id) for rule in _RULES_OF[subject]):
-                findings += [finding for finding in subject(session) if only(finding.rule)]
-    layout = problem.layout
-    summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in)
-    evaluations = problem.evaluations - before + session.evaluations
-    ordered = sorted(findings, key=lambda finding: finding.rule)
-    return Report(summary, tuple(ordered), evaluations, time.perf_counter() - started)
-
-
-def _demand_problem(problem: Any) -> None:
-    if not isinstance(problem, Problem):
-        raise InputError(
-            f"a check needs a problem, not a {type(problem).__name__}",
-            hint="wrap it: wp.TorchProblem(model, loss, batch), wp.JaxProblem(loss, params, *args) "
-            "or wp.FunctionProblem(value, gradient, params)",
-        )
-
-
-_NO_LAYERS = "This problem shows no layers: it is given by its value and gradient alone."
-
-
-def _inputs(session: _Session) -> list[Finding]:
-    data = session.problem.inputs()
-    if data is None:
-        return input_checks.not_judged("This problem does not show its inputs; wp.check_inputs(x) takes them directly.")
-    array = as_array(data, "the inputs")
-    if array.dtype.kind in "iub" and array.dtype.itemsize > 1:
-        return input_checks.not_judged("The inputs are whole numbers, read as indices or counts: their scale means nothing.")
-    run = session.run
-    first = run.operations[0] if run is not None and run.operations else None
-    conv = first is not None and first.kind == "conv" and session.problem.backend == "torch"
-    features = features_of(array, 1 if conv and array.ndim > 2 else None)
-    normalised = ""
-    if first is not None and not first.inputs and first.kind == "norm":
-        normalised = f"The model's first operation, {first.name}, normalises its inputs."
-    return input_checks.check(features, normalised=normalised)
-
-
-def _signals(session: _Session) -> list[Finding]:
-    if session.trace is None:
-        return [*signal_checks.not_judged(_NO_LAYERS), session.finiteness]
-
-    def after_steps(steps: int) -> Trace:
-        return trace_of(session.after_steps(steps)[1], session.problem.dtype)
-
-    return [*signal_checks.check(session.trace, after_steps), session.finiteness]
-
-
-def _weights(session: _Session) -> list[Finding]:
-    if session.run is None or session.trace is None:
-        return weight_checks.not_judged(_NO_LAYERS)
-    return weight_checks.check(session.trace, session.run, session.weights, session.weights_after_a_step)
-
-
-def _gradients(session: _Session) -> list[Finding]:
-    precise = session.problem.precise()
-    if precise is session.problem:
-        return _at_both_points(session, precise, session.loss)
-    session.checked_in = precise.dtype
-    with precise.preserved():
-        findings = _at_both_points(session, precise, None)
-    session.evaluations += precise.evaluations
-    return findings
-
-
-def _pushed(session: _Session) -> list[Finding]:
-    """Forward mode alone."""
-    precise = session.problem.precise()
-    with precise.preserved():
-        found = check_forward(precise, reverse=False)
-    if precise is not session.problem:
-        session.checked_in = precise.dtype
-        session.evaluations += precise.evaluations
-    return found or [rules.gradients.WRONG.holds(message="The forward-mode derivative agrees with differences, within their own error.")]
-
-
-def _at_both_points(session: _Session, problem: Problem, loss: float | None) -> list[Finding]:
-    """At the present parameters and, where that is asked for, again after some steps: what holds, holds at both."""
-    findings = gradient_checks.check(problem, value=loss)
-    if not session.steps:
-        return findings
-    later = gradient_checks.check(problem, session.problem.trained(session.theta, session.steps))
-    return _worse(findings, later, f"After {session.steps} steps: ")
-
-
-_RULES_OF: dict[_Subject, tuple[Rule, ...]] = {
-    _inputs: rules.inputs.RULES,
-    _signals: rules.signals.RULES,
-    _weights: rules.weights.RULES,
-    _gradients: rules.gradients.RULES,
-    _pushed: (rules.gradients.WRONG,),
-}

@@ -244,6 +244,36 @@ class LossCall:
     classes: int = 0
 
 
+@dataclass(frozen=True)
+class LossArguments:
+    """What a loss function was called on: `outputs` [N, ...] of the network and `targets`, the first examples of a large batch.
+
+    `function` is the framework's name for it, "a difference" where the user subtracts by hand. `endings` are the activations and softmaxes
+    that nothing but reshaping separates from the loss, last first; `ignored` the class index that is left out, `raised` what the call
+    raised.
+    """
+
+    function: str
+    outputs: Array
+    targets: Array
+    endings: tuple[str, ...] = ()
+    ignored: int | None = None
+    raised: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependence:
+    """How the network's outputs, in evaluation mode, depend on its inputs.
+
+    `own`: the largest change of an example's outputs when it is given another example's inputs, `others`: the largest change of another
+    example's outputs then, both over the largest output. `mixer` is the operation that runs over the batch's axis, where one is known.
+    """
+
+    own: float
+    others: float
+    mixer: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One forward and backward pass: its operations in order, the loss call if it was recognised, and the sizes of the parameters.
@@ -336,13 +366,26 @@ class Problem(ABC):
         """The random generators that evaluations so far have drawn from, in words; each was held fixed."""
         return self._random.drawn
 
-    def trained(self, theta: Vector, steps: int) -> Vector:
-        """theta after that many steps of the optimizer that will train the problem; of Adam where none is known."""
+    def trained(self, theta: Vector, steps: int, factor: float = 1.0) -> Vector:
+        """theta after that many steps of the optimizer that will train the problem; of Adam where none is known.
+
+        `factor` multiplies the optimizer's learning rate, a schedule's where one has set it.
+        """
         return adam(lambda at: self.layout.pack_known(self.gradient(self.stored(at))), theta, steps)
 
     @property
     def optimized(self) -> bool:
         """Whether the optimizer that will train the problem is known."""
+        return False
+
+    @property
+    def rate(self) -> float:
+        """The optimizer's learning rate, that of its schedule where one has set it; NaN where there is none."""
+        return float("nan")
+
+    @property
+    def descends(self) -> bool:
+        """Whether the optimizer is gradient descent, whose steps are stable below two over the largest curvature."""
         return False
 
     def gradient_of_multiple(self, theta: Vector, factor: float) -> Gradient | None:
@@ -389,6 +432,22 @@ class Problem(ABC):
     def data(self) -> dict[str, Array]:
         """The arrays that the loss is computed from and that are no parameters, by the names their owner knows them by."""
         return dict(self.context)
+
+    def loss_arguments(self) -> list[LossArguments]:
+        """What each loss function is called on at the parameters as they are, also where the call raises; empty where none is known."""
+        return []
+
+    def dependence(self, theta: Vector) -> Dependence | None:
+        """How outputs depend on inputs; None where the batch's examples cannot be told apart."""
+        return None
+
+    def left_out(self) -> tuple[str, ...]:
+        """The parameters that have a gradient and that the optimizer does not know."""
+        return ()
+
+    def unregistered(self) -> tuple[str, ...]:
+        """What the model holds and the loss depends on, but is no parameter of the model, and not known to the optimizer."""
+        return ()
 
     def input_map(self) -> InputMap | None:
         """The network as a function of its inputs; None where the problem does not show it, or its inputs are no real numbers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,17 @@ from torch import nn
 from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tree_map
 
 from wellposed.backends.closures import reachable
-from wellposed.backends.protocol import Gradient, InputMap, NotFinite, Part, Problem, Run
+from wellposed.backends.protocol import Dependence, Gradient, InputMap, LossArguments, NotFinite, Part, Problem, Run
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.calls import custom_calls
 from wellposed.backends.torch.cuts import Uncut
+from wellposed.backends.torch.dependence import dependence_of
 from wellposed.backends.torch.finite import Finite
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.function import TensorFunctionProblem
 from wellposed.backends.torch.inputmap import TorchInputMap
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
+from wellposed.backends.torch.objective import ObjectiveWatcher
 from wellposed.backends.torch.recorder import Recorder
 from wellposed.backends.torch.recurrent import recurrence_of
 from wellposed.backends.torch.sizes import parameter_size
@@ -119,7 +121,16 @@ class TorchProblem(Problem):
     def optimized(self) -> bool:
         return self.optimizer is not None
 
-    def trained(self, theta: Vector, steps: int) -> Vector:
+    @property
+    def rate(self) -> float:
+        groups = getattr(self.optimizer, "param_groups", [])
+        return float(max((group.get("initial_lr", group.get("lr", np.nan)) for group in groups), default=np.nan))
+
+    @property
+    def descends(self) -> bool:
+        return type(self.optimizer) is torch.optim.SGD
+
+    def trained(self, theta: Vector, steps: int, factor: float = 1.0) -> Vector:
         """By the optimizer given, on a copy of it and of the model; by Adam without one."""
         if self.optimizer is None:
             return super().trained(theta, steps)
@@ -129,6 +140,9 @@ class TorchProblem(Problem):
             for key in vars(self.optimizer).keys() - vars(optimizer).keys():  # what an optimizer leaves out when it is copied
                 setattr(optimizer, key, copy.deepcopy(vars(self.optimizer)[key], copied))
             twin = TorchProblem(model, loss, self.batch)
+            for group in optimizer.param_groups:
+                if "lr" in group:
+                    group["lr"] = group.get("initial_lr", group["lr"]) * factor  # a schedule may begin with a rate of 0
             own = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.requires_grad]
 
             def closure() -> torch.Tensor:
@@ -185,6 +199,31 @@ class TorchProblem(Problem):
                 parameters = [p for p in self._parameters.values() if p.requires_grad]
                 parts = torch.autograd.grad(loss, parameters, allow_unused=True) if loss.requires_grad else ()
             return watch.reached([loss.detach(), *(part for part in parts if part is not None)])
+
+    def loss_arguments(self) -> list[LossArguments]:
+        targets = [] if self._takes_model else tree_flatten(self.batch[1])[0]
+        watch = ObjectiveWatcher(target for target in targets if isinstance(target, torch.Tensor))
+        with self._as_it_is(), torch.no_grad(), watch, suppress(Exception):  # what it raises, the caller meets again at the loss itself
+            self._loss()
+        return watch.calls
+
+    def dependence(self, theta: Vector) -> Dependence | None:
+        if self._takes_model:
+            return None
+        with self.preserved(), self._at(theta):
+            self.model.eval()
+            try:
+                return dependence_of(self.model, *self.batch)
+            except Exception:  # the user's code, in a mode and on inputs that it may not be made for
+                return None
+
+    def left_out(self) -> tuple[str, ...]:
+        known = self._known_to_optimizer()
+        return tuple(name for name, parameter in self._parameters.items() if known and id(parameter) not in known)
+
+    def unregistered(self) -> tuple[str, ...]:
+        own, known = self._within_reach("", self.model), self._known_to_optimizer()
+        return tuple(name for name, p in self._parameters.items() if id(p) not in known and any(p is other for other in own.values()))
 
     def input_map(self) -> InputMap | None:
         if self._takes_model or not isinstance(self.batch[0], torch.Tensor) or not self.batch[0].is_floating_point():
@@ -283,7 +322,7 @@ class TorchProblem(Problem):
 
     def _closed_over(self) -> dict[str, torch.Tensor]:
         """Parameters outside the model that the loss uses: of a loss that is a module, or closed over by a function."""
-        found = closed_over({"loss": self.loss, "": self.model}, self.model.parameters())
+        found = self._within_reach("loss", self.loss) | self._within_reach("", self.model)
         if not found:
             return {}
         try:
@@ -292,6 +331,13 @@ class TorchProblem(Problem):
         except Exception:  # the loss does not run: the check will say why
             return {}
         return {name: tensor for name, tensor in found.items() if id(tensor) in used}
+
+    def _within_reach(self, label: str, root: Any) -> dict[str, torch.Tensor]:
+        """Trainable leaves that an object holds or closes over, and that are no parameters of the model."""
+        return closed_over({label: root}, self.model.parameters())
+
+    def _known_to_optimizer(self) -> set[int]:
+        return {id(p) for group in getattr(self.optimizer, "param_groups", []) for p in group["params"]}
 
     def _loss(self) -> torch.Tensor:
         if self._takes_model:

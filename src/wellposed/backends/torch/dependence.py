@@ -1,0 +1,90 @@
+"""How a model's outputs depend on its inputs: one example is given another's, in evaluation mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_flatten, tree_map
+
+from wellposed.backends.protocol import Dependence
+from wellposed.backends.torch.composed import Watcher
+from wellposed.backends.torch.forward import forward
+
+_RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
+
+
+def dependence_of(model: nn.Module, inputs: Any, targets: Any) -> Dependence | None:
+    """None where inputs, outputs and targets do not all have the batch's axis first, or all examples are equal."""
+    rows = _rows(targets)
+    leaves = [leaf for leaf in tree_flatten(inputs)[0] if isinstance(leaf, torch.Tensor) and leaf.dim()]
+    if rows < 3 or len(leaves) != 1 or leaves[0].shape[0] != rows or leaves[0].is_complex():
+        return None
+    (x,) = leaves
+    one, other = _pair(x)
+    if one < 0:
+        return None
+    swapped = x.clone()
+    swapped[one] = x[other]
+    watch = _Mixers(x)
+    with torch.no_grad():
+        with watch:
+            before = _outputs(forward(model, inputs), rows)
+        after = _outputs(forward(model, tree_map(lambda leaf: swapped if leaf is x else leaf, inputs)), rows)
+    if before is None or after is None or before.shape != after.shape:
+        return None
+    change = (after - before).abs().flatten(1).amax(1)
+    scale = float(before.abs().max())
+    if not (torch.isfinite(change).all() and scale > 0):
+        return None
+    own = float(change[one])
+    change[one] = 0.0
+    return Dependence(own / scale, float(change.max()) / scale, watch.mixer)
+
+
+def _rows(targets: Any) -> int:
+    sizes = {leaf.shape[0] for leaf in tree_flatten(targets)[0] if isinstance(leaf, torch.Tensor) and leaf.dim()}
+    return sizes.pop() if len(sizes) == 1 else 0
+
+
+def _pair(x: torch.Tensor) -> tuple[int, int]:
+    """Two examples that differ most from each other, of the first few; (-1, -1) where all are equal."""
+    flat = x[:16].detach().flatten(1).double()
+    distances = torch.cdist(flat, flat)
+    if not torch.isfinite(distances).all() or not distances.any():
+        return -1, -1
+    place = int(distances.argmax())
+    return place // len(flat), place % len(flat)
+
+
+def _outputs(made: Any, rows: int) -> torch.Tensor | None:
+    """The first floating-point tensor of a model's outputs, if it has the batch's axis first."""
+    for leaf in tree_flatten(made)[0]:
+        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point():
+            return leaf.double() if leaf.dim() and leaf.shape[0] == rows else None
+    return None
+
+
+class _Mixers(Watcher):
+    """Operations that run over the first axis of a tensor with as many rows as the batch, known by the way they are called."""
+
+    def __init__(self, x: torch.Tensor) -> None:
+        super().__init__()
+        self._rows, self.mixer = x.shape[0], ""
+
+    def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        first = args[0] if args else kwargs.get("input")
+        if not self.mixer and isinstance(first, torch.Tensor) and first.dim() and first.shape[0] == self._rows:
+            self.mixer = self._over_rows(name, first, args, kwargs)
+        return function(*args, **kwargs)
+
+    def _over_rows(self, name: str, first: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        if name in _RECURRENT and first.dim() == 3 and isinstance(args[-1], bool) and not args[-1]:
+            return f"{name.partition('_')[0].upper()} with batch_first=False"
+        if name in ("softmax", "log_softmax", "softmin"):
+            axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+            if axis is not None and axis % first.dim() == 0 and first.dim() > 1:
+                return f"{name} with dim=0"
+        return ""

@@ -1,0 +1,42 @@
+"""A report on a problem, by the subjects that are asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wellposed.backends.protocol import Problem
+from wellposed.checks.session import Session
+from wellposed.checks.subjects import RULES_OF, Subject, inputs, objective, unjudged
+from wellposed.errors import InputError
+from wellposed.findings import Finding, Summary
+from wellposed.report import Report
+
+
+def report_on(problem: Any, subjects: Sequence[Subject], only: Callable[[str], bool] = lambda rule: True, after_steps: int = 0) -> Report:
+    demand_problem(problem)
+    started, before = time.perf_counter(), problem.evaluations
+    session = Session(problem, after_steps)
+    findings: list[Finding] = []
+    with problem.preserved():
+        raised = session.raised if objective in subjects else ""
+        loss = None if raised else session.loss
+        for subject in subjects:
+            if any(only(rule.id) for rule in RULES_OF[subject]):
+                found = subject(session) if not raised or subject in (objective, inputs) else unjudged(subject, raised)
+                findings += [finding for finding in found if only(finding.rule)]
+    layout = problem.layout
+    summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in)
+    evaluations = problem.evaluations - before + session.evaluations
+    ordered = sorted(findings, key=lambda finding: finding.rule)
+    return Report(summary, tuple(ordered), evaluations, time.perf_counter() - started)
+
+
+def demand_problem(problem: Any) -> None:
+    if not isinstance(problem, Problem):
+        raise InputError(
+            f"a check needs a problem, not a {type(problem).__name__}",
+            hint="wrap it: wp.TorchProblem(model, loss, batch), wp.JaxProblem(loss, params, *args) "
+            "or wp.FunctionProblem(value, gradient, params)",
+        )

@@ -1,0 +1,130 @@
+"""One check of one problem: what several subjects need is measured once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from wellposed.backends.protocol import Dependence, Gradient, LossArguments, Problem, Run
+from wellposed.errors import InputError
+from wellposed.findings import Finding
+from wellposed.numerics.arrays import Vector
+from wellposed.numerics.theta import descended
+from wellposed.objective.curvature import sharpness
+from wellposed.objective.rate import Steps
+from wellposed.signals import finite
+from wellposed.signals.trace import Trace, trace_of
+
+
+class Session:
+    """One check of one problem: what several subjects need is measured once."""
+
+    def __init__(self, problem: Problem, after_steps: int) -> None:
+        if not isinstance(after_steps, int) or after_steps < 0:
+            raise InputError(f"after_steps must be a whole number of steps, not {after_steps!r}")
+        self.problem, self.steps = problem, after_steps
+        self.theta = problem.theta()
+        self.evaluations = 0
+        self.checked_in = ""
+        self._taken: list[tuple[Vector, Run]] = []
+
+    @cached_property
+    def finiteness(self) -> Finding:
+        """WP207: what made the loss or a gradient NaN or infinite."""
+        if all(part is None or np.isfinite(part).all() for part in self.gradient.values()) and np.isfinite(self.loss):
+            return finite.check(None)
+        found = self.problem.first_not_finite(self.theta)
+        if found is not None:
+            return finite.check(found)
+        arrays = {**self.weights, **self.problem.data()}
+        return finite.came_in(next((name for name, array in arrays.items() if not np.isfinite(array).all()), ""))
+
+    @cached_property
+    def run(self) -> Run | None:
+        return self.problem.run(self.theta)
+
+    @cached_property
+    def trace(self) -> Trace | None:
+        return None if self.run is None else trace_of(self.run, self.problem.dtype)
+
+    @cached_property
+    def weights(self) -> dict[str, Vector]:
+        return self.problem.layout.unpack(self.theta)
+
+    @cached_property
+    def loss(self) -> float:
+        return self.problem.value(self.theta)
+
+    @cached_property
+    def raised(self) -> str:
+        """What the loss raises where the loss function itself raises it, on its arguments; "" where it has a value."""
+        try:
+            _ = self.loss
+        except InputError:
+            raise
+        except Exception as error:
+            if any(call.raised for call in self.loss_arguments):
+                return f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise
+        return ""
+
+    @cached_property
+    def loss_arguments(self) -> list[LossArguments]:
+        return self.problem.loss_arguments()
+
+    @cached_property
+    def gradient(self) -> Gradient:
+        return self.problem.gradient(self.theta) if self.run is None else self.run.gradient
+
+    @cached_property
+    def cut(self) -> str:
+        """What cuts the graph between parameters and loss, in words, where a gradient is missing."""
+        if all(part is not None for part in self.gradient.values()):
+            return ""
+        uncut = self.problem.uncut(self.theta)
+        return "" if uncut is None else uncut[1]
+
+    @cached_property
+    def dependence(self) -> Dependence | None:
+        return self.problem.dependence(self.theta)
+
+    def dependence_after_a_step(self) -> Dependence | None:
+        return self.problem.dependence(descended(self.theta, self.problem.layout.pack_known(self.gradient)))
+
+    @cached_property
+    def optimizer_steps(self) -> Steps | None:
+        """The optimizer's steps, where it is known."""
+        problem = self.problem
+        if not problem.optimized:
+            return None
+
+        def slope(theta: Vector) -> Vector:
+            return problem.layout.pack_known(problem.gradient(problem.stored(theta)))
+
+        return Steps(
+            lambda number, factor: problem.trained(self.theta, number, factor),
+            problem.value,
+            problem.layout.unpack,
+            problem.rate,
+            problem.dtype,
+            (lambda: sharpness(slope, self.theta)) if problem.descends else None,
+        )
+
+    def after_steps(self, steps: int) -> tuple[Vector, Run]:
+        """The parameters and the run after small steps of gradient descent; steps once taken are kept."""
+        assert self.run is not None
+        taken = self._taken or [(self.theta, self.run)]
+        while len(taken) <= steps:
+            theta, run = taken[-1]
+            theta = descended(theta, self.problem.layout.pack_known(run.gradient))
+            after = self.problem.run(theta)
+            assert after is not None
+            taken.append((theta, after))
+        self._taken = taken
+        return taken[steps]
+
+    def weights_after_a_step(self) -> tuple[dict[str, Vector], Any]:
+        theta, run = self.after_steps(1)
+        return self.problem.layout.unpack(theta), run.gradient

@@ -1,0 +1,125 @@
+"""The five subjects and the objective: from a session to findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from wellposed import rules
+from wellposed.backends.protocol import Problem
+from wellposed.checks.session import Session
+from wellposed.findings import Finding, Verdict
+from wellposed.gradients import check as gradient_checks
+from wellposed.gradients.forward import check_forward
+from wellposed.inputs import check as input_checks
+from wellposed.inputs.features import as_array, features_of
+from wellposed.objective import check as objective_checks
+from wellposed.rules import Rule
+from wellposed.signals import check as signal_checks
+from wellposed.signals.trace import Trace, trace_of
+from wellposed.weights import check as weight_checks
+
+NO_LAYERS = "This problem shows no layers: it is given by its value and gradient alone."
+
+
+def inputs(session: Session) -> list[Finding]:
+    data = session.problem.inputs()
+    if data is None:
+        return input_checks.not_judged("This problem does not show its inputs; wp.check_inputs(x) takes them directly.")
+    array = as_array(data, "the inputs")
+    if array.dtype.kind in "iub" and array.dtype.itemsize > 1:
+        return input_checks.not_judged("The inputs are whole numbers, read as indices or counts: their scale means nothing.")
+    run = None if session.raised else session.run
+    first = run.operations[0] if run is not None and run.operations else None
+    conv = first is not None and first.kind == "conv" and session.problem.backend == "torch"
+    features = features_of(array, 1 if conv and array.ndim > 2 else None)
+    normalised = ""
+    if first is not None and not first.inputs and first.kind == "norm":
+        normalised = f"The model's first operation, {first.name}, normalises its inputs."
+    return input_checks.check(features, normalised=normalised)
+
+
+def signals(session: Session) -> list[Finding]:
+    if session.trace is None:
+        return [*signal_checks.not_judged(NO_LAYERS), session.finiteness]
+
+    def after_steps(steps: int) -> Trace:
+        return trace_of(session.after_steps(steps)[1], session.problem.dtype)
+
+    return [*signal_checks.check(session.trace, after_steps), session.finiteness]
+
+
+def weights(session: Session) -> list[Finding]:
+    if session.run is None or session.trace is None:
+        return weight_checks.not_judged(NO_LAYERS)
+    return weight_checks.check(session.trace, session.run, session.weights, session.weights_after_a_step)
+
+
+def objective(session: Session) -> list[Finding]:
+    problem = session.problem
+    found = [objective_checks.check_fit(session.loss_arguments, session.raised)]
+    if session.raised:
+        return [*found, *unjudged(objective, session.raised)[1:]]
+    return [
+        *found,
+        objective_checks.check_rate(session.loss, session.theta, session.optimizer_steps),
+        objective_checks.check_reached(session.gradient, problem.left_out(), problem.unregistered(), session.cut),
+        objective_checks.check_dependence(session.dependence, session.dependence_after_a_step),
+    ]
+
+
+def gradients(session: Session) -> list[Finding]:
+    precise = session.problem.precise()
+    if precise is session.problem:
+        return _at_both_points(session, precise, session.loss)
+    session.checked_in = precise.dtype
+    with precise.preserved():
+        findings = _at_both_points(session, precise, None)
+    session.evaluations += precise.evaluations
+    return findings
+
+
+def pushed(session: Session) -> list[Finding]:
+    """Forward mode alone."""
+    precise = session.problem.precise()
+    with precise.preserved():
+        found = check_forward(precise, reverse=False)
+    if precise is not session.problem:
+        session.checked_in = precise.dtype
+        session.evaluations += precise.evaluations
+    return found or [rules.gradients.WRONG.holds(message="The forward-mode derivative agrees with differences, within their own error.")]
+
+
+def _at_both_points(session: Session, problem: Problem, loss: float | None) -> list[Finding]:
+    """At the present parameters and, where that is asked for, again after some steps: what holds, holds at both."""
+    findings = gradient_checks.check(problem, value=loss)
+    if not session.steps:
+        return findings
+    later = gradient_checks.check(problem, session.problem.trained(session.theta, session.steps))
+    return worse(findings, later, f"After {session.steps} steps: ")
+
+
+def worse(findings: Sequence[Finding], later: Sequence[Finding], prefix: str) -> list[Finding]:
+    """What holds, holds in both; what does not hold later is added with the prefix."""
+    worse = [replace(finding, message=prefix + finding.message) for finding in later if finding.verdict is not Verdict.HOLDS]
+    told = {finding.rule for finding in worse}
+    return [finding for finding in findings if finding.verdict is not Verdict.HOLDS or finding.rule not in told] + worse
+
+
+Subject = Callable[[Session], list[Finding]]
+RULES_OF: dict[Subject, tuple[Rule, ...]] = {
+    inputs: rules.inputs.RULES,
+    objective: rules.objective.RULES,
+    signals: rules.signals.RULES,
+    weights: rules.weights.RULES,
+    gradients: rules.gradients.RULES,
+    pushed: (rules.gradients.WRONG,),
+}
+
+
+def unjudged(subject: Subject, raised: str) -> list[Finding]:
+    """The subject's rules where the loss has no value."""
+    return [rule.undecided(f"The loss has no value: it raised {raised}.") for rule in RULES_OF[subject]]
+
+
+ALL: tuple[Subject, ...] = (objective, inputs, weights, signals, gradients)

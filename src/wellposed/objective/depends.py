@@ -1,0 +1,33 @@
+"""WP404: whether an example's outputs depend on its own inputs, and on no other's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wellposed.backends.protocol import Dependence
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.rules.objective import DEPENDS
+
+_ROUNDING, _MIXED = 1e-7, 1e-3
+
+
+def check_dependence(here: Dependence | None, after_a_step: Callable[[], Dependence | None]) -> Finding:
+    if here is None:
+        return DEPENDS.undecided("The examples of the batch cannot be told apart in the inputs, the outputs and the targets.")
+    evidence = (
+        Evidence(
+            "change of an example's outputs by its own inputs", here.own, "outputs", reference="above 0", how="over the largest output"
+        ),
+        Evidence("change by another example's inputs", here.others, "outputs", reference="0", how="over the largest output"),
+    )
+    if here.own <= _ROUNDING and here.others <= _ROUNDING:
+        later = after_a_step()
+        if later is not None and later.own <= _ROUNDING:
+            text = "The outputs of an example do not change when it is given another example's inputs, here nor after a step."
+            return DEPENDS.found(Verdict.FAILS, text, where="outputs", cause="ignored", evidence=evidence)
+        return DEPENDS.undecided("Here the outputs do not depend on the inputs; after a step they do.", evidence=evidence)
+    if here.others <= _MIXED:
+        return DEPENDS.holds(evidence)
+    runs = f": {here.mixer} runs over the batch" if here.mixer else ""
+    text = f"The outputs of an example change by {100 * here.others:.2g} % when another example's inputs change{runs}."
+    return DEPENDS.found(Verdict.FAILS if here.mixer else Verdict.SUSPECT, text, where="outputs", cause="rows-mixed", evidence=evidence)

@@ -1,0 +1,126 @@
+"""WP402: the optimizer's own steps, tried on a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wellposed.findings import Evidence, Finding, Remedy, Verdict
+from wellposed.numerics.arrays import Vector
+from wellposed.numerics.floats import format_of
+from wellposed.rules.objective import RATE
+
+_FEW, _MANY = 8, 32
+_GROWN, _FELL, _LEAP = 2.0, 0.7, 4.0
+_SLOW, _STILL, _LOST = 1e-6, 1e-8, 0.9
+_LOWER = (0.1, 0.01, 0.001)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """`stepped(n, factor)` is theta after n steps with `factor` times the learning rate; `value` the loss there, `named` theta's parts.
+
+    `rate` is the learning rate, `eigenvalue` the largest of the Hessian where the optimizer is plain gradient descent, else None.
+    """
+
+    stepped: Callable[[int, float], Vector]
+    value: Callable[[Vector], float]
+    named: Callable[[Vector], Mapping[str, Vector]]
+    rate: float
+    dtype: str
+    eigenvalue: Callable[[], float] | None
+
+
+def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
+    if steps is None:
+        return RATE.undecided(
+            "The optimizer is not known, so its steps cannot be tried.",
+            remedies=(Remedy("Give it", "wp.TorchProblem(model, loss, batch, optimizer=optimizer)"),),
+        )
+    if not np.isfinite(loss):
+        return RATE.undecided("The loss is not finite, so no step can be judged.")
+    still = _still(theta, steps)
+    if still is not None:
+        return still
+    first = steps.value(steps.stepped(1, 1.0))
+    few = steps.value(steps.stepped(_FEW, 1.0))
+    if np.isfinite(few) and few <= loss and first - loss <= _LEAP * abs(loss):
+        return RATE.holds((Evidence(f"loss after {_FEW} steps over that before", _over(few, loss), "loss", reference="below 1"),))
+    many = steps.value(steps.stepped(_MANY, 1.0))
+    lower = {factor: steps.value(steps.stepped(_MANY, factor)) for factor in _LOWER}
+    evidence = [
+        Evidence("loss before", loss, "loss"),
+        Evidence("loss after the first step on this batch", first, "loss"),
+        Evidence(f"loss after {_FEW} steps", few, "loss"),
+        Evidence(f"loss after {_MANY} steps on this batch", many, "loss"),
+        *(Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", value, "loss") for factor, value in lower.items()),
+    ]
+    good = {factor: value for factor, value in lower.items() if value < loss - 0.01 * abs(loss)}
+    if not good:
+        if all(value > loss for value in lower.values()):
+            text = "The optimizer's steps raise the loss, however small they are."
+            return RATE.found(Verdict.SUSPECT, text, where="optimizer", cause="ascent", evidence=tuple(evidence))
+        return RATE.undecided("Neither this learning rate nor a smaller one lowers the loss on this batch.", evidence=tuple(evidence))
+    best = min(good, key=good.__getitem__)
+    worse = not np.isfinite(many) or many - loss > (_GROWN - 1) * abs(loss) or (many >= loss and good[best] <= _FELL * loss)
+    if not worse and many < loss and first - loss <= _LEAP * abs(loss):
+        return RATE.holds(tuple(evidence))
+    if steps.eigenvalue is not None:
+        largest = steps.eigenvalue()
+        if np.isfinite(largest):
+            evidence.append(
+                Evidence("learning rate times the largest eigenvalue of the Hessian", steps.rate * largest, reference="below 2")
+            )
+    text = (
+        f"The first step takes the loss from {loss:.4g} to {first:.4g}, {_MANY} steps on this batch to {many:.4g}; with {best:g} times the "
+        "learning rate "
+        f"({best * steps.rate:.3g} for {steps.rate:.3g}) it is {good[best]:.4g}."
+    )
+    found = RATE.found(Verdict.FAILS if worse else Verdict.SUSPECT, text, where="optimizer", cause="too-large", evidence=tuple(evidence))
+    return _advised(found, best * steps.rate)
+
+
+def _still(theta: Vector, steps: Steps) -> Finding | None:
+    """Whether a step changes the weights by too little to be of use, or by nothing that their dtype can hold."""
+    before, after = steps.named(theta), steps.named(steps.stepped(1, 1.0))
+    ratios, lost = [], []
+    for name, weight in before.items():
+        change = after[name] - weight
+        if weight.ndim < 2 or not weight.any() or not np.isfinite(change).all():
+            continue
+        ratios.append(float(np.linalg.norm(change) / np.linalg.norm(weight)))
+        lost.append(float(np.mean(change == 0)))
+    if not ratios:
+        return None
+    ratio, unmoved = float(np.median(ratios)), float(np.median(lost))
+    evidence = (
+        Evidence("size of a step over that of the weights (median)", ratio, "optimizer", reference="about 1e-3, above 1e-6"),
+        Evidence("share of entries that a step leaves as they are (median)", unmoved, "optimizer", reference="0"),
+    )
+    if ratio > _SLOW:
+        return None
+    if unmoved > _LOST and steps.named(steps.stepped(1, 1e3)) and _moves(theta, steps):
+        text = (
+            f"A step leaves {100 * unmoved:.0f} % of the weights as they are: it is smaller than the gaps between numbers of {steps.dtype} "
+            f"(about {format_of(steps.dtype).eps:.1g} of their size)."
+        )
+        return RATE.found(Verdict.FAILS, text, where="optimizer", cause="rounded-away", evidence=evidence)
+    if unmoved == 1.0:
+        return None  # nothing moves at any rate: there is no gradient, which is another rule's matter
+    text = f"A step moves the weights by {ratio:.2g} of their size: ten thousand such steps move them by {1e4 * ratio:.2g}."
+    return RATE.found(Verdict.FAILS if ratio < _STILL else Verdict.SUSPECT, text, where="optimizer", cause="too-small", evidence=evidence)
+
+
+def _moves(theta: Vector, steps: Steps) -> bool:
+    return bool((steps.stepped(1, 1e3) != theta).any())
+
+
+def _advised(found: Finding, rate: float) -> Finding:
+    """With the rate that worked as its remedy."""
+    return replace(found, remedies=(Remedy("Lower the learning rate", f"lr={rate:.3g}"),))
+
+
+def _over(after: float, before: float) -> float:
+    return after / before if before else float("nan")
