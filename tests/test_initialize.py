@@ -215,7 +215,7 @@ def test_trained_weights_are_left_alone():
         optimizer.step()
     before = model[2].weight.clone()
     plan = wp.initialize(model, x)
-    assert plan.left_alone["2.weight"] == "trained: its singular values stand out"
+    assert plan.left_alone["2.weight"] == "trained: its values are not as any scheme draws them"
     assert torch.equal(before, model[2].weight)
 
 
@@ -231,6 +231,7 @@ def test_before_a_normalisation_the_size_stays_what_it_was():
     size = model[0].weight.square().mean().sqrt().item()
     plan = wp.initialize(model, batch())
     assert plan.rows[0].rule == "as large"
+    assert plan.rows[0].why.endswith("1 / (3 fan_in), PyTorch's default")
     assert model[0].weight.square().mean().sqrt().item() == pytest.approx(size, rel=0.05)
     assert plan.kept == {"1.weight": "of a normalisation", "1.bias": "of a normalisation"}
 

@@ -111,8 +111,12 @@ class Parameter:
 class Initializable(Protocol):
     """A model that can be shown at work and given new weights."""
 
-    def materialize(self) -> bool:
-        """Gives memory to a model that has none yet; whether its weights therefore have no values."""
+    @property
+    def shown(self) -> bool:
+        """Whether a batch shows the model at work."""
+
+    def materialize(self) -> set[str]:
+        """Gives memory to parameters that have none yet; the names of those that therefore have no values."""
 
     def run(self) -> Run:
         """One pass over the batch, or the layers in their order where there is none."""

@@ -36,8 +36,12 @@ class TapedInitializable:
         self._params, self._function = params, function
         self._reading = _Reading(Tape())
 
-    def materialize(self) -> bool:
-        return False
+    @property
+    def shown(self) -> bool:
+        return True
+
+    def materialize(self) -> set[str]:
+        return set()
 
     def run(self) -> Run:
         tape = Tape()

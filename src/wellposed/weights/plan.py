@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from wellposed.backends.protocol import Initializable, Parameter
+from wellposed.backends.protocol import Initializable, Parameter, Run
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
 from wellposed.signals.trace import trace_of
 from wellposed.weights.draw import Maps, generator
+from wellposed.weights.kept import reasons, without_values
 from wellposed.weights.network import Network
-from wellposed.weights.pretrained import trained
 from wellposed.weights.recipe import Recipe
 from wellposed.weights.roles import recipe_by_role, vector_by_role
 from wellposed.weights.schemes import SCHEMES
@@ -72,76 +72,99 @@ def _number(size: float | None) -> str:
 
 def initialized(subject: Initializable, scheme: str, seed: int, *, dry_run: bool) -> Plan:
     """Plans, and unless it is a dry run sets the values: then the sizes of outputs are fitted in one pass over the batch."""
-    if scheme not in SCHEMES:
+    if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise InputError(f"there is no scheme {scheme!r}", hint=f"known: {', '.join(SCHEMES)}")
-    blank = not dry_run and subject.materialize()
+    if not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed must be a whole number from 0 on, not {seed!r}")
+    fresh = set() if dry_run else subject.materialize()
     before = subject.weights()
-    parameters = {parameter.name: parameter for parameter in subject.parameters()}
-    unset = blank or _unset(before, parameters)
+    unset = fresh | without_values(before)
     try:
-        if unset:
-            subject.assign({name: np.zeros_like(value) for name, value in before.items() if blank or not np.isfinite(value).all()})
-        sizes = {} if unset else {name: _size(value) for name, value in before.items() if value.size}
-        plan, targets = _planned(Network(trace_of(subject.run()), parameters, sizes), before, scheme, seed, unset=unset)
+        subject.assign({name: np.zeros_like(before[name]) for name in unset})
+        run = subject.run()
+        _demand_finite(run)
+        parameters = {parameter.name: parameter for parameter in subject.parameters()}
+        unset = {name for name in unset if parameters[name].trainable or name in fresh}
+        sizes = {name: _size(value) for name, value in before.items() if value.size and name not in unset}
+        plan, targets = _planned(Network(trace_of(run), parameters, sizes), before, scheme, seed, unset)
+        _demand_all(fresh, plan)
+        # A forward pass may change what it reads, as an embedding with max_norm does.
+        subject.assign({name: value for name, value in before.items() if dry_run or name not in plan.values})
         if dry_run:
-            if unset:
-                subject.assign(before)
-            return plan
+            return replace(plan, params=subject.params())
         subject.assign(plan.values)
-        return replace(_fitted(subject, plan, targets), params=subject.params())
+        plan = _fitted(subject, plan, targets)
+        subject.assign({name: before[name] for name in plan.left_alone})
+        return replace(plan, params=subject.params())
     except BaseException:
         subject.assign(before)
         raise
 
 
-def _unset(values: Mapping[str, Vector], parameters: Mapping[str, Parameter]) -> bool:
-    """Whether the model was given memory and no values yet: nearly all of its matrices are zero, or something is not finite."""
-    matrices = [values[name] for name, parameter in parameters.items() if len(parameter.shape) > 1]
-    finite = all(np.isfinite(value).all() for value in values.values())
-    return not finite or (len(matrices) > 2 and sum(not matrix.any() for matrix in matrices) > 0.9 * len(matrices))
+def _demand_finite(run: Run) -> None:
+    for operation in run.operations:
+        if not operation.inputs and operation.source is not None and not operation.source.finite:
+            raise InputError(
+                f"what `{operation.name}` reads of the batch holds NaN or infinity, so no size can be fitted",
+                hint="wp.check_inputs(inputs) says where",
+            )
 
 
-def _planned(network: Network, before: Mapping[str, Vector], scheme: str, seed: int, *, unset: bool) -> tuple[Plan, dict[str, float]]:
+def _demand_all(fresh: set[str], plan: Plan) -> None:
+    """What had no memory must have got a value."""
+    for name in sorted(fresh - plan.values.keys()):
+        raise InputError(
+            f"parameter {name!r} was on the meta device, and what it should hold is not known: {plan.left_alone.get(name, 'no rule')}",
+            hint="set it after model.to_empty(device=...), or build the model on the device",
+        )
+
+
+def _planned(network: Network, before: Mapping[str, Vector], scheme: str, seed: int, unset: set[str]) -> tuple[Plan, dict[str, float]]:
     rows: list[Row] = []
-    left: dict[str, str] = {}
     kept: dict[str, str] = {}
     values: dict[str, Vector] = {}
     biases: dict[str, str] = {}
     targets: dict[str, float] = {}
     used = [name for name in network.sites if name in network.parameters]
-    order = used + [name for name in network.parameters if name not in network.sites]
-    for name in order:
-        parameter, value = network.parameters[name], before[name]
-        recipe = recipe_by_role(network, parameter) or (SCHEMES[scheme](network, network.sites[name]) if name in used else None)
-        if recipe is None:
+    recipes: dict[str, Recipe] = {}
+    for name in used + [name for name in network.parameters if name not in network.sites]:
+        recipe = recipe_by_role(network, network.parameters[name]) or (
+            SCHEMES[scheme](network, network.sites[name]) if name in used else None
+        )
+        if recipe is not None:
+            recipes[name] = recipe
+    if not recipes:
+        raise InputError("no Linear, Conv or other layer with weights was seen at work, so there is nothing to initialise")
+    maps = {name: _maps(network, network.parameters[name]) for name in recipes}
+    left = reasons(network, before, maps, unset)
+    for name, recipe in recipes.items():
+        if name in left:
             continue
-        maps = _maps(network, parameter)
-        reason = _reason(parameter, value, maps, unset=unset)
-        if reason:
-            left[name] = reason
-            continue
-        weight = _drawn(recipe, maps, seed, name, parameter)
-        rows.append(Row(_layer(network, parameter), recipe.rule, recipe.size, _size(weight), recipe.why, name, recipe.output))
-        values[name] = weight
+        parameter = network.parameters[name]
+        weight = _drawn(recipe, maps[name], seed, name, parameter)
         site = network.sites.get(name)
         bias = site.layer.weight.bias if site is not None and site.layer.weight is not None else ""
-        if bias in before and network.parameters[bias].trainable:
-            sums = maps.fold(weight).sum(axis=2).reshape(-1)
+        output, why = recipe.output, recipe.why
+        if bias in before and (not network.parameters[bias].trainable or bias in values):
+            whose = "is shared" if bias in values else "is frozen"
+            bias, output, why = "", None, f"{why}; its bias {whose}, so its output is not fitted"
+        rows.append(Row(_layer(network, parameter), recipe.rule, recipe.size, _size(weight), why, name, output))
+        values[name] = weight
+        if bias in before:
+            sums = maps[name].fold(weight).sum(axis=2).reshape(-1)
             centred = sums if sums.size == before[bias].size else np.zeros(before[bias].size)
             values[bias] = (-recipe.centre * centred).reshape(before[bias].shape)
             if recipe.spread:
                 values[bias] += recipe.spread * generator(seed, bias).standard_normal(before[bias].shape)
             biases[name] = bias
-        if recipe.output is not None and name in used:
-            targets[name] = recipe.output
+        if output is not None and name in used:
+            targets[name] = output
     computed = {site.name for site in network.trace.sites if site.layer.weight is None and site.layer.kind != "recurrent"}
     for name, parameter in network.parameters.items():
         if name in values or name in left:
             continue
-        _rest(parameter, left, kept, values, computed, unset=unset)
-    if not rows and not left:
-        raise InputError("no Linear, Conv or other layer with weights was seen, so there is nothing to initialise")
-    return Plan(tuple(rows), left, values, kept, biases, scheme), targets
+        _rest(parameter, left, kept, values, computed, unset=name in unset)
+    return Plan(tuple(rows), left, values, kept, biases, scheme=scheme), targets
 
 
 def _rest(
@@ -158,7 +181,7 @@ def _rest(
     if not parameter.trainable:
         left[name] = "frozen"
         return
-    siblings = [one for one in left if one.rpartition(".")[0] == parameter.layer]
+    siblings = [one for one in left if one.rpartition(".")[0] == parameter.layer and one not in ("", name)]
     if parameter.role in ("bias", "gate bias") and siblings:
         left[name] = f"as its weight: {left[siblings[0]]}"
         return
@@ -182,17 +205,6 @@ def _maps(network: Network, parameter: Parameter) -> Maps:
     return Maps(parameter.shape, (0,), tuple(range(1, len(parameter.shape))))
 
 
-def _reason(parameter: Parameter, value: Vector, maps: Maps, *, unset: bool) -> str:
-    """Why a weight is left as it is; "" where it is not."""
-    if not parameter.trainable:
-        return "frozen"
-    if unset:
-        return ""
-    if not value.any():
-        return "zero on purpose"
-    return "trained: its singular values stand out" if trained(maps.fold(value)) else ""
-
-
 def _drawn(recipe: Recipe, maps: Maps, seed: int, name: str, parameter: Parameter) -> Vector:
     beside, out, into = maps.sizes
     sizes = (beside * parameter.gates, out // parameter.gates, into)
@@ -213,9 +225,9 @@ def _layer(network: Network, parameter: Parameter) -> str:
 
 def _fitted(subject: Initializable, plan: Plan, targets: Mapping[str, float]) -> Plan:
     """The plan with each weight scaled by the factor that its output asked for."""
-    factors = subject.calibrate(targets)
-    if not factors:
+    if not targets or not subject.shown:
         return plan
+    factors = subject.calibrate(targets)
     values = dict(plan.values)
     rows = []
     for row in plan.rows:

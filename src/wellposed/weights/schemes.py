@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import prod
+from math import log, log2, prod
 
 from wellposed.numerics.meanfield import edge_of_chaos, to_be_centred
 from wellposed.signals.site import Site
@@ -16,7 +16,7 @@ from wellposed.weights.sites import arriving, paired, taps
 
 _GPT2 = 0.02
 _SIREN = 30.0
-_ANY, _LEAST_BIAS = 10.0, 1e-3
+_ANY, _NEAR, _LEAST_BIAS = 10.0, 0.15, 1e-3
 _WIDE = 256
 
 Scheme = Callable[[Network, Site], Recipe]
@@ -143,14 +143,28 @@ def _drawn(network: Network, site: Site) -> Draw:
 def _normalised(network: Network, site: Site) -> Recipe:
     """Before a normalisation any size gives the same output; it sets how much a step of training turns the weights.
 
-    So it stays what the model's author, and with it the learning rate, has settled on, unless it is far from any rule's.
+    So it stays what the model's author, and with it the learning rate, has settled on, unless it is far from any rule's: the rule that gives
+    about the size it had, so that the same seed gives the same weights whatever was drawn there before.
     """
-    recipe = _he(network, site)
-    assert site.layer.weight is not None
-    had = network.sizes.get(site.layer.weight.name, 0.0)
+    recipe, use = _he(network, site), site.layer.weight
+    assert use is not None
+    had = network.sizes.get(use.name, 0.0)
     if not recipe.size / _ANY < had < recipe.size * _ANY:
         return replace(recipe, why=f"a normalisation follows, then {recipe.why}")
-    return Recipe("as large", had, "a normalisation follows, which makes any size the same: as large as it was")
+    rules = {
+        "1 / (3 fan_in), PyTorch's default": (3 * use.fan_in) ** -0.5,
+        recipe.why: recipe.size,
+        "1 / fan_in": use.fan_in**-0.5,
+        "2 / fan_out": (2 / use.fan_out) ** 0.5,
+        "2 / (fan_in + fan_out)": (2 / (use.fan_in + use.fan_out)) ** 0.5,
+        f"{_GPT2}": _GPT2,
+    }
+    why = min(rules, key=lambda rule: abs(log(rules[rule] / had)))
+    size = rules[why]
+    if abs(log(size / had)) > _NEAR:
+        size = 2 ** (round(2 * log2(had)) / 2)
+        why = f"{size:.3g}, about what it was"
+    return Recipe("as large", size, f"a normalisation follows, which makes any size the same: {why}")
 
 
 def _auto(network: Network, site: Site) -> Recipe:

@@ -42,8 +42,12 @@ class JaxInitializable:
         self._function = function
         self._operations: tuple[Operation, ...] = ()
 
-    def materialize(self) -> bool:
-        return False
+    @property
+    def shown(self) -> bool:
+        return True
+
+    def materialize(self) -> set[str]:
+        return set()
 
     def run(self) -> Run:
         if self._function is None:

@@ -38,13 +38,20 @@ class TorchInitializable:
                 raise InputError(f"parameter {name!r} is lazy and has no shape yet", hint="run the model once: model(inputs)")
         self.model = model
         self._inputs = batch[0] if isinstance(batch, tuple | list) and len(batch) == 2 else batch
-        self._parameters = dict(model.named_parameters())
+        self._parameters = _real(model)
+        for leaf in tree_flatten(self._inputs)[0]:
+            if isinstance(leaf, torch.Tensor) and not leaf.numel():
+                raise InputError(f"the batch holds an empty tensor, of shape {tuple(leaf.shape)}")
 
-    def materialize(self) -> bool:
+    @property
+    def shown(self) -> bool:
+        return self._inputs is not None
+
+    def materialize(self) -> set[str]:
         given = next((leaf.device for leaf in tree_flatten(self._inputs)[0] if isinstance(leaf, torch.Tensor)), torch.device("cpu"))
-        had_none = materialized(self.model, given)
-        self._parameters = dict(self.model.named_parameters())
-        return had_none
+        without = materialized(self.model, given)
+        self._parameters = _real(self.model)
+        return without
 
     def run(self) -> Run:
         if self._inputs is None:
@@ -69,7 +76,7 @@ class TorchInitializable:
         with torch.no_grad():
             for name, value in values.items():
                 parameter = self._parameters[name]
-                parameter.copy_(_like(torch.as_tensor(np.ascontiguousarray(value)).to(parameter.dtype), parameter))
+                parameter.copy_(_like(torch.as_tensor(np.array(value, order="C")).to(parameter.dtype), parameter))
 
     def params(self) -> Any:
         return self.model
@@ -94,6 +101,11 @@ def _any_number(outputs: Any) -> torch.Tensor:
     if not found:
         raise InputError("the model returned no floating-point tensor, so what its layers lead to cannot be seen")
     return torch.stack([leaf.float().mean() for leaf in found]).sum()
+
+
+def _real(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters of real numbers; complex ones have no rule and are left alone."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.is_floating_point()}
 
 
 def _full(parameter: Any) -> torch.Tensor:

@@ -11,31 +11,39 @@ from wellposed.backends.torch.state import torch_generators
 from wellposed.errors import InputError
 
 
-def materialized(model: nn.Module, device: torch.device) -> bool:
-    """Gives memory to what has none; whether there was such. Buffers get the values that `reset_parameters` of their module sets.
+def materialized(model: nn.Module, device: torch.device) -> set[str]:
+    """Gives memory to modules that have none, and the values of `reset_parameters` where they have it; which parameters have none still.
 
-    Raises `InputError`, with nothing changed, for buffers that no such method sets: what they should hold is not known.
+    Raises `InputError`, with nothing changed, for buffers that no such method sets and for modules of which only a part has memory.
     """
-    without = [
-        (name, module)
-        for name, module in model.named_modules()
-        if any(tensor.is_meta for tensor in chain(module.parameters(recurse=False), module.buffers(recurse=False)))
-    ]
+    without = [(name, module) for name, module in model.named_modules() if any(tensor.is_meta for tensor in _own(module))]
     for name, module in without:
-        for own, buffer in module.named_buffers(recurse=False):
-            if buffer.is_meta and not hasattr(module, "reset_parameters"):
-                path = f"{name}.{own}" if name else own
-                raise InputError(
-                    f"buffer {path!r} is on the meta device, and what it should hold is not known",
-                    hint="give the model memory, set its buffers, then initialize: model.to_empty(device=...)",
-                )
+        _demand_possible(name, module)
     kept = [(generator, generator.read()) for generator in torch_generators()]
+    unset: set[str] = set()
     try:
-        for _, module in without:
+        for name, module in without:
             module.to_empty(device=device, recurse=False)
-            if any(True for _ in module.buffers(recurse=False)):
+            if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
+            else:
+                unset |= {f"{name}.{own}" if name else own for own, _ in module.named_parameters(recurse=False)}
     finally:
         for generator, state in kept:
             generator.put(state)
-    return bool(without)
+    return unset & dict(model.named_parameters()).keys()
+
+
+def _own(module: nn.Module) -> list[torch.Tensor]:
+    return list(chain(module.parameters(recurse=False), module.buffers(recurse=False)))
+
+
+def _demand_possible(name: str, module: nn.Module) -> None:
+    if not all(tensor.is_meta for tensor in _own(module)):
+        raise InputError(f"module {name!r} is on the meta device in part only", hint="build all of it there, or none of it")
+    for own, _ in module.named_buffers(recurse=False):
+        if not hasattr(module, "reset_parameters"):
+            raise InputError(
+                f"buffer {(f'{name}.{own}' if name else own)!r} is on the meta device, and what it should hold is not known",
+                hint="give the model memory, set its buffers, then initialize: model.to_empty(device=...)",
+            )
