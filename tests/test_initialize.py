@@ -1,5 +1,6 @@
 import itertools
 import os
+import re
 import subprocess
 import sys
 from collections import OrderedDict
@@ -458,3 +459,167 @@ def test_two_ranks_with_shards_of_a_model_hold_the_weights_of_the_whole_one():
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
     assert done.stdout.strip() == "same", done.stderr[-2000:]
+
+
+# --- models and batches out of the ordinary ------------------------------------------------------
+
+
+class Functional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w, self.b = nn.Parameter(torch.randn(16, 64) * 0.01), nn.Parameter(torch.randn(64))
+        self.temperature = nn.Parameter(torch.tensor(1.0))
+        self.out = nn.Linear(64, 4)
+
+    def forward(self, x):
+        return self.out(torch.tanh(x @ self.w + self.b)) * self.temperature
+
+
+def test_a_bias_that_is_added_by_hand_is_the_products():
+    model, x = Functional(), batch()[0]
+    plan = wp.initialize(model, x)
+    assert plan.biases["w"] == "b"
+    assert (x @ model.w + model.b).square().mean().sqrt().item() == pytest.approx(plan.rows[0].output, rel=1e-4)
+    assert set(plan.left_alone) == {"temperature"}
+
+
+def test_a_model_that_fails_in_its_second_pass_is_as_it_was_and_says_why():
+    model, x = Functional(), batch()[0]
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    passes = iter([None, RuntimeError("boom")])
+
+    def fail(*_):
+        error = next(passes)
+        if error is not None:
+            raise error
+
+    model.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="boom"):
+        wp.initialize(model, x)
+    assert all(map(torch.equal, before, model.parameters()))
+
+
+def test_what_is_frozen_stays_whatever_else_has_no_values():
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 32, device="meta"), nn.ReLU(), nn.Linear(32, 4))
+    model[0].requires_grad_(False)
+    before = model[0].weight.clone()
+    plan = wp.initialize(model, batch()[0])
+    assert torch.equal(before, model[0].weight)
+    assert plan.left_alone == {"0.weight": "frozen", "0.bias": "frozen"}
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.gamma = nn.Linear(16, 4), nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        return self.linear(x) * self.gamma
+
+
+def test_a_parameter_on_meta_without_any_rule_is_named():
+    with torch.device("meta"):
+        model = Scaled()
+    with pytest.raises(wp.InputError, match="parameter 'gamma' was on the meta device, and what it should hold is not known"):
+        wp.initialize(model, batch()[0])
+
+
+@pytest.mark.parametrize("optimizer", [partial(torch.optim.Adam, lr=1e-3), partial(torch.optim.SGD, lr=0.1, momentum=0.9)])
+def test_a_trained_model_is_left_alone_and_a_new_head_is_not(optimizer):
+    model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
+    centres, y = torch.randn(4, 16), torch.randint(4, (512,))
+    x = centres[y] + 0.5 * torch.randn(512, 16)
+    steps = optimizer(model.parameters())
+    for _ in range(200):
+        steps.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        steps.step()
+    before = model(x)
+    assert not wp.initialize(model, x).rows
+    assert torch.equal(before, model(x))
+    model[4] = nn.Linear(64, 7)
+    assert [row.parameter for row in wp.initialize(model, x).rows] == ["4.weight"]
+
+
+def test_the_same_seed_gives_the_same_weights_before_a_normalisation_again_and_again():
+    def build(seed):
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4))
+
+    one, other, x = build(0), build(1), torch.randn(8, 3, 8, 8)
+    wp.initialize(one, x)
+    for _ in range(5):
+        wp.initialize(other, x)
+    assert all(map(torch.equal, one.parameters(), other.parameters()))
+
+
+def test_a_bias_that_cannot_follow_leaves_its_output_unfitted():
+    model, x = mlp(depth=3), batch()[0]
+    model[2].bias.requires_grad_(False)
+    row = wp.initialize(model, x).rows[1]
+    assert row.output is None
+    assert row.why.endswith("its bias is frozen, so its output is not fitted")
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_a_projected_lstm_and_an_embedding_that_renormalises_itself():
+    assert "weight_hr_l0" in wp.initialize(nn.LSTM(12, 20, proj_size=6), torch.randn(7, 5, 12)).values
+    model = nn.Sequential(nn.Embedding(20, 16, max_norm=1.0), nn.Linear(16, 3))
+    before = model[0].weight.clone()
+    wp.initialize(model, torch.randint(20, (8,)), dry_run=True)
+    assert torch.equal(before, model[0].weight)
+
+
+class Force(nn.Module):
+    """Differentiates an energy on its way."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside, self.out = nn.Linear(16, 8), nn.Linear(8, 1)
+
+    def forward(self, x):
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(self.out(torch.tanh(self.inside(x))).sum(), x, create_graph=True)[0]
+
+
+def test_a_model_that_differentiates_is_run_with_a_graph():
+    assert len(wp.initialize(Force(), batch()[0]).rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: wp.initialize(mlp(), seed=-1), "seed must be a whole number from 0 on, not -1"),
+        (lambda: wp.initialize(mlp(), scheme=["he"]), "there is no scheme ['he']"),
+        (lambda: wp.initialize(mlp(), batch()[0] * float("nan")), "what `0` reads of the batch holds NaN or infinity"),
+        (lambda: wp.initialize(mlp(), batch()[0][:0]), "the batch holds an empty tensor, of shape (0, 16)"),
+        (lambda: wp.initialize(torch.jit.script(nn.Linear(3, 3))), "compiled by TorchScript"),
+        (lambda: wp.initialize({"w": jnp.ones((3, 3))}, lambda p: None), "returned no floating-point array"),
+        (lambda: wp.initialize({"w": np.ones((3, 3))}, lambda p: np.ones((2, 3)).dot(p["w"])), "was seen at work"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_what_cannot_be_initialised_gets_one_clear_message(call, words):
+    with pytest.raises(wp.InputError, match=re.escape(words)):
+        call()
+
+
+def test_numpy_dot_is_seen_and_a_read_only_array_is_frozen():
+    random = np.random.default_rng(0)
+    params, x = {"w": random.normal(size=(16, 8)), "o": random.normal(size=(8, 3))}, random.normal(size=(64, 16))
+    params["o"].flags.writeable = False
+    plan = wp.initialize(params, lambda p: np.dot(np.maximum(np.dot(x, p["w"]), 0), p["o"]))
+    assert [row.parameter for row in plan.rows] == ["w"]
+    assert plan.left_alone == {"o": "frozen"}
+
+
+def test_a_jax_embedding_that_is_the_head_too_is_small():
+    ids, key = jnp.arange(48).reshape(3, 16), jax.random.key(0)
+    params = {"wte": jax.random.normal(key, (100, 64)), "w": jax.random.normal(key, (64, 64))}
+
+    def logits(p):
+        return jnp.tanh(p["wte"][ids] @ p["w"]) @ p["wte"].T
+
+    plan = wp.initialize(params, logits)
+    assert {row.parameter: row.rule for row in plan.rows} == {"wte": "embedding", "w": "he"}
+    assert float(jnp.std(logits(plan.params))) < 1

@@ -66,7 +66,44 @@ def test_one_constant_layer_between_random_ones_is_told_apart_by_its_gradients()
     model = mlp(activation=nn.Tanh)
     nn.init.zeros_(model[2].weight)
     nn.init.zeros_(model[2].bias)
-    assert verdict(wp.check_weights(classify(model)), "WP302").verdict is wp.Verdict.HOLDS
+    found = verdict(wp.check_weights(classify(model)), "WP302")
+    assert (found.verdict, found.cause) == (wp.Verdict.SUSPECT, "constant")  # it will learn, but nothing passes it at first
+    assert "whatever comes in, the same goes out" in found.message
+
+
+class Gated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inside, self.out = nn.GRU(16, 8, batch_first=True), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.out(self.inside(x[:, None])[0][:, -1])
+
+
+def test_a_recurrent_layer_of_one_number_fails():
+    model = Gated()
+    for parameter in model.inside.parameters():
+        nn.init.constant_(parameter, 0.05)
+    found = verdict(wp.check_weights(classify(model)), "WP302")
+    assert (found.verdict, found.where) == (wp.Verdict.FAILS, "inside.weight_ih_l0")
+
+
+def test_raw_inputs_are_not_held_against_the_first_layer_that_fits_them():
+    x, y = (torch.randn(128, 16) * 60 + 128).clamp(0, 255), torch.randint(4, (128,))
+    for scale in (1, 1e4, 1e-3):
+        model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4))
+        wp.initialize(model, x * scale)
+        found = verdict(wp.check_weights(wp.TorchProblem(model, nn.CrossEntropyLoss(), (x * scale, y))), "WP301")
+        assert found.verdict is wp.Verdict.HOLDS
+
+
+def test_rare_classes_are_no_fault_of_the_weights():
+    model = nn.Sequential(nn.Linear(16, 20))
+    nn.init.zeros_(model[0].weight)
+    y = torch.zeros(256, dtype=torch.long)
+    y[:12] = torch.arange(12)
+    found = verdict(wp.check_weights(wp.TorchProblem(model, nn.CrossEntropyLoss(), (torch.randn(256, 16), y))), "WP305")
+    assert found.verdict is wp.Verdict.HOLDS
 
 
 @pytest.mark.parametrize("kind", ["zero head", "ResNet, zero gamma"])

@@ -129,7 +129,7 @@ def check_signals(problem: Problem) -> Report:
 
 
 def check_weights(problem: Problem) -> Report:
-    """WP301, WP302 and WP305: the weights as they are, and the loss that they give."""
+    """WP301 to WP306: the weights as they are, and the loss that they give."""
     return report_on(problem, (subjects.weights,))
 
 

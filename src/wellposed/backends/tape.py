@@ -105,15 +105,19 @@ class _Traced(np.ndarray[Any, Any]):
         return target
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if function.__name__ in ("sum", "mean", "var", "std", "max", "amax", "min", "dot"):  # of ufuncs inside
+        if function.__name__ in ("sum", "mean", "var", "std", "max", "amax", "min"):  # of ufuncs inside
             return super().__array_function__(function, types, args, kwargs)
         result = function(*_deep(args), **{key: _deep(value) for key, value in kwargs.items()})
-        traced = list(_traced(args))
-        return traced[0].tape.note(function.__name__, result, traced) if traced and traced[0].tape is not None else result
+        traced = list(args[:2]) if function.__name__ == "dot" else list(_traced(args))
+        tape = next((one.tape for one in _traced(args)), None)
+        return result if tape is None else tape.note(function.__name__, result, traced)
 
     def transpose(self, *axes: Any) -> Any:
         moved = np.asarray(self).transpose(*axes)
         return self.tape.note("transpose", moved, [self]) if self.tape is not None else moved
+
+    def dot(self, other: Any, out: Any = None) -> Any:
+        return np.dot(self, other, out) if out is not None else np.dot(self, other)
 
     @property
     def T(self) -> Any:

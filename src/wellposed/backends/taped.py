@@ -56,9 +56,9 @@ class TapedInitializable:
         uses = {use.name: use for use in self._reading.uses.values()}
         biases = {use.bias for use in uses.values()}
         return tuple(
-            Parameter(name, array.shape, "weight", name, "", True, Fan(uses[name].fan_in, uses[name].fan_out))
+            Parameter(name, array.shape, "weight", name, "", array.flags.writeable, Fan(uses[name].fan_in, uses[name].fan_out))
             if name in uses
-            else Parameter(name, array.shape, "bias" if name in biases else "other", name, "", True)
+            else Parameter(name, array.shape, "bias" if name in biases else "other", name, "", array.flags.writeable)
             for name, array in self._params.items()
         )
 
@@ -67,7 +67,8 @@ class TapedInitializable:
 
     def assign(self, values: Mapping[str, Vector]) -> None:
         for name, value in values.items():
-            self._params[name][...] = value
+            if self._params[name].flags.writeable:  # others are frozen
+                self._params[name][...] = value
 
     def params(self) -> Any:
         return self._params

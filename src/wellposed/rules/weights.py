@@ -78,10 +78,10 @@ SYMMETRIC = Rule(
 INITIAL_LOSS = Rule(
     id="WP305",
     title="loss at initialisation",
-    claim="The loss is not far above that of the best constant prediction.",
+    claim="The loss is not far above that of a constant prediction.",
     judged=(
-        "Excess in nats over the constant predictor: for cross-entropy the loss minus the entropy of the batch's class frequencies "
-        "(never above ln C); for squared error half the logarithm of the loss over the targets' variance, its equivalent for a "
+        "Excess in nats over a constant prediction: for cross-entropy the loss minus ln C, that of the same probability for all C classes; "
+        "for squared error half the logarithm of the loss over the targets' variance, its equivalent for a "
         "Gaussian likelihood. Above 4.6 it fails, above 1.15 it is suspect; the "
         "standard error of the mean over the batch is taken off first. Logits of standard deviation s cost about s^2 / 2."
     ),

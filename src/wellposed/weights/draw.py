@@ -14,7 +14,7 @@ import numpy as np
 
 from wellposed.numerics.arrays import Vector
 
-_WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module")
+_WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module")
 
 Draw = Callable[[tuple[int, int, int], np.random.Generator], Vector]
 """From (S, O, I) to an array of that shape with entries of mean square about 1."""
@@ -22,7 +22,7 @@ Draw = Callable[[tuple[int, int, int], np.random.Generator], Vector]
 
 def generator(seed: int, name: str) -> np.random.Generator:
     """A generator of the parameter's own, so that it depends on no other: its name counts, without what wraps the model."""
-    own = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+    own = ".".join(part for part in name.removeprefix("module.").split(".") if part not in _WRAPPERS)
     return np.random.default_rng([seed, zlib.crc32(own.encode())])
 
 

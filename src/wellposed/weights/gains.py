@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from wellposed.numerics.meanfield import edge_of_chaos, length_stability
 from wellposed.weights.units import Unit, unit_of
 
 _ENLARGED, _UNSTABLE = 100.0, 1e-9
-_LARGEST_Q = 1e4
+_LARGEST_Q, _HUGE = 1e4, 1e24
 _COARSE = 6  # splits: enough to find the way
 _CROSSED, _CLOSE = 1e-6, 1e-5
 
@@ -56,11 +57,11 @@ def gain(activation: str | Callable[[Any], Any], q: float = 1.0) -> Gain:
     Raises `InputError` for an unknown name, for a function that is not finite or neither elementwise nor a product of two
     halves, and for a q that is not positive.
     """
-    if not (isinstance(q, int | float) and 0 < q < np.inf):
+    if not (isinstance(q, Real) and 0 < q < np.inf):
         raise InputError(f"q is the mean square of the pre-activations, a positive number, not {q!r}")
     unit = unit_of(activation)
     at = unit.at(q)
-    if not np.isfinite(at.square) or at.square <= 0 or not np.isfinite(at.slope_square):
+    if not np.isfinite(at.square) or not 0 < at.square < _HUGE * q or not np.isfinite(at.slope_square):
         raise InputError(f"the activation {unit.name} has no finite, positive E[phi(z)^2] for z ~ N(0, {q:g})")
     # Below that, what is left of the slope is rounding: the activation is a step.
     backward = at.slope_square**-0.5 if at.slope_square > 1e-12 * at.square else np.inf

@@ -134,7 +134,8 @@ def _planned(network: Network, before: Mapping[str, Vector], scheme: str, seed: 
         if recipe is not None:
             recipes[name] = recipe
     if not recipes:
-        raise InputError("no Linear, Conv or other layer with weights was seen at work, so there is nothing to initialise")
+        hint = "x.dot(w) of a NumPy array cannot be seen, x @ w can" if network.parameters else ""
+        raise InputError("no Linear, Conv or other layer with weights was seen at work, so there is nothing to initialise", hint=hint)
     maps = {name: _maps(network, network.parameters[name]) for name in recipes}
     left = reasons(network, before, maps, unset)
     for name, recipe in recipes.items():

@@ -17,13 +17,16 @@ def recipe_by_role(network: Network, parameter: Parameter) -> Recipe | None:
     """For an embedding and for the matrices of a recurrent layer; None for others."""
     if parameter.role == "embedding":
         width = parameter.shape[-1]
-        if parameter.tied:
-            return Recipe("embedding", width**-0.5, f"tied to {parameter.tied[0]}: 1 / sqrt({width})")
+        if parameter.tied or parameter.name in network.sites:
+            what = f"tied to {parameter.tied[0]}" if parameter.tied else "multiplied with too"
+            return Recipe("embedding", width**-0.5, f"{what}: 1 / sqrt({width})")
         return Recipe("embedding", 1.0, "rows of mean square 1")
     if parameter.role == "gates" and parameter.fan is not None:
         return Recipe("recurrent", parameter.fan.fan_in**-0.5, "each gate: 1 / fan_in")
     if parameter.role == "recurrent gates" and parameter.fan is not None:
         return Recipe("recurrent", parameter.fan.fan_in**-0.5, "each gate: orthogonal, so that steps keep their size", orthogonal)
+    if parameter.role == "weight" and parameter.kind == "LSTM" and parameter.fan is not None:
+        return Recipe("recurrent", parameter.fan.fan_in**-0.5, "a projection: orthogonal, so that steps keep their size", orthogonal)
     return None
 
 

@@ -143,8 +143,8 @@ def _drawn(network: Network, site: Site) -> Draw:
 def _normalised(network: Network, site: Site) -> Recipe:
     """Before a normalisation any size gives the same output; it sets how much a step of training turns the weights.
 
-    So it stays what the model's author, and with it the learning rate, has settled on, unless it is far from any rule's: the rule that gives
-    about the size it had, so that the same seed gives the same weights whatever was drawn there before.
+    So it stays what the model's author, and with it the learning rate, has settled on, unless it is far from any rule's: that of the rule
+    nearest to the size it had, so that the same seed gives the same weights whatever was drawn there before.
     """
     recipe, use = _he(network, site), site.layer.weight
     assert use is not None

@@ -1,4 +1,4 @@
-"""WP305: the loss at initialisation against that of the best constant prediction."""
+"""WP305: the loss at initialisation against that of a constant prediction."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 
 from wellposed.backends.protocol import LossCall
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.numerics.arrays import Array
 from wellposed.rules.weights import INITIAL_LOSS
+
+_CONSTANT = {"cross_entropy": "same probability for all classes", "squared_error": "best constant prediction"}
 
 
 def check_start(call: LossCall | None) -> Finding:
@@ -21,7 +22,7 @@ def check_start(call: LossCall | None) -> Finding:
     mean, error = float(loss.mean()), float(loss.std(ddof=1) / np.sqrt(loss.size))
     lowest = max(mean - 2 * error, 0.0)
     if call.kind == "cross_entropy":
-        constant = _class_entropy(call.targets, call.classes)
+        constant = float(np.log(call.classes))
         excess = lowest - constant
     else:
         constant = float(np.var(call.targets))
@@ -30,22 +31,13 @@ def check_start(call: LossCall | None) -> Finding:
         excess = 0.5 * float(np.log(max(lowest, 1e-300) / constant))
     evidence = (
         Evidence("mean loss over the batch", mean, "loss", error=2 * error),
-        Evidence(
-            "loss of the best constant prediction", constant, "loss", how="class frequencies" if call.classes else "variance of the targets"
-        ),
+        Evidence(f"loss of the {_CONSTANT[call.kind]}", constant, "loss", how="ln C" if call.classes else "variance of the targets"),
         Evidence("excess", excess, "loss", unit="nats", reference="below 1.15"),
     )
     if excess <= 1.15:
         return INITIAL_LOSS.holds(evidence)
     verdict = Verdict.FAILS if excess > 4.6 else Verdict.SUSPECT
-    text = f"The loss is {mean:.4g}; the best constant prediction would have {constant:.4g}."
+    text = f"The loss is {mean:.4g}; the {_CONSTANT[call.kind]} would have {constant:.4g}."
     off_centre = call.kind == "squared_error" and float(np.mean(call.targets)) ** 2 > constant
     cause = "targets-not-centred" if off_centre else "logits-too-large" if call.kind == "cross_entropy" else ""
     return INITIAL_LOSS.found(verdict, text, where="loss", cause=cause, evidence=evidence)
-
-
-def _class_entropy(targets: Array, classes: int) -> float:
-    """Entropy of the class frequencies in nats, with one count added to each class, at most ln C."""
-    counts = np.bincount(targets.astype(np.int64), minlength=classes) + 1.0
-    share = counts / counts.sum()
-    return float(-(share * np.log(share)).sum())

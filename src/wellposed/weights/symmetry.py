@@ -20,6 +20,30 @@ AfterAStep = Callable[[], tuple[dict[str, Vector], Gradient]]
 
 
 def check_symmetry(trace: Trace, run: Run, weights: dict[str, Vector], after_a_step: AfterAStep) -> Finding:
+    """Of hidden layers: units that are twins, else a layer that is all zeros, or recurrent matrices of one number."""
+    found = _symmetric(trace, run, weights, after_a_step)
+    return found if found.verdict is Verdict.FAILS else _constant(trace, weights) or found
+
+
+def _constant(trace: Trace, weights: dict[str, Vector]) -> Finding | None:
+    for site in trace.trunk:
+        use = site.layer.weight
+        hidden = not site.is_output and not site.normalised and site.follower in ("activation", "linear", "conv")
+        if use is not None and hidden and use.name in weights and not weights[use.name].any():
+            text = f"All weights of `{site.name}` are zero, and every signal passes it: at first whatever comes in, the same goes out."
+            evidence = (Evidence("largest entry", 0.0, use.name),)
+            return SYMMETRIC.found(Verdict.SUSPECT, text, where=use.name, cause="constant", evidence=evidence)
+    recurrent = {site.name for site in trace.sites if site.layer.kind == "recurrent" and site.layer.weight is None}
+    for name, weight in weights.items():
+        matrix = weight.ndim == 2 and min(weight.shape) > 1
+        if matrix and name.rpartition(".")[0] in recurrent and weight.any() and np.ptp(weight) == 0:
+            text = f"Every entry of `{name}` is {weight.flat[0]:.6g}: its units are alike."
+            evidence = (Evidence("spread of the entries", 0.0, name),)
+            return SYMMETRIC.found(Verdict.FAILS, text, where=name, cause="constant", evidence=evidence)
+    return None
+
+
+def _symmetric(trace: Trace, run: Run, weights: dict[str, Vector], after_a_step: AfterAStep) -> Finding:
     suspects = [site for site in trace.hidden if _twins(site, weights, run.gradient) > 0]
     if suspects:
         later_weights, later_gradient = after_a_step()

@@ -41,6 +41,7 @@ class JaxInitializable:
             raise InputError("the pytree holds no floating-point array, so there is nothing to initialise")
         self._function = function
         self._operations: tuple[Operation, ...] = ()
+        self._looked_up: set[str] = set()
 
     @property
     def shown(self) -> bool:
@@ -55,14 +56,22 @@ class JaxInitializable:
                 "a pytree of arrays does not say what its weights do",
                 hint="give a function of it that runs the model: wp.initialize(params, lambda params: apply(params, x))",
             )
-        self._operations = record(self._number, self._arrays(), tuple(self._places))
+        arrays = self._arrays()
+        self._operations = record(self._number, arrays, tuple(self._places))
+        walk = Walk(tuple(self._places), None)
+        walk.run(jax.make_jaxpr(self._number)(arrays), arrays)
+        self._looked_up = walk.looked_up
         return Run(self._operations)
 
     def parameters(self) -> tuple[Parameter, ...]:
         uses = {use.name: use for operation in self._operations if (use := operation.weight) is not None}
         biases = {use.bias for use in uses.values()}
+        roles = {
+            name: "embedding" if name in self._looked_up else _role(name, array.ndim, uses, biases)
+            for name, array in zip(self._places, self._arrays(), strict=True)
+        }
         return tuple(
-            Parameter(name, array.shape, _role(name, array.ndim, uses, biases), name.rpartition(".")[0], "", True, _fan(uses.get(name)))
+            Parameter(name, array.shape, roles[name], name.rpartition(".")[0], "", True, _fan(uses.get(name)))
             for name, array in zip(self._places, self._arrays(), strict=True)
         )
 
@@ -94,7 +103,10 @@ class JaxInitializable:
             leaves[index] = array
         assert self._function is not None
         made = jax.tree_util.tree_leaves(self._function(jax.tree_util.tree_unflatten(self._tree, leaves)))
-        return sum(jnp.mean(leaf.astype(jnp.float32)) for leaf in made if jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
+        floating = [jnp.asarray(leaf) for leaf in made if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]
+        if not floating:
+            raise InputError("the function returned no floating-point array, so what its weights lead to cannot be seen")
+        return sum(jnp.mean(leaf.astype(jnp.float32)) for leaf in floating)
 
 
 class _Fitted(Walk):

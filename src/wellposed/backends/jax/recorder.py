@@ -79,6 +79,7 @@ class Walk:
         self._activations: dict[tuple[Chain, tuple[int, ...]], _Traced] = {}
         self.operations: list[Operation] = []
         self.outputs: list[Any] = []
+        self.looked_up: set[str] = set()  # parameters of which rows are picked out: embeddings
 
     def run(self, closed: Any, leaves: list[Any]) -> Any:
         inputs = [
@@ -109,6 +110,8 @@ class Walk:
             inner = equation.params[CALLS[primitive]]
             return self._evaluate(inner if hasattr(inner, "consts") else core.ClosedJaxpr(inner, ()), arguments)
         use = _use(primitive, equation.params, arguments)
+        if primitive == "gather" and arguments[0].parameter:
+            self.looked_up.add(arguments[0].parameter)
         sources = _sources(arguments)
         if one is None and primitive not in PASSING:
             arguments = [self._settled(argument, always=bool(use) or len(sources) > 1) for argument in arguments]

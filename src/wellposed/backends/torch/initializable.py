@@ -36,9 +36,13 @@ class TorchInitializable:
         for name, parameter in model.named_parameters():
             if isinstance(parameter, nn.parameter.UninitializedParameter):
                 raise InputError(f"parameter {name!r} is lazy and has no shape yet", hint="run the model once: model(inputs)")
+        if isinstance(model, torch.jit.ScriptModule):
+            raise InputError("the model is compiled by TorchScript, which hides its layers", hint="initialize it before torch.jit.script")
         self.model = model
         self._inputs = batch[0] if isinstance(batch, tuple | list) and len(batch) == 2 else batch
         self._parameters = _real(model)
+        self._added: Mapping[str, str] = {}
+        self._differentiates = False
         for leaf in tree_flatten(self._inputs)[0]:
             if isinstance(leaf, torch.Tensor) and not leaf.numel():
                 raise InputError(f"the batch holds an empty tensor, of shape {tuple(leaf.shape)}")
@@ -56,10 +60,20 @@ class TorchInitializable:
     def run(self) -> Run:
         if self._inputs is None:
             return Run(_by_registration(self.model))
+        try:
+            return self._run()
+        except RuntimeError as error:
+            if "does not require grad" not in str(error):
+                raise
+            self._differentiates = True  # on its way, as for forces: with a graph then
+            return self._run()
+
+    def _run(self) -> Run:
         recorder = Recorder(self.model, self._inputs, structure_only=True)
-        with self._lent(), torch.no_grad(), recorder:
-            number = _any_number(forward(self.model, self._inputs))
+        with self._lent(), recorder:
+            number = _any_number(self._forward())
         operations = recorder.structure(number)
+        self._added = recorder.added
         recorder.forget()
         return Run(with_joint_sources(operations) if held_jointly(self.model) else operations)
 
@@ -85,9 +99,13 @@ class TorchInitializable:
         if self._inputs is None or not targets:
             return {}
         fitting = Fitting(targets, joint_root_mean_square if held_jointly(self.model) else root_mean_square)
-        with self._lent(), torch.no_grad(), Calibration(self.model, fitting):
-            forward(self.model, self._inputs)
+        with self._lent(), Calibration(self.model, fitting, self._added):
+            self._forward()
         return fitting.factors
+
+    def _forward(self) -> Any:
+        with torch.set_grad_enabled(self._differentiates):
+            return forward(self.model, self._inputs)
 
     @contextmanager
     def _lent(self) -> Iterator[None]:

@@ -59,6 +59,7 @@ class Recorder(Watcher):
         self.loss_call: LossCall | None = None
         self.recurrent: list[RecurrentCall] = []
         self.last_only: dict[int, bool] = {}
+        self.added: dict[str, str] = {}  # biases that are added by themselves, by the weight
         self._operations: list[Operation] = []
         self._gradients: dict[int, Signal] = {}
         self._trained: set[int] = set()
@@ -180,11 +181,35 @@ class Recorder(Watcher):
             self._record("attention", name, sources, result, entropy=row_entropy(result) if self._sized else None)
         elif name == "embedding":
             self._record("other", name, sources, result)
+        elif name in _SUMS and (bias := self._bias_of(args)) is not None:
+            self._with_bias(*bias, result)
         elif len(set(sources) - {BATCH, INDICES}) > 1 and result.dim():
             self._record("add" if name in _SUMS else "other", name, sources, result)
         elif sources:
             self._lineage.note(result, sources)
         return result
+
+    def _bias_of(self, args: tuple[Any, ...]) -> tuple[int, str] | None:
+        """Of a sum of what a weight without a bias made and a parameter: the operation, and the parameter."""
+        for made, added in (args[:2], args[1::-1]) if len(args) > 1 else ():
+            bias = self._uses.name(added) if isinstance(added, torch.Tensor) and added.dim() < 3 else ""
+            if not bias or not isinstance(made, torch.Tensor):
+                continue
+            sources = self._lineage.of([made])
+            use = self._operations[sources[0]].weight if len(sources) == 1 and sources[0] >= 0 else None
+            if use is not None and not use.bias and self._made.get(sources[0], lambda: None)() is made:
+                return sources[0], bias
+        return None
+
+    def _with_bias(self, index: int, bias: str, result: torch.Tensor) -> None:
+        """x W + b is one operation: its output is the sum, whose gradient is that of x W."""
+        use = self._operations[index].weight
+        assert use is not None
+        use = replace(use, bias=bias)
+        self._operations[index] = replace(self._operations[index], weight=use, output=self._made_of(result, use))
+        self.added[use.name] = bias
+        self._lineage.note(result, (index,))
+        self._made[index] = weakref.ref(result)
 
     def _on_gradient(self, tensor: torch.Tensor, look: Callable[[torch.Tensor], Any]) -> None:
         """Of the value as it is now: the node that made it stays the same, whatever is changed in place later, of it or of a view of it."""

@@ -42,8 +42,10 @@ def _parameters(model: nn.Module, owners: dict[str, tuple[str, nn.Module, str]],
 
 
 def _role(module: nn.Module, own: str, dim: int, summing: bool) -> Role:
+    if "_hr" in own:  # the projection of an LSTM's outputs, without gates
+        return "weight"
     if isinstance(module, nn.RNNBase | nn.RNNCellBase):
-        return "gate bias" if own.startswith("bias") else "recurrent gates" if "_hh" in own or "_hr" in own else "gates"
+        return "gate bias" if own.startswith("bias") else "recurrent gates" if "_hh" in own else "gates"
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
         return "embedding"
     if "Norm" in type(module).__name__ and dim == 1:
