@@ -623,3 +623,23 @@ def test_a_jax_embedding_that_is_the_head_too_is_small():
     plan = wp.initialize(params, logits)
     assert {row.parameter: row.rule for row in plan.rows} == {"wte": "embedding", "w": "he"}
     assert float(jnp.std(logits(plan.params))) < 1
+
+
+class Language(nn.Module):
+    """Tokens and positions added, the head tied to the tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(50, 64), nn.Embedding(12, 64)
+        self.inside, self.head = nn.Linear(64, 64), nn.Linear(64, 50, bias=False)
+        self.head.weight = self.tokens.weight
+
+    def forward(self, ids):
+        return self.head(torch.tanh(self.inside(self.tokens(ids) + self.places(torch.arange(ids.shape[1])))))
+
+
+def test_positions_do_not_drown_tokens_that_are_tied_to_the_head():
+    model = Language()
+    wp.initialize(model, torch.randint(50, (8, 12)))
+    assert model.places.weight.std().item() == pytest.approx(model.tokens.weight.std().item(), rel=0.1)
+    assert model.tokens.weight.std().item() == pytest.approx(1 / 8, rel=0.1)

@@ -46,7 +46,10 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule's verdict at a place whose name the user knows, such as `layers.3.weight[12, 7]`."""
+    """A rule's verdict at a place whose name the user knows, such as `layers.3.weight[12, 7]`.
+
+    `follows` is the rule of which this is only a consequence, as far as is known: mend that first.
+    """
 
     rule: str
     verdict: Verdict
@@ -56,6 +59,7 @@ class Finding:
     cause: str = ""
     evidence: tuple[Evidence, ...] = ()
     remedies: tuple[Remedy, ...] = ()
+    follows: str = ""
 
 
 @dataclass(frozen=True, slots=True)

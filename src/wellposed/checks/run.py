@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wellposed.backends.protocol import Problem
+from wellposed.checks.order import ordered
 from wellposed.checks.session import Session
 from wellposed.checks.subjects import RULES_OF, Subject, inputs, objective, unjudged
 from wellposed.errors import InputError
@@ -29,8 +30,7 @@ def report_on(problem: Any, subjects: Sequence[Subject], only: Callable[[str], b
     layout = problem.layout
     summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in)
     evaluations = problem.evaluations - before + session.evaluations
-    ordered = sorted(findings, key=lambda finding: finding.rule)
-    return Report(summary, tuple(ordered), evaluations, time.perf_counter() - started)
+    return Report(summary, ordered(findings), evaluations, time.perf_counter() - started)
 
 
 def demand_problem(problem: Any) -> None:

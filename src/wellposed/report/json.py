@@ -33,7 +33,7 @@ def as_dict(record: Record) -> dict[str, Any]:
 def _finding(finding: Finding) -> dict[str, Any]:
     return {
         "rule": finding.rule, "where": finding.where, "verdict": finding.verdict.value, "cause": finding.cause,
-        "message": finding.message,
+        "message": finding.message, "follows": finding.follows,
         "evidence": [_evidence(entry) for entry in finding.evidence],
         "remedies": [_remedy(remedy) for remedy in finding.remedies],
     }  # fmt: skip

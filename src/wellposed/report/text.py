@@ -36,8 +36,8 @@ def rendered(record: Record) -> RenderableType:
     parts: list[RenderableType] = [_summary(record)]
     for verdict in (Verdict.FAILS, Verdict.SUSPECT):
         for finding in record.findings:
-            if finding.verdict is verdict:
-                parts += [Text(""), _found(finding)]
+            if finding.verdict is verdict and not finding.follows:
+                parts += [Text(""), _found(finding), *_consequences(record, finding)]
     for verdict in (Verdict.UNDECIDED, Verdict.HOLDS):
         group = [finding for finding in record.findings if finding.verdict is verdict]
         if group:
@@ -81,6 +81,18 @@ def _found(finding: Finding) -> RenderableType:
     for first, remedy in _numbered(finding.remedies):
         parts += _remedy("do" if first else "or", remedy)
     return Group(*parts)
+
+
+def _consequences(record: Record, root: Finding) -> list[RenderableType]:
+    """What follows from a finding, a line each, under the first finding of its rule."""
+    if root is not next(finding for finding in record.findings if finding.rule == root.rule and not finding.follows):
+        return []
+    lines = []
+    for first, finding in _numbered(finding for finding in record.findings if finding.follows == root.rule):
+        line = Text.assemble((finding.verdict.value, _STYLES[finding.verdict]), f" {finding.rule} {finding.title}")
+        line.append(f" at {finding.where}" if finding.where else "")
+        lines.append(_margin("hence" if first else "", line))
+    return lines
 
 
 def _numbered(entries: Iterable[_T]) -> list[tuple[bool, _T]]:

@@ -17,8 +17,9 @@ def recipe_by_role(network: Network, parameter: Parameter) -> Recipe | None:
     """For an embedding and for the matrices of a recurrent layer; None for others."""
     if parameter.role == "embedding":
         width = parameter.shape[-1]
-        if parameter.tied or parameter.name in network.sites:
-            what = f"tied to {parameter.tied[0]}" if parameter.tied else "multiplied with too"
+        head = next((one for one in network.parameters.values() if _is_head(network, one) and one.shape[-1] == width), None)
+        if head is not None:  # embeddings that are added to it are no larger: positions would drown the tokens
+            what = f"beside {head.name}" if head.name != parameter.name else f"tied to {', '.join(head.tied) or 'the head'}"
             return Recipe("embedding", width**-0.5, f"{what}: 1 / sqrt({width})")
         return Recipe("embedding", 1.0, "rows of mean square 1")
     if parameter.role == "gates" and parameter.fan is not None:
@@ -28,6 +29,11 @@ def recipe_by_role(network: Network, parameter: Parameter) -> Recipe | None:
     if parameter.role == "weight" and parameter.kind == "LSTM" and parameter.fan is not None:
         return Recipe("recurrent", parameter.fan.fan_in**-0.5, "a projection: orthogonal, so that steps keep their size", orthogonal)
     return None
+
+
+def _is_head(network: Network, parameter: Parameter) -> bool:
+    """Whether an embedding is also multiplied with, as a head that is tied to it."""
+    return parameter.role == "embedding" and bool(parameter.tied or parameter.name in network.sites)
 
 
 def vector_by_role(parameter: Parameter) -> Vector | None:

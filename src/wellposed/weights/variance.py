@@ -83,7 +83,7 @@ def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
             f"({_should(site, factor, weights)})."
         )
         return VARIANCE.found(verdict, text, where=site.name, cause="layer", evidence=evidence)
-    site, factor, _ = judged[0]
+    site, factor, _ = next((one for one in judged if one[0].layer.inputs), judged[0])
     text = (
         f"Each of {len(judged)} layers multiplies the gradient by about {np.exp(np.median(logs)):.3g}, together by {product:.2g}. "
         f"At `{site.name}`, before {_read_by(site)}: {_should(site, factor, weights)}."

@@ -1,0 +1,67 @@
+"""The order in which a person should act, and which findings are only consequences of another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from wellposed.findings import Finding, Verdict
+
+_ORDER = (
+    "WP104", "WP401", "WP403", "WP501", "WP404", "WP506", "WP507", "WP105", "WP101", "WP102", "WP106", "WP103", "WP302", "WP303", "WP301",
+    "WP304", "WP306", "WP207", "WP203", "WP206", "WP204", "WP205", "WP201", "WP202", "WP208", "WP305", "WP402", "WP505", "WP502", "WP504",
+    "WP503", "WP508",
+)  # fmt: skip
+"""From what makes everything behind it meaningless to what only shows it."""
+
+_FOLLOWS = {
+    "WP301": ("WP303",),
+    "WP207": ("WP104", "WP101", "WP102", "WP303", "WP301", "WP304"),
+    "WP203": ("WP302", "WP303", "WP301", "WP304", "WP306"),
+    "WP206": ("WP302", "WP303", "WP301", "WP304", "WP203"),
+    "WP204": ("WP304", "WP101", "WP102", "WP303", "WP301"),
+    "WP205": ("WP101", "WP102", "WP304", "WP303", "WP301"),
+    "WP201": ("WP302", "WP303", "WP301", "WP304", "WP203", "WP206", "WP204", "WP205"),
+    "WP202": ("WP303", "WP301", "WP306"),
+    "WP305": ("WP401", "WP101", "WP102", "WP106", "WP303", "WP301", "WP306", "WP203"),
+    "WP402": ("WP104", "WP401", "WP101", "WP102", "WP106", "WP303", "WP301", "WP306", "WP202", "WP305"),
+    "WP404": ("WP401", "WP302", "WP303", "WP301", "WP304", "WP206", "WP204"),
+    "WP505": ("WP401", "WP403", "WP404", "WP302", "WP201", "WP204", "WP205"),
+    "WP503": ("WP101", "WP201", "WP205"),
+    "WP508": ("WP401", "WP404", "WP505", "WP302", "WP201", "WP205"),
+}
+"""By rule the rules that it may follow from, the likeliest first."""
+
+_FOUND = (Verdict.FAILS, Verdict.SUSPECT)
+
+
+def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Roots before what follows from them, `fails` before `suspect`; then what is undecided and what holds, by rule."""
+    found = [finding for finding in findings if finding.verdict in _FOUND]
+    marked = [_marked(finding, found) for finding in found]
+    roots = sorted((finding for finding in marked if not finding.follows), key=_urgency)
+    told: list[Finding] = []
+    for root in roots:
+        first = all(root.rule != other.rule for other in told)
+        told += [root, *sorted((f for f in marked if first and f.follows == root.rule), key=_urgency)]
+    rest = sorted((f for f in findings if f.verdict not in _FOUND), key=lambda f: (f.verdict is Verdict.HOLDS, f.rule))
+    return (*told, *rest)
+
+
+def _urgency(finding: Finding) -> tuple[bool, int]:
+    return finding.verdict is not Verdict.FAILS, _ORDER.index(finding.rule) if finding.rule in _ORDER else len(_ORDER)
+
+
+def _marked(finding: Finding, found: Sequence[Finding]) -> Finding:
+    """With the rule that it follows from in the end, of those found with a verdict as grave."""
+    by_rule: dict[str, Verdict] = {}
+    for other in found:
+        if by_rule.get(other.rule) is not Verdict.FAILS:
+            by_rule[other.rule] = other.verdict
+    root, rule = "", finding.rule
+    while True:
+        causes = _FOLLOWS.get(rule, ())
+        grave = [cause for cause in causes if cause in by_rule and (by_rule[cause] is Verdict.FAILS or finding.verdict is Verdict.SUSPECT)]
+        if not grave:
+            return replace(finding, follows=root)
+        root = rule = grave[0]
