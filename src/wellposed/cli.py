@@ -46,13 +46,14 @@ def check(
     ignore: _Rules = "",
     json: _Json = "",
     after_steps: Annotated[int, Parameter(help="Check the gradient again after this many optimizer steps, on a copy")] = 0,
+    remedies: Annotated[bool, Parameter(help="Try the remedies on a copy, and show what they change", negative="")] = False,
     traceback: Annotated[bool, Parameter(help="Show the call stack of an error", negative="")] = False,
 ) -> int:
     """Check the training problem that FILE defines; print the report."""
     rules = _chosen(select, ignore)
     with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
         problem = load_problem(file)
-        report = _checked(problem, rules, file, after_steps)
+        report = _checked(problem, rules, file, after_steps, remedies=remedies)
     return _told(report, json)
 
 
@@ -149,9 +150,9 @@ def main(arguments: list[str] | None = None) -> int:
     return status if isinstance(status, int) else _HOLDS
 
 
-def _checked(problem: Problem, rules: _Filter, file: str, after_steps: int) -> Report:
+def _checked(problem: Problem, rules: _Filter, file: str, after_steps: int, *, remedies: bool) -> Report:
     try:
-        return api.checkup(problem, only=rules, after_steps=after_steps)
+        return api.checkup(problem, only=rules, after_steps=after_steps, remedies=remedies)
     except InputError:
         raise
     except Exception as error:

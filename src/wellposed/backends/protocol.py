@@ -445,6 +445,30 @@ class Problem(ABC):
         """How outputs depend on inputs; None where the batch's examples cannot be told apart."""
         return None
 
+    def copied(self) -> Problem | None:
+        """The same problem with objects of its own, which may be changed; None where they cannot be copied."""
+        return None
+
+    def with_data(self, inputs: Callable[[Array], Array] | None = None, targets: Callable[[Array], Array] | None = None) -> Problem | None:
+        """This problem on changed inputs or targets; None where it does not show them as one real array."""
+        return None
+
+    def rerouted(self, route: str) -> Problem | None:
+        """This problem with its loss function called on other arguments: "scores", "logits" or "shape"; None where that cannot be done."""
+        return None
+
+    def with_rate(self, factor: float) -> Problem | None:
+        """This problem with `factor` times the learning rate; None where the optimizer is not known."""
+        return None
+
+    def all_trained(self) -> Problem | None:
+        """This problem with every parameter known to the optimizer; None where it is not known, or knows them all."""
+        return None
+
+    def reinitialized(self) -> Initializable | None:
+        """Its model, to be given new weights in place."""
+        return None
+
     def left_out(self) -> tuple[str, ...]:
         """The parameters that have a gradient and that the optimizer does not know."""
         return ()

@@ -12,19 +12,19 @@ import torch
 from wellposed.backends.protocol import LossArguments
 from wellposed.backends.torch.composed import Watcher
 
-_LOSSES = {
+LOSSES = {
     "cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "l1_loss", "smooth_l1_loss",
     "huber_loss", "kl_div", "poisson_nll_loss",
 }  # fmt: skip
-_ENDINGS = {
+ENDINGS = {
     "softmax", "log_softmax", "softmin", "sigmoid", "sigmoid_", "logsigmoid", "tanh", "tanh_", "relu", "relu_", "relu6", "leaky_relu",
     "leaky_relu_", "elu", "selu", "gelu", "silu", "mish", "softplus", "hardsigmoid", "hardtanh", "softsign", "hardswish", "exp",
 }  # fmt: skip
-_PASSING = {
+PASSING = {
     "view", "reshape", "squeeze", "unsqueeze", "flatten", "float", "double", "half", "bfloat16", "to", "contiguous", "permute", "transpose",
     "movedim", "squeeze_", "unsqueeze_", "__getitem__", "select", "t", "type", "clone", "long",
 }  # fmt: skip
-_DIFFERENCES = {"sub", "__sub__", "__rsub__", "rsub", "subtract"}
+DIFFERENCES = {"sub", "__sub__", "__rsub__", "rsub", "subtract"}
 _MOST = 1 << 20
 
 
@@ -39,9 +39,9 @@ class ObjectiveWatcher(Watcher):
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = None
-        if name in _LOSSES:
+        if name in LOSSES:
             call = self._call(name, dict(zip(("input", "target"), args, strict=False)) | kwargs)
-        elif name in _DIFFERENCES:
+        elif name in DIFFERENCES:
             self._difference(name, args)
         try:
             result = function(*args, **kwargs)
@@ -52,9 +52,9 @@ class ObjectiveWatcher(Watcher):
         first = args[0] if args else kwargs.get("input")
         if isinstance(result, torch.Tensor) and isinstance(first, torch.Tensor):
             before = self._endings(first)
-            if name in _ENDINGS:
+            if name in ENDINGS:
                 self._ended[id(result)] = (weakref.ref(result), (name.rstrip("_"), *before))
-            elif name in _PASSING:
+            elif name in PASSING:
                 self._ended[id(result)] = (weakref.ref(result), before)
                 if self._is_target(first):
                     self._targets[id(result)] = weakref.ref(result)

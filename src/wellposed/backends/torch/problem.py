@@ -6,7 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tree_map
 
 from wellposed.backends.closures import reachable
-from wellposed.backends.protocol import Dependence, Gradient, InputMap, LossArguments, NotFinite, Part, Problem, Run
+from wellposed.backends.protocol import Dependence, Gradient, Initializable, InputMap, LossArguments, NotFinite, Part, Problem, Run
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.calls import custom_calls
 from wellposed.backends.torch.cuts import Uncut
@@ -22,11 +22,13 @@ from wellposed.backends.torch.dependence import dependence_of
 from wellposed.backends.torch.finite import Finite
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.function import TensorFunctionProblem
+from wellposed.backends.torch.initializable import TorchInitializable
 from wellposed.backends.torch.inputmap import TorchInputMap
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
 from wellposed.backends.torch.objective import ObjectiveWatcher
 from wellposed.backends.torch.recorder import Recorder
 from wellposed.backends.torch.recurrent import recurrence_of
+from wellposed.backends.torch.rerouted import Rerouted, Route
 from wellposed.backends.torch.sizes import parameter_size
 from wellposed.backends.torch.state import (
     TORCH,
@@ -135,10 +137,7 @@ class TorchProblem(Problem):
         if self.optimizer is None:
             return super().trained(theta, steps)
         with self._random.fixed(), torch.enable_grad():
-            copied: dict[int, Any] = {}
-            model, loss, optimizer = copy.deepcopy((self.model, self.loss, self.optimizer), copied)
-            for key in vars(self.optimizer).keys() - vars(optimizer).keys():  # what an optimizer leaves out when it is copied
-                setattr(optimizer, key, copy.deepcopy(vars(self.optimizer)[key], copied))
+            model, loss, optimizer = _copies(self.model, self.loss, self.optimizer)
             twin = TorchProblem(model, loss, self.batch)
             for group in optimizer.param_groups:
                 if "lr" in group:
@@ -201,7 +200,7 @@ class TorchProblem(Problem):
             return watch.reached([loss.detach(), *(part for part in parts if part is not None)])
 
     def loss_arguments(self) -> list[LossArguments]:
-        targets = [] if self._takes_model else tree_flatten(self.batch[1])[0]
+        targets = tree_flatten(self.batch[1])[0] if isinstance(self.batch, tuple | list) and len(self.batch) == 2 else []
         watch = ObjectiveWatcher(target for target in targets if isinstance(target, torch.Tensor))
         with self._as_it_is(), torch.no_grad(), watch, suppress(Exception):  # what it raises, the caller meets again at the loss itself
             self._loss()
@@ -216,6 +215,51 @@ class TorchProblem(Problem):
                 return dependence_of(self.model, *self.batch)
             except Exception:  # the user's code, in a mode and on inputs that it may not be made for
                 return None
+
+    def copied(self) -> Problem | None:
+        try:
+            with self._random.fixed():
+                model, loss, optimizer = _copies(self.model, self.loss, self.optimizer)
+        except Exception:  # the user's objects: anything may come
+            return None
+        return TorchProblem(model, loss, self.batch, optimizer=optimizer)
+
+    def with_data(self, inputs: Callable[[Array], Array] | None = None, targets: Callable[[Array], Array] | None = None) -> Problem | None:
+        if self._takes_model:
+            return None
+        parts = list(self.batch)
+        for place, change in enumerate((inputs, targets)):
+            part = parts[place]
+            if change is None:
+                continue
+            if not isinstance(part, torch.Tensor) or not part.is_floating_point():
+                return None
+            parts[place] = torch.as_tensor(change(_numpy(part))).to(part)
+        return TorchProblem(self.model, self.loss, tuple(parts), optimizer=self.optimizer)
+
+    def rerouted(self, route: str) -> Problem | None:
+        if self._takes_model or route not in get_args(Route):
+            return None
+        return TorchProblem(self.model, Rerouted(self.loss, self.batch, cast("Route", route)), self.batch, optimizer=self.optimizer)
+
+    def with_rate(self, factor: float) -> Problem | None:
+        if self.optimizer is None:
+            return None
+        for group in self.optimizer.param_groups:
+            group["lr"] = group.get("initial_lr", group["lr"]) * factor
+            group.pop("initial_lr", None)
+        return self
+
+    def all_trained(self) -> Problem | None:
+        known = self._known_to_optimizer()
+        missing = [parameter for parameter in self._parameters.values() if id(parameter) not in known]
+        if self.optimizer is None or not missing:
+            return None
+        self.optimizer.add_param_group({"params": missing})
+        return self
+
+    def reinitialized(self) -> Initializable:
+        return TorchInitializable(self.model, None if self._takes_model else self.batch)
 
     def left_out(self) -> tuple[str, ...]:
         known = self._known_to_optimizer()
@@ -362,6 +406,15 @@ class TorchProblem(Problem):
             return dict.fromkeys(self._layout.names)
         parts = torch.autograd.grad(loss, list(self._parameters.values()), allow_unused=True)
         return dict(zip(self._layout.names, parts, strict=True))
+
+
+def _copies(model: nn.Module, loss: Any, optimizer: Any) -> tuple[nn.Module, Any, Any]:
+    copied: dict[int, Any] = {}
+    twins = copy.deepcopy((model, loss, optimizer), copied)
+    if optimizer is not None:
+        for key in vars(optimizer).keys() - vars(twins[2]).keys():  # what an optimizer leaves out when it is copied
+            setattr(twins[2], key, copy.deepcopy(vars(optimizer)[key], copied))
+    return twins
 
 
 def _with_hooks(twin: nn.Module, model: nn.Module) -> nn.Module:

@@ -1,0 +1,80 @@
+"""A remedy tried: the finding judged again on a treated copy, and the loss after as many steps as before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wellposed.backends.protocol import Problem
+from wellposed.checks.run import report_on
+from wellposed.checks.subjects import RULES_OF
+from wellposed.errors import WellposedError
+from wellposed.findings import Finding, Remedy, Verdict
+from wellposed.remedies.treatments import Treatment, treatment_of
+
+STEPS = 50
+_GONE = (Verdict.HOLDS, Verdict.UNDECIDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """`gone`: whether the rule no longer finds what it found; losses after 50 steps of the optimizer (Adam without one), NaN where the
+    loss has no value."""
+
+    gone: bool
+    before: float
+    after: float
+
+
+def tried(problem: Problem, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings, those that have a remedy with what it does to a copy. A `fails` that its remedy leaves is only `suspect`."""
+    before: list[float] = []  # measured once, and only where there is something to try
+
+    def loss_before() -> float:
+        if not before:
+            before.append(_after_steps(problem))
+        return before[0]
+
+    told = []
+    for finding in findings:
+        treatment = treatment_of(finding) if finding.verdict in (Verdict.FAILS, Verdict.SUSPECT) and not finding.follows else None
+        trial = None if treatment is None else _trial(problem, finding, treatment, loss_before)
+        told.append(finding if trial is None or treatment is None else _with(finding, treatment, trial))
+    return tuple(told)
+
+
+def _trial(problem: Problem, finding: Finding, treatment: Treatment, loss_before: Callable[[], float]) -> Trial | None:
+    copied = problem.copied()
+    try:
+        treated = None if copied is None else treatment.apply(copied, finding)
+        if treated is None:
+            return None
+        subject = next(subject for subject, rules in RULES_OF.items() if any(rule.id == finding.rule for rule in rules))
+        again = report_on(treated, (subject,), only=lambda rule: rule == finding.rule).findings
+    except WellposedError:  # the remedy cannot be carried out here
+        return None
+    gone = all(other.verdict in _GONE for other in again if other.where == finding.where or other.verdict is Verdict.FAILS)
+    return Trial(gone, loss_before(), _after_steps(treated))
+
+
+def _after_steps(problem: Problem) -> float:
+    with problem.preserved():
+        try:
+            return problem.value(problem.trained(problem.theta(), STEPS))
+        except WellposedError:
+            raise
+        except Exception:  # a loss that raises is one of the things that are mended
+            return float("nan")
+
+
+def _with(finding: Finding, treatment: Treatment, trial: Trial) -> Finding:
+    code = treatment.code or next((remedy.code for remedy in finding.remedies if remedy.code), "")
+    remedy = Remedy(treatment.title, code, trial.before, trial.after)
+    others = tuple(other for other in finding.remedies if other.code != code)
+    if trial.gone:
+        return replace(finding, remedies=(remedy, *others))
+    left = replace(finding, message=f"{finding.message} Tried on a copy, the remedy does not change this.", remedies=(remedy, *others))
+    helps = np.isfinite(trial.after) and not trial.after >= 0.9 * trial.before
+    return left if finding.verdict is Verdict.SUSPECT or helps else replace(left, verdict=Verdict.SUSPECT)
