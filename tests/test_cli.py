@@ -223,3 +223,26 @@ def test_stats_and_audit_at_fault(table, capsys, arguments, words):
     out = capsys.readouterr()
     assert words.lower() in out.err.lower()
     assert out.out == ""
+
+
+def test_what_was_found_as_sarif_at_the_lines_of_the_file(tmp_path, capsys):
+    file, out = tmp_path / "net.py", tmp_path / "out.sarif"
+    file.write_text(
+        "import torch, wellposed as wp\nfrom torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.inside = nn.Linear(10, 300)\n        self.head = nn.Sequential(nn.Linear(300, 4), nn.Softmax(1))\n\n"
+        "    def forward(self, x):\n        return self.head(torch.relu(self.inside(x)))\n\n\nmodel = Net()\n"
+        "nn.init.constant_(model.inside.weight, 0.1)\nnn.init.zeros_(model.inside.bias)\n"
+        "problem = wp.TorchProblem(model, nn.CrossEntropyLoss(), (torch.randn(64, 10), torch.arange(64) % 4))\n"
+    )
+    assert main(["check", str(file), "--sarif", str(out), "--ignore", "WP5"]) == 1
+    (run,) = json.loads(out.read_text())["runs"]
+    told = {result["ruleId"]: result for result in run["results"]}
+    lines = {rule: told[rule]["locations"][0]["physicalLocation"]["region"]["startLine"] for rule in ("WP302", "WP401")}
+    assert lines == {"WP302": 8, "WP401": 18}
+    assert told["WP401"]["level"] == "error"
+    assert told["WP401"]["message"]["text"].startswith("loss: cross_entropy gets probabilities")
+    assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} >= set(told)
+    assert not {"WP104"} & set(told)  # what holds is left out
+    capsys.readouterr()
+    assert main(["check", str(file), "--sarif", str(tmp_path / "no" / "out.sarif")]) == 2
+    assert "the report cannot be written to" in capsys.readouterr().err

@@ -21,7 +21,8 @@ from wellposed.findings import Remedy
 from wellposed.inputs.shown import statistics_table
 from wellposed.inputs.sources.files import files
 from wellposed.inputs.standardizer import Standardizer
-from wellposed.loading import load_problem
+from wellposed.loading import load_problem, split
+from wellposed.places import line_of
 from wellposed.report import Report
 from wellposed.report.text import rendered, without_colour
 from wellposed.rules import CATALOGUE, Cause, Rule
@@ -46,6 +47,7 @@ def check(
     ignore: _Rules = "",
     json: _Json = "",
     after_steps: Annotated[int, Parameter(help="Check the gradient again after this many optimizer steps, on a copy")] = 0,
+    sarif: Annotated[str, Parameter(help="Write what was found as SARIF to this file, for code hosts")] = "",
     remedies: Annotated[bool, Parameter(help="Try the remedies on a copy, and show what they change", negative="")] = False,
     traceback: Annotated[bool, Parameter(help="Show the call stack of an error", negative="")] = False,
 ) -> int:
@@ -54,6 +56,9 @@ def check(
     with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
         problem = load_problem(file)
         report = _checked(problem, rules, file, after_steps, remedies=remedies)
+    if sarif:
+        path, name = split(file)
+        _written(sarif, report.to_sarif(path.as_posix(), lambda finding: line_of(path, finding.where, name)))
     return _told(report, json)
 
 
@@ -108,15 +113,19 @@ def audit(
 def _told(report: Report, json: str) -> int:
     """Print the report or write it as JSON; the exit status."""
     if json and json != "-":
-        try:
-            Path(json).write_text(report.to_json() + "\n")
-        except OSError as error:
-            raise InputError(f"the report cannot be written to {json}: {error.strerror}") from error
+        _written(json, report.to_json())
     if json == "-":
         print(report.to_json())
     else:
         _show(rendered(report))
     return _HOLDS if report.ok else _FAILS
+
+
+def _written(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text + "\n")
+    except OSError as error:
+        raise InputError(f"the report cannot be written to {path}: {error.strerror}") from error
 
 
 def _listed(columns: str) -> list[str]:

@@ -19,7 +19,7 @@ def load_problem(target: str) -> Problem:
     Raises `InputError` where there is no such file or name, where the file raises (the cause is chained), and where the
     name holds something else.
     """
-    path, name = _split(target)
+    path, name = split(target)
     if not path.is_file():
         said = "is not a file. It is a folder." if path.is_dir() else "does not exist."
         raise InputError(f"{path} {said}", hint="wellposed check FILE[:NAME]")
@@ -37,7 +37,8 @@ def load_problem(target: str) -> Problem:
     return found
 
 
-def _split(target: str) -> tuple[Path, str]:
+def split(target: str) -> tuple[Path, str]:
+    """The file and the name of FILE or FILE:NAME."""
     file, colon, name = target.rpartition(":")
     if colon and name.isidentifier():
         return Path(file), name

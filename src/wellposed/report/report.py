@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from wellposed.errors import CheckFailed
-from wellposed.findings import Record
-from wellposed.report import json, text
+from wellposed.findings import Finding, Record
+from wellposed.report import json, sarif, text
 
 
 class Report(Record):
@@ -22,6 +24,10 @@ class Report(Record):
     def to_json(self) -> str:
         """The report as JSON, schema 1 (`wellposed/report/schema.json`)."""
         return json.dumps(self)
+
+    def to_sarif(self, file: str, line_of: Callable[[Finding], int]) -> str:
+        """What was found as SARIF 2.1.0, at lines of `file`; what holds is left out."""
+        return sarif.dumps(self, file, line_of)
 
     def raise_if_failed(self) -> None:
         """Raise `CheckFailed` with the report as its message if anything fails."""

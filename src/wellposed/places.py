@@ -1,0 +1,36 @@
+"""The line of the user's file that a finding is about, as far as names tell."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+_NAMES = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+
+
+def line_of(file: Path, where: str, name: str) -> int:
+    """Where what `where` starts with is assigned (`self.layers = ...` for layers.3.weight), else where the problem `name` is; else 1."""
+    try:
+        tree = ast.parse(file.read_text())
+    except (SyntaxError, UnicodeDecodeError):
+        return 1
+    assigned: dict[str, int] = {}
+    for node in ast.walk(tree):
+        for given in _given(node):
+            assigned.setdefault(given, node.lineno)  # type: ignore[attr-defined]
+    first = _NAMES.match(where)
+    return assigned.get(first[0] if first else "", assigned.get(name, 1))
+
+
+def _given(node: ast.AST) -> list[str]:
+    """The names that a statement gives a value to."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Assign):
+        places = [place for target in node.targets for place in (target.elts if isinstance(target, ast.Tuple | ast.List) else [target])]
+    elif isinstance(node, ast.AnnAssign):
+        places = [node.target]
+    else:
+        return []
+    return [place.attr if isinstance(place, ast.Attribute) else place.id for place in places if isinstance(place, ast.Attribute | ast.Name)]

@@ -1,0 +1,98 @@
+"""For pytest: the fixture `wellposed`, the marker of that name, and a summary at the end of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from wellposed import api
+from wellposed.findings import Finding, Verdict
+from wellposed.report import Report
+
+_VERBS = (
+    "checkup", "check_inputs", "check_objective", "check_signals", "check_weights", "check_gradients", "check_accumulation", "check_ranks",
+    "gradcheck", "check_grads",
+)  # fmt: skip
+_PROPERTY = "wellposed"
+_OPTIONS = {"strict", "ignore"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "wellposed(strict=False, ignore=()): strict=True fails a test for what is suspect too; rules beginning with one of `ignore` do not",
+    )
+
+
+@pytest.fixture
+def wellposed(request: pytest.FixtureRequest) -> Checks:
+    """The checks of the library; each returns its report, and fails the test with it where something fails."""
+    strict, ignore = False, ()
+    for mark in reversed(list(request.node.iter_markers("wellposed"))):  # the nearest last
+        unknown = mark.kwargs.keys() - _OPTIONS
+        if unknown or mark.args:
+            raise pytest.UsageError(f"the marker wellposed knows strict= and ignore=, not {sorted(unknown) or mark.args}")
+        strict, ignore = mark.kwargs.get("strict", strict), tuple(mark.kwargs.get("ignore", ignore))
+    return Checks(request.node.user_properties, strict=strict, ignore=ignore)
+
+
+class Checks:
+    """`wellposed.check_gradients(problem)` and the other verbs, in a test."""
+
+    def __init__(self, properties: list[tuple[str, object]], *, strict: bool, ignore: tuple[str, ...]) -> None:
+        self._properties, self._strict, self._ignore = properties, strict, ignore
+
+    def __getattr__(self, name: str) -> Callable[..., Report]:
+        if name not in _VERBS:
+            raise AttributeError(f"the fixture wellposed has no {name!r}; it has {', '.join(_VERBS)}")
+
+        def checked(*args: Any, **kwargs: Any) -> Report:
+            report: Report = getattr(api, name)(*args, **kwargs)
+            failing = [finding for finding in report.findings if self._fails(finding)]
+            self._properties.append((_PROPERTY, json.dumps([name, [_said(finding) for finding in report.findings]])))
+            if failing:
+                bar = " (suspect fails here)" if self._strict else ""
+                pytest.fail(f"wellposed.{name}{bar}\n{report}", pytrace=False)
+            return report
+
+        return checked
+
+    def _fails(self, finding: Finding) -> bool:
+        grave = (Verdict.FAILS, Verdict.SUSPECT) if self._strict else (Verdict.FAILS,)
+        return finding.verdict in grave and not finding.rule.startswith(self._ignore or ("-",))
+
+
+def _said(finding: Finding) -> list[str]:
+    return [finding.rule, finding.verdict.value, finding.title, finding.where]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """One line for the run, and one for each finding that is not sound; under xdist too, as test reports carry their properties."""
+    checks = list(_checks(terminalreporter))
+    if not checks:
+        return
+    counts = dict.fromkeys((verdict.value for verdict in (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS)), 0)
+    for _test, _verb, findings in checks:
+        for _rule, verdict, *_ in findings:
+            counts[verdict] += 1
+    terminalreporter.section("wellposed")
+    told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
+    terminalreporter.write_line(f"{len(checks)} checks in {len({test for test, *_ in checks})} tests: {told}")
+    for test, verb, findings in checks:
+        for rule, verdict, title, where in findings:
+            if verdict in (Verdict.FAILS.value, Verdict.SUSPECT.value):
+                terminalreporter.write_line(f"{verdict:<8} {rule} {title}{f' at {where}' if where else ''}  {test} ({verb})")
+
+
+def _checks(terminalreporter: Any) -> Iterator[tuple[str, str, list[list[str]]]]:
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", "") != "call":
+                continue
+            for key, value in report.user_properties:
+                if key == _PROPERTY:
+                    verb, findings = json.loads(value)
+                    yield report.nodeid, verb, findings

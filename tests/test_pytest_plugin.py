@@ -1,0 +1,85 @@
+"""The plugin, in a pytest of its own: under xdist too, and in JUnit's file."""
+
+import os
+import re
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+
+SUITE = """
+import pytest
+import torch
+from torch import nn
+
+import wellposed as wp
+
+
+def problem(*end, scale=1.0):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 4), *end)
+    return wp.TorchProblem(model, nn.CrossEntropyLoss(), (scale * torch.randn(64, 10), torch.arange(64) % 4))
+
+
+def test_sound(wellposed):
+    assert wellposed.checkup(problem())
+
+
+def test_broken(wellposed):
+    wellposed.check_objective(problem(nn.Softmax(1)))
+
+
+@pytest.mark.wellposed(ignore=("WP401",))
+def test_ignored(wellposed):
+    assert not wellposed.check_objective(problem(nn.Softmax(1)))
+
+
+def test_suspect(wellposed):
+    wellposed.check_inputs(problem(scale=7.0))
+
+
+@pytest.mark.wellposed(strict=True)
+def test_suspect_is_not_enough(wellposed):
+    wellposed.check_inputs(problem(scale=7.0))
+
+
+def test_a_wrong_name(wellposed):
+    wellposed.check_everything(problem())
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(suite, *options):
+        (tmp_path / "test_suite.py").write_text(suite)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_suite.py", *options]
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=os.environ | {"COLUMNS": "120"}, check=False
+        )
+        return done.stdout + done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_reports_fail_tests_and_are_summed_up(run, options, tmp_path):
+    said = run(SUITE, *options, "--junitxml", str(tmp_path / "junit.xml"))
+    assert re.search(r"3 failed, 3 passed", said)
+    assert "wellposed.check_objective\nwellposed: not ok (1 fails" in said
+    assert "cross_entropy gets probabilities: every row sums to 1." in " ".join(said.split())
+    assert "wellposed.check_inputs (suspect fails here)" in said
+    assert "the fixture wellposed has no 'check_everything'; it has checkup, check_inputs" in said
+    assert re.search(r"5 checks in 5 tests: 2 fails, 2 suspect, \d+ undecided, \d+ holds", said)
+    assert re.search(r"fails    WP401 output and loss do not fit at loss  test_suite.py::test_broken \(check_objective\)", said)
+    properties = ElementTree.parse(tmp_path / "junit.xml").iter("property")
+    assert sum(entry.get("name") == "wellposed" for entry in properties) == 5
+
+
+def test_a_suite_without_checks_hears_nothing(run):
+    assert "wellposed" not in run("def test_nothing():\n    pass\n")
+
+
+def test_an_unknown_option_of_the_marker_is_named(run):
+    said = run("import pytest\n\n@pytest.mark.wellposed(bar=2)\ndef test_it(wellposed):\n    pass\n")
+    assert "the marker wellposed knows strict= and ignore=, not ['bar']" in said
