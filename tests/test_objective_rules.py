@@ -262,6 +262,19 @@ def test_batch_normalisation_does_not_mix_what_it_is_given_in_use():
     assert model.training
 
 
+class Sampling(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(10, 4)
+
+    def forward(self, x):
+        return self.out(x + torch.randn_like(x))
+
+
+def test_a_model_that_draws_in_use_mixes_nothing():
+    assert judged("WP404", Sampling(), nn.CrossEntropyLoss(), classes()).verdict is HOLDS
+
+
 # --- all -----------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from wellposed.backends.protocol import Dependence
 from wellposed.backends.torch.composed import Watcher
 from wellposed.backends.torch.forward import forward
+from wellposed.backends.torch.state import torch_generators
 
 _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 
@@ -28,10 +29,12 @@ def dependence_of(model: nn.Module, inputs: Any, targets: Any) -> Dependence | N
         return None
     swapped = x.clone()
     swapped[one] = x[other]
-    watch = _Mixers(x)
+    watch, drawn = _Mixers(x), [(generator, generator.read()) for generator in torch_generators()]
     with torch.no_grad():
         with watch:
             before = _outputs(forward(model, inputs), rows)
+        for generator, state in drawn:  # a model may draw in use too, as a variational autoencoder does
+            generator.put(state)
         after = _outputs(forward(model, tree_map(lambda leaf: swapped if leaf is x else leaf, inputs)), rows)
     if before is None or after is None or before.shape != after.shape:
         return None
