@@ -246,3 +246,13 @@ def test_what_was_found_as_sarif_at_the_lines_of_the_file(tmp_path, capsys):
     capsys.readouterr()
     assert main(["check", str(file), "--sarif", str(tmp_path / "no" / "out.sarif")]) == 2
     assert "the report cannot be written to" in capsys.readouterr().err
+
+
+def test_the_report_as_html(tmp_path, capsys):
+    out = tmp_path / "report.html"
+    file = Path(__file__).parent.parent / "examples/numpy_backprop_bug.py"
+    assert main(["check", str(file), "--html", str(out)]) == 1
+    assert "WP501" in out.read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert main(["check", str(file), "--html", str(tmp_path / "no" / "report.html")]) == 2
+    assert "the report cannot be written to" in capsys.readouterr().err

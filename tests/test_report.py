@@ -1,5 +1,6 @@
 import io
 import json
+from html.parser import HTMLParser
 from importlib import resources
 
 import jsonschema
@@ -78,3 +79,59 @@ def test_a_report_is_true_when_nothing_fails():
     with pytest.raises(wp.CheckFailed, match="not ok"):
         FAILING.raise_if_failed()
     wp.Report(FAILING.problem, FAILING.findings[1:]).raise_if_failed()
+
+
+class _Page(HTMLParser):
+    """The tags that are open at each moment, and the text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.words, self.tags, self.links = [], [], set(), []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.links += [value for key, value in attrs if key in ("src", "href")]
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+
+def test_the_html_report_is_one_well_formed_file_with_everything_in_it(tmp_path):
+    wp.Report(FAILING.problem, FAILING.findings).to_html(tmp_path / "report.html")
+    page = _Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert not page.open
+    assert not page.links  # it needs no other file
+    said = " ".join(" ".join(page.words).split())
+    for finding in FAILING.findings:
+        assert finding.rule in said
+        assert (
+            " ".join(finding.message.replace("`", " ").split()) in " ".join(said.replace("`", " ").split())
+            or finding.verdict is Verdict.HOLDS
+        )
+    assert {"h1", "h2", "table", "caption", "main", "header"} <= page.tags
+
+
+def test_names_of_the_users_cannot_break_the_page():
+    finding = Finding("WP401", Verdict.FAILS, "`<script>alert(1)</script>` & more", "title", where="<b>")
+    shown = wp.Report(FAILING.problem, (finding,))._repr_html_()
+    assert "<script>" not in shown
+    assert "<code>&lt;script&gt;alert(1)&lt;/script&gt;</code> &amp; more" in shown
+    assert "at <code>&lt;b&gt;</code>" in shown
+
+
+def test_what_follows_from_a_finding_is_folded_under_it():
+    root = Finding("WP301", Verdict.FAILS, "Too small.", "variance")
+    hence = Finding("WP201", Verdict.FAILS, "Vanishes.", "vanishing gradient", where="layers.0", follows="WP301")
+    record = wp.Report(FAILING.problem, (root, hence))
+    assert "    hence  fails WP201 vanishing gradient at layers.0" in str(record)
+    assert "Vanishes." not in str(record)
+    page = record._repr_html_()
+    assert page.index("Too small.") < page.index("<details>") < page.index("Vanishes.")

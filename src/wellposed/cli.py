@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
@@ -47,6 +47,7 @@ def check(
     ignore: _Rules = "",
     json: _Json = "",
     after_steps: Annotated[int, Parameter(help="Check the gradient again after this many optimizer steps, on a copy")] = 0,
+    html: Annotated[str, Parameter(help="Write the report as one HTML file")] = "",
     sarif: Annotated[str, Parameter(help="Write what was found as SARIF to this file, for code hosts")] = "",
     remedies: Annotated[bool, Parameter(help="Try the remedies on a copy, and show what they change", negative="")] = False,
     traceback: Annotated[bool, Parameter(help="Show the call stack of an error", negative="")] = False,
@@ -56,9 +57,12 @@ def check(
     with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
         problem = load_problem(file)
         report = _checked(problem, rules, file, after_steps, remedies=remedies)
+    if html:
+        _written(html, lambda: report.to_html(html))
     if sarif:
         path, name = split(file)
-        _written(sarif, report.to_sarif(path.as_posix(), lambda finding: line_of(path, finding.where, name)))
+        text = report.to_sarif(path.as_posix(), lambda finding: line_of(path, finding.where, name))
+        _written(sarif, lambda: Path(sarif).write_text(text + "\n"))
     return _told(report, json)
 
 
@@ -113,7 +117,7 @@ def audit(
 def _told(report: Report, json: str) -> int:
     """Print the report or write it as JSON; the exit status."""
     if json and json != "-":
-        _written(json, report.to_json())
+        _written(json, lambda: Path(json).write_text(report.to_json() + "\n"))
     if json == "-":
         print(report.to_json())
     else:
@@ -121,9 +125,9 @@ def _told(report: Report, json: str) -> int:
     return _HOLDS if report.ok else _FAILS
 
 
-def _written(path: str, text: str) -> None:
+def _written(path: str, write: Callable[[], object]) -> None:
     try:
-        Path(path).write_text(text + "\n")
+        write()
     except OSError as error:
         raise InputError(f"the report cannot be written to {path}: {error.strerror}") from error
 

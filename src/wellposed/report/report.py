@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 from wellposed.errors import CheckFailed
 from wellposed.findings import Finding, Record
@@ -24,6 +26,17 @@ class Report(Record):
     def to_json(self) -> str:
         """The report as JSON, schema 1 (`wellposed/report/schema.json`)."""
         return json.dumps(self)
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as one HTML file that needs no other. Raises `OSError` where it cannot be written."""
+        from wellposed.report import html  # its template engine takes longer to import than a check may last
+
+        Path(path).write_text(html.page(self), encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        from wellposed.report import html
+
+        return html.fragment(self)
 
     def to_sarif(self, file: str, line_of: Callable[[Finding], int]) -> str:
         """What was found as SARIF 2.1.0, at lines of `file`; what holds is left out."""
