@@ -267,10 +267,11 @@ class LossArguments:
 
 @dataclass(frozen=True, slots=True)
 class Dependence:
-    """How the network's outputs, in evaluation mode, depend on its inputs.
+    """How the network's outputs depend on its inputs.
 
     `own`: the largest change of an example's outputs when it is given another example's inputs, `others`: the largest change of another
-    example's outputs then, both over the largest output. `mixer` is the operation that runs over the batch's axis, where one is known.
+    example's outputs then, in evaluation mode; both over the largest output. `mixer` is the operation that runs over the batch's axis,
+    where one is known.
     """
 
     own: float

@@ -194,9 +194,9 @@ DEPENDS = Rule(
     title="loss does not depend on the inputs, or mixes the rows of a batch",
     claim="An example's outputs depend on its own inputs, and on no other example's.",
     judged=(
-        "In evaluation mode one example is given another's inputs. Its own outputs must change, here or after a small step; where they do "
-        "not by more than rounding, the rule fails. Those of other examples must not: where they change by more than a thousandth of the "
-        "largest output, the rule fails if an operation is known that runs over the batch's axis, and is suspect if not."
+        "One example is given another's inputs. Its own outputs must change, here or after a small step; where they do not by more than "
+        "rounding, the rule fails. Those of other examples must not, in evaluation mode: where they change by more than a thousandth of "
+        "the largest output, the rule fails if an operation is known that runs over the batch's axis, and is suspect if not."
     ),
     causes=(
         Cause(

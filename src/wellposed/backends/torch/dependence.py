@@ -1,4 +1,8 @@
-"""How a model's outputs depend on its inputs: one example is given another's, in evaluation mode."""
+"""How a model's outputs depend on its inputs: one example is given another's.
+
+Its own outputs are compared in the mode that the model is in: untrained normalisation in evaluation mode may let nothing through. Those of
+the others are compared in evaluation mode, in which no normalisation over the batch mixes them. The model is left in that mode.
+"""
 
 from __future__ import annotations
 
@@ -29,22 +33,30 @@ def dependence_of(model: nn.Module, inputs: Any, targets: Any) -> Dependence | N
         return None
     swapped = x.clone()
     swapped[one] = x[other]
-    watch, drawn = _Mixers(x), [(generator, generator.read()) for generator in torch_generators()]
+    inputs_swapped = tree_map(lambda leaf: swapped if leaf is x else leaf, inputs)
+    watch = _Mixers(x)
+    as_it_is = _changes(model, inputs, inputs_swapped, rows, watch)
+    model.eval()
+    in_use = _changes(model, inputs, inputs_swapped, rows, watch)
+    if as_it_is is None or in_use is None:
+        return None
+    in_use[one], own = 0.0, float(as_it_is[one])
+    return Dependence(own, float(in_use.max()), watch.mixer)
+
+
+def _changes(model: nn.Module, inputs: Any, swapped: Any, rows: int, watch: _Mixers) -> torch.Tensor | None:
+    """The largest change of each example's outputs, over the largest output; None where outputs have no row per example."""
+    drawn = [(generator, generator.read()) for generator in torch_generators()]
     with torch.no_grad():
         with watch:
             before = _outputs(forward(model, inputs), rows)
         for generator, state in drawn:  # a model may draw in use too, as a variational autoencoder does
             generator.put(state)
-        after = _outputs(forward(model, tree_map(lambda leaf: swapped if leaf is x else leaf, inputs)), rows)
+        after = _outputs(forward(model, swapped), rows)
     if before is None or after is None or before.shape != after.shape:
         return None
-    change = (after - before).abs().flatten(1).amax(1)
-    scale = float(before.abs().max())
-    if not (torch.isfinite(change).all() and scale > 0):
-        return None
-    own = float(change[one])
-    change[one] = 0.0
-    return Dependence(own / scale, float(change.max()) / scale, watch.mixer)
+    change, scale = (after - before).abs().flatten(1).amax(1), float(before.abs().max())
+    return change / scale if bool(torch.isfinite(change).all()) and scale > 0 else None
 
 
 def _rows(targets: Any) -> int:

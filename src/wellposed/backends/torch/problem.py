@@ -210,7 +210,6 @@ class TorchProblem(Problem):
         if self._takes_model:
             return None
         with self.preserved(), self._at(theta):
-            self.model.eval()
             try:
                 return dependence_of(self.model, *self.batch)
             except Exception:  # the user's code, in a mode and on inputs that it may not be made for
