@@ -64,7 +64,7 @@ def run(tmp_path):
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_reports_fail_tests_and_are_summed_up(run, options, tmp_path):
-    said = run(SUITE, *options, "--junitxml", str(tmp_path / "junit.xml"))
+    said = run(SUITE, *options, "--junitxml", str(tmp_path / "junit.xml"), "--wellposed-html", "all.html")
     assert re.search(r"3 failed, 3 passed", said)
     assert "wellposed.check_objective\nwellposed: not ok (1 fails" in said
     assert "cross_entropy gets probabilities: every row sums to 1." in " ".join(said.split())
@@ -72,6 +72,11 @@ def test_reports_fail_tests_and_are_summed_up(run, options, tmp_path):
     assert "the fixture wellposed has no 'check_everything'; it has checkup, check_inputs" in said
     assert re.search(r"5 checks in 5 tests: 2 fails, 2 suspect, \d+ undecided, \d+ holds", said)
     assert re.search(r"fails    WP401 output and loss do not fit at loss  test_suite.py::test_broken \(check_objective\)", said)
+    page = (tmp_path / "all.html").read_text(encoding="utf-8")
+    assert "reports written to all.html" in said
+    assert page.count("<section><h1") == 5
+    assert "test_suite.py::test_broken: check_objective" in page
+    assert "output and loss do not fit" in page
     properties = ElementTree.parse(tmp_path / "junit.xml").iter("property")
     assert sum(entry.get("name") == "wellposed" for entry in properties) == 5
 

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
 
@@ -12,6 +13,7 @@ from rich.console import Console
 import wellposed as wp
 from wellposed.findings import Evidence, Finding, Remedy, Summary, Verdict
 from wellposed.report import text
+from wellposed.report.json import loads
 
 SCHEMA = json.loads(resources.files("wellposed.report").joinpath("schema.json").read_text())
 FAILING = wp.Report(
@@ -135,3 +137,9 @@ def test_what_follows_from_a_finding_is_folded_under_it():
     assert "Vanishes." not in str(record)
     page = record._repr_html_()
     assert page.index("Too small.") < page.index("<details>") < page.index("Vanishes.")
+
+
+def test_a_record_read_from_its_json_is_the_same_but_for_its_titles():
+    read = loads(FAILING.to_json())
+    assert read.findings == tuple(replace(finding, title="") for finding in FAILING.findings)
+    assert (read.evaluations, read.seconds, read.problem.loss) == (FAILING.evaluations, FAILING.seconds, FAILING.problem.loss)

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from wellposed import api
-from wellposed.findings import Finding, Verdict
+from wellposed.findings import Finding, Record, Verdict
 from wellposed.report import Report
+from wellposed.report.json import loads as record_of
+from wellposed.rules import CATALOGUE
 
 _VERBS = (
     "checkup", "check_inputs", "check_objective", "check_signals", "check_weights", "check_gradients", "check_accumulation", "check_ranks",
     "gradcheck", "check_grads",
 )  # fmt: skip
-_PROPERTY = "wellposed"
+_PROPERTY, _REPORT = "wellposed", "wellposed report"
 _OPTIONS = {"strict", "ignore"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("wellposed").addoption(
+        "--wellposed-html", metavar="FILE", default="", help="write the reports of all checks of the run to one HTML file"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,14 +46,16 @@ def wellposed(request: pytest.FixtureRequest) -> Checks:
         if unknown or mark.args:
             raise pytest.UsageError(f"the marker wellposed knows strict= and ignore=, not {sorted(unknown) or mark.args}")
         strict, ignore = mark.kwargs.get("strict", strict), tuple(mark.kwargs.get("ignore", ignore))
-    return Checks(request.node.user_properties, strict=strict, ignore=ignore)
+    kept = bool(request.config.getoption("--wellposed-html"))
+    return Checks(request.node.user_properties, strict=strict, ignore=ignore, kept=kept)
 
 
 class Checks:
     """`wellposed.check_gradients(problem)` and the other verbs, in a test."""
 
-    def __init__(self, properties: list[tuple[str, object]], *, strict: bool, ignore: tuple[str, ...]) -> None:
-        self._properties, self._strict, self._ignore = properties, strict, ignore
+    def __init__(self, properties: list[tuple[str, object]], *, strict: bool, ignore: tuple[str, ...], kept: bool = False) -> None:
+        """`kept`: whether the whole report goes with the test's properties, for the HTML file."""
+        self._properties, self._strict, self._ignore, self._kept = properties, strict, ignore, kept
 
     def __getattr__(self, name: str) -> Callable[..., Report]:
         if name not in _VERBS:
@@ -53,6 +65,8 @@ class Checks:
             report: Report = getattr(api, name)(*args, **kwargs)
             failing = [finding for finding in report.findings if self._fails(finding)]
             self._properties.append((_PROPERTY, json.dumps([name, [_said(finding) for finding in report.findings]])))
+            if self._kept:
+                self._properties.append((_REPORT, json.dumps([name, report.to_json()])))
             if failing:
                 bar = " (suspect fails here)" if self._strict else ""
                 pytest.fail(f"wellposed.{name}{bar}\n{report}", pytrace=False)
@@ -71,7 +85,7 @@ def _said(finding: Finding) -> list[str]:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """One line for the run, and one for each finding that is not sound; under xdist too, as test reports carry their properties."""
-    checks = list(_checks(terminalreporter))
+    checks = list(_kept(terminalreporter, _PROPERTY))
     if not checks:
         return
     counts = dict.fromkeys((verdict.value for verdict in (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS)), 0)
@@ -79,6 +93,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for _rule, verdict, *_ in findings:
             counts[verdict] += 1
     terminalreporter.section("wellposed")
+    _write(terminalreporter)
     told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
     terminalreporter.write_line(f"{len(checks)} checks in {len({test for test, *_ in checks})} tests: {told}")
     for test, verb, findings in checks:
@@ -87,12 +102,28 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                 terminalreporter.write_line(f"{verdict:<8} {rule} {title}{f' at {where}' if where else ''}  {test} ({verb})")
 
 
-def _checks(terminalreporter: Any) -> Iterator[tuple[str, str, list[list[str]]]]:
+def _write(terminalreporter: Any) -> None:
+    file = terminalreporter.config.getoption("--wellposed-html")
+    if file:
+        from wellposed.report import html  # its template engine is slow to import
+
+        records = [(f"{test}: {verb}", _titled(record_of(text))) for test, verb, text in _kept(terminalreporter, _REPORT)]
+        Path(file).write_text(html.pages(records), encoding="utf-8")
+        terminalreporter.write_line(f"reports written to {file}")
+
+
+def _titled(record: Record) -> Record:
+    """With the rules' titles, which JSON leaves out."""
+    return replace(record, findings=tuple(replace(f, title=CATALOGUE[f.rule].title) for f in record.findings))
+
+
+def _kept(terminalreporter: Any, name: str) -> Iterator[tuple[str, str, Any]]:
+    """(test, verb, what was kept) of every check; they come with the tests' reports."""
     for reports in terminalreporter.stats.values():
         for report in reports:
             if getattr(report, "when", "") != "call":
                 continue
             for key, value in report.user_properties:
-                if key == _PROPERTY:
-                    verb, findings = json.loads(value)
-                    yield report.nodeid, verb, findings
+                if key == name:
+                    verb, kept = json.loads(value)
+                    yield report.nodeid, verb, kept

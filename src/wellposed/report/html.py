@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -17,6 +17,14 @@ _VERDICTS = (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS)
 def page(record: Record) -> str:
     """A whole page."""
     return _rendered(record, whole=True)
+
+
+def pages(records: Sequence[tuple[str, Record]]) -> str:
+    """Several records in one page, each under a heading."""
+    parts = (f"<section><h1 class='wellposed'>{escape(name)}</h1>{fragment(record)}</section>" for name, record in records)
+    head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
+    style = "<style>:root { color-scheme: light dark; } body { margin: 0; }</style>"
+    return f"<!doctype html><html lang='en'><head>{head}<title>wellposed</title>{style}</head><body>{''.join(parts)}</body></html>"
 
 
 def fragment(record: Record) -> str:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from math import isfinite
 from typing import Any
 
-from wellposed.findings import SCHEMA, Evidence, Finding, Record, Remedy
+from wellposed.findings import SCHEMA, Evidence, Finding, Record, Remedy, Summary, Verdict
 
 
 def dumps(record: Record) -> str:
@@ -57,3 +57,21 @@ def _number(value: float | None) -> float | str | None:
         return None
     number = float(value)
     return number if isfinite(number) else str(number)
+
+
+def loads(text: str) -> Record:
+    """The record that `dumps` wrote; titles, which JSON leaves out, are empty."""
+    given = json.loads(text)
+    problem = {**given["problem"], "loss": _read(given["problem"]["loss"])}
+    findings = tuple(_read_finding(entry) for entry in given["findings"])
+    return Record(Summary(**problem), findings, given["evaluations"], given["seconds"])
+
+
+def _read_finding(given: dict[str, Any]) -> Finding:
+    evidence = tuple(Evidence(**{**entry, "value": _read(entry["value"]), "error": _read(entry["error"])}) for entry in given["evidence"])
+    remedies = tuple(Remedy(**{**entry, "before": _read(entry["before"]), "after": _read(entry["after"])}) for entry in given["remedies"])
+    return Finding(**{**given, "verdict": Verdict(given["verdict"]), "evidence": evidence, "remedies": remedies})
+
+
+def _read(number: Any) -> Any:
+    return float(number) if isinstance(number, str) else number
