@@ -275,6 +275,86 @@ def test_a_model_that_draws_in_use_mixes_nothing():
     assert judged("WP404", Sampling(), nn.CrossEntropyLoss(), classes()).verdict is HOLDS
 
 
+# --- what a fresh reader broke --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", [torch.optim.lr_scheduler.ConstantLR, lambda o, _: torch.optim.lr_scheduler.LinearLR(o)])
+def test_a_schedule_does_not_make_a_copy_step_the_users_optimizer(schedule):
+    model, x, y = nn.Linear(10, 1), inputs(), torch.randn(64, 1)
+    optimizer = SGD(model.parameters(), lr=100.0)
+    schedule(optimizer, 1.0)
+    F.mse_loss(model(x), y).backward()
+    before = model.weight.detach().clone()
+    found = judged("WP402", model, nn.MSELoss(), y, x, optimizer=optimizer)
+    assert (found.verdict, found.cause) == (FAILS, "too-large")
+    assert torch.equal(before, model.weight)
+
+
+@pytest.mark.parametrize(
+    "loss", [lambda o, t: 1 - (o.argmax(1) == t).float().mean(), lambda o, t: F.mse_loss(o.argmax(1).float(), t.float())]
+)
+def test_a_loss_without_a_graph_is_detached(loss):
+    model = network()
+    report = wp.check_objective(wp.TorchProblem(model, loss, (inputs(), classes()), optimizer=Adam(model.parameters())))
+    assert (verdict(report, "WP403").verdict, verdict(report, "WP403").cause) == (FAILS, "detached")
+    assert verdict(report, "WP402").verdict is UNDECIDED
+
+
+class Sequence(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.inside, self.out = nn.Embedding(30, 32), nn.LSTM(32, 32), nn.Linear(32, 30)
+
+    def forward(self, ids):
+        return self.out(self.inside(self.tokens(ids))[0])
+
+
+def test_steps_along_the_first_axis_are_no_examples():
+    ids = torch.randint(30, (11, 16))
+    found = judged("WP404", Sequence(), lambda out, y: F.cross_entropy(out.flatten(0, 1), y.flatten()), ids[1:], ids[:-1])
+    assert found.verdict is UNDECIDED
+
+
+def masked(out, y):
+    kept = (y >= 0).float()
+    return (F.binary_cross_entropy_with_logits(out, y, reduction="none") * kept).sum() / kept.sum()
+
+
+def over_the_image(out, y):
+    return F.kl_div(F.log_softmax(out.flatten(1), 1).view(-1, 2, 2), y, reduction="batchmean")
+
+
+def nearest(out, y):
+    return (out.view(64, 2, 1, 2) - y[:, None]).square().sum(-1).min(2).values.mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets"),
+    [
+        (masked, torch.randint(-1, 2, (64, 4)).float()),
+        (over_the_image, torch.softmax(torch.randn(64, 4), 1).view(64, 2, 2)),
+        (nearest, torch.randn(64, 7, 2)),
+        (lambda out, y: F.mse_loss(out[:, :1] - out[:, 0], y[:, None] - y[None]), torch.randn(64)),
+    ],
+    ids=["masked targets", "distributions over an image", "nearest of a set", "differences of pairs"],
+)
+def test_losses_of_their_own_kind_are_not_blamed(loss, targets):
+    assert judged("WP401", network(), loss, targets).verdict in (HOLDS, UNDECIDED)
+
+
+def test_what_the_optimizer_does_not_know_is_not_taken_for_rounded_away():
+    model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))
+    assert judged("WP402", model, nn.CrossEntropyLoss(), classes(), optimizer=Adam(model[4].parameters())).verdict is HOLDS
+
+
+def test_a_learning_rate_of_zero_fails_and_whole_numbers_of_another_size_are_named():
+    assert stepped(SGD, 0.0).message == "The learning rate is 0: no step changes anything."
+    found = judged("WP401", network(), nn.CrossEntropyLoss(), classes().int())
+    assert found.cause == "target-dtype"
+    found = judged("WP401", network(nn.Softmax(0)), lambda out, y: F.nll_loss(out.log(), y), classes())
+    assert found.cause == "wrong-softmax-axis"
+
+
 # --- all -----------------------------------------------------------------------------------------
 
 

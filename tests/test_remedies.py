@@ -109,6 +109,12 @@ def test_what_a_remedy_leaves_as_it_was_is_suspect_at_most():
     assert told
 
 
+def test_a_remedy_that_has_nothing_to_change_raises_no_doubt():
+    problem = wp.TorchProblem(network(out=1), nn.BCEWithLogitsLoss(), (inputs(), 2 * yes_or_no() - 1))
+    found = next(finding for finding in wp.checkup(problem, remedies=True).findings if finding.rule == "WP401")
+    assert (found.verdict, found.cause, found.remedies[0].before) == (FAILS, "target-range", None)
+
+
 def test_a_healthy_problem_is_not_trained(monkeypatch):
     problem = wp.TorchProblem(mlp(), nn.CrossEntropyLoss(), batch())
     monkeypatch.setattr(type(problem), "trained", lambda *_: pytest.fail("nothing to try"))

@@ -253,8 +253,8 @@ class LossArguments:
     """What a loss function was called on: `outputs` [N, ...] of the network and `targets`, the first examples of a large batch.
 
     `function` is the framework's name for it, "a difference" where the user subtracts by hand. `endings` are the activations and softmaxes
-    that nothing but reshaping separates from the loss, last first; `ignored` the class index that is left out, `raised` what the call
-    raised.
+    that nothing but reshaping separates from the loss, last first; `ignored` the class index that is left out, `weighted` whether
+    the user weighs or sums the terms, so that some may count for nothing, `raised` what the call raised.
     """
 
     function: str
@@ -262,6 +262,8 @@ class LossArguments:
     targets: Array
     endings: tuple[str, ...] = ()
     ignored: int | None = None
+    dtype: str = ""  # of the targets
+    weighted: bool = False
     raised: str = ""
 
 

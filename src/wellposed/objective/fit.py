@@ -41,6 +41,8 @@ def check_fit(calls: list[LossArguments], raised: str) -> Finding:
         reason = f"The loss raised before a known loss function was called: {raised}" if raised else "No known loss function was called."
         return FIT.undecided(reason)
     found = [misfit for call in calls for misfit in _misfits(call)]
+    if not found and not all(np.isfinite(array).all() for call in calls for array in (call.outputs, call.targets)):
+        return FIT.undecided("What the loss function gets holds NaN or infinity.")
     if not found:
         shapes = ", ".join(
             f"{call.function} of outputs {list(call.outputs.shape)} and targets {list(call.targets.shape)}" for call in calls
@@ -62,7 +64,7 @@ def _misfits(call: LossArguments) -> Iterator[_Misfit]:
 
 
 def _shapes(call: LossArguments) -> str:
-    return f"Outputs have shape {list(call.outputs.shape)}, targets {list(call.targets.shape)} of {call.targets.dtype}."
+    return f"Outputs have shape {list(call.outputs.shape)}, targets {list(call.targets.shape)} of {call.dtype or call.targets.dtype}."
 
 
 def _one_unit(call: LossArguments) -> _Misfit | None:
@@ -76,9 +78,10 @@ def _one_unit(call: LossArguments) -> _Misfit | None:
 
 
 def _wrong_axis(call: LossArguments) -> _Misfit | None:
-    if call.endings[:1] not in (("softmax",), ("log_softmax",)) or call.outputs.ndim < 2 or call.outputs.shape[0] < 2:
+    logarithms = call.endings[:1] == ("log_softmax",) or call.endings[:2] == ("log", "softmax")
+    if not (logarithms or call.endings[:1] == ("softmax",)) or call.outputs.ndim < 2 or call.outputs.shape[0] < 2:
         return None
-    outputs = np.exp(call.outputs) if call.endings[0] == "log_softmax" else call.outputs
+    outputs = np.exp(call.outputs) if logarithms else call.outputs
     over_rows, over_classes = _apart(outputs.sum(axis=0)), min(_apart(outputs.sum(axis=axis)) for axis in range(1, outputs.ndim))
     if over_rows < _ONE <= over_classes:
         evidence = (
@@ -105,6 +108,8 @@ def _classes(call: LossArguments) -> _Misfit | None:
         return _Misfit(
             "target-dtype", Verdict.FAILS, f"{call.function} takes class indices, and the targets are real numbers. {_shapes(call)}"
         )
+    if call.raised and call.dtype not in ("int64", "uint8"):
+        return _Misfit("target-dtype", Verdict.FAILS, f"{call.function} takes class indices of int64. {_shapes(call)}")
     if targets.shape == outputs.shape and targets.ndim > 1:
         return _Misfit("one-hot", Verdict.FAILS, f"{call.function} takes class indices, and got rows of whole numbers. {_shapes(call)}")
     classes = outputs.shape[1] if outputs.ndim > 1 else outputs.shape[0]
@@ -167,7 +172,10 @@ def _logs(call: LossArguments) -> _Misfit | None:
     outputs = call.outputs
     if call.function not in _LOGS or outputs.ndim < 2 or not np.isfinite(outputs).all() or outputs.shape[1] < 2:
         return None
-    apart = min(float(np.abs(logsumexp(outputs, axis=axis)).max()) for axis in ((1, -1) if call.function == "kl_div" else (1,)))
+    over: tuple[int | tuple[int, ...], ...] = (1,)
+    if call.function == "kl_div":  # of distributions along any axis, over an image, or over everything
+        over = (1, -1, tuple(range(1, outputs.ndim)), tuple(range(outputs.ndim)))
+    apart = min(float(np.abs(logsumexp(outputs, axis=axes)).max()) for axes in over)
     if apart < 10 * _ONE:
         return None
     are = "probabilities" if outputs.min() >= 0 and _apart(outputs.sum(axis=1)) < _ONE else "no logarithms of probabilities"
@@ -186,7 +194,7 @@ def _binary(call: LossArguments) -> _Misfit | None:
         )
     if targets.dtype.kind != "f" and call.raised:
         return _Misfit("target-dtype", Verdict.FAILS, f"{call.function} takes targets as real numbers. {_shapes(call)}")
-    if targets.size and (targets.min() < 0 or targets.max() > 1):
+    if targets.size and not call.weighted and (targets.min() < 0 or targets.max() > 1):
         span = f"{targets.min():g} to {targets.max():g}"
         text = f"{call.function} takes targets from 0 to 1, and these go from {span}: the loss has no lower bound."
         return _Misfit("target-range", Verdict.FAILS, text)
@@ -214,7 +222,7 @@ def _real(call: LossArguments) -> _Misfit | None:
     if outputs.shape != targets.shape:
         return _broadcast(call)
     ending = call.endings[0] if call.endings else ""
-    if ending not in _RANGES or not targets.size or not np.isfinite(targets).all():
+    if ending not in _RANGES or not targets.size or call.weighted or not np.isfinite(targets).all():
         return None
     low, high = _RANGES[ending]
     beyond = targets - np.clip(targets, low, high)

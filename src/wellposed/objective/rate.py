@@ -84,37 +84,32 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
 
 def _still(theta: Vector, steps: Steps) -> Finding | None:
     """Whether a step changes the weights by too little to be of use, or by nothing that their dtype can hold."""
-    before, after = steps.named(theta), steps.named(steps.stepped(1, 1.0))
-    ratios, lost = [], []
-    for name, weight in before.items():
-        change = after[name] - weight
-        if weight.ndim < 2 or not weight.any() or not np.isfinite(change).all():
-            continue
-        ratios.append(float(np.linalg.norm(change) / np.linalg.norm(weight)))
-        lost.append(float(np.mean(change == 0)))
-    if not ratios:
+    if steps.rate == 0:
+        return RATE.found(Verdict.FAILS, "The learning rate is 0: no step changes anything.", where="optimizer", cause="too-small")
+    before, after, far = (steps.named(at) for at in (theta, steps.stepped(1, 1.0), steps.stepped(1, 1e3)))
+    trained = [name for name, weight in before.items() if weight.any() and (far[name] != weight).any()]
+    if not trained:
+        return RATE.undecided("No step of any size changes the weights: there is no gradient, or the optimizer does not know them.")
+    changes = {name: after[name] - before[name] for name in trained if before[name].ndim > 1 and np.isfinite(after[name]).all()}
+    if not changes:
         return None
-    ratio, unmoved = float(np.median(ratios)), float(np.median(lost))
+    ratio = float(np.median([np.linalg.norm(change) / np.linalg.norm(before[name]) for name, change in changes.items()]))
+    # Entries that no step moves, such as rows of an embedding that the batch leaves out, say nothing.
+    unmoved = float(np.median([np.mean(change[far[name] != before[name]] == 0) for name, change in changes.items()]))
     evidence = (
         Evidence("size of a step over that of the weights (median)", ratio, "optimizer", reference="about 1e-3, above 1e-6"),
         Evidence("share of entries that a step leaves as they are (median)", unmoved, "optimizer", reference="0"),
     )
     if ratio > _SLOW:
         return None
-    if unmoved > _LOST and steps.named(steps.stepped(1, 1e3)) and _moves(theta, steps):
+    if unmoved > _LOST:
         text = (
             f"A step leaves {100 * unmoved:.0f} % of the weights as they are: it is smaller than the gaps between numbers of {steps.dtype} "
             f"(about {format_of(steps.dtype).eps:.1g} of their size)."
         )
         return RATE.found(Verdict.FAILS, text, where="optimizer", cause="rounded-away", evidence=evidence)
-    if unmoved == 1.0:
-        return None  # nothing moves at any rate: there is no gradient, which is another rule's matter
     text = f"A step moves the weights by {ratio:.2g} of their size: ten thousand such steps move them by {1e4 * ratio:.2g}."
     return RATE.found(Verdict.FAILS if ratio < _STILL else Verdict.SUSPECT, text, where="optimizer", cause="too-small", evidence=evidence)
-
-
-def _moves(theta: Vector, steps: Steps) -> bool:
-    return bool((steps.stepped(1, 1e3) != theta).any())
 
 
 def _advised(found: Finding, rate: float) -> Finding:

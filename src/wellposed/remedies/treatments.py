@@ -24,6 +24,7 @@ class Treatment:
     title: str
     code: str
     apply: Apply
+    same_loss: bool = False  # whether losses before and after are of one objective, and may be compared
 
 
 def _standardized(values: Array) -> Array:
@@ -47,6 +48,24 @@ def _slower(problem: Problem, finding: Finding) -> Problem | None:
     return problem.with_rate(float(rate) / problem.rate) if rate else None
 
 
+def _by(route: str) -> Apply:
+    """The loss function called on other arguments; None where that changes nothing."""
+
+    def apply(problem: Problem, _finding: Finding) -> Problem | None:
+        treated = problem.rerouted(route)
+        return None if treated is None or _value(treated) == _value(problem) else treated
+
+    return apply
+
+
+def _value(problem: Problem) -> float:
+    with problem.preserved():
+        try:
+            return problem.value(problem.theta())
+        except Exception:  # a loss that raises is one of the things that are mended
+            return float("nan")
+
+
 def _faster(problem: Problem, finding: Finding) -> Problem | None:
     """With steps of a thousandth of the weights."""
     ratio = next((entry.value for entry in finding.evidence if entry.quantity.startswith("size of a step")), 0.0)
@@ -57,40 +76,42 @@ INPUTS = Treatment(
     "Standardise the inputs, with the training set's numbers everywhere",
     "standardizer = wp.Standardizer().fit(x_train)\nx = standardizer.transform(x)",
     lambda problem, _finding: problem.with_data(inputs=_standardized),
+    same_loss=True,
 )
 TARGETS = Treatment(
     "Standardise the targets (and undo it for predictions)",
     "t = wp.Standardizer().fit(y_train)\ny = t.transform(y)",
     lambda problem, _finding: problem.with_data(targets=_standardized),
 )
-WEIGHTS = Treatment("Initialise every layer for its place", "wp.initialize(model, batch)", _initialized)
+WEIGHTS = Treatment("Initialise every layer for its place", "wp.initialize(model, batch)", _initialized, same_loss=True)
 SCORES = Treatment(
     "Give the loss the last layer's outputs, without the activation or softmax",
     "loss = criterion(scores, targets)",
-    lambda problem, _finding: problem.rerouted("scores"),
+    _by("scores"),
 )
 LOGITS = Treatment(
     "Take the loss that is made for scores",
     "criterion = nn.CrossEntropyLoss()  # for nll_loss; nn.BCEWithLogitsLoss() for BCELoss",
-    lambda problem, _finding: problem.rerouted("logits"),
+    _by("logits"),
 )
 SHAPE = Treatment(
     "Give outputs and targets one shape",
     "loss = criterion(outputs, targets.reshape(outputs.shape))",
-    lambda problem, _finding: problem.rerouted("shape"),
+    _by("shape"),
 )
 CLASSES = Treatment(
     "Give class indices, whole numbers from 0 on",
     "targets = targets.long()  # targets.argmax(1) of one-hot rows, targets - 1 where they start at 1",
-    lambda problem, _finding: problem.rerouted("classes"),
+    _by("classes"),
 )
 PARAMETERS = Treatment(
     "Build the optimizer from all parameters, when the model is complete",
     "optimizer = torch.optim.Adam(model.parameters(), lr=...)",
     lambda problem, _finding: problem.all_trained(),
+    same_loss=True,
 )
-RATE = Treatment("Lower the learning rate", "", _slower)
-LARGER = Treatment("Raise the learning rate, so that a step is about a thousandth of the weights", "", _faster)
+RATE = Treatment("Lower the learning rate", "", _slower, same_loss=True)
+LARGER = Treatment("Raise the learning rate, so that a step is about a thousandth of the weights", "", _faster, same_loss=True)
 
 TREATMENTS: dict[tuple[str, str], Treatment] = {
     ("WP101", ""): INPUTS, ("WP102", ""): INPUTS, ("WP106", ""): TARGETS, ("WP305", "targets-not-centred"): TARGETS,

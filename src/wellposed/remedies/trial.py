@@ -15,6 +15,7 @@ from wellposed.findings import Finding, Remedy, Verdict
 from wellposed.remedies.treatments import Treatment, treatment_of
 
 STEPS = 50
+_WORSE = 1.1
 _GONE = (Verdict.HOLDS, Verdict.UNDECIDED)
 
 
@@ -70,6 +71,11 @@ def _after_steps(problem: Problem) -> float:
 
 
 def _with(finding: Finding, treatment: Treatment, trial: Trial) -> Finding:
+    if treatment.same_loss and trial.after > _WORSE * trial.before:
+        doubted = Verdict.SUSPECT if finding.verdict is Verdict.FAILS else finding.verdict
+        losses = f"{trial.before:.4g} to {trial.after:.4g}"
+        text = f"{finding.message} Tried on a copy, the remedy raises the loss after {STEPS} steps from {losses}."
+        return replace(finding, verdict=doubted, message=text)
     code = treatment.code or next((remedy.code for remedy in finding.remedies if remedy.code), "")
     remedy = Remedy(treatment.title, code, trial.before, trial.after)
     others = tuple(other for other in finding.remedies if other.code != code)

@@ -18,6 +18,7 @@ from wellposed.backends.torch.composed import Watcher
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.state import torch_generators
 
+_MIXED = 1e-3
 _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 
 
@@ -41,7 +42,30 @@ def dependence_of(model: nn.Module, inputs: Any, targets: Any) -> Dependence | N
     if as_it_is is None or in_use is None:
         return None
     in_use[one], own = 0.0, float(as_it_is[one])
-    return Dependence(own, float(in_use.max()), watch.mixer)
+    others = float(in_use.max())
+    if others > _MIXED and (watch.unbatched or _steps_first(model, inputs, x, targets)):
+        return None
+    return Dependence(own, others, watch.mixer)
+
+
+def _steps_first(model: nn.Module, inputs: Any, x: torch.Tensor, targets: Any) -> bool:
+    """Whether the first axis counts steps and the second one examples: targets have both, and nothing mixes along the second."""
+    shapes = [leaf.shape for leaf in tree_flatten(targets)[0] if isinstance(leaf, torch.Tensor)]
+    if x.dim() < 2 or x.shape[1] < 2 or not all(len(shape) > 1 and shape[:2] == x.shape[:2] for shape in shapes):
+        return False
+    swapped = x.clone()
+    swapped[:, 0] = x[:, 1]
+
+    def run(given: Any) -> torch.Tensor | None:
+        with torch.no_grad():
+            made = _outputs(forward(model, given), x.shape[0])
+        return made.transpose(0, 1) if made is not None and made.dim() > 1 and made.shape[1] == x.shape[1] else None
+
+    before, after = run(inputs), run(tree_map(lambda leaf: swapped if leaf is x else leaf, inputs))
+    if before is None or after is None:
+        return False
+    change = (after - before).abs().flatten(1).amax(1)[1:]
+    return bool(change.max() <= _MIXED * before.abs().max())
 
 
 def _changes(model: nn.Module, inputs: Any, swapped: Any, rows: int, watch: _Mixers) -> torch.Tensor | None:
@@ -87,7 +111,7 @@ class _Mixers(Watcher):
 
     def __init__(self, x: torch.Tensor) -> None:
         super().__init__()
-        self._rows, self.mixer = x.shape[0], ""
+        self._rows, self.mixer, self.unbatched = x.shape[0], "", False
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         first = args[0] if args else kwargs.get("input")
@@ -97,7 +121,8 @@ class _Mixers(Watcher):
 
     def _over_rows(self, name: str, first: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         if name in _RECURRENT and first.dim() == 3 and isinstance(args[-1], bool) and not args[-1]:
-            return f"{name.partition('_')[0].upper()} with batch_first=False"
+            self.unbatched = first.shape[1] == 1
+            return "" if self.unbatched else f"{name.partition('_')[0].upper()} with batch_first=False"
         if name in ("softmax", "log_softmax", "softmin"):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
             if axis is not None and axis % first.dim() == 0 and first.dim() > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ LOSSES = {
 }  # fmt: skip
 ENDINGS = {
     "softmax", "log_softmax", "softmin", "sigmoid", "sigmoid_", "logsigmoid", "tanh", "tanh_", "relu", "relu_", "relu6", "leaky_relu",
-    "leaky_relu_", "elu", "selu", "gelu", "silu", "mish", "softplus", "hardsigmoid", "hardtanh", "softsign", "hardswish", "exp",
+    "leaky_relu_", "elu", "selu", "gelu", "silu", "mish", "softplus", "hardsigmoid", "hardtanh", "softsign", "hardswish", "exp", "log",
 }  # fmt: skip
 PASSING = {
     "view", "reshape", "squeeze", "unsqueeze", "flatten", "float", "double", "half", "bfloat16", "to", "contiguous", "permute", "transpose",
@@ -47,7 +48,7 @@ class ObjectiveWatcher(Watcher):
             result = function(*args, **kwargs)
         except Exception as error:
             if call is not None:
-                self.calls[-1] = LossArguments(call.function, call.outputs, call.targets, call.endings, call.ignored, str(error))
+                self.calls[-1] = replace(call, raised=str(error))
             raise
         first = args[0] if args else kwargs.get("input")
         if isinstance(result, torch.Tensor) and isinstance(first, torch.Tensor):
@@ -73,7 +74,9 @@ class ObjectiveWatcher(Watcher):
         if not isinstance(outputs, torch.Tensor) or not isinstance(targets, torch.Tensor) or outputs.is_complex():
             return None
         ignored = int(given.get("ignore_index", -100)) if name in ("cross_entropy", "nll_loss") else None
-        self.calls.append(LossArguments(name, *_as_arrays(outputs, targets), self._endings(outputs), ignored))
+        weighted = given.get("reduction") == "none" or given.get("weight") is not None
+        dtype = str(targets.dtype).removeprefix("torch.")
+        self.calls.append(LossArguments(name, *_as_arrays(outputs, targets), self._endings(outputs), ignored, dtype, weighted))
         return self.calls[-1]
 
     def _difference(self, name: str, args: tuple[Any, ...]) -> None:
@@ -81,11 +84,16 @@ class ObjectiveWatcher(Watcher):
         if len(args) < 2 or not all(isinstance(one, torch.Tensor) for one in args[:2]):
             return
         one, other = args[:2]
-        if one.shape == other.shape or (not self._is_target(one) and not self._is_target(other)):
+        if self._is_target(one) == self._is_target(other) or not _row_against_column(one, other):
             return
         outputs, targets = (other, one) if self._is_target(one) else (one, other)
-        if outputs.dim() and targets.dim():
-            self.calls.append(LossArguments("a difference", *_as_arrays(outputs, targets), self._endings(outputs)))
+        self.calls.append(LossArguments("a difference", *_as_arrays(outputs, targets), self._endings(outputs)))
+
+
+def _row_against_column(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """[n] against [n, 1]: axes that a user has put in on purpose look otherwise."""
+    flat, column = sorted((one, other), key=torch.Tensor.dim)
+    return (flat.dim(), column.dim()) == (1, 2) and column.shape[1] == 1 and flat.shape[0] == column.shape[0] > 1
 
 
 def _as_arrays(outputs: torch.Tensor, targets: torch.Tensor) -> tuple[Any, Any]:

@@ -146,6 +146,8 @@ class TorchProblem(Problem):
 
             def closure() -> torch.Tensor:
                 value = twin._loss()
+                if not value.requires_grad:
+                    return value
                 # Not by backward(), which would write to parameters outside the copy too.
                 for parameter, part in zip(own, torch.autograd.grad(value, own, allow_unused=True), strict=True):
                     parameter.grad = part
@@ -412,7 +414,8 @@ def _copies(model: nn.Module, loss: Any, optimizer: Any) -> tuple[nn.Module, Any
     twins = copy.deepcopy((model, loss, optimizer), copied)
     if optimizer is not None:
         for key in vars(optimizer).keys() - vars(twins[2]).keys():  # what an optimizer leaves out when it is copied
-            setattr(twins[2], key, copy.deepcopy(vars(optimizer)[key], copied))
+            if not callable(vars(optimizer)[key]):  # a schedule's wrapper of step is bound to the user's own optimizer
+                setattr(twins[2], key, copy.deepcopy(vars(optimizer)[key], copied))
     return twins
 
 
