@@ -61,6 +61,11 @@ class Finding:
     remedies: tuple[Remedy, ...] = ()
     follows: str = ""
 
+    @property
+    def found(self) -> bool:
+        """Whether something was found: `fails` or `suspect`."""
+        return self.verdict in (Verdict.FAILS, Verdict.SUSPECT)
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -94,3 +99,22 @@ class Record:
 
     def count(self, verdict: Verdict) -> int:
         return sum(finding.verdict is verdict for finding in self.findings)
+
+    @property
+    def roots(self) -> tuple[tuple[Finding, tuple[Finding, ...]], ...]:
+        """What was found and follows from nothing else, each with what follows from it; of several of one rule the first has it all."""
+        told: dict[str, Finding] = {}
+        found = [finding for finding in self.findings if finding.found]
+        roots = [finding for finding in found if not finding.follows]
+        return tuple(
+            (root, tuple(f for f in found if f.follows == root.rule) if told.setdefault(root.rule, root) is root else ()) for root in roots
+        )
+
+    @property
+    def undecided(self) -> dict[str, list[Finding]]:
+        """What is undecided, by the reason."""
+        reasons: dict[str, list[Finding]] = {}
+        for finding in self.findings:
+            if finding.verdict is Verdict.UNDECIDED:
+                reasons.setdefault(finding.message, []).append(finding)
+        return reasons

@@ -114,9 +114,11 @@ class Initializable(Protocol):
     @property
     def shown(self) -> bool:
         """Whether a batch shows the model at work."""
+        return True
 
     def materialize(self) -> set[str]:
         """Gives memory to parameters that have none yet; the names of those that therefore have no values."""
+        return set()
 
     def run(self) -> Run:
         """One pass over the batch, or the layers in their order where there is none."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wellposed.backends.fitting import Fitting
-from wellposed.backends.protocol import Operation, Parameter, Run, WeightUse, signal_of
+from wellposed.backends.protocol import Initializable, Operation, Parameter, Run, WeightUse, signal_of
 from wellposed.backends.tape import Tape
 from wellposed.errors import InputError
 from wellposed.numerics.activations import Activation
@@ -20,7 +20,7 @@ _PRODUCTS = ("matmul", "dot")
 _HINT = "give a function of it that runs the model: wp.initialize(params, lambda params: forward(params, x))"
 
 
-class TapedInitializable:
+class TapedInitializable(Initializable):
     """`function(params)` returns what the model makes of a batch, or its loss, by NumPy alone. The arrays are changed in place."""
 
     def __init__(self, params: dict[str, Array], function: Any) -> None:
@@ -35,13 +35,6 @@ class TapedInitializable:
                 raise InputError(f"parameter {name!r} has dtype {array.dtype}; weights are floating-point numbers")
         self._params, self._function = params, function
         self._reading = _Reading(Tape())
-
-    @property
-    def shown(self) -> bool:
-        return True
-
-    def materialize(self) -> set[str]:
-        return set()
 
     def run(self) -> Run:
         tape = Tape()

@@ -32,19 +32,17 @@ _FOLLOWS = {
 }
 """By rule the rules that it may follow from, the likeliest first."""
 
-_FOUND = (Verdict.FAILS, Verdict.SUSPECT)
-
 
 def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Roots before what follows from them, `fails` before `suspect`; then what is undecided and what holds, by rule."""
-    found = [finding for finding in findings if finding.verdict in _FOUND]
+    found = [finding for finding in findings if finding.found]
     marked = [_marked(finding, found) for finding in found]
     roots = sorted((finding for finding in marked if not finding.follows), key=_urgency)
     told: list[Finding] = []
     for root in roots:
         first = all(root.rule != other.rule for other in told)
         told += [root, *sorted((f for f in marked if first and f.follows == root.rule), key=_urgency)]
-    rest = sorted((f for f in findings if f.verdict not in _FOUND), key=lambda f: (f.verdict is Verdict.HOLDS, f.rule))
+    rest = sorted((f for f in findings if not f.found), key=lambda f: (f.verdict is Verdict.HOLDS, f.rule))
     return (*told, *rest)
 
 

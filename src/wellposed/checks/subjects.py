@@ -59,7 +59,7 @@ def objective(session: Session) -> list[Finding]:
     problem = session.problem
     found = [objective_checks.check_fit(session.loss_arguments, session.raised)]
     if session.raised:
-        return [*found, *unjudged(objective, session.raised)[1:]]
+        return found + [finding for finding in unjudged(objective, session.raised) if finding.rule != rules.objective.FIT.id]
     return [
         *found,
         objective_checks.check_rate(session.loss, session.theta, session.optimizer_steps),

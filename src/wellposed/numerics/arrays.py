@@ -68,6 +68,13 @@ def rebuild_like(array: Any) -> Callable[[Array], Any]:
     return rebuilt
 
 
+def mean_square(values: Array) -> tuple[float, float]:
+    """Over all entries, and its relative standard error for independent ones: sqrt((kurtosis - 1) / n)."""
+    squares = np.asarray(values, dtype=np.float64).ravel() ** 2
+    mean = float(squares.mean())
+    return mean, float(squares.std() / mean / squares.size**0.5) if mean else 0.0
+
+
 def root_mean_square(values: Any) -> float:
     """In float64; of any array that NumPy can read."""
     return float(np.sqrt(np.mean(np.square(np.asarray(values, dtype=np.float64)))))

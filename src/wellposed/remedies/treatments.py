@@ -10,6 +10,7 @@ import numpy as np
 from wellposed.backends.protocol import Problem
 from wellposed.findings import Finding
 from wellposed.numerics.arrays import Array
+from wellposed.remedies.losses import loss_after
 from wellposed.weights.plan import initialized
 
 _USUAL, _LEAST = 1e-3, 1e-8  # a step over the weights; where all of it is lost in rounding it is about the latter
@@ -53,17 +54,9 @@ def _by(route: str) -> Apply:
 
     def apply(problem: Problem, _finding: Finding) -> Problem | None:
         treated = problem.rerouted(route)
-        return None if treated is None or _value(treated) == _value(problem) else treated
+        return None if treated is None or loss_after(treated, 0) == loss_after(problem, 0) else treated
 
     return apply
-
-
-def _value(problem: Problem) -> float:
-    with problem.preserved():
-        try:
-            return problem.value(problem.theta())
-        except Exception:  # a loss that raises is one of the things that are mended
-            return float("nan")
 
 
 def _faster(problem: Problem, finding: Finding) -> Problem | None:

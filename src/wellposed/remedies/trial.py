@@ -12,11 +12,11 @@ from wellposed.checks.run import report_on
 from wellposed.checks.subjects import RULES_OF
 from wellposed.errors import WellposedError
 from wellposed.findings import Finding, Remedy, Verdict
+from wellposed.remedies.losses import loss_after
 from wellposed.remedies.treatments import Treatment, treatment_of
 
 STEPS = 50
 _WORSE = 1.1
-_GONE = (Verdict.HOLDS, Verdict.UNDECIDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ def tried(problem: Problem, findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
     def loss_before() -> float:
         if not before:
-            before.append(_after_steps(problem))
+            before.append(loss_after(problem, STEPS))
         return before[0]
 
     told = []
     for finding in findings:
-        treatment = treatment_of(finding) if finding.verdict in (Verdict.FAILS, Verdict.SUSPECT) and not finding.follows else None
+        treatment = treatment_of(finding) if finding.found and not finding.follows else None
         trial = None if treatment is None else _trial(problem, finding, treatment, loss_before)
         told.append(finding if trial is None or treatment is None else _with(finding, treatment, trial))
     return tuple(told)
@@ -56,18 +56,8 @@ def _trial(problem: Problem, finding: Finding, treatment: Treatment, loss_before
         again = report_on(treated, (subject,), only=lambda rule: rule == finding.rule).findings
     except WellposedError:  # the remedy cannot be carried out here
         return None
-    gone = all(other.verdict in _GONE for other in again if other.where == finding.where or other.verdict is Verdict.FAILS)
-    return Trial(gone, loss_before(), _after_steps(treated))
-
-
-def _after_steps(problem: Problem) -> float:
-    with problem.preserved():
-        try:
-            return problem.value(problem.trained(problem.theta(), STEPS))
-        except WellposedError:
-            raise
-        except Exception:  # a loss that raises is one of the things that are mended
-            return float("nan")
+    gone = not any(other.found for other in again if other.where == finding.where or other.verdict is Verdict.FAILS)
+    return Trial(gone, loss_before(), loss_after(treated, STEPS))
 
 
 def _with(finding: Finding, treatment: Treatment, trial: Trial) -> Finding:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from wellposed.findings import Finding, Record, Verdict
+from wellposed.findings import Record, Verdict
 
 _VERDICTS = (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS)
 
@@ -46,18 +46,6 @@ def _named(text: str) -> Markup:
 
 
 def _rendered(record: Record, *, whole: bool) -> str:
-    found = [finding for finding in record.findings if finding.verdict in (Verdict.FAILS, Verdict.SUSPECT)]
-    roots = [finding for finding in found if not finding.follows]
-    first = {finding.rule: finding for finding in reversed(roots)}
-    cards = [(root, [f for f in found if f.follows == root.rule] if first[root.rule] is root else []) for root in roots]
-    undecided = _by_message(finding for finding in record.findings if finding.verdict is Verdict.UNDECIDED)
     holds = [finding for finding in record.findings if finding.verdict is Verdict.HOLDS]
     counts = [(verdict, record.count(verdict)) for verdict in _VERDICTS if record.count(verdict)]
-    return _template().render(record=record, roots=cards, undecided=undecided, holds=holds, counts=counts, whole=whole)
-
-
-def _by_message(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
-    groups: dict[str, list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault(finding.message, []).append(finding)
-    return list(groups.items())
+    return _template().render(record=record, holds=holds, counts=counts, whole=whole)

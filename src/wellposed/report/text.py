@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from rich.console import Console, Group, RenderableType
@@ -35,13 +35,12 @@ def rendered(record: Record) -> RenderableType:
     """The report for a rich console, which knows the terminal's width and colours."""
     parts: list[RenderableType] = [_summary(record)]
     for verdict in (Verdict.FAILS, Verdict.SUSPECT):
-        for finding in record.findings:
-            if finding.verdict is verdict and not finding.follows:
-                parts += [Text(""), _found(finding), *_consequences(record, finding)]
-    for verdict in (Verdict.UNDECIDED, Verdict.HOLDS):
-        group = [finding for finding in record.findings if finding.verdict is verdict]
-        if group:
-            parts += [Text(""), *(_folded(group) if verdict is Verdict.UNDECIDED else [_listed(group)])]
+        for root, hence in record.roots:
+            if root.verdict is verdict:
+                parts += [Text(""), _found(root), *_consequences(hence)]
+    holds = [finding for finding in record.findings if finding.verdict is Verdict.HOLDS]
+    for group in (_folded(record.undecided) if record.undecided else [], [_listed(holds)] if holds else []):
+        parts += [Text(""), *group] if group else []
     return Group(*parts)
 
 
@@ -83,12 +82,10 @@ def _found(finding: Finding) -> RenderableType:
     return Group(*parts)
 
 
-def _consequences(record: Record, root: Finding) -> list[RenderableType]:
-    """What follows from a finding, a line each, under the first finding of its rule."""
-    if root is not next(finding for finding in record.findings if finding.rule == root.rule and not finding.follows):
-        return []
+def _consequences(hence: Iterable[Finding]) -> list[RenderableType]:
+    """A line each."""
     lines = []
-    for first, finding in _numbered(finding for finding in record.findings if finding.follows == root.rule):
+    for first, finding in _numbered(hence):
         line = Text.assemble((finding.verdict.value, _STYLES[finding.verdict]), f" {finding.rule} {finding.title}")
         line.append(f" at {finding.where}" if finding.where else "")
         lines.append(_margin("hence" if first else "", line))
@@ -137,13 +134,10 @@ def _remedy(label: str, remedy: Remedy) -> list[RenderableType]:
     return parts
 
 
-def _folded(findings: list[Finding]) -> list[RenderableType]:
+def _folded(undecided: Mapping[str, list[Finding]]) -> list[RenderableType]:
     """Undecided findings of one reason share a paragraph."""
-    groups: dict[str, list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault(finding.message, []).append(finding)
     parts: list[RenderableType] = []
-    for message, group in groups.items():
+    for message, group in undecided.items():
         verdict = (f"{Verdict.UNDECIDED.value:<{_MARGIN}}", _STYLES[Verdict.UNDECIDED])
         line = Text.assemble(verdict, (", ".join(dict.fromkeys(f.rule for f in group)), "bold"))
         places = [f.where for f in group if f.where]

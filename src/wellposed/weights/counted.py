@@ -10,7 +10,7 @@ import numpy as np
 
 from wellposed.backends.protocol import WeightUse
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.numerics.arrays import Vector
+from wellposed.numerics.arrays import Vector, mean_square
 from wellposed.rules.weights import FAN
 from wellposed.signals.site import Site
 from wellposed.signals.trace import Trace
@@ -88,10 +88,9 @@ def _layers(trace: Trace, weights: dict[str, Vector]) -> Iterator[_Layer]:
         if use is None or use.name not in weights or use.name in seen or site.normalised or not _sized(site):
             continue
         seen.add(use.name)
-        squares = weights[use.name].ravel() ** 2
-        mean = float(squares.mean())
-        if mean > 0 and np.isfinite(mean):
-            yield _Layer(site, use, use.nominal * mean, _SIGMAS * float(squares.std()) / mean / squares.size**0.5)
+        square, error = mean_square(weights[use.name])
+        if square > 0 and np.isfinite(square):
+            yield _Layer(site, use, use.nominal * square, _SIGMAS * error)
 
 
 def _common(layers: list[_Layer]) -> float | None:

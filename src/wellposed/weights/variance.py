@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.numerics.arrays import Vector
+from wellposed.numerics.arrays import Vector, mean_square
 from wellposed.numerics.gaussian import expectations
 from wellposed.numerics.meanfield import gradient_factor
 from wellposed.rules.weights import VARIANCE
@@ -24,14 +24,12 @@ def layer_factor(site: Site, weight: Vector) -> tuple[float, float]:
     of n entries: sqrt((kurtosis - 1) / n) / 2.
     """
     assert site.layer.weight is not None
-    squares = weight.ravel() ** 2
-    mean_square = float(squares.mean())
-    error = float(squares.std() / mean_square / np.sqrt(squares.size) / 2) if mean_square else 0.0
-    chi = site.layer.weight.fan_in * mean_square
+    square, error = mean_square(weight)
+    chi = site.layer.weight.fan_in * square
     if site.curve is not None and site.before is not None:
         at = expectations(site.curve, min(max(site.forward.mean_square, 1e-12), 1.0))
         chi = gradient_factor(at, chi)
-    return float(np.sqrt(chi)), error
+    return float(np.sqrt(chi)), error / 2
 
 
 def _normalised_after(trace: Trace, site: Site) -> bool:

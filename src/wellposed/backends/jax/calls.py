@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from wellposed.backends.jax.elementwise import CALLS
+from wellposed.backends.jax.elementwise import CALLS, called
 from wellposed.backends.jax.recorder import evaluated
 
 _CUSTOM = ("custom_vjp_call", "custom_jvp_call")
@@ -75,8 +75,7 @@ class _Walk:
             self.stops += 1
             return arguments
         if name in CALLS and name not in _CUSTOM:
-            inner = equation.params[CALLS[name]]
-            return self.run(inner if hasattr(inner, "consts") else core.ClosedJaxpr(inner, ()), arguments)
+            return self.run(called(equation), arguments)
         results = evaluated(inside, equation, arguments)
         if name in _CUSTOM:
             shown = [result for result in results if result is not None and jnp.issubdtype(jnp.result_type(result), jnp.floating)]

@@ -62,8 +62,7 @@ def extended(equation: Any, given: list[Given]) -> Given:
     """What the one output of an equation is, by what its arguments are."""
     primitive = equation.primitive.name
     if primitive in CALLS:
-        inner = equation.params[CALLS[primitive]]
-        return _through(inner if hasattr(inner, "consts") else core.ClosedJaxpr(inner, ()), given)
+        return _through(called(equation), given)
     if primitive in PASSING and len(given) == 1:
         return _converted(given[0], equation.params["new_dtype"]) if primitive == "convert_element_type" else given[0]
     if (primitive not in _BENDING and primitive not in _OTHERS) or any(one is None for one in given):
@@ -83,6 +82,12 @@ def extended(equation: Any, given: list[Given]) -> Given:
         return bind(*[one.function(z) if isinstance(one, Chain) else _spread(one, z) for one in given])
 
     return Chain(chains[0].source, function, primitive in _BENDING or any(chain.bends for chain in chains), steps)
+
+
+def called(equation: Any) -> Any:
+    """The closed jaxpr that an equation of one of CALLS evaluates."""
+    inner = equation.params[CALLS[equation.primitive.name]]
+    return inner if hasattr(inner, "consts") else core.ClosedJaxpr(inner, ())
 
 
 def _through(closed: Any, given: list[Given]) -> Given:

@@ -15,7 +15,7 @@ import numpy as np
 from wellposed.backends.fitting import Fitting
 from wellposed.backends.jax.problem import name_of
 from wellposed.backends.jax.recorder import Walk, record
-from wellposed.backends.protocol import Operation, Parameter, Role, Run, WeightUse
+from wellposed.backends.protocol import Initializable, Operation, Parameter, Role, Run, WeightUse
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector, root_mean_square
 from wellposed.numerics.fans import Fan
@@ -25,7 +25,7 @@ _ROLES: dict[str, Role] = {
 }  # fmt: skip
 
 
-class JaxInitializable:
+class JaxInitializable(Initializable):
     """`function(params)` returns what the model makes of a batch, or its loss; None where nothing shows the weights at work."""
 
     def __init__(self, params: Any, function: Callable[[Any], Any] | None) -> None:
@@ -43,24 +43,14 @@ class JaxInitializable:
         self._operations: tuple[Operation, ...] = ()
         self._looked_up: set[str] = set()
 
-    @property
-    def shown(self) -> bool:
-        return True
-
-    def materialize(self) -> set[str]:
-        return set()
-
     def run(self) -> Run:
         if self._function is None:
             raise InputError(
                 "a pytree of arrays does not say what its weights do",
                 hint="give a function of it that runs the model: wp.initialize(params, lambda params: apply(params, x))",
             )
-        arrays = self._arrays()
-        self._operations = record(self._number, arrays, tuple(self._places))
-        walk = Walk(tuple(self._places), None)
-        walk.run(jax.make_jaxpr(self._number)(arrays), arrays)
-        self._looked_up = walk.looked_up
+        walk = record(self._number, self._arrays(), tuple(self._places))
+        self._operations, self._looked_up = tuple(walk.operations), walk.looked_up
         return Run(self._operations)
 
     def parameters(self) -> tuple[Parameter, ...]:

@@ -93,7 +93,7 @@ class JaxProblem(Problem):
         self.evaluations += 1
         with self._precision(), self._random.fixed():
             params = self._params(self.theta() if theta is None else theta)
-            operations = record(self._scalar, params, self._layout.names)
+            operations = tuple(record(self._scalar, params, self._layout.names).operations)
             gradient = self._named(jax.grad(self._scalar)(params))
             values = zip(self._layout.names, map(_numpy, jax.tree_util.tree_leaves(params)), strict=True)
             return Run(operations, None, gradient, {name: parameter_size(value, gradient[name]) for name, value in values})

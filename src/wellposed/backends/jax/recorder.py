@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from wellposed.backends.jax.elementwise import CALLS, PASSING, Chain, extended, name_of_call, number_of
+from wellposed.backends.jax.elementwise import CALLS, PASSING, Chain, called, extended, name_of_call, number_of
 from wellposed.backends.protocol import Operation, OperationKind, WeightUse, flatness_of, signal_of
 from wellposed.numerics.activations import Activation
 
@@ -51,8 +51,8 @@ class _Traced:
         return self.chain is not None and self.chain.steps == 0
 
 
-def record(loss: Callable[[Any], Any], params: Any, names: tuple[str, ...]) -> tuple[Operation, ...]:
-    """Every weighted operation and activation of loss(params), with its output and gradient signals."""
+def record(loss: Callable[[Any], Any], params: Any, names: tuple[str, ...]) -> Walk:
+    """A walk with every weighted operation and activation of loss(params), with its output and gradient signals."""
     closed = jax.make_jaxpr(loss)(params)
     leaves = jax.tree_util.tree_leaves(params)
     pilot = Walk(names, None)
@@ -63,10 +63,11 @@ def record(loss: Callable[[Any], Any], params: Any, names: tuple[str, ...]) -> t
         return Walk(names, taps).run(closed, leaves)
 
     gradients = jax.grad(tapped)(zeros) if zeros else []
-    return tuple(
+    pilot.operations = [
         replace(operation, output=signal_of(np.asarray(output)), gradient=signal_of(np.asarray(gradient)))
         for operation, output, gradient in zip(pilot.operations, pilot.outputs, gradients, strict=True)
-    )
+    ]
+    return pilot
 
 
 class Walk:
@@ -107,8 +108,7 @@ class Walk:
         whole = primitive == "custom_jvp_call" and not parameters  # has a derivative of its own
         one = None if biased else self._extended(equation, arguments)
         if primitive in CALLS and one is None and not whole:
-            inner = equation.params[CALLS[primitive]]
-            return self._evaluate(inner if hasattr(inner, "consts") else core.ClosedJaxpr(inner, ()), arguments)
+            return self._evaluate(called(equation), arguments)
         use = _use(primitive, equation.params, arguments)
         if primitive == "gather" and arguments[0].parameter:
             self.looked_up.add(arguments[0].parameter)

@@ -7,6 +7,7 @@ the others are compared in evaluation mode, in which no normalisation over the b
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from wellposed.backends.protocol import Dependence
+from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch.composed import Watcher
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.state import torch_generators
@@ -55,28 +57,20 @@ def _steps_first(model: nn.Module, inputs: Any, x: torch.Tensor, targets: Any) -
         return False
     swapped = x.clone()
     swapped[:, 0] = x[:, 1]
-
-    def run(given: Any) -> torch.Tensor | None:
-        with torch.no_grad():
-            made = _outputs(forward(model, given), x.shape[0])
-        return made.transpose(0, 1) if made is not None and made.dim() > 1 and made.shape[1] == x.shape[1] else None
-
-    before, after = run(inputs), run(tree_map(lambda leaf: swapped if leaf is x else leaf, inputs))
-    if before is None or after is None:
-        return False
-    change = (after - before).abs().flatten(1).amax(1)[1:]
-    return bool(change.max() <= _MIXED * before.abs().max())
+    change = _changes(model, inputs, tree_map(lambda leaf: swapped if leaf is x else leaf, inputs), x.shape[1], axis=1)
+    return change is not None and bool(change[1:].max() <= _MIXED)
 
 
-def _changes(model: nn.Module, inputs: Any, swapped: Any, rows: int, watch: _Mixers) -> torch.Tensor | None:
-    """The largest change of each example's outputs, over the largest output; None where outputs have no row per example."""
-    drawn = [(generator, generator.read()) for generator in torch_generators()]
+def _changes(
+    model: nn.Module, inputs: Any, swapped: Any, rows: int, watch: AbstractContextManager[Any] | None = None, axis: int = 0
+) -> torch.Tensor | None:
+    """The largest change of each example's outputs, over the largest output; None where `axis` of the outputs does not count examples."""
+    random = Randomness(*torch_generators())  # a model may draw in use too, as a variational autoencoder does
     with torch.no_grad():
-        with watch:
-            before = _outputs(forward(model, inputs), rows)
-        for generator, state in drawn:  # a model may draw in use too, as a variational autoencoder does
-            generator.put(state)
-        after = _outputs(forward(model, swapped), rows)
+        with random.fixed(), watch or nullcontext():
+            before = _outputs(forward(model, inputs), rows, axis)
+        with random.fixed():
+            after = _outputs(forward(model, swapped), rows, axis)
     if before is None or after is None or before.shape != after.shape:
         return None
     change, scale = (after - before).abs().flatten(1).amax(1), float(before.abs().max())
@@ -98,11 +92,11 @@ def _pair(x: torch.Tensor) -> tuple[int, int]:
     return place // len(flat), place % len(flat)
 
 
-def _outputs(made: Any, rows: int) -> torch.Tensor | None:
-    """The first floating-point tensor of a model's outputs, if it has the batch's axis first."""
+def _outputs(made: Any, rows: int, axis: int) -> torch.Tensor | None:
+    """The first floating-point tensor of a model's outputs, examples first, if it has as many of them along `axis`."""
     for leaf in tree_flatten(made)[0]:
         if isinstance(leaf, torch.Tensor) and leaf.is_floating_point():
-            return leaf.double() if leaf.dim() and leaf.shape[0] == rows else None
+            return leaf.double().movedim(axis, 0) if leaf.dim() > axis and leaf.shape[axis] == rows else None
     return None
 
 

@@ -7,6 +7,7 @@ from itertools import chain
 import torch
 from torch import nn
 
+from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch.state import torch_generators
 from wellposed.errors import InputError
 
@@ -19,18 +20,14 @@ def materialized(model: nn.Module, device: torch.device) -> set[str]:
     without = [(name, module) for name, module in model.named_modules() if any(tensor.is_meta for tensor in _own(module))]
     for name, module in without:
         _demand_possible(name, module)
-    kept = [(generator, generator.read()) for generator in torch_generators()]
     unset: set[str] = set()
-    try:
+    with Randomness(*torch_generators()).fixed():
         for name, module in without:
             module.to_empty(device=device, recurse=False)
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
             else:
                 unset |= {f"{name}.{own}" if name else own for own, _ in module.named_parameters(recurse=False)}
-    finally:
-        for generator, state in kept:
-            generator.put(state)
     return unset & dict(model.named_parameters()).keys()
 
 
