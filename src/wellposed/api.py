@@ -39,16 +39,27 @@ from wellposed.signals.trace import Trace, trace_of
 from wellposed.weights import gains
 from wellposed.weights.plan import Plan, initialized
 
+_SOME = 20
 
-def checkup(problem: Problem, *, only: Callable[[str], bool] = lambda rule: True, after_steps: int = 0, remedies: bool = False) -> Report:
+
+def checkup(
+    problem: Problem,
+    *,
+    only: Callable[[str], bool] = lambda rule: True,
+    after_steps: int = 0,
+    remedies: bool = False,
+    full: bool = False,
+) -> Report:
     """All five subjects, and the objective, in the order in which a person should act. `only` may leave out rules by id.
 
-    With `after_steps` the gradient is checked again after that many optimizer steps on a copy. With `remedies` each finding that has a
+    Quick: the gradient by as few evaluations as show it right, in a large model on the first rows of the batch; `full` looks as closely as
+    `check_gradients` does, again after 20 steps, and tries the remedies. With `after_steps` signals and gradient are checked again after
+    that many optimizer steps on a copy: some mistakes show only there. With `remedies` each finding that has a
     remedy which can be carried out is judged again on a treated copy: the report has the loss after 50 steps (of the optimizer given, of
     Adam without one) before and after, and what a remedy leaves as it was is at most `suspect`.
     """
-    report = report_on(problem, subjects.ALL, only, after_steps)
-    if not remedies:
+    report = report_on(problem, subjects.ALL, only, after_steps or (_SOME if full else 0), quick=not full)
+    if not remedies and not full:
         return report
     started, before = time.perf_counter(), problem.evaluations
     findings = tried(problem, report.findings)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -241,13 +241,15 @@ class LossCall:
     """The loss function at the end of the network as the framework saw it called.
 
     `per_example` are the losses of the batch's examples, `targets` the targets as numbers or class
-    indices, `classes` the number of classes (0 for squared error).
+    indices, `classes` the number of classes (0 for squared error), `outputs` the root mean square of what is held against the targets
+    (NaN where it is not known).
     """
 
     kind: Literal["cross_entropy", "squared_error"]
     per_example: Vector
     targets: Array
     classes: int = 0
+    outputs: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,7 @@ class LossArguments:
 
     `function` is the framework's name for it, "a difference" where the user subtracts by hand. `endings` are the activations and softmaxes
     that nothing but reshaping separates from the loss, last first; `ignored` the class index that is left out, `weighted` whether
-    the user weighs or sums the terms, so that some may count for nothing, `raised` what the call raised.
+    the user weighs or sums the terms, so that some may count for nothing, `weights` those of the classes, `raised` what the call raised.
     """
 
     function: str
@@ -267,6 +269,7 @@ class LossArguments:
     dtype: str = ""  # of the targets
     weighted: bool = False
     raised: str = ""
+    weights: Vector | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +298,17 @@ class Run:
     gradient: Gradient = field(default_factory=dict)
     parameters: Mapping[str, ParameterSize] = field(default_factory=dict)
     recurrences: tuple[Recurrence, ...] = ()
+
+
+class Uncut(NamedTuple):
+    """A gradient with nothing on its way cut; `cuts` are those found, in words.
+
+    `meant`: whether they look deliberate, as a straight-through estimator x + (q(x) - x).detach() does, or a detach() in the loss.
+    """
+
+    gradient: Gradient
+    cuts: str
+    meant: bool = False
 
 
 class InputMap(Protocol):
@@ -335,6 +349,7 @@ class Problem(ABC):
     context: Mapping[str, Array] = {}  # the data of the problem that this is a part of
     is_part: bool = False
     handwritten: bool = False  # whether the gradient is the user's own code, called as such
+    first: tuple[float, Gradient] | None = None  # the loss and its gradient at theta(), where making the problem took them
     trained_in: str = ""  # the dtype of the problem that this is a float64 copy of
 
     @property
@@ -366,6 +381,10 @@ class Problem(ABC):
         """The same problem in float64 where that is possible, else itself."""
         return self
 
+    def of_rows(self, rows: int) -> Problem:
+        """This problem on the first rows of its batch; itself where the batch has no more, or does not come apart into rows."""
+        return self
+
     def run(self, theta: Vector | None = None) -> Run | None:
         """One pass with every operation recorded, at theta or at the parameters as they are; None where the framework shows none."""
         return None
@@ -375,7 +394,12 @@ class Problem(ABC):
         """The random generators that evaluations so far have drawn from, in words; each was held fixed."""
         return self._random.drawn
 
-    def trained(self, theta: Vector, steps: int, factor: float = 1.0) -> Vector:
+    @property
+    def decays(self) -> bool:
+        """Whether the optimizer shrinks weights on its own."""
+        return False
+
+    def trained(self, theta: Vector, steps: int, factor: float = 1.0, *, decayed: bool = True) -> Vector:
         """theta after that many steps of the optimizer that will train the problem; of Adam where none is known.
 
         `factor` multiplies the optimizer's learning rate, a schedule's where one has set it.
@@ -422,8 +446,8 @@ class Problem(ABC):
         """The custom backward passes that a run at theta goes through, in the order of the forward pass."""
         return []
 
-    def uncut(self, theta: Vector) -> tuple[Gradient, str] | None:
-        """The gradient where every detach, stop_gradient or no_grad on the way lets it through, and what these are, in words."""
+    def uncut(self, theta: Vector) -> Uncut | None:
+        """The gradient where every detach, stop_gradient or no_grad on the way lets it through; None where there is none."""
         return None
 
     def first_not_finite(self, theta: Vector) -> NotFinite | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from wellposed.findings import Finding, Verdict
 
 _ORDER = (
-    "WP104", "WP401", "WP403", "WP501", "WP404", "WP506", "WP507", "WP105", "WP101", "WP102", "WP106", "WP103", "WP302", "WP303", "WP301",
+    "WP104", "WP401", "WP403", "WP501", "WP404", "WP506", "WP507", "WP105", "WP101", "WP102", "WP103", "WP302", "WP303", "WP301",
     "WP304", "WP306", "WP207", "WP203", "WP206", "WP204", "WP205", "WP201", "WP202", "WP208", "WP305", "WP402", "WP505", "WP502", "WP504",
     "WP503", "WP508",
 )  # fmt: skip
@@ -16,21 +16,26 @@ _ORDER = (
 
 _FOLLOWS = {
     "WP301": ("WP303",),
-    "WP207": ("WP104", "WP101", "WP102", "WP303", "WP301", "WP304"),
+    "WP207": ("WP104", "WP101", "WP102", "WP303", "WP301", "WP304", "WP305", "WP306", "WP402"),
     "WP203": ("WP302", "WP303", "WP301", "WP304", "WP306"),
-    "WP206": ("WP302", "WP303", "WP301", "WP304", "WP203"),
+    "WP203:activation": ("WP302", "WP303", "WP301", "WP304", "WP306", "WP205"),
+    "WP206": ("WP302", "WP303", "WP301", "WP304", "WP205", "WP203"),
     "WP204": ("WP304", "WP101", "WP102", "WP303", "WP301"),
     "WP205": ("WP101", "WP102", "WP304", "WP303", "WP301"),
     "WP201": ("WP302", "WP303", "WP301", "WP304", "WP203", "WP206", "WP204", "WP205"),
+    "WP201:detached": ("WP403", "WP505", "WP501"),
     "WP202": ("WP303", "WP301", "WP306"),
-    "WP305": ("WP401", "WP101", "WP102", "WP106", "WP303", "WP301", "WP306", "WP203"),
-    "WP402": ("WP104", "WP401", "WP403", "WP404", "WP101", "WP102", "WP106", "WP303", "WP301", "WP306", "WP202", "WP305"),
-    "WP404": ("WP401", "WP302", "WP303", "WP301", "WP304", "WP206", "WP204"),
+    "WP305:targets-too-large": ("WP401",),
+    "WP305:targets-not-centred": ("WP401",),
+    "WP305": ("WP401", "WP101", "WP102", "WP303", "WP301", "WP306", "WP203"),
+    "WP402": ("WP104", "WP401", "WP403", "WP404", "WP101", "WP102", "WP303", "WP301", "WP306", "WP202", "WP305"),
+    "WP404": ("WP401", "WP302", "WP303", "WP301", "WP304", "WP206", "WP204", "WP205", "WP203"),
+    "WP505:detached": ("WP401", "WP403"),
     "WP505": ("WP401", "WP403", "WP404", "WP302", "WP201", "WP204", "WP205"),
     "WP503": ("WP101", "WP201", "WP205"),
     "WP508": ("WP401", "WP404", "WP505", "WP302", "WP201", "WP205"),
 }
-"""By rule the rules that it may follow from, the likeliest first."""
+"""By rule, or rule and cause, the rules that it may follow from, the likeliest first."""
 
 
 def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -52,14 +57,16 @@ def _urgency(finding: Finding) -> tuple[bool, int]:
 
 def _marked(finding: Finding, found: Sequence[Finding]) -> Finding:
     """With the rule that it follows from in the end, of those found with a verdict as grave."""
-    by_rule: dict[str, Verdict] = {}
+    by_rule: dict[str, Finding] = {}
     for other in found:
-        if by_rule.get(other.rule) is not Verdict.FAILS:
-            by_rule[other.rule] = other.verdict
-    root, rule = "", finding.rule
+        if other.rule not in by_rule or by_rule[other.rule].verdict is not Verdict.FAILS:
+            by_rule[other.rule] = other
+    root, at = "", finding
     while True:
-        causes = _FOLLOWS.get(rule, ())
-        grave = [cause for cause in causes if cause in by_rule and (by_rule[cause] is Verdict.FAILS or finding.verdict is Verdict.SUSPECT)]
+        causes = _FOLLOWS.get(f"{at.rule}:{at.cause}") or _FOLLOWS.get(at.rule, ())
+        known = [by_rule[cause] for cause in causes if cause in by_rule]
+        grave = [cause for cause in known if cause.verdict is Verdict.FAILS or finding.verdict is Verdict.SUSPECT]
         if not grave:
             return replace(finding, follows=root)
-        root = rule = grave[0]
+        at = grave[0]
+        root = at.rule

@@ -15,10 +15,17 @@ from wellposed.findings import Finding, Summary
 from wellposed.report import Report
 
 
-def report_on(problem: Any, subjects: Sequence[Subject], only: Callable[[str], bool] = lambda rule: True, after_steps: int = 0) -> Report:
+def report_on(
+    problem: Any,
+    subjects: Sequence[Subject],
+    only: Callable[[str], bool] = lambda rule: True,
+    after_steps: int = 0,
+    *,
+    quick: bool = False,
+) -> Report:
     demand_problem(problem)
     started, before = time.perf_counter(), problem.evaluations
-    session = Session(problem, after_steps)
+    session = Session(problem, after_steps, quick=quick)
     findings: list[Finding] = []
     with problem.preserved():
         raised = session.raised if objective in subjects else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,18 +18,38 @@ from wellposed.objective.rate import Steps
 from wellposed.signals import finite
 from wellposed.signals.trace import Trace, trace_of
 
+_MATTERS = 1e-4  # of the loss: beyond what rounding in another order can do
+
 
 class Session:
     """One check of one problem: what several subjects need is measured once."""
 
-    def __init__(self, problem: Problem, after_steps: int) -> None:
+    def __init__(self, problem: Problem, after_steps: int, *, quick: bool = False, theta: Vector | None = None) -> None:
         if not isinstance(after_steps, int) or after_steps < 0:
             raise InputError(f"after_steps must be a whole number of steps, not {after_steps!r}")
-        self.problem, self.steps = problem, after_steps
-        self.theta = problem.theta()
+        self.problem, self.steps, self.quick = problem, after_steps, quick
+        self.theta = problem.theta() if theta is None else theta
         self.evaluations = 0
         self.checked_in = ""
         self._taken: list[tuple[Vector, Run]] = []
+
+    @cached_property
+    def later(self) -> tuple[int, Session]:
+        """The problem after the steps asked for, and how many were taken: where weights become NaN on the way, as many as leave them
+        finite.
+        """
+        taken, wanted = 0, self.steps
+        theta, reached = self.theta, self.problem.trained(self.theta, wanted)
+        if np.isfinite(reached).all():
+            taken, theta = wanted, reached
+        while wanted - taken > 1:
+            middle = (taken + wanted) // 2
+            tried = self.problem.trained(self.theta, middle)
+            if np.isfinite(tried).all():
+                taken, theta = middle, tried
+            else:
+                wanted = middle
+        return taken, Session(self.problem, 0, quick=self.quick, theta=theta)
 
     @cached_property
     def finiteness(self) -> Finding:
@@ -84,11 +105,26 @@ class Session:
         if all(part is not None for part in self.gradient.values()):
             return ""
         uncut = self.problem.uncut(self.theta)
-        return "" if uncut is None else uncut[1]
+        return "" if uncut is None else uncut.cuts
+
+    def matters(self, names: Sequence[str]) -> bool:
+        """Whether the loss changes when these parameters are moved by about their own size."""
+        random, theta = np.random.default_rng(0), self.theta.copy()
+        for name in names:
+            place = self.problem.layout.slices[name]
+            size = float(np.sqrt(np.mean(theta[place] ** 2))) or 1.0
+            theta[place] += size * random.standard_normal(theta[place].shape)
+        moved = self.problem.value(self.problem.stored(theta))
+        return bool(np.isfinite(moved)) and abs(moved - self.loss) > _MATTERS * abs(self.loss)
 
     @cached_property
     def dependence(self) -> Dependence | None:
         return self.problem.dependence(self.theta)
+
+    @property
+    def reached(self) -> bool:
+        """Whether a gradient gets to the first layer of the trunk."""
+        return self.trace is not None and bool(self.trace.trunk) and self.trace.trunk[0].gradient > 0
 
     def dependence_after_a_step(self) -> Dependence | None:
         return self.problem.dependence(descended(self.theta, self.problem.layout.pack_known(self.gradient)))
@@ -105,6 +141,7 @@ class Session:
 
         return Steps(
             lambda number, factor: problem.trained(self.theta, number, factor),
+            lambda: problem.trained(self.theta, 1, 1.0, decayed=False) if problem.decays else None,
             problem.value,
             problem.layout.unpack,
             problem.rate,
@@ -124,6 +161,16 @@ class Session:
             taken.append((theta, after))
         self._taken = taken
         return taken[steps]
+
+    def with_a_small_output_layer(self) -> float:
+        """The loss where the weights of the layers that make the outputs are a tenth of what they are."""
+        assert self.trace is not None
+        theta = self.theta.copy()
+        for site in self.trace.sites:
+            use = site.layer.weight
+            if site.is_output and use is not None and use.name in self.problem.layout.slices:
+                theta[self.problem.layout.slices[use.name]] *= 0.1
+        return self.problem.value(self.problem.stored(theta))
 
     def weights_after_a_step(self) -> tuple[dict[str, Vector], Any]:
         theta, run = self.after_steps(1)

@@ -19,6 +19,8 @@ from wellposed.signals import check as signal_checks
 from wellposed.signals.trace import Trace, trace_of
 from wellposed.weights import check as weight_checks
 
+_LARGE, _ROWS = 1_000_000, 4
+"""A quick look at the gradient of as many parameters takes that many rows first: what is right there is left alone."""
 NO_LAYERS = "This problem shows no layers: it is given by its value and gradient alone."
 
 
@@ -40,6 +42,18 @@ def inputs(session: Session) -> list[Finding]:
 
 
 def signals(session: Session) -> list[Finding]:
+    """Here and, where that is asked for, again after some steps: what fails only there is added (units that are sure of themselves by then
+    are no fault).
+    """
+    findings = _signals(session)
+    if not session.steps:
+        return findings
+    steps, later = session.later
+    known = {finding.rule for finding in findings if finding.found}
+    return worse(findings, [f for f in _signals(later) if f.verdict is Verdict.FAILS and f.rule not in known], f"After {steps} steps: ")
+
+
+def _signals(session: Session) -> list[Finding]:
     if session.trace is None:
         return [*signal_checks.not_judged(NO_LAYERS), session.finiteness]
 
@@ -52,7 +66,7 @@ def signals(session: Session) -> list[Finding]:
 def weights(session: Session) -> list[Finding]:
     if session.run is None or session.trace is None:
         return weight_checks.not_judged(NO_LAYERS)
-    return weight_checks.check(session.trace, session.run, session.weights, session.weights_after_a_step)
+    return weight_checks.check(session.trace, session.run, session.weights, session.weights_after_a_step, session.with_a_small_output_layer)
 
 
 def objective(session: Session) -> list[Finding]:
@@ -63,14 +77,26 @@ def objective(session: Session) -> list[Finding]:
     return [
         *found,
         objective_checks.check_rate(session.loss, session.theta, session.optimizer_steps),
-        objective_checks.check_reached(session.gradient, problem.left_out(), problem.unregistered(), session.cut),
-        objective_checks.check_dependence(session.dependence, session.dependence_after_a_step),
+        objective_checks.check_reached(session.gradient, problem.left_out(), problem.unregistered(), session.cut, session.matters),
+        objective_checks.check_dependence(session.dependence, session.dependence_after_a_step, reached=session.reached),
     ]
 
 
 def gradients(session: Session) -> list[Finding]:
-    precise = session.problem.precise()
+    problem = session.problem
+    if session.quick and problem.layout.size > _LARGE:
+        part = problem.of_rows(_ROWS)
+        findings = [] if part is problem else _gradients_of(session, part)
+        if findings and not any(finding.found for finding in findings):
+            session.checked_in = f"{session.checked_in or part.dtype} on the first {_ROWS} rows"
+            return findings
+    return _gradients_of(session, problem)
+
+
+def _gradients_of(session: Session, problem: Problem) -> list[Finding]:
+    precise = problem.precise()
     if precise is session.problem:
+        session.checked_in = ""
         return _at_both_points(session, precise, session.loss)
     session.checked_in = precise.dtype
     with precise.preserved():
@@ -92,11 +118,11 @@ def pushed(session: Session) -> list[Finding]:
 
 def _at_both_points(session: Session, problem: Problem, loss: float | None) -> list[Finding]:
     """At the present parameters and, where that is asked for, again after some steps: what holds, holds at both."""
-    findings = gradient_checks.check(problem, value=loss)
+    findings = gradient_checks.check(problem, value=loss, quick=session.quick)
     if not session.steps:
         return findings
-    later = gradient_checks.check(problem, session.problem.trained(session.theta, session.steps))
-    return worse(findings, later, f"After {session.steps} steps: ")
+    steps, later = session.later
+    return worse(findings, gradient_checks.check(problem, later.theta, quick=session.quick), f"After {steps} steps: ")
 
 
 def worse(findings: Sequence[Finding], later: Sequence[Finding], prefix: str) -> list[Finding]:

@@ -30,26 +30,31 @@ from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
 _VISIBLE = 0.01
 _STEPS = 3
 _HARDLY = 1e-4  # chance
+_HARDLY_QUICK, _GLANCES = 1e-3, 3
 _CLEARLY = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
 
 
-def check(problem: Problem, theta: Vector | None = None, value: float | None = None, *, alone: bool = False) -> list[Finding]:
+def check(
+    problem: Problem, theta: Vector | None = None, value: float | None = None, *, alone: bool = False, quick: bool = False
+) -> list[Finding]:
     """Findings for the problem's gradient at theta (its present point); call it within `problem.preserved()`.
 
     `value` is the loss there, where it is already known: it must come out the same again. `alone` is for a part of another problem, which
-    has no parts of its own.
+    has no parts of its own. `quick` asks for as few evaluations as show that a gradient is right; one that they do not show to be right is
+    looked at as closely as ever.
     """
     layout = problem.layout
+    known = problem.first if theta is None else None
     theta = problem.theta() if theta is None else theta
     if not theta.size:
         return [rule.undecided("There is no entry to differentiate by.") for rule in RULES]
     try:
-        gradient = problem.gradient(theta)
+        gradient = problem.gradient(theta) if known is None else known[1]
     except (WellposedError, MemoryError):
         raise
     except Exception as error:  # whatever the user's backward pass raises
         return _no_backward(problem, theta, error)
-    prober = Prober(problem, theta, layout.pack_known(gradient), value)
+    prober = Prober(problem, theta, layout.pack_known(gradient), known[0] if value is None and known is not None else value)
     if not np.isfinite(prober.value):
         return [rule.undecided(f"The loss is {prober.value}, so there is nothing to compare.", where="loss") for rule in RULES]
     broken = [name for name, part in gradient.items() if part is not None and not np.isfinite(part).all()]
@@ -65,7 +70,7 @@ def check(problem: Problem, theta: Vector | None = None, value: float | None = N
     if changing is not None:
         rest = [rule.undecided("The gradient changes from call to call: see WP501.") for rule in RULES if rule is not WRONG]
         return [changing, *rest]
-    found = _Check(problem, prober, gradient, alone).findings()
+    found = _Check(problem, prober, gradient, alone, quick).findings()
     return _elsewhere(problem, prober, found) if problem.handwritten and all(f.verdict is Verdict.HOLDS for f in found) else found
 
 
@@ -75,7 +80,7 @@ def _elsewhere(problem: Problem, prober: Prober, found: list[Finding]) -> list[F
     names = [name for name in problem.layout.names if problem.layout.slices[name].start < problem.layout.slices[name].stop]
     if not np.isfinite(beside.value) or beside.probe(beside.directions.jointly(names)).agrees:
         return found
-    later = _Check(problem, beside, problem.layout.unpack(beside.gradient), True).findings()
+    later = _Check(problem, beside, problem.layout.unpack(beside.gradient), alone=True).findings()
     return [
         replace(f, message=f"{_KEPT} {f.message}", cause=f.cause or "stale", remedies=WRONG.cause(f.cause or "stale").remedies)
         if f.verdict is Verdict.FAILS and f.rule == WRONG.id
@@ -100,8 +105,8 @@ def _no_backward(problem: Problem, theta: Vector, error: Exception) -> list[Find
 class _Check:
     """One point: what was measured there, and what follows."""
 
-    def __init__(self, problem: Problem, prober: Prober, gradient: Gradient, alone: bool) -> None:
-        self._problem, self._prober, self._gradient, self._alone = problem, prober, gradient, alone
+    def __init__(self, problem: Problem, prober: Prober, gradient: Gradient, alone: bool, quick: bool = False) -> None:
+        self._problem, self._prober, self._gradient, self._alone, self._quick = problem, prober, gradient, alone, quick
         self._names = [name for name in problem.layout.names if prober.problem.layout.slices[name] != slice(0, 0)]
         self._carrying = [name for name in self._names if carries(gradient, name)]
         self._silent = [name for name in self._names if not carries(gradient, name)]
@@ -147,6 +152,9 @@ class _Check:
         an error of a factor best.
         """
         prober = self._prober
+        glances = self._glances() if self._quick and not self._silent else []
+        if glances:
+            return glances, []
         directions = [prober.directions.jointly(group) for group in (self._carrying, self._silent)]
         random, silent = prober.confirmed(directions)
         shares = {name: prober.directions.share(name) for name in self._carrying}
@@ -163,6 +171,30 @@ class _Check:
             doubtful |= self._not_clearly_right(directions[0], random)
         doubtful |= {name for name, floor in self._floors.items() if floor > _VISIBLE}
         return joint, [name for name in self._names if name in doubtful]
+
+    def _glances(self) -> list[Probe]:
+        """A direction through all tensors, and others through those that it tells too little of, where they show that an error of 1 % in
+        any tensor would hardly be missed; nothing where they do not.
+        """
+        prober, left = self._prober, self._carrying
+        probes: list[Probe] = []
+        misses: dict[str, float] = {}
+        floors: dict[str, float] = {}
+        while left and len(probes) < _GLANCES:
+            u, shares = prober.directions.balanced(left)
+            probe = prober.glanced(u, _HARDLY_QUICK * _VISIBLE * max(shares.values()) / 4)
+            gap = abs(probe.slope.right - probe.slope.left) / 2 if probe.slope.kink else 0.0
+            allowed = probe.allowed + gap
+            if not probe.known or probe.slope.jump or abs(probe.residual) > allowed:
+                return []
+            probes.append(probe)
+            misses |= {name: _chance(allowed, _VISIBLE * share) for name, share in shares.items()}
+            floors |= {name: allowed / share for name, share in shares.items()}
+            left = [name for name in left if misses[name] > _HARDLY_QUICK]
+        if left:
+            return []
+        self._misses, self._floors = misses, floors
+        return probes
 
     def _not_clearly_right(self, u: Vector, random: Probe) -> set[str]:
         """All tensors with a gradient but those that a quick look finds right, where it is sure."""

@@ -82,7 +82,10 @@ def diagnosed(
         evidence.append(Evidence("claimed derivative at the worst entry measured", entry.claimed, spot))
         evidence.append(Evidence("measured derivative there", entry.measured, spot, error=entry.error))
     cause = explanation.cause if explanation else ""
-    return [WRONG.found(Verdict.FAILS, text, where=name, cause=cause, evidence=tuple(evidence))]
+    meant = cause == "detached" and prober.uncut is not None and prober.uncut.meant
+    if meant:
+        text += " It looks deliberate, as in a straight-through estimator or a target that is held: then it is right as it is."
+    return [WRONG.found(Verdict.SUSPECT if meant else Verdict.FAILS, text, where=name, cause=cause, evidence=tuple(evidence))]
 
 
 _FACTORS = ("scale", "sign", "mean-or-sum", "doubled")
@@ -132,10 +135,10 @@ def _unmoved(suspect: Suspect, prober: Prober, beside: Prober, place: slice) -> 
 def _cut(prober: Prober, suspect: Suspect) -> Explanation | None:
     """Whether the gradient is right once nothing on the way is detached."""
     found = prober.uncut
-    whole = None if found is None else found[0][suspect.name]
+    whole = None if found is None else found.gradient[suspect.name]
     if found is None or whole is None or not suspect.fits(np.asarray(whole).reshape(suspect.shape)):
         return None
-    return Explanation("detached", f"Part of the way to the loss carries no gradient: {found[1]}. With that, the gradient agrees.")
+    return Explanation("detached", f"Part of the way to the loss carries no gradient: {found.cuts}. With that, the gradient agrees.")
 
 
 def _telling(suspect: Suspect, located: Located) -> int | None:

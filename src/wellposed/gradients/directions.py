@@ -11,6 +11,7 @@ from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout
 
 _ZERO = 0.1  # of its tensor's typical size: how far an entry is moved that is exactly 0 and so tells nothing of its size
+_FARTHEST = 1e6  # times its own size is a tensor moved at most, beside others in one direction
 _LEAST = 1e-3  # of that size: how far any other entry is moved at least
 
 
@@ -58,6 +59,21 @@ class Directions:
         """What each tensor would contribute to a random slope: the norm of its claimed gradient in units of its entries' sizes."""
         return {name: float(np.linalg.norm(self._gradient[place] * self.entries[place])) for name, place in self._layout.slices.items()}
 
+    def balanced(self, names: Sequence[str]) -> tuple[Vector, dict[str, float]]:
+        """A random direction through tensors with a gradient, each moved so far that all contribute alike to the slope, and the standard
+        deviations of what they contribute. For small t only: a tensor with a small gradient is moved by more than its own size.
+        """
+        median = float(np.median([self._weights[name] for name in names]))
+        factors = {name: min(_FARTHEST, median / self._weights[name]) for name in names}
+        u = np.zeros_like(self._theta)
+        for name in names:
+            place = self._layout.slices[name]
+            np.multiply(self._random.standard_normal(place.stop - place.start), self.entries[place], out=u[place])
+            u[place] *= factors[name]
+        if self._untrained is not None:
+            u[self._untrained] = 0.0
+        return u, {name: factors[name] * self._weights[name] for name in names}
+
     def _share(self, name: str) -> float:
         mine = self._weights[name]
         return min(1.0, self._median / mine) if mine else 1.0
@@ -90,8 +106,8 @@ class Directions:
 
     def reach(self, u: Vector) -> float:
         """How far t must go to move the entries by about their size."""
-        support = np.flatnonzero(u)
-        return 1.0 / float(np.sqrt(np.mean(np.square(u[support] / self.entries[support]))))
+        parts = u / self.entries
+        return float(np.sqrt(np.count_nonzero(u))) / float(np.linalg.norm(parts))
 
     def spread(self, u: Vector) -> float:
         """The size of the claimed slope along a random direction of these sizes."""

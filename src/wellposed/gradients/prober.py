@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from wellposed.backends.protocol import Gradient, Problem
+from wellposed.backends.protocol import Gradient, Problem, Uncut
 from wellposed.derivatives.asking import Answer, run
 from wellposed.derivatives.estimate import Slope
 from wellposed.derivatives.noise import Noise, noise_level
@@ -77,7 +77,7 @@ class Prober:
         return self.problem.gradient_of_multiple(self.theta, 2.0)
 
     @cached_property
-    def uncut(self) -> tuple[Gradient, str] | None:
+    def uncut(self) -> Uncut | None:
         """`Problem.uncut` here, asked for once."""
         return self.problem.uncut(self.theta)
 
@@ -123,6 +123,17 @@ class Prober:
         ]
         found = iter(run(lanes, self._answering(moving)))
         return [self._probe(u, next(found) if u.any() else Slope(0.0, 0.0, np.nan, 0)) for u in directions]
+
+    def glanced(self, u: Vector, enough: float) -> Probe:
+        """One direction by as few steps as show a slope, with no more noise than rounding expected: what agrees here, agrees.
+
+        A disagreement means nothing, as the noise may be larger; `enough` is the error bar that needs no improvement.
+        """
+        near = Noise(self.eps * abs(self.value), 0.0, np.inf, 0)
+        lane = slope(scale=self.directions.reach(u), eps=self.eps, f0=self.value, near=near, reach=_FURTHEST, enough=enough)
+        tilted = self._leaning(u) if self.exact else self._tilted(u)
+        (found,) = run([lane], lambda _lane, steps: [(t, tilted(t)) for t in steps])
+        return self._probe(u, found)
 
     def confirmed(self, directions: Sequence[Vector]) -> list[Probe]:
         """Probes; a disagreement is believed only if it is seen again with smaller steps, and is more than the claim's own rounding."""
@@ -185,6 +196,17 @@ class Prober:
     def _answering(self, directions: Sequence[Vector]) -> Callable[[Sequence[int], Sequence[float]], Answer]:
         tilted = [self._tilted(u) for u in directions]
         return lambda lane, steps: [(t, tilted[index](t)) for index, t in zip(lane, steps, strict=True)]
+
+    def _leaning(self, u: Vector) -> Callable[[float], float]:
+        """As `_tilted`, with theta' rounded: in float64, what that does to the claimed part is nothing beside the noise."""
+        claimed = float(self.gradient @ u)
+
+        def along(t: float) -> float:
+            theta = np.multiply(u, t)
+            theta += self.theta
+            return self.beside(theta) - t * claimed
+
+        return along
 
     def _tilted(self, u: Vector) -> Callable[[float], float]:
         """t -> J(theta') - g.(theta' - theta), theta' = theta + t u as stored: rounding of theta' drops out."""

@@ -88,8 +88,8 @@ def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Pro
     word = "missing (None)" if missing else "exactly zero"
     text = f"The gradient of `{name}` is {word}, but the loss changes along it with slope {probe.measured:.4g} ± {probe.error:.1g}."
     found = problem.uncut(prober.theta)
-    if found is not None and carries(found[0], name):
-        missing, text = True, f"{text} The way to it is cut by {found[1]}."
+    if found is not None and carries(found.gradient, name):
+        missing, text = True, f"{text} The way to it is cut by {found.cuts}."
     evidence = (Evidence("measured slope", probe.measured, name, reference="0, as claimed", error=probe.error),)
     return ZERO.found(Verdict.FAILS, text, where=name, cause="detached" if missing else "zero", evidence=evidence)
 

@@ -119,6 +119,8 @@ def _constant(features: Features, moments: Moments) -> Finding:
     if number == constant.size:
         text = f"All {number} features have one value in all {features.rows.shape[0]} rows: the inputs tell no example from another."
         return CONSTANT.found(Verdict.FAILS, text, where="inputs", cause="all-constant", evidence=evidence)
+    if not features.rows[0, constant].any():  # zero everywhere, as pixels at a border: adds nothing
+        return CONSTANT.holds(evidence)
     first = [features.where(int(j)) for j in np.flatnonzero(constant)[:3]]
     more = f" and {number - 3} more" if number > 3 else ""
     text = f"{number} of {constant.size} features have one value in all rows: {', '.join(f'`{place}`' for place in first)}{more}."

@@ -11,7 +11,8 @@ from wellposed.rules.objective import DEPENDS
 _ROUNDING, _MIXED = 1e-7, 1e-3
 
 
-def check_dependence(here: Dependence | None, after_a_step: Callable[[], Dependence | None]) -> Finding:
+def check_dependence(here: Dependence | None, after_a_step: Callable[[], Dependence | None], *, reached: bool = False) -> Finding:
+    """`reached`: whether a gradient gets to the layers that read the inputs, so that training may mend what is found."""
     if here is None:
         return DEPENDS.undecided("The examples of the batch cannot be told apart in the inputs, the outputs and the targets.")
     evidence = (
@@ -24,7 +25,7 @@ def check_dependence(here: Dependence | None, after_a_step: Callable[[], Depende
         later = after_a_step()
         if later is not None and later.own <= _ROUNDING:
             text = "The outputs of an example do not change when it is given another example's inputs, here nor after a step."
-            return DEPENDS.found(Verdict.FAILS, text, where="outputs", cause="ignored", evidence=evidence)
+            return DEPENDS.found(Verdict.SUSPECT if reached else Verdict.FAILS, text, where="outputs", cause="ignored", evidence=evidence)
         return DEPENDS.undecided("Here the outputs do not depend on the inputs; after a step they do.", evidence=evidence)
     if here.others <= _MIXED:
         return DEPENDS.holds(evidence)

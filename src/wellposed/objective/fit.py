@@ -15,6 +15,7 @@ from wellposed.rules.objective import FIT
 
 _ONE = 1e-3  # how far a sum of probabilities may be from 1
 _NATS, _VARIANCE = 0.1, 0.05
+_FAVOURS = 1.5
 _RANGES = {
     "softmax": (0.0, 1.0), "sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0),
     "softsign": (-1.0, 1.0), "relu": (0.0, np.inf), "relu6": (0.0, 6.0), "softplus": (0.0, np.inf), "exp": (0.0, np.inf),
@@ -53,7 +54,7 @@ def check_fit(calls: list[LossArguments], raised: str) -> Finding:
 
 
 def _misfits(call: LossArguments) -> Iterator[_Misfit]:
-    checks: tuple[_Check, ...] = (_one_unit, _wrong_axis, _classes, _scores, _logs, _binary, _real)
+    checks: tuple[_Check, ...] = (_one_unit, _wrong_axis, _classes, _scores, _logs, _binary, _real, _favoured)
     for check in checks:
         misfit = check(call)
         if misfit is not None:
@@ -253,6 +254,25 @@ def _broadcast(call: LossArguments) -> _Misfit | None:
         f"{_shapes(call)} They are broadcast to {list(shape)}, so that every output is held against every target: the best is their mean."
     )
     return _Misfit("broadcast", Verdict.FAILS, text)
+
+
+def _favoured(call: LossArguments) -> _Misfit | None:
+    """Class weights that add to an imbalance where they are there to take it away."""
+    if call.weights is None or call.raised or call.targets.dtype.kind not in "iu" or call.outputs.ndim < 2:
+        return None
+    kept = call.targets[(call.targets >= 0) & (call.targets != call.ignored)]
+    counts = np.bincount(kept.ravel(), minlength=call.weights.size).astype(float)
+    weights = np.asarray(call.weights, dtype=np.float64)
+    frequent, rare = int(np.argmax(counts)), int(np.argmin(counts))
+    # The rarest may be rare by chance: its share is at most what four standard deviations of a count allow.
+    most = counts[rare] + 4 * np.sqrt(counts[rare] + 1)
+    if counts.size != weights.size or not (weights[frequent] > _FAVOURS * weights[rare] and counts[frequent] > _FAVOURS * most):
+        return None
+    text = (
+        f"Class {frequent} is the most frequent ({counts[frequent]:.0f} of {kept.size} targets) and weighs {weights[frequent]:.3g}; class "
+        f"{rare} is the rarest ({counts[rare]:.0f}) and weighs {weights[rare]:.3g}: the weights favour the class that needs it least."
+    )
+    return _Misfit("class-weights", Verdict.SUSPECT, text)
 
 
 def _two_valued(targets: Array) -> bool:

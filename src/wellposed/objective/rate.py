@@ -15,17 +15,21 @@ from wellposed.rules.objective import RATE
 _FEW, _MANY = 8, 32
 _GROWN, _FELL, _LEAP = 2.0, 0.7, 4.0
 _SLOW, _STILL, _LOST = 1e-6, 1e-8, 0.9
-_LOWER = (0.1, 0.01, 0.001)
+_LOWER, _HIGHER = (0.1, 0.01, 0.001), (100.0, 1000.0)
+_STRIDE = 0.5  # of the weights' size: a first step as long forgets how they were initialised
+_CRAWL = 1e-3  # of the loss, in a few steps
 
 
 @dataclass(frozen=True)
 class Steps:
     """`stepped(n, factor)` is theta after n steps with `factor` times the learning rate; `value` the loss there, `named` theta's parts.
 
-    `rate` is the learning rate, `eigenvalue` the largest of the Hessian where the optimizer is plain gradient descent, else None.
+    `undecayed` is theta after one step without weight decay, None where there is none. `rate` is the learning rate, `eigenvalue` the
+    largest of the Hessian where the optimizer is plain gradient descent, else None.
     """
 
     stepped: Callable[[int, float], Vector]
+    undecayed: Callable[[], Vector | None]
     value: Callable[[Vector], float]
     named: Callable[[Vector], Mapping[str, Vector]]
     rate: float
@@ -41,13 +45,23 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
         )
     if not np.isfinite(loss):
         return RATE.undecided("The loss is not finite, so no step can be judged.")
-    still = _still(theta, steps)
+    after = steps.stepped(1, 1.0)
+    if steps.rate and not np.isfinite(after).all() and not np.isfinite(steps.stepped(1, _LOWER[-1])).all():
+        text = (
+            f"The first step makes weights NaN or infinite, at a thousandth of the learning rate too, although loss and gradient are "
+            f"finite: the optimizer's own arithmetic fails in {steps.dtype} (Adam's eps of 1e-8 is 0 in float16)."
+        )
+        return RATE.found(Verdict.FAILS, text, where="optimizer", cause="not-finite")
+    still = _still(theta, after, steps)
     if still is not None:
         return still
-    first = steps.value(steps.stepped(1, 1.0))
+    first = steps.value(after)
     few = steps.value(steps.stepped(_FEW, 1.0))
-    if np.isfinite(few) and few <= loss and first - loss <= _LEAP * abs(loss):
-        return RATE.holds((Evidence(f"loss after {_FEW} steps over that before", _over(few, loss), "loss", reference="below 1"),))
+    stride = _size(theta, after, steps)
+    if np.isfinite(few) and few <= loss and first - loss <= _LEAP * abs(loss) and not stride > _STRIDE:
+        other = _decayed(theta, after, steps) or (_crawling(loss, few, steps) if loss - few < _CRAWL * abs(loss) else None)
+        fell = (Evidence(f"loss after {_FEW} steps over that before", _over(few, loss), "loss", reference="below 1"),)
+        return other or RATE.holds(fell)
     many = steps.value(steps.stepped(_MANY, 1.0))
     lower = {factor: steps.value(steps.stepped(_MANY, factor)) for factor in _LOWER}
     evidence = [
@@ -65,7 +79,10 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
         return RATE.undecided("Neither this learning rate nor a smaller one lowers the loss on this batch.", evidence=tuple(evidence))
     best = min(good, key=good.__getitem__)
     worse = not np.isfinite(many) or many - loss > (_GROWN - 1) * abs(loss) or (many >= loss and good[best] <= _FELL * loss)
-    if not worse and many < loss and first - loss <= _LEAP * abs(loss):
+    leaping = stride > _STRIDE and good[best] <= _FELL * many
+    if stride > _STRIDE:
+        evidence.append(Evidence("size of the first step over that of the weights (median)", stride, reference="about 1e-3, below 0.5"))
+    if not worse and not leaping and many < loss and first - loss <= _LEAP * abs(loss):
         return RATE.holds(tuple(evidence))
     if steps.eigenvalue is not None:
         largest = steps.eigenvalue()
@@ -82,11 +99,11 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
     return _advised(found, best * steps.rate)
 
 
-def _still(theta: Vector, steps: Steps) -> Finding | None:
-    """Whether a step changes the weights by too little to be of use, or by nothing that their dtype can hold."""
+def _still(theta: Vector, moved: Vector, steps: Steps) -> Finding | None:
+    """Whether a step, to `moved`, changes the weights by too little to be of use, or by nothing that their dtype can hold."""
     if steps.rate == 0:
         return RATE.found(Verdict.FAILS, "The learning rate is 0: no step changes anything.", where="optimizer", cause="too-small")
-    before, after, far = (steps.named(at) for at in (theta, steps.stepped(1, 1.0), steps.stepped(1, 1e3)))
+    before, after, far = (steps.named(at) for at in (theta, moved, steps.stepped(1, 1e3)))
     trained = [name for name, weight in before.items() if weight.any() and (far[name] != weight).any()]
     if not trained:
         return RATE.undecided("No step of any size changes the weights: there is no gradient, or the optimizer does not know them.")
@@ -110,6 +127,53 @@ def _still(theta: Vector, steps: Steps) -> Finding | None:
         return RATE.found(Verdict.FAILS, text, where="optimizer", cause="rounded-away", evidence=evidence)
     text = f"A step moves the weights by {ratio:.2g} of their size: ten thousand such steps move them by {1e4 * ratio:.2g}."
     return RATE.found(Verdict.FAILS if ratio < _STILL else Verdict.SUSPECT, text, where="optimizer", cause="too-small", evidence=evidence)
+
+
+def _decayed(theta: Vector, after: Vector, steps: Steps) -> Finding | None:
+    """Whether weight decay makes more of a step than the gradient does."""
+    bare = steps.undecayed()
+    if bare is None:
+        return None
+    before, with_it, without = (steps.named(at) for at in (theta, after, bare))
+    ratios = []
+    for name, weight in before.items():
+        own = float(np.linalg.norm(without[name] - weight))
+        if weight.ndim > 1 and own:
+            ratios.append(float(np.linalg.norm(with_it[name] - without[name])) / own)
+    share = float(np.median(ratios)) if ratios else 0.0
+    if share <= 1:
+        return None
+    evidence = (Evidence("weight decay's part of the first step over the gradient's (median)", share, "optimizer", reference="below 1"),)
+    text = f"Weight decay moves the weights {share:.3g} times as far as the gradient does: they shrink whatever the data say."
+    return RATE.found(Verdict.SUSPECT, text, where="optimizer", cause="decay", evidence=evidence)
+
+
+def _crawling(loss: float, few: float, steps: Steps) -> Finding | None:
+    """Whether steps many times larger would lower the loss where these hardly do."""
+    faster = {factor: steps.value(steps.stepped(_MANY, factor)) for factor in _HIGHER}
+    good = {factor: value for factor, value in faster.items() if value <= _FELL * loss}
+    if loss <= 0 or not good:
+        return None
+    best = min(good, key=good.__getitem__)
+    evidence = (
+        Evidence(f"loss after {_FEW} steps over that before", _over(few, loss), "loss"),
+        *(Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", value, "loss") for factor, value in faster.items()),
+    )
+    text = (
+        f"{_FEW} steps on this batch lower the loss by {(loss - few) / loss:.1g} of itself; {_MANY} at {best:g} times the learning rate "
+        f"({best * steps.rate:.3g} for {steps.rate:.3g}) take it from {loss:.4g} to {good[best]:.4g}."
+    )
+    found = RATE.found(Verdict.SUSPECT, text, where="optimizer", cause="too-small", evidence=evidence)
+    return replace(found, remedies=(Remedy("Raise the learning rate", f"lr={best * steps.rate:.3g}"),))
+
+
+def _size(theta: Vector, after: Vector, steps: Steps) -> float:
+    """The size of a step over that of the weights, in the median over matrices; 0 where there is none."""
+    before, moved = steps.named(theta), steps.named(after)
+    sizes = [
+        (float(np.linalg.norm(weight)), float(np.linalg.norm(moved[name] - weight))) for name, weight in before.items() if weight.ndim > 1
+    ]
+    return float(np.median([step / size for size, step in sizes if size and step] or [0.0]))
 
 
 def _advised(found: Finding, rate: float) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from wellposed.backends.protocol import Gradient
 from wellposed.findings import Finding, Verdict
@@ -11,8 +11,12 @@ from wellposed.rules.objective import REACHED
 _SHOWN = 4
 
 
-def check_reached(gradient: Gradient, left_out: Sequence[str], unregistered: Sequence[str], cut: str) -> Finding:
-    """`left_out` of the optimizer, `unregistered` at the model; `cut` says what cuts the graph, where known."""
+def check_reached(
+    gradient: Gradient, left_out: Sequence[str], unregistered: Sequence[str], cut: str, matters: Callable[[Sequence[str]], bool]
+) -> Finding:
+    """`left_out` of the optimizer, `unregistered` at the model; `cut` says what cuts the graph, where known; `matters` whether the loss
+    changes when the parameters of these names are moved by their own size.
+    """
     names = list(gradient)
     if unregistered:
         text = (
@@ -38,6 +42,12 @@ def check_reached(gradient: Gradient, left_out: Sequence[str], unregistered: Seq
     whole = [name for name in unused if name.rpartition(".")[0] in layers]
     if len(unused) == len(names):
         return REACHED.found(Verdict.FAILS, f"No parameter gets a gradient. {cut}".rstrip(), where="model", cause="detached")
+    if whole and not cut and matters(whole):
+        text = (
+            f"{_named(whole)} get no gradient, and yet the loss depends on them: it changes when they are moved by their own size. "
+            "A step, an argmax, a rounding, or a way around autograd lies between."
+        )
+        return REACHED.found(Verdict.FAILS, text, where=whole[0], cause="detached")
     if whole:
         cause = "detached" if cut else "unused"
         text = f"{_named(whole)} get no gradient: the loss does not depend on them. {cut}".rstrip()

@@ -107,7 +107,7 @@ RATE = Treatment("Lower the learning rate", "", _slower, same_loss=True)
 LARGER = Treatment("Raise the learning rate, so that a step is about a thousandth of the weights", "", _faster, same_loss=True)
 
 TREATMENTS: dict[tuple[str, str], Treatment] = {
-    ("WP101", ""): INPUTS, ("WP102", ""): INPUTS, ("WP106", ""): TARGETS, ("WP305", "targets-not-centred"): TARGETS,
+    ("WP101", ""): INPUTS, ("WP102", ""): INPUTS, ("WP305", "targets-not-centred"): TARGETS, ("WP305", "targets-too-large"): TARGETS,
     **{(rule, ""): WEIGHTS for rule in (
         "WP201", "WP202", "WP203", "WP204", "WP205", "WP206", "WP301", "WP302", "WP303", "WP304", "WP305", "WP306",
     )},

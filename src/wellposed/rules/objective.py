@@ -54,6 +54,12 @@ FIT = Rule(
             (Remedy("Apply log_softmax first, or let cross_entropy do so", "loss = cross_entropy(scores, targets)"),),
         ),
         Cause(
+            "class-weights",
+            "The weights of the classes are the wrong way round: the frequent class has the larger one.",
+            "Print torch.bincount(targets) beside the weights.",
+            (Remedy("Weigh each class by the inverse of its frequency", "weight = len(targets) / (classes * torch.bincount(targets))"),),
+        ),
+        Cause(
             "missing-sigmoid",
             "binary_cross_entropy takes probabilities; here it gets numbers outside of 0 to 1.",
             "Print outputs.min() and outputs.max().",
@@ -135,8 +141,11 @@ RATE = Rule(
         "A few steps of the given optimizer on a copy, all on this batch. They fail where the loss ends not finite, or above twice what it "
         "was, while a tenth (or a hundredth) of the learning rate lowers it; for gradient descent the largest eigenvalue of the Hessian "
         "tells how small it must be (learning rate times eigenvalue below 2). They fail too where the step is below half a unit in the "
-        "last place of most weights, so that nothing changes, and are suspect where ten thousand of them would not move a weight by a "
-        "hundredth of its size. Without an optimizer there is nothing to judge."
+        "last place of most weights, so that nothing changes, or where the optimizer's own arithmetic makes NaN. Suspect "
+        "are steps of which ten thousand would not move a "
+        "weight by a hundredth of its size, a first step of more than half the weights' size where a smaller rate gets further, steps that "
+        "hardly lower the loss where a hundred or a thousand times the rate does, and weight decay that moves weights further than the "
+        "gradient does. Without an optimizer there is nothing to judge."
     ),
     causes=(
         Cause("too-large", "The steps overshoot: the loss grows from step to step.", "Divide the learning rate by ten.", (_RATE_LOWER,)),
@@ -146,6 +155,21 @@ RATE = Rule(
             "The steps are smaller than the gaps between the numbers of the weights' dtype, so the weights stay as they are.",
             "",
             (Remedy("Raise the learning rate, or keep the weights in float32"),),
+        ),
+        Cause(
+            "decay",
+            "Weight decay outweighs the gradient: the weights shrink whatever the data say.",
+            "Print weight_decay * weight.norm() and grad.norm().",
+            (Remedy("Lower the weight decay", "weight_decay=1e-4"),),
+        ),
+        Cause(
+            "not-finite",
+            "The optimizer divides by what is 0, or leaves the range of the weights' dtype.",
+            "Print the parameters after one step.",
+            (
+                Remedy("Keep the weights in float32 and cast in the forward pass", 'with torch.autocast("cuda", dtype=torch.float16):'),
+                Remedy("Give the optimizer an eps that the dtype can hold", "eps=1e-4"),
+            ),
         ),
         Cause("ascent", "The steps raise the loss however small they are: it is maximised.", "", (Remedy("Turn the sign of the loss"),)),
     ),

@@ -146,7 +146,8 @@ SATURATED = Rule(
     claim="Activations that are flat on both sides get most of what they read where they have a slope.",
     judged=(
         "The share of entries at which the slope is below a hundredth of its steepest: for tanh beyond about 3, for sigmoid about 6. "
-        "Above one half it is suspect, above nine tenths it fails; at the very output it is suspect at most."
+        "Above one half it is suspect, above nine tenths it fails; at the very output it is suspect at most. Of attention the entropy of "
+        "its rows: below a fifth of that of uniform attention it is suspect, below a twentieth it fails."
     ),
     causes=(
         Cause(
@@ -155,8 +156,18 @@ SATURATED = Rule(
             "Compare the standard deviation of what goes in with 1.",
             (Remedy("Normalise the inputs", "wp.Standardizer().fit(x)"), _INITIALIZE),
         ),
+        Cause(
+            "attention-not-scaled",
+            "The scores of an attention are so large that its softmax is almost an argmax.",
+            "Compare the standard deviation of the scores with 1.",
+            (
+                Remedy(
+                    "Divide the scores by the square root of the key's size", "scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])"
+                ),
+            ),
+        ),
     ),
-    references=("Glorot & Bengio 2010",),
+    references=("Glorot & Bengio 2010", "Vaswani et al. 2017, section 3.2.1"),
 )
 
 COLLAPSE = Rule(

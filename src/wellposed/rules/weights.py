@@ -83,7 +83,8 @@ INITIAL_LOSS = Rule(
         "Excess in nats over a constant prediction: for cross-entropy the loss minus ln C, that of the same probability for all C classes; "
         "for squared error half the logarithm of the loss over the targets' variance, its equivalent for a "
         "Gaussian likelihood. Above 4.6 it fails, above 1.15 it is suspect; the "
-        "standard error of the mean over the batch is taken off first. Logits of standard deviation s cost about s^2 / 2."
+        "standard error of the mean over the batch is taken off first. Targets of a squared error whose root mean square is 30 times "
+        "that of the outputs (or 1, if that is more) are suspect, 1,000 times fail. Logits of standard deviation s cost about s^2 / 2."
     ),
     causes=(
         Cause(
@@ -96,6 +97,17 @@ INITIAL_LOSS = Rule(
             "targets-not-centred",
             "The targets' mean or size is far from what the network gives at initialisation.",
             "print(targets.mean(), targets.std())",
+            (
+                Remedy(
+                    "Standardise the targets (and undo it for predictions)",
+                    "t = wp.Standardizer().fit(y_train)\ny = t.transform(y)",
+                ),
+            ),
+        ),
+        Cause(
+            "targets-too-large",
+            "The targets are many times larger than what a network gives at initialisation.",
+            "print(targets.std(), model(inputs).std())",
             (
                 Remedy(
                     "Standardise the targets (and undo it for predictions)",

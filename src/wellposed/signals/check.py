@@ -122,7 +122,9 @@ def _forward(trace: Trace) -> Finding:
     silent = [site for site in hidden if site.forward.mean_square > 0 and site.forward.batch_variance == 0]
     if silent and sites and hidden.index(silent[0]) > hidden.index(sites[0]):
         text = f"All rows of the batch give the same output at `{silent[0].name}`: nothing that tells them apart arrives there."
-        return FORWARD.found(Verdict.FAILS, text, where=silent[0].name, cause="activation" if silent[0].function else "")
+        # Where a gradient passes it all the same (a straight-through estimator), training may mend it.
+        verdict = Verdict.SUSPECT if hidden[0].gradient > 0 else Verdict.FAILS
+        return FORWARD.found(verdict, text, where=silent[0].name, cause="activation" if silent[0].function else "")
     if len(sites) < 2:
         return FORWARD.undecided("Fewer than two hidden layers carry a signal, so there is no depth over which it could change.")
     forward = growth([site.forward.spread for site in sites])

@@ -20,6 +20,9 @@ def check(trace: Trace) -> Finding:
     first, last = _apart(sites[0]), _apart(sites[-1])
     if not first > 0:
         return COLLAPSE.undecided(f"The rows of the batch give the same output already at `{sites[0].name}`.")
+    silent = next((site for site in sites if site.forward.batch_variance == 0), None)
+    if silent is not None:
+        return COLLAPSE.undecided(f"At `{silent.name}` all rows of the batch give the very same output: see WP203.")
     left = last / first
     evidence = (
         Evidence("similarity of different inputs, first hidden layer", 1 - first, sites[0].name),

@@ -14,6 +14,7 @@ from wellposed.signals.trace import Trace
 _CHANCE = 1e-6
 _MANY = 0.75
 _HALF, _NEARLY_ALL = 0.5, 0.9
+_SHARP, _ONE_HOT = 0.2, 0.05  # entropy of attention over that of uniform attention
 
 
 def check(trace: Trace, after_a_step: Callable[[], Trace]) -> list[Finding]:
@@ -62,6 +63,29 @@ def _layer(trace: Trace, index: int, operation: Operation) -> str:
 
 
 def _saturated(trace: Trace) -> Finding:
+    found = _sharp(trace)
+    units = _units(trace)
+    if found is None or units.verdict is Verdict.FAILS or (units.verdict is Verdict.SUSPECT and found.verdict is Verdict.SUSPECT):
+        return units
+    return found
+
+
+def _sharp(trace: Trace) -> Finding | None:
+    """Attention whose softmax is at its end: each query reads one key, and no gradient says which other would have been better."""
+    seen = [operation for operation in trace.operations if operation.entropy is not None]
+    worst = min(seen, key=lambda operation: operation.entropy or 0.0, default=None)
+    if worst is None or worst.entropy is None or worst.entropy > _SHARP:
+        return None
+    evidence = (Evidence("entropy of the attention over that of uniform attention", worst.entropy, worst.name, reference="0.2 to 1"),)
+    text = (
+        f"The attention in `{worst.name}` reads almost one key alone: the entropy of its rows is {worst.entropy:.2g} of that of uniform "
+        "attention. Scores q.k of unit variance have a deviation of sqrt(d); a softmax of such numbers is flat."
+    )
+    verdict = Verdict.FAILS if worst.entropy < _ONE_HOT else Verdict.SUSPECT
+    return SATURATED.found(verdict, text, where=worst.name, cause="attention-not-scaled", evidence=evidence)
+
+
+def _units(trace: Trace) -> Finding:
     seen = [(index, operation) for index, operation in enumerate(trace.operations) if operation.flat and operation.flat.bounded]
     if not seen:
         return SATURATED.undecided("No activation that saturates was seen.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from wellposed.backends.protocol import Run
 from wellposed.findings import Finding
 from wellposed.numerics.arrays import Vector
@@ -19,13 +21,15 @@ def not_judged(reason: str) -> list[Finding]:
     return [rule.undecided(reason) for rule in RULES]
 
 
-def check(trace: Trace, run: Run, weights: dict[str, Vector], after_a_step: AfterAStep) -> list[Finding]:
-    """Findings for the weights as they are, beside the run that used them."""
+def check(
+    trace: Trace, run: Run, weights: dict[str, Vector], after_a_step: AfterAStep, with_a_small_output_layer: Callable[[], float]
+) -> list[Finding]:
+    """Findings for the weights as they are, beside the run that used them; `with_a_small_output_layer` is what the loss would be then."""
     return [
         check_variance(trace, weights),
         check_symmetry(trace, run, weights, after_a_step),
         check_fans(trace, weights),
         check_biases(trace, weights),
-        check_start(run.loss_call),
+        check_start(run.loss_call, with_a_small_output_layer),
         check_branches(trace),
     ]

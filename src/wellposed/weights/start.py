@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from wellposed.backends.protocol import LossCall
@@ -10,8 +12,13 @@ from wellposed.rules.weights import INITIAL_LOSS
 
 _CONSTANT = {"cross_entropy": "same probability for all classes", "squared_error": "best constant prediction"}
 
+_FAILS = 4.6  # nats
+_SMALLER = 0.8
+_FAR, _VERY_FAR = 30.0, 1000.0
 
-def check_start(call: LossCall | None) -> Finding:
+
+def check_start(call: LossCall | None, with_a_small_output_layer: Callable[[], float]) -> Finding:
+    """`with_a_small_output_layer` is the loss where that layer's weights are a tenth; asked for before anything is said to fail."""
     if call is None:
         return INITIAL_LOSS.undecided(
             "No known loss function was called on outputs and targets, so there is no constant predictor to compare with."
@@ -34,9 +41,21 @@ def check_start(call: LossCall | None) -> Finding:
         Evidence(f"loss of the {_CONSTANT[call.kind]}", constant, "loss", how="ln C" if call.classes else "variance of the targets"),
         Evidence("excess", excess, "loss", unit="nats", reference="below 1.15"),
     )
+    size = float(np.sqrt(np.mean(np.square(call.targets)))) if call.kind == "squared_error" else 0.0
+    apart = size / max(call.outputs, 1.0) if np.isfinite(call.outputs) else 0.0
+    if apart > _FAR and excess <= _FAILS:
+        text = (
+            f"The targets have a root mean square of {size:.4g}, the outputs one of {call.outputs:.3g}: weights must grow by that factor "
+            "before anything can be learned, and squared errors, with their gradients, begin as large."
+        )
+        sizes = (Evidence("size of the targets over that of the outputs (or 1)", apart, "loss", reference=f"below {_FAR:g}"), *evidence)
+        verdict = Verdict.FAILS if apart > _VERY_FAR else Verdict.SUSPECT
+        return INITIAL_LOSS.found(verdict, text, where="loss", cause="targets-too-large", evidence=sizes)
     if excess <= 1.15:
         return INITIAL_LOSS.holds(evidence)
-    verdict = Verdict.FAILS if excess > 4.6 else Verdict.SUSPECT
+    verdict = Verdict.FAILS if excess > _FAILS else Verdict.SUSPECT
+    if verdict is Verdict.FAILS and call.kind == "cross_entropy" and not with_a_small_output_layer() < _SMALLER * mean:
+        verdict = Verdict.SUSPECT  # the loss's own scale, as of cosines times 64, and not the weights'
     text = f"The loss is {mean:.4g}; the {_CONSTANT[call.kind]} would have {constant:.4g}."
     off_centre = call.kind == "squared_error" and float(np.mean(call.targets)) ** 2 > constant
     cause = "targets-not-centred" if off_centre else "logits-too-large" if call.kind == "cross_entropy" else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -81,9 +82,10 @@ def _twins(site: Site, weights: dict[str, Vector], gradient: Gradient) -> int:
         return 0
     slope = gradient[use.name]
     assert slope is not None
-    rows = [_per_unit(weights[use.name], use.unit_axis), _rounded(_per_unit(slope, use.unit_axis))]
-    if rows[0].shape[0] < 2:
+    units = _per_unit(weights[use.name], use.unit_axis)
+    if not _repeated(units):
         return 0
+    rows = [units, _rounded(_per_unit(slope, use.unit_axis))]
     if use.bias in weights and weights[use.bias].size == rows[0].shape[0]:
         bias_slope = gradient.get(use.bias)
         rows.append(weights[use.bias].reshape(-1, 1))
@@ -94,8 +96,8 @@ def _twins(site: Site, weights: dict[str, Vector], gradient: Gradient) -> int:
 
 def _repeated(rows: Vector) -> int:
     """How many rows are equal to another."""
-    _, counts = np.unique(rows, axis=0, return_counts=True)
-    return int(counts[counts > 1].sum())
+    counts = Counter(row.tobytes() for row in rows + 0.0)  # +0.0: no zero has a sign
+    return sum(count for count in counts.values() if count > 1)
 
 
 def _per_unit(array: Vector, axis: int) -> Vector:
@@ -139,6 +141,11 @@ def _mean_cosine(rows: Vector) -> float:
     return float((np.sum(unit.sum(axis=0) ** 2) - count) / (count * (count - 1))) if count > 1 else 0.0
 
 
+def _patterned(weight: Vector) -> bool:
+    """An identity, or another pattern that is meant: few different numbers."""
+    return np.unique(weight.flat[: 16 * _DISTINCT]).size <= _DISTINCT and np.unique(weight).size <= _DISTINCT
+
+
 def _copies(sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
     """Two layers that start with the same weights."""
     first: dict[bytes, tuple[Site, str]] = {}
@@ -147,7 +154,7 @@ def _copies(sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
         use = site.layer.weight
         assert use is not None
         weight = weights[use.name]
-        if weight.size < _FEW * _FEW or np.unique(weight).size <= _DISTINCT:  # an identity, or another pattern that is meant
+        if weight.size < _FEW * _FEW or _patterned(weight):
             continue
         earlier, name = first.setdefault(hashlib.blake2b(np.ascontiguousarray(weight).tobytes()).digest(), (site, use.name))
         if name != use.name:

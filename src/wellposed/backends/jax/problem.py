@@ -14,7 +14,7 @@ from wellposed.backends.closures import reachable
 from wellposed.backends.jax.calls import Call, custom_calls, without_stops
 from wellposed.backends.jax.finite import first_not_finite
 from wellposed.backends.jax.recorder import record
-from wellposed.backends.protocol import Gradient, NotFinite, Part, Problem, Run, parameter_size
+from wellposed.backends.protocol import Gradient, NotFinite, Part, Problem, Run, Uncut, parameter_size
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
@@ -151,12 +151,12 @@ class JaxProblem(Problem):
 
         return precisely, cotangent
 
-    def uncut(self, theta: Vector) -> tuple[Gradient, str] | None:
+    def uncut(self, theta: Vector) -> Uncut | None:
         with self._precision(), self._random.fixed():
             through, count = without_stops(self._scalar, self._params(theta))
             if not count:
                 return None
-            return self._named(jax.grad(through)(self._params(theta))), "stop_gradient"
+            return Uncut(self._named(jax.grad(through)(self._params(theta))), "stop_gradient")
 
     def data(self) -> dict[str, Array]:
         leaves, _ = jax.tree_util.tree_flatten_with_path(self.args)

@@ -13,9 +13,10 @@ from torch.overrides import TorchFunctionMode
 from wellposed.backends.torch.calls import module_names
 
 _DATA: Any = torch.Tensor.data.__get__  # type: ignore[attr-defined]
+_DIFFERENCES, _SUMS = ("sub", "__sub__", "subtract"), ("add", "__add__", "__radd__", "__iadd__")
 
 
-class Uncut(TorchFunctionMode):
+class Through(TorchFunctionMode):
     """Within `watching()`, detach returns the tensor itself and gradients stay on; `cuts` are those that would have cut a graph."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -23,6 +24,8 @@ class Uncut(TorchFunctionMode):
         self._model = model
         self._within: list[str] = []
         self.cuts: dict[str, None] = {}
+        self._straight_through, self._only_in_the_loss = False, True
+        self._differences: dict[int, tuple[torch.Tensor, Any]] = {}  # of a difference a - b, by its identity: itself, and b
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -33,18 +36,33 @@ class Uncut(TorchFunctionMode):
     def said(self) -> str:
         return ", ".join(self.cuts)
 
+    @property
+    def meant(self) -> bool:
+        """Whether the cuts look deliberate: x + (q - x).detach(), whose value is q and whose slope that of x, or a detach in the loss."""
+        return self._straight_through or self._only_in_the_loss
+
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(function, "__name__", "")
         if name == "detach" and args[0].requires_grad:
             self._note("detach()")
+            self._only_in_the_loss &= not self._within
             return args[0]
         if function == _DATA and args[0].requires_grad:
             self._note(".data")
+            self._only_in_the_loss = False
             return args[0]
         if name == "_set_grad_enabled" and not args[0]:
             self._note("no_grad")
+            self._only_in_the_loss &= not self._within
             return None
-        return function(*args, **(kwargs or {}))
+        result = function(*args, **(kwargs or {}))
+        if name in _DIFFERENCES and len(args) > 1 and isinstance(result, torch.Tensor):
+            self._differences[id(result)] = result, args[1]
+        elif name in _SUMS and len(args) > 1:
+            for one, other in (args[:2], args[1::-1]):
+                difference, taken = self._differences.get(id(one), (None, None))
+                self._straight_through |= difference is one and taken is other and isinstance(other, torch.Tensor)
+        return result
 
     def _note(self, what: str) -> None:
         where = self._within[-1] if self._within else ""

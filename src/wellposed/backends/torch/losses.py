@@ -34,7 +34,9 @@ def loss_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LossC
         targets = targets.detach().to(outputs.dtype)
         if name == "mse_loss":
             losses = (outputs - targets).square()
-            return LossCall("squared_error", losses.double().flatten().numpy(force=True), targets.double().flatten().numpy(force=True))
+            size = float(outputs.double().square().mean().sqrt())
+            wanted = targets.double().flatten().numpy(force=True)
+            return LossCall("squared_error", losses.double().flatten().numpy(force=True), wanted, outputs=size)
         if not bool(((targets == 0) | (targets == 1)).all()):
             return None
         losses = getattr(functional, name)(outputs, targets, reduction="none")

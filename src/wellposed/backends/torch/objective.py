@@ -76,7 +76,11 @@ class ObjectiveWatcher(Watcher):
         ignored = int(given.get("ignore_index", -100)) if name in ("cross_entropy", "nll_loss") else None
         weighted = given.get("reduction") == "none" or given.get("weight") is not None
         dtype = str(targets.dtype).removeprefix("torch.")
-        self.calls.append(LossArguments(name, *_as_arrays(outputs, targets), self._endings(outputs), ignored, dtype, weighted))
+        weights = given.get("weight") if ignored is not None else None
+        known = None if not isinstance(weights, torch.Tensor) else _array(weights)
+        self.calls.append(
+            LossArguments(name, *_as_arrays(outputs, targets), self._endings(outputs), ignored, dtype, weighted, weights=known)
+        )
         return self.calls[-1]
 
     def _difference(self, name: str, args: tuple[Any, ...]) -> None:

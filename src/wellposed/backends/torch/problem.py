@@ -14,10 +14,10 @@ from torch import nn
 from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tree_map
 
 from wellposed.backends.closures import reachable
-from wellposed.backends.protocol import Dependence, Gradient, Initializable, InputMap, LossArguments, NotFinite, Part, Problem, Run
+from wellposed.backends.protocol import Dependence, Gradient, Initializable, InputMap, LossArguments, NotFinite, Part, Problem, Run, Uncut
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.calls import custom_calls
-from wellposed.backends.torch.cuts import Uncut
+from wellposed.backends.torch.cuts import Through
 from wellposed.backends.torch.dependence import dependence_of
 from wellposed.backends.torch.finite import Finite
 from wellposed.backends.torch.forward import forward
@@ -115,7 +115,7 @@ class TorchProblem(Problem):
 
     def unreached(self) -> tuple[str, ...]:
         known = {id(parameter) for parameter in self._parameters.values()}
-        with self._at(self.theta()):
+        with self._as_it_is():
             found = [leaf for leaf in leaves(self._loss()) if id(leaf) not in known]
         return tuple(f"a tensor of shape {tuple(leaf.shape)}" for leaf in found)
 
@@ -132,7 +132,11 @@ class TorchProblem(Problem):
     def descends(self) -> bool:
         return type(self.optimizer) is torch.optim.SGD
 
-    def trained(self, theta: Vector, steps: int, factor: float = 1.0) -> Vector:
+    @property
+    def decays(self) -> bool:
+        return any(group.get("weight_decay") for group in getattr(self.optimizer, "param_groups", []))
+
+    def trained(self, theta: Vector, steps: int, factor: float = 1.0, *, decayed: bool = True) -> Vector:
         """By the optimizer given, on a copy of it and of the model; by Adam without one."""
         if self.optimizer is None:
             return super().trained(theta, steps)
@@ -142,6 +146,8 @@ class TorchProblem(Problem):
             for group in optimizer.param_groups:
                 if "lr" in group:
                     group["lr"] = group.get("initial_lr", group["lr"]) * factor  # a schedule may begin with a rate of 0
+                if "weight_decay" in group and not decayed:
+                    group["weight_decay"] = 0.0
             own = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.requires_grad]
 
             def closure() -> torch.Tensor:
@@ -296,12 +302,12 @@ class TorchProblem(Problem):
             found.append(Part(call.name, call.where, part))
         return found
 
-    def uncut(self, theta: Vector) -> tuple[Gradient, str] | None:
+    def uncut(self, theta: Vector) -> Uncut | None:
         with self._at(theta):
-            mode = Uncut(self.model)
+            mode = Through(self.model)
             with mode.watching():
                 loss = self._loss()
-            return (self._gradients(loss), mode.said) if mode.cuts else None
+            return Uncut(self._gradients(loss), mode.said, mode.meant) if mode.cuts else None
 
     def data(self) -> dict[str, Array]:
         """The batch's tensors, and those that the loss closes over."""
@@ -325,6 +331,21 @@ class TorchProblem(Problem):
         with model_restored(*self._modules):
             yield
 
+    def of_rows(self, rows: int) -> Problem:
+        if self._takes_model:
+            return self
+        parts = [leaf for leaf in tree_flatten(self.batch)[0] if isinstance(leaf, torch.Tensor)]
+        lengths = {leaf.shape[0] if leaf.dim() else 0 for leaf in parts}
+        if len(lengths) != 1 or lengths.pop() <= rows:
+            return self
+        batch = tree_map(lambda leaf: leaf[:rows] if isinstance(leaf, torch.Tensor) else leaf, self.batch)
+        fewer = TorchProblem(self.model, self.loss, batch)
+        try:
+            with fewer.preserved():
+                return fewer if np.isfinite(fewer._present()) else self
+        except Exception:  # a model or loss that is made for batches of one size
+            return self
+
     def precise(self) -> Problem:
         """A float64 copy where the model, its loss and its batch run in float64, else this problem."""
         if self.dtype == "float64":
@@ -333,9 +354,11 @@ class TorchProblem(Problem):
             with Randomness(*torch_generators()).fixed():
                 twin = TorchProblem(_with_hooks(copy.deepcopy(self.model).double(), self.model), self.loss, _to_double(self.batch))
             twin.trained_in = self.dtype
-            theta = self.theta()
-            mine, its = self.value(theta), twin.value(theta)
-            depends = any(part is not None for part in twin.gradient(theta).values())
+            mine, its = self._present(), twin._present()
+            with twin._as_it_is():
+                gradient = twin._gradients(twin._loss())
+            depends = any(part is not None for part in gradient.values())
+            twin.first = its, gradient
         except Exception:  # the user's code, in a dtype that it was not written for: anything may come
             return self
         return twin if depends and abs(mine - its) <= _SAME_LOSS * abs(mine) else self
@@ -364,6 +387,10 @@ class TorchProblem(Problem):
         self.evaluations += 1
         with buffers_lent(*self._modules), power_iteration_stopped(self.model), self._random.fixed(), torch.enable_grad():
             yield
+
+    def _present(self) -> float:
+        with self._as_it_is(), torch.no_grad():
+            return float(self._loss())
 
     def _closed_over(self) -> dict[str, torch.Tensor]:
         """Parameters outside the model that the loss uses: of a loss that is a module, or closed over by a function."""

@@ -1,0 +1,275 @@
+"""The check-up in figures: programs that people asked about in public, other tools beside ours, and what a quick check-up costs.
+
+python benchmarks/checkup.py [programs peers cost] [--only NAME,NAME]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from programs import PROGRAMS, Asked, Program, train
+from torch import nn
+
+import wellposed as wp
+from wellposed.backends.torch.rerouted import Rerouted
+from wellposed.findings import Finding, Verdict
+from wellposed.remedies.treatments import treatment_of
+from wellposed.report import Report
+
+warnings.filterwarnings("ignore")
+SEED, LATER = 0, 100
+
+
+def built(asked: Asked, fixed: bool) -> Program:
+    torch.manual_seed(SEED)
+    return asked.build(fixed)
+
+
+def posed(program: Program, rows: int | None = None) -> wp.TorchProblem:
+    """As its author would give it: the first batch of the shuffled data, and the optimizer."""
+    chosen = torch.randperm(len(program.inputs), generator=torch.Generator().manual_seed(SEED))[: rows or program.batch]
+    return wp.TorchProblem(program.model, program.loss, (program.inputs[chosen], program.targets[chosen]), optimizer=program.optimizer)
+
+
+# --- programs ----------------------------------------------------------------------------------
+
+
+def programs(only: tuple[str, ...]) -> None:
+    """Each program and its twin: trained, checked, checked again after some training, and the first remedy carried out."""
+    chosen = [asked for asked in PROGRAMS if not only or asked.name in only]
+    print(f"### {len(chosen)} faulty programs that were asked about in public, and their twins\n")
+    print(
+        "| program | category | trained: faulty, twin (goal) | first finding | fault named | remedy | twin |\n|---|---|---|---|---|---|---|"
+    )
+    rows = [_row(asked) for asked in chosen]
+    n = len(rows)
+    confirmed = sum(row["confirmed"] for row in rows)
+    print(f"\nConfirmed by training (the twin reaches the goal, the program does not): {confirmed} of {n}.\n")
+    print("| | quick | with `after_steps=100` | target |\n|---|---|---|---|")
+    for key, what, target in (("found", "fault found", "95 %"), ("first", "first finding names it", "85 %")):
+        print(f"| {what} | {_share(rows, key)} | {_share(rows, key + ' later')} | {target} |")
+    for key, what, target in (("fails", "twins with a `fails`", "1 %"), ("suspect", "twins with a `suspect`", "")):
+        print(f"| {what} | {_share(rows, key)} | {_share(rows, key + ' later')} | {target} |")
+    machine = [row for row in rows if row["remedy"] in ("trains", "does not train")]
+    hand = [row for row in rows if row["remedy"] == "by hand"]
+    trained = sum(row["remedy"] == "trains" for row in machine)
+    print(f"\nRemedy of the first finding, carried out by the machine and trained to the goal: {trained} of {len(machine)}.")
+    print(f"Remedy to be carried out by hand, where the finding names the fault (the twin is what it asks for): {len(hand)}, which train.")
+    print(f"Together: {trained + len(hand)} of {n} ({100 * (trained + len(hand)) / n:.0f} %; target 80 %).\n")
+    for category in dict.fromkeys(asked.category for asked in chosen):
+        some = [row for row, asked in zip(rows, chosen, strict=True) if asked.category == category]
+        print(f"- {category}: {_share(some, 'found')} found, {_share(some, 'first')} first; later {_share(some, 'found later')} found")
+
+
+def _row(asked: Asked) -> dict[str, Any]:
+    faulty = train(built(asked, False), asked.epochs)
+    twin = train(built(asked, True), asked.epochs)
+    row: dict[str, Any] = {"confirmed": faulty < asked.goal <= twin}
+    reports: dict[tuple[bool, str], Report] = {}
+    for fixed in (False, True):
+        for steps, suffix in ((0, ""), (LATER, " later")):
+            reports[fixed, suffix] = wp.checkup(posed(built(asked, fixed)), after_steps=steps)
+    for suffix in ("", " later"):
+        findings = _found(reports[False, suffix])
+        row["found" + suffix] = any(finding.rule in asked.named_by for finding in findings)
+        row["first" + suffix] = bool(findings) and findings[0].rule in asked.named_by
+        row["fails" + suffix] = not reports[True, suffix].ok
+        row["suspect" + suffix] = bool(_found(reports[True, suffix]))
+    first = _found(reports[False, " later"])[:1]
+    row["remedy"] = _remedied(asked, _found(reports[False, " later"])) if first else "none"
+    named = "first" if row["first"] else "found" if row["found"] else "later" if row["found later"] else "missed"
+    told = f"{first[0].rule} {first[0].cause}" if first else ""
+    other = ", ".join(f"{finding.rule} {finding.verdict.value}" for finding in _found(reports[True, ""]))
+    scores = f"{faulty:.3g}, {twin:.3g} ({asked.goal:g})"
+    print(f"| {asked.name} | {asked.category} | {scores} | {told} | {named} | {row['remedy']} | {other} |", flush=True)
+    return row
+
+
+def _found(report: Report) -> list[Finding]:
+    return [finding for finding in report.findings if finding.found]
+
+
+def _remedied(asked: Asked, findings: list[Finding]) -> str:
+    """What comes of the remedies of the first finding and of whatever else fails and follows from nothing: on all data, trained as the
+    program is; by hand where no machine can write the first."""
+    program = built(asked, False)
+    problem: Any = posed(program, len(program.inputs)).copied()
+    done = 0
+    for number, finding in enumerate(findings):
+        treatment = treatment_of(finding)
+        if problem is None or finding.follows or (number and finding.verdict is not Verdict.FAILS):
+            continue
+        treated = None if treatment is None else treatment.apply(problem, finding)
+        if treated is None and not number:
+            named = finding.rule in asked.named_by and bool(finding.remedies or finding.cause)
+            return "by hand" if named else "none"
+        if treated is not None:
+            problem, done = treated, done + 1
+    if problem is None or not done:
+        return "none"
+    inputs, targets = problem.batch
+    better = replace(program, model=problem.model, inputs=inputs, targets=targets, optimizer=problem.optimizer)
+    if isinstance(problem.loss, Rerouted):
+        loss, route = problem.loss.loss, problem.loss.route
+        better.whole = lambda model, x, y: Rerouted(loss, (x, y), route)(model)
+        if route == "classes":  # the score counts classes as the twin does
+            wanted = built(asked, True).targets
+            better.score = lambda outputs, _given: program.score(outputs, wanted)
+    return "trains" if train(better, asked.epochs) >= asked.goal else "does not train"
+
+
+def _share(rows: list[dict[str, Any]], key: str) -> str:
+    count = sum(bool(row[key]) for row in rows)
+    return f"{count} of {len(rows)} ({100 * count / len(rows):.0f} %)" if rows else "none"
+
+
+# --- peers -------------------------------------------------------------------------------------
+
+
+def _torchtest2(program: Program) -> bool:
+    """All its checks: any failure or warning."""
+    import torchtest2
+
+    problem = posed(program)
+    report = torchtest2.check_model(program.model, problem.batch[0], problem.batch[1], loss_fn=program.loss)
+    return bool(report.failures or report.warnings)
+
+
+def _torch_audit(program: Program) -> bool:
+    """All its rules of every phase, errors and warnings."""
+    import torch_audit
+
+    problem = posed(program)
+    problem.loss(problem.model(problem.batch[0]), problem.batch[1]).backward()
+    phases = ("static", "init", "forward", "backward", "optimizer")
+    findings = []
+    for phase in phases:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            result = torch_audit.audit(program.model, phase=phase, batch=problem.batch, optimizer=program.optimizer)
+            findings += [finding for finding in result.findings if str(finding.severity).upper().rpartition(".")[2] not in ("INFO",)]
+    return bool(findings)
+
+
+def peers(only: tuple[str, ...]) -> None:
+    """Whether a tool says anything at all of a program, and of its twin: none of them says which of these faults it is."""
+    chosen = [asked for asked in PROGRAMS if not only or asked.name in only]
+    tools: dict[str, Callable[[Program], bool]] = {
+        "wellposed, `fails`": lambda program: not wp.checkup(posed(program)).ok,
+        "wellposed, `fails` or `suspect`": lambda program: bool(_found(wp.checkup(posed(program)))),
+        "torchtest2": _torchtest2,
+        "torch-audit": _torch_audit,
+    }
+    print("### Other tools: whether they say anything of a program, and of its twin\n")
+    print("| tool | programs | twins | raised |\n|---|---|---|---|")
+    for name, says in tools.items():
+        counts, raised = [0, 0], 0
+        for asked in chosen:
+            for fixed in (False, True):
+                try:
+                    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                        counts[fixed] += says(built(asked, fixed))
+                except Exception:
+                    raised += 1
+                    counts[fixed] += not fixed  # a program that cannot be run is seen not to run
+        n = len(chosen)
+        print(
+            f"| {name} | {counts[0]} of {n} ({100 * counts[0] / n:.0f} %) | {counts[1]} of {n} ({100 * counts[1] / n:.0f} %) | {raised} |"
+        )
+
+
+# --- cost --------------------------------------------------------------------------------------
+
+
+def _resnet() -> tuple[nn.Module, Any, Any, Any]:
+    from zoo import complete_torchvision
+
+    kept = complete_torchvision()
+    import torchvision
+
+    model = torchvision.models.resnet18(num_classes=10)
+    model.kept = kept
+    return model, nn.CrossEntropyLoss(), torch.randn(32, 3, 64, 64), torch.randint(10, (32,))
+
+
+def _gpt2() -> tuple[nn.Module, Any, Any, Any]:
+    from zoo import complete_torchvision
+
+    kept = complete_torchvision()
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
+    model.kept = kept
+    indices = torch.randint(50257, (8, 128))
+    return model, lambda out, wanted: nn.functional.cross_entropy(out.logits.flatten(0, 1), wanted.flatten()), indices, indices.roll(-1, 1)
+
+
+NETWORKS = {"ResNet-18, 32 images of 64 x 64": (_resnet, "sgd"), "GPT-2 small, 8 x 128 tokens": (_gpt2, "adamw")}
+
+
+def measure(name: str) -> None:
+    """In a process of its own: the check-up in training steps of the same batch, and its memory beyond that of training."""
+    torch.manual_seed(SEED)
+    make, kind = NETWORKS[name]
+    model, loss, inputs, targets = make()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9) if kind == "sgd" else torch.optim.AdamW(model.parameters(), 1e-4)
+
+    def step() -> float:
+        started = time.perf_counter()
+        optimizer.zero_grad()
+        loss(model(inputs), targets).backward()
+        optimizer.step()
+        return time.perf_counter() - started
+
+    step()
+    seconds = statistics.median(step() for _ in range(5))
+    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    started = time.perf_counter()
+    report = wp.checkup(wp.TorchProblem(model, loss, (inputs, targets), optimizer=optimizer))
+    spent = time.perf_counter() - started
+    copies = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / size
+    told = "ok" if report.ok else "not ok"
+    print(
+        f"| {name} | {size / 4e6:.1f} M | {seconds:.2f} s | {spent:.1f} s | {spent / seconds:.1f} | {report.evaluations} | {copies:.1f} "
+        f"| {told} |",
+        flush=True,
+    )
+
+
+def cost(_only: tuple[str, ...]) -> None:
+    """The quick check-up in training steps (forward, backward, optimizer), and the most memory beyond training's in copies of the weights."""
+    print("### What a quick check-up costs (targets: 40 steps, 2 copies)\n")
+    print(
+        "| network | parameters | one step | check-up | in steps | evaluations | extra copies | report |\n|---|---|---|---|---|---|---|---|"
+    )
+    sys.stdout.flush()
+    for name in NETWORKS:
+        subprocess.run([sys.executable, __file__, "measure", name], check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+
+
+def main(words: list[str]) -> None:
+    if words[:1] == ["measure"]:
+        measure(words[1])
+        return
+    only = tuple(words[words.index("--only") + 1].split(",")) if "--only" in words else ()
+    parts: dict[str, Callable[[tuple[str, ...]], None]] = {"programs": programs, "peers": peers, "cost": cost}
+    wanted = [word for word in words if word in parts] or list(parts)
+    for part in wanted:
+        parts[part](only)
+        print()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
