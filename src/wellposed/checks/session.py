@@ -123,8 +123,9 @@ class Session:
 
     @property
     def reached(self) -> bool:
-        """Whether a gradient gets to the first layer of the trunk."""
-        return self.trace is not None and bool(self.trace.trunk) and self.trace.trunk[0].gradient > 0
+        """Whether a gradient gets to the first layer of the trunk, and that tells examples apart."""
+        first = self.trace.trunk[0] if self.trace is not None and self.trace.trunk else None
+        return first is not None and first.gradient > 0 and first.forward.spread > _MATTERS * first.forward.rms
 
     def dependence_after_a_step(self) -> Dependence | None:
         return self.problem.dependence(descended(self.theta, self.problem.layout.pack_known(self.gradient)))

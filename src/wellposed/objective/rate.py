@@ -17,7 +17,7 @@ _GROWN, _FELL, _LEAP = 2.0, 0.7, 4.0
 _SLOW, _STILL, _LOST = 1e-6, 1e-8, 0.9
 _LOWER, _HIGHER = (0.1, 0.01, 0.001), (100.0, 1000.0)
 _STRIDE = 0.5  # of the weights' size: a first step as long forgets how they were initialised
-_CRAWL = 1e-3  # of the loss, in a few steps
+_CRAWL = _FEW * np.log(2) / 1e4  # of the loss, in a few steps: ten thousand would not halve it
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,229 @@
+"""The check-up as a whole: quick and full, at first and after some steps, and the rules that it asks first."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import wellposed as wp
+from wellposed.findings import Verdict
+
+FAILS, SUSPECT, HOLDS = Verdict.FAILS, Verdict.SUSPECT, Verdict.HOLDS
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def classes(rows=32, features=10, number=4):
+    return torch.randn(rows, features), torch.randint(number, (rows,))
+
+
+def network(width=32, features=10, number=4):
+    return nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, number))
+
+
+def found(report, rule):
+    return next(finding for finding in report.findings if finding.rule == rule)
+
+
+class Doubled(torch.autograd.Function):
+    """The identity, with twice its gradient."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g
+
+
+def test_a_quick_look_takes_fewer_evaluations_and_comes_to_the_same():
+    problem = wp.TorchProblem(network(), nn.CrossEntropyLoss(), classes())
+    quick, close = wp.checkup(problem), wp.check_gradients(problem)
+    assert quick.ok
+    assert close.ok
+    assert quick.evaluations < close.evaluations / 1.5
+
+
+@pytest.mark.parametrize("where", [1, 3])
+def test_a_quick_look_finds_what_a_close_one_finds(where):
+    layers = list(network())
+
+    class Wrong(nn.Module):
+        def forward(self, x):
+            return Doubled.apply(x)
+
+    layers.insert(where + 1, Wrong())
+    problem = wp.TorchProblem(nn.Sequential(*layers), nn.CrossEntropyLoss(), classes())
+    assert found(wp.checkup(problem), "WP501").verdict is FAILS
+
+
+def test_a_large_model_is_checked_on_the_first_rows_and_says_so():
+    model = nn.Sequential(nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 10))
+    report = wp.checkup(wp.TorchProblem(model, nn.CrossEntropyLoss(), classes(16, 1000, 10)))
+    assert report.ok
+    assert "gradient checked in float64 on the first 4 rows" in " ".join(str(report).split())
+
+
+def test_a_model_made_for_one_size_of_batch_is_checked_on_all_of_it():
+    class Sixteen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 10))
+
+        def forward(self, x):
+            return self.layers(x.view(16, 1000))
+
+    report = wp.checkup(wp.TorchProblem(Sixteen(), nn.CrossEntropyLoss(), classes(16, 1000, 10)))
+    assert report.ok
+    assert "rows" not in report.problem.checked_in
+
+
+def test_nan_that_comes_only_after_some_steps_is_found_there():
+    """log(1 - p) of a p that reaches 1 once the network is sure."""
+
+    def loss(outputs, targets):
+        p = torch.sigmoid(outputs[:, 0])
+        return -(targets * p.log() + (1 - targets) * (1 - p).log()).mean()
+
+    x = torch.randn(64, 3)
+    model = nn.Linear(3, 1)
+    problem = wp.TorchProblem(model, loss, (x, (x[:, 0] > 0).float()), optimizer=torch.optim.SGD(model.parameters(), 500.0))
+    assert found(wp.checkup(problem), "WP207").verdict is HOLDS
+    later = found(wp.checkup(problem, after_steps=20), "WP207")
+    assert (later.verdict, later.cause) == (FAILS, "log-of-zero")
+    assert later.message.startswith("After ")
+
+
+def test_weights_are_as_before_after_a_full_check_up():
+    model = network()
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    report = wp.checkup(
+        wp.TorchProblem(model, nn.CrossEntropyLoss(), classes(), optimizer=torch.optim.Adam(model.parameters(), 1e-3)), full=True
+    )
+    assert report.ok
+    assert all(torch.equal(parameter, kept) for parameter, kept in zip(model.parameters(), before, strict=True))
+
+
+# --- rules -------------------------------------------------------------------------------------
+
+
+class Attention(nn.Module):
+    def __init__(self, scaled):
+        super().__init__()
+        self.embedding, self.out = nn.Linear(8, 64), nn.Linear(64, 4)
+        self.scale = 8.0 if scaled else 1.0
+
+    def forward(self, x):
+        h = nn.functional.layer_norm(self.embedding(x), (64,))
+        weights = torch.softmax(h @ h.transpose(1, 2) / self.scale, dim=-1)
+        return self.out((weights @ h).mean(1))
+
+
+def test_attention_that_is_not_scaled_is_saturated():
+    batch = torch.randn(16, 12, 8), torch.randint(4, (16,))
+    sharp = found(wp.check_signals(wp.TorchProblem(Attention(False), nn.CrossEntropyLoss(), batch)), "WP205")
+    assert (sharp.verdict, sharp.cause) == (FAILS, "attention-not-scaled")
+
+
+def test_attention_from_usual_projections_holds():
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, dropout=0.0)
+    model = nn.Sequential(nn.Linear(8, 32), layer, nn.Flatten(), nn.Linear(32 * 12, 4))
+    report = wp.check_signals(wp.TorchProblem(model, nn.CrossEntropyLoss(), (torch.randn(16, 12, 8), torch.randint(4, (16,)))))
+    assert not found(report, "WP205").found
+
+
+@pytest.mark.parametrize(("scale", "verdict"), [(1.0, HOLDS), (100.0, SUSPECT), (1e5, FAILS)])
+def test_targets_of_another_size_than_outputs(scale, verdict):
+    x = torch.randn(64, 10)
+    problem = wp.TorchProblem(network(number=1), nn.MSELoss(), (x, scale * x[:, :1]))
+    told = found(wp.check_weights(problem), "WP305")
+    assert told.verdict is verdict
+    assert told.cause == ("" if verdict is HOLDS else "targets-too-large")
+
+
+def test_the_scale_of_cosines_is_no_failure():
+    """Cosines times 64, as in ArcFace: the loss is large at first, and no weight makes it smaller."""
+
+    class Cosines(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features, self.centres = nn.Linear(10, 16), nn.Linear(16, 4, bias=False)
+
+        def forward(self, x):
+            f, w = nn.functional.normalize(self.features(x)), nn.functional.normalize(self.centres.weight)
+            return 64 * nn.functional.linear(f, w)
+
+    told = found(wp.check_weights(wp.TorchProblem(Cosines(), nn.CrossEntropyLoss(), classes())), "WP305")
+    assert told.verdict is not FAILS
+
+
+def test_weight_decay_that_outweighs_the_gradient_is_suspect():
+    def told(decay):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), 0.01, weight_decay=decay)
+        return found(wp.check_objective(wp.TorchProblem(model, nn.CrossEntropyLoss(), classes(), optimizer=optimizer)), "WP402")
+
+    assert told(5e-4).verdict is HOLDS
+    assert (told(2.0).verdict, told(2.0).cause) == (SUSPECT, "decay")
+
+
+def test_an_optimizer_whose_arithmetic_fails_is_named():
+    model = network().half()
+    x, y = classes()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    model[0].weight.data[0] = 0.0  # a unit without gradient: 0 / (0 + eps), and eps is 0 in float16
+    model[0].bias.data[0] = -1.0
+    problem = wp.TorchProblem(model, lambda out, t: nn.functional.cross_entropy(out.float(), t), (x.half(), y), optimizer=optimizer)
+    told = found(wp.check_objective(problem), "WP402")
+    assert (told.verdict, told.cause) == (FAILS, "not-finite")
+
+
+def test_class_weights_the_wrong_way_round_are_suspect():
+    x, y = torch.randn(100, 10), torch.cat([torch.zeros(80), torch.ones(20)]).long()
+
+    def told(weights):
+        return found(wp.check_objective(wp.TorchProblem(network(number=2), nn.CrossEntropyLoss(torch.tensor(weights)), (x, y))), "WP401")
+
+    assert (told([0.8, 0.2]).verdict, told([0.8, 0.2]).cause) == (SUSPECT, "class-weights")
+    assert told([0.2, 0.8]).verdict is HOLDS
+    assert told([0.5, 0.5]).verdict is HOLDS
+
+
+class Hard(nn.Module):
+    """An argmax between two parts, or a straight-through estimator of a rounding."""
+
+    def __init__(self, through):
+        super().__init__()
+        self.first, self.second, self.through = nn.Linear(10, 6), nn.Linear(6, 4), through
+
+    def forward(self, x):
+        h = 3 * self.first(x)
+        if self.through:
+            return self.second(h + (h.round() - h).detach())
+        return self.second(nn.functional.one_hot(h.argmax(1), 6).float())
+
+
+def test_parameters_in_front_of_an_argmax_are_used_and_get_no_gradient():
+    report = wp.checkup(wp.TorchProblem(Hard(False), nn.CrossEntropyLoss(), classes()))
+    told = found(report, "WP403")
+    assert (told.verdict, told.cause, told.where) == (FAILS, "detached", "first.weight")
+    assert report.findings[0].rule == "WP403"
+
+
+def test_a_straight_through_estimator_does_not_fail():
+    assert wp.checkup(wp.TorchProblem(Hard(True), nn.CrossEntropyLoss(), classes())).ok
+
+
+def test_a_target_that_is_held_in_the_loss_is_suspect_at_most():
+    def loss(outputs, targets):
+        return nn.functional.cross_entropy(outputs, targets) + (outputs - outputs.detach().roll(1, 0)).square().mean()
+
+    report = wp.checkup(wp.TorchProblem(network(), loss, classes()))
+    told = [finding for finding in report.findings if finding.rule == "WP501" and finding.found]
+    assert {finding.verdict for finding in told} == {SUSPECT}
+    assert "It looks deliberate, as in a straight-through estimator or a target that is held" in told[0].message
