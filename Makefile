@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-distributed test lint types contracts pytest test-engines bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-import bench-trainability format clean
+.PHONY: help demo demo-distributed test lint types contracts pytest test-engines test-report bench-checkup bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ pytest: .venv/dev ## the tests (`make pytest ARGS="-k gain"` for some)
 
 test-engines: .venv/bench ## Spark and Ray, started on loopback (2 minutes; needs Java)
 	$(BIN)/pytest -m engines tests/test_engines.py
+
+test-report: .venv/dev build/node_modules/axe-core/axe.min.js ## the HTML report in Chromium, read by axe-core (1 minute; needs chromium and npm)
+	$(BIN)/pytest -m browser tests/test_browser.py
+
+bench-checkup: .venv/zoo ## the check-up: 98 programs that were asked about in public, other tools beside ours, its cost (30 minutes)
+	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/checkup.py
 
 bench-normalise: .venv/bench ## note 1: accuracy, constants, speed, 20 GB on disk, early stopping, every engine; peers beside it (20 minutes; needs Java)
 	$(BIN)/python benchmarks/normalise.py
@@ -66,6 +72,9 @@ format: .venv/dev ## let ruff rewrite the code
 
 clean: ## remove the environment and all caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+build/node_modules/axe-core/axe.min.js:
+	npm install --silent --no-save --no-package-lock --prefix build axe-core@4
 
 # Stamp files: a second call is quick, a changed list of packages installs anew.
 .venv/bin/python:

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import wellposed as wp
-from wellposed.findings import Verdict
+from wellposed.checks.order import ordered
+from wellposed.findings import Finding, Verdict
 
 FAILS, SUSPECT, HOLDS = Verdict.FAILS, Verdict.SUSPECT, Verdict.HOLDS
 
@@ -227,3 +228,9 @@ def test_a_target_that_is_held_in_the_loss_is_suspect_at_most():
     told = [finding for finding in report.findings if finding.rule == "WP501" and finding.found]
     assert {finding.verdict for finding in told} == {SUSPECT}
     assert "It looks deliberate, as in a straight-through estimator or a target that is held" in told[0].message
+
+
+def test_findings_that_may_follow_from_each_other_are_ordered_all_the_same():
+    """WP201 with the cause detached may follow from WP505, and WP505 from WP201."""
+    told = [Finding("WP201", FAILS, "", cause="detached"), Finding("WP505", FAILS, "", cause="unused")]
+    assert [(finding.rule, finding.follows) for finding in ordered(told)] == [("WP201", ""), ("WP505", "")]

@@ -20,7 +20,7 @@ from wellposed.backends.select import (
     ranks_problem,
     tensor_function,
 )
-from wellposed.checks import subjects
+from wellposed.checks import drawn, subjects
 from wellposed.checks.run import demand_problem, report_on
 from wellposed.errors import InputError
 from wellposed.findings import Summary, Verdict
@@ -65,7 +65,11 @@ def checkup(
     findings = tried(problem, report.findings)
     spent = problem.evaluations - before
     return replace(
-        report, findings=findings, evaluations=report.evaluations + spent, seconds=report.seconds + time.perf_counter() - started
+        report,
+        findings=findings,
+        evaluations=report.evaluations + spent,
+        seconds=report.seconds + time.perf_counter() - started,
+        figures=(*report.figures, *drawn.remedies(findings)),
     )
 
 

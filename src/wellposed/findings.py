@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from wellposed.figures import Figure
+
 SCHEMA = 1
 
 
@@ -91,6 +93,7 @@ class Record:
     findings: tuple[Finding, ...]
     evaluations: int = 0
     seconds: float = 0.0
+    figures: tuple[Figure, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -42,6 +42,9 @@ def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Roots before what follows from them, `fails` before `suspect`; then what is undecided and what holds, by rule."""
     found = [finding for finding in findings if finding.found]
     marked = [_marked(finding, found) for finding in found]
+    heads = {finding.rule for finding in marked if not finding.follows}
+    # Where two may follow from each other, which was first is not known: both are told as they are.
+    marked = [finding if finding.follows in heads else replace(finding, follows="") for finding in marked]
     roots = sorted((finding for finding in marked if not finding.follows), key=_urgency)
     told: list[Finding] = []
     for root in roots:
@@ -61,12 +64,13 @@ def _marked(finding: Finding, found: Sequence[Finding]) -> Finding:
     for other in found:
         if other.rule not in by_rule or by_rule[other.rule].verdict is not Verdict.FAILS:
             by_rule[other.rule] = other
-    root, at = "", finding
+    root, at, passed = "", finding, {finding.rule}
     while True:
         causes = _FOLLOWS.get(f"{at.rule}:{at.cause}") or _FOLLOWS.get(at.rule, ())
-        known = [by_rule[cause] for cause in causes if cause in by_rule]
+        known = [by_rule[cause] for cause in causes if cause in by_rule and cause not in passed]
         grave = [cause for cause in known if cause.verdict is Verdict.FAILS or finding.verdict is Verdict.SUSPECT]
         if not grave:
             return replace(finding, follows=root)
         at = grave[0]
         root = at.rule
+        passed.add(root)

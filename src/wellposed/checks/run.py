@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wellposed.backends.protocol import Problem
+from wellposed.checks.drawn import figures_of
 from wellposed.checks.order import ordered
 from wellposed.checks.session import Session
 from wellposed.checks.subjects import RULES_OF, Subject, inputs, objective, unjudged
 from wellposed.errors import InputError
-from wellposed.findings import Finding, Summary
+from wellposed.findings import Finding, Summary, Verdict
 from wellposed.report import Report
+from wellposed.signals.spectrum import Spectrum, spectrum_of
 
 
 def report_on(
@@ -34,10 +36,25 @@ def report_on(
             if any(only(rule.id) for rule in RULES_OF[subject]):
                 found = subject(session) if not raised or subject in (objective, inputs) else unjudged(subject, raised)
                 findings += [finding for finding in found if only(finding.rule)]
+                session.failing = any(finding.verdict is Verdict.FAILS for finding in findings)
+        if not (quick or raised) and len(subjects) > 1:
+            session.spectrum = _spectrum(problem)
     layout = problem.layout
     summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in)
     evaluations = problem.evaluations - before + session.evaluations
-    return Report(summary, ordered(findings), evaluations, time.perf_counter() - started)
+    told = ordered(findings)
+    return Report(summary, told, evaluations, time.perf_counter() - started, figures_of(session, told))
+
+
+def _spectrum(problem: Problem) -> Spectrum | None:
+    """Of the network as a function of real inputs, where the problem shows it so and a Jacobian can be had."""
+    network = problem.input_map()
+    if network is None:
+        return None
+    try:
+        return spectrum_of(network)
+    except InputError:
+        return None
 
 
 def demand_problem(problem: Any) -> None:

@@ -11,11 +11,13 @@ import numpy as np
 from wellposed.backends.protocol import Dependence, Gradient, LossArguments, Problem, Run
 from wellposed.errors import InputError
 from wellposed.findings import Finding
+from wellposed.gradients.probe import Probe
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import descended
 from wellposed.objective.curvature import sharpness
 from wellposed.objective.rate import Steps
 from wellposed.signals import finite
+from wellposed.signals.spectrum import Spectrum
 from wellposed.signals.trace import Trace, trace_of
 
 _MATTERS = 1e-4  # of the loss: beyond what rounding in another order can do
@@ -30,6 +32,9 @@ class Session:
         self.problem, self.steps, self.quick = problem, after_steps, quick
         self.theta = problem.theta() if theta is None else theta
         self.evaluations = 0
+        self.compared: list[tuple[str, Probe]] = []  # directions in which the gradient was held against differences, by tensor
+        self.spectrum: Spectrum | None = None
+        self.failing = False  # whether anything has failed so far
         self.checked_in = ""
         self._taken: list[tuple[Vector, Run]] = []
 
@@ -69,6 +74,12 @@ class Session:
     @cached_property
     def trace(self) -> Trace | None:
         return None if self.run is None else trace_of(self.run, self.problem.dtype)
+
+    @property
+    def known_trace(self) -> Trace | None:
+        """The trace, where a subject has asked for it."""
+        known: Trace | None = self.__dict__.get("trace")
+        return known
 
     @cached_property
     def weights(self) -> dict[str, Vector]:

@@ -46,8 +46,8 @@ def signals(session: Session) -> list[Finding]:
     are no fault).
     """
     findings = _signals(session)
-    if not session.steps:
-        return findings
+    if not session.steps or session.failing or any(finding.verdict is Verdict.FAILS for finding in findings):
+        return findings  # what fails already is to be mended first: what it leads to tells nothing new
     steps, later = session.later
     known = {finding.rule for finding in findings if finding.found}
     return worse(findings, [f for f in _signals(later) if f.verdict is Verdict.FAILS and f.rule not in known], f"After {steps} steps: ")
@@ -118,7 +118,7 @@ def pushed(session: Session) -> list[Finding]:
 
 def _at_both_points(session: Session, problem: Problem, loss: float | None) -> list[Finding]:
     """At the present parameters and, where that is asked for, again after some steps: what holds, holds at both."""
-    findings = gradient_checks.check(problem, value=loss, quick=session.quick)
+    findings = gradient_checks.check(problem, value=loss, quick=session.quick, compared=session.compared)
     if not session.steps:
         return findings
     steps, later = session.later

@@ -35,13 +35,19 @@ _CLEARLY = 10.0  # times what is allowed: a joint disagreement that single tenso
 
 
 def check(
-    problem: Problem, theta: Vector | None = None, value: float | None = None, *, alone: bool = False, quick: bool = False
+    problem: Problem,
+    theta: Vector | None = None,
+    value: float | None = None,
+    *,
+    alone: bool = False,
+    quick: bool = False,
+    compared: list[tuple[str, Probe]] | None = None,
 ) -> list[Finding]:
     """Findings for the problem's gradient at theta (its present point); call it within `problem.preserved()`.
 
     `value` is the loss there, where it is already known: it must come out the same again. `alone` is for a part of another problem, which
     has no parts of its own. `quick` asks for as few evaluations as show that a gradient is right; one that they do not show to be right is
-    looked at as closely as ever.
+    looked at as closely as ever. `compared` is given every direction that was looked at, with its tensor's name.
     """
     layout = problem.layout
     known = problem.first if theta is None else None
@@ -70,7 +76,7 @@ def check(
     if changing is not None:
         rest = [rule.undecided("The gradient changes from call to call: see WP501.") for rule in RULES if rule is not WRONG]
         return [changing, *rest]
-    found = _Check(problem, prober, gradient, alone, quick).findings()
+    found = _Check(problem, prober, gradient, alone, quick, compared).findings()
     return _elsewhere(problem, prober, found) if problem.handwritten and all(f.verdict is Verdict.HOLDS for f in found) else found
 
 
@@ -105,8 +111,17 @@ def _no_backward(problem: Problem, theta: Vector, error: Exception) -> list[Find
 class _Check:
     """One point: what was measured there, and what follows."""
 
-    def __init__(self, problem: Problem, prober: Prober, gradient: Gradient, alone: bool, quick: bool = False) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        prober: Prober,
+        gradient: Gradient,
+        alone: bool,
+        quick: bool = False,
+        compared: list[tuple[str, Probe]] | None = None,
+    ) -> None:
         self._problem, self._prober, self._gradient, self._alone, self._quick = problem, prober, gradient, alone, quick
+        self._compared = [] if compared is None else compared
         self._names = [name for name in problem.layout.names if prober.problem.layout.slices[name] != slice(0, 0)]
         self._carrying = [name for name in self._names if carries(gradient, name)]
         self._silent = [name for name in self._names if not carries(gradient, name)]
@@ -116,6 +131,8 @@ class _Check:
     def findings(self) -> list[Finding]:
         joint, closer = self._all_at_once()
         probes = self._one_by_one(closer)
+        self._compared += [("all tensors", probe) for probe in joint]
+        self._compared += [(name, probe) for name, some in probes.items() for probe in some]
         nearby = functools.cache(self._prober.nearby)
         found: list[Finding] = []
         idle = dict.fromkeys(name for name in self._silent if name not in probes)

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from wellposed.findings import Record, Verdict
+from wellposed.report import plots
 
 _VERDICTS = (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS)
 
@@ -21,7 +22,10 @@ def page(record: Record) -> str:
 
 def pages(records: Sequence[tuple[str, Record]]) -> str:
     """Several records in one page, each under a heading."""
-    parts = (f"<section><h1 class='wellposed'>{escape(name)}</h1>{fragment(record)}</section>" for name, record in records)
+    parts = (
+        f"<section><h1 class='wellposed'>{escape(name)}</h1>{_rendered(record, whole=False, prefix=f'report-{number}-')}</section>"
+        for number, (name, record) in enumerate(records)
+    )
     head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
     style = "<style>:root { color-scheme: light dark; } body { margin: 0; }</style>"
     return f"<!doctype html><html lang='en'><head>{head}<title>wellposed</title>{style}</head><body>{''.join(parts)}</body></html>"
@@ -45,7 +49,8 @@ def _named(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _rendered(record: Record, *, whole: bool) -> str:
+def _rendered(record: Record, *, whole: bool, prefix: str = "") -> str:
     holds = [finding for finding in record.findings if finding.verdict is Verdict.HOLDS]
     counts = [(verdict, record.count(verdict)) for verdict in _VERDICTS if record.count(verdict)]
-    return _template().render(record=record, holds=holds, counts=counts, whole=whole)
+    figures = [(figure, Markup(plots.svg(figure, prefix))) for figure in record.figures]
+    return _template().render(record=record, holds=holds, counts=counts, figures=figures, prefix=prefix, whole=whole)

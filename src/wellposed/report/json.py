@@ -7,6 +7,7 @@ from importlib.metadata import version
 from math import isfinite
 from typing import Any
 
+from wellposed.figures import Figure, Panel, Series
 from wellposed.findings import SCHEMA, Evidence, Finding, Record, Remedy, Summary, Verdict
 
 
@@ -27,6 +28,7 @@ def as_dict(record: Record) -> dict[str, Any]:
         "evaluations": record.evaluations,
         "seconds": round(record.seconds, 3),
         "findings": [_finding(finding) for finding in record.findings],
+        "figures": [_figure(figure) for figure in record.figures],
     }  # fmt: skip
 
 
@@ -52,6 +54,26 @@ def _remedy(remedy: Remedy) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _figure(figure: Figure) -> dict[str, Any]:
+    return {
+        "name": figure.name, "title": figure.title, "text": figure.text, "rules": list(figure.rules),
+        "panels": [
+            {
+                "title": panel.title, "x_label": panel.x_label, "y_label": panel.y_label, "log_x": panel.log_x, "log_y": panel.log_y,
+                "names": list(panel.names),
+                "series": [
+                    {
+                        "label": series.label, "mark": series.mark,
+                        **{key: [_number(value) for value in getattr(series, key)] for key in ("x", "y", "error")},
+                    }
+                    for series in panel.series
+                ],
+            }
+            for panel in figure.panels
+        ],
+    }  # fmt: skip
+
+
 def _number(value: float | None) -> float | str | None:
     if value is None:
         return None
@@ -64,13 +86,25 @@ def loads(text: str) -> Record:
     given = json.loads(text)
     problem = {**given["problem"], "loss": _read(given["problem"]["loss"])}
     findings = tuple(_read_finding(entry) for entry in given["findings"])
-    return Record(Summary(**problem), findings, given["evaluations"], given["seconds"])
+    figures = tuple(_read_figure(entry) for entry in given.get("figures", []))
+    return Record(Summary(**problem), findings, given["evaluations"], given["seconds"], figures)
 
 
 def _read_finding(given: dict[str, Any]) -> Finding:
     evidence = tuple(Evidence(**{**entry, "value": _read(entry["value"]), "error": _read(entry["error"])}) for entry in given["evidence"])
     remedies = tuple(Remedy(**{**entry, "before": _read(entry["before"]), "after": _read(entry["after"])}) for entry in given["remedies"])
     return Finding(**{**given, "verdict": Verdict(given["verdict"]), "evidence": evidence, "remedies": remedies})
+
+
+def _read_figure(given: dict[str, Any]) -> Figure:
+    panels = []
+    for panel in given["panels"]:
+        series = tuple(
+            Series(one["label"], mark=one["mark"], **{key: tuple(map(_read, one[key])) for key in ("x", "y", "error")})
+            for one in panel["series"]
+        )
+        panels.append(Panel(**{**panel, "series": series, "names": tuple(panel["names"])}))
+    return Figure(given["name"], given["title"], given["text"], tuple(panels), tuple(given["rules"]))
 
 
 def _read(number: Any) -> Any:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wellposed.errors import CheckFailed
 from wellposed.findings import Finding, Record
 from wellposed.report import json, sarif, text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
 
 
 class Report(Record):
@@ -32,6 +36,13 @@ class Report(Record):
         from wellposed.report import html  # its template engine takes longer to import than a check may last
 
         Path(path).write_text(html.page(self), encoding="utf-8")
+
+    def plot(self) -> list[Drawing]:
+        """One matplotlib figure for each of `figures`, which a notebook shows; `savefig` writes it. Empty where nothing was measured that a
+        figure shows."""
+        from wellposed.report import plots
+
+        return [plots.drawn(figure) for figure in self.figures]
 
     def _repr_html_(self) -> str:
         from wellposed.report import html

@@ -12,11 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from wellposed.findings import Evidence, Finding, Record, Remedy, Verdict
+from wellposed.report import bars
 
 _STYLES = {Verdict.FAILS: "bold red", Verdict.SUSPECT: "yellow", Verdict.UNDECIDED: "cyan", Verdict.HOLDS: "green"}
 _T = TypeVar("_T")
 _WIDTH = 80
 _MARGIN = 11
+_OF_DEPTH = ("WP201", "WP202", "WP203", "WP206")
 
 
 def plain(record: Record, width: int = _WIDTH) -> str:
@@ -34,14 +36,35 @@ def without_colour(shown: RenderableType, width: int = _WIDTH) -> str:
 def rendered(record: Record) -> RenderableType:
     """The report for a rich console, which knows the terminal's width and colours."""
     parts: list[RenderableType] = [_summary(record)]
+    shown: set[str] = set()
     for verdict in (Verdict.FAILS, Verdict.SUSPECT):
         for root, hence in record.roots:
             if root.verdict is verdict:
                 parts += [Text(""), _found(root), *_consequences(hence)]
+                about = next((f.rule for f in (root, *hence) if f.rule in _OF_DEPTH and f.rule not in shown), "")
+                parts += _profile(record, about)
+                shown |= set(_OF_DEPTH) if about else set()
     holds = [finding for finding in record.findings if finding.verdict is Verdict.HOLDS]
     for group in (_folded(record.undecided) if record.undecided else [], [_listed(holds)] if holds else []):
         parts += [Text(""), *group] if group else []
     return Group(*parts)
+
+
+def _profile(record: Record, rule: str) -> list[RenderableType]:
+    """The measured lines of the figure of depth, where a rule of signals has found something."""
+    lines: list[RenderableType] = []
+    for figure in record.figures:
+        if figure.name != "depth" or rule not in figure.rules:
+            continue
+        for panel in figure.panels:
+            values = bars.thinned(panel.series[0].y)
+            known = [value for value in values if value == value]
+            if known:
+                text = Text(f"{panel.title}, first to last:\n", style="dim")
+                text.append(bars.profile(values))
+                text.append(f"  {known[0]:.2g} to {known[-1]:.2g}", style="dim")
+                lines.append(_margin("", text))
+    return lines
 
 
 def _summary(record: Record) -> Text:
@@ -130,7 +153,10 @@ def _remedy(label: str, remedy: Remedy) -> list[RenderableType]:
     if remedy.code:
         parts.append(Padding(Text(remedy.code, style="italic", overflow="fold"), (0, 0, 0, _MARGIN + 4)))
     if remedy.before is not None and remedy.after is not None:
-        parts.append(_margin("", Text(f"tried on a copy: the loss after 50 steps is {remedy.after:.4g}, without it {remedy.before:.4g}")))
+        text = Text(f"tried on a copy: the loss after 50 steps is {remedy.after:.4g}, without it {remedy.before:.4g}")
+        for label, line in zip(("without", "with"), bars.beside((remedy.before, remedy.after)), strict=False):
+            text.append(f"\n{label:<8}", style="dim").append(line)
+        parts.append(_margin("", text))
     return parts
 
 
