@@ -21,15 +21,17 @@ from typing import Any
 import torch
 from programs import PROGRAMS, Asked, Program, train
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import wellposed as wp
-from wellposed.backends.torch.rerouted import Rerouted
-from wellposed.findings import Finding, Verdict
+from wellposed.backends.torch.objective import LOSSES
+from wellposed.backends.torch.rerouted import Rerouted, indices
+from wellposed.findings import Finding
 from wellposed.remedies.treatments import treatment_of
 from wellposed.report import Report
 
 warnings.filterwarnings("ignore")
-SEED, LATER = 0, 100
+SEED, LATER, MOST = 0, 100, 4
 
 
 def built(asked: Asked, fixed: bool) -> Program:
@@ -88,7 +90,7 @@ def _row(asked: Asked) -> dict[str, Any]:
         row["fails" + suffix] = not reports[True, suffix].ok
         row["suspect" + suffix] = bool(_found(reports[True, suffix]))
     first = _found(reports[False, " later"])[:1]
-    row["remedy"] = _remedied(asked, _found(reports[False, " later"])) if first else "none"
+    row["remedy"] = _remedied(asked, first[0]) if first else "none"
     named = "first" if row["first"] else "found" if row["found"] else "later" if row["found later"] else "missed"
     told = f"{first[0].rule} {first[0].cause}" if first else ""
     other = ", ".join(f"{finding.rule} {finding.verdict.value}" for finding in _found(reports[True, ""]))
@@ -101,33 +103,60 @@ def _found(report: Report) -> list[Finding]:
     return [finding for finding in report.findings if finding.found]
 
 
-def _remedied(asked: Asked, findings: list[Finding]) -> str:
-    """What comes of the remedies of the first finding and of whatever else fails and follows from nothing: on all data, trained as the
-    program is; by hand where no machine can write the first."""
+def _remedied(asked: Asked, first: Finding) -> str:
+    """What comes of doing what the report says, one remedy at a time, with a check-up after each as a user would run it: on all data,
+    trained as the program is. By hand where no machine can carry out the first.
+    """
     program = built(asked, False)
-    problem: Any = posed(program, len(program.inputs)).copied()
-    done = 0
-    for number, finding in enumerate(findings):
+    problem: Any = wp.TorchProblem(program.model, program.loss, (program.inputs, program.targets), optimizer=program.optimizer)
+    done: set[tuple[str, str]] = set()
+    finding: Finding | None = first
+    while finding is not None and len(done) < MOST:
         treatment = treatment_of(finding)
-        if problem is None or finding.follows or (number and finding.verdict is not Verdict.FAILS):
-            continue
-        treated = None if treatment is None else treatment.apply(problem, finding)
-        if treated is None and not number:
-            named = finding.rule in asked.named_by and bool(finding.remedies or finding.cause)
-            return "by hand" if named else "none"
-        if treated is not None:
-            problem, done = treated, done + 1
-    if problem is None or not done:
-        return "none"
-    inputs, targets = problem.batch
-    better = replace(program, model=problem.model, inputs=inputs, targets=targets, optimizer=problem.optimizer)
-    if isinstance(problem.loss, Rerouted):
-        loss, route = problem.loss.loss, problem.loss.route
-        better.whole = lambda model, x, y: Rerouted(loss, (x, y), route)(model)
-        if route == "classes":  # the score counts classes as the twin does
-            wanted = built(asked, True).targets
-            better.score = lambda outputs, _given: program.score(outputs, wanted)
-    return "trains" if train(better, asked.epochs) >= asked.goal else "does not train"
+        treated = None if treatment is None or problem is None else treatment.apply(problem, finding)
+        if treated is None and not done:
+            return "by hand" if finding.rule in asked.named_by and (finding.remedies or finding.cause) else "none"
+        problem = problem if treated is None else treated
+        done.add((finding.rule, finding.cause))
+        batch = posed(replace(program, inputs=problem.batch[0], targets=problem.batch[1])).batch
+        loss = Rerouted(problem.loss.loss, batch, problem.loss.route) if isinstance(problem.loss, Rerouted) else problem.loss
+        report = wp.checkup(wp.TorchProblem(problem.model, loss, batch, optimizer=problem.optimizer))
+        left = [f for f in _found(report) if not f.follows and (f.rule, f.cause) not in done and treatment_of(f) is not None]
+        finding = left[0] if left else None
+    return "trains" if train(_trainable(asked, problem), asked.epochs) >= asked.goal else "does not train"
+
+
+def _trainable(asked: Asked, problem: Any) -> Program:
+    program = built(asked, False)
+    better = replace(program, model=problem.model, inputs=problem.batch[0], targets=problem.batch[1], optimizer=problem.optimizer)
+    if not isinstance(problem.loss, Rerouted):
+        return better
+    loss, route = problem.loss.loss, problem.loss.route
+    twin = built(asked, True)  # outputs are what the loss gets now, and are read as the twin's are
+    if route == "classes":
+        return replace(better, targets=indices(problem.model(better.inputs), better.targets), score=twin.score)
+    better.whole = lambda model, x, y: Rerouted(loss, (x, y), route)(model)
+    better.score = lambda _outputs, targets: twin.score(_given_to_the_loss(better), targets)
+    return better
+
+
+def _given_to_the_loss(program: Program) -> torch.Tensor:
+    assert program.whole is not None
+    with Given() as given:
+        program.whole(program.model, program.inputs, program.targets)
+    assert given.outputs is not None
+    return given.outputs
+
+
+class Given(TorchFunctionMode):
+    """Notes what a loss function is given, below whatever changes that."""
+
+    outputs: torch.Tensor | None = None
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(function, "__name__", "") in LOSSES and self.outputs is None:
+            self.outputs = args[0].detach()
+        return function(*args, **(kwargs or {}))
 
 
 def _share(rows: list[dict[str, Any]], key: str) -> str:

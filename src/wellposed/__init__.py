@@ -34,6 +34,7 @@ from wellposed.derivatives.functions import derivative, directional, gradient, j
 from wellposed.errors import CheckFailed, InputError, WellposedError
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.inputs.standardizer import Standardizer
+from wellposed.loops import checked_training
 from wellposed.numerics.fans import Fan
 from wellposed.numerics.moments import Moments
 from wellposed.report import Report
@@ -64,6 +65,6 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "CheckFailed", "Estimate", "Evidence", "Fan", "Finding", "FunctionProblem", "Gain", "InputError", "JaxProblem", "Moments", "Remedy",
     "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError", "check_accumulation", "check_gradients", "check_grads",
-    "check_inputs", "check_objective", "check_ranks", "check_signals", "check_weights", "checkup", "derivative", "directional", "fan",
-    "gain", "gradcheck", "gradient", "initialize", "jacobian", "spectrum", "trace",
+    "check_inputs", "check_objective", "check_ranks", "check_signals", "check_weights", "checked_training", "checkup", "derivative",
+    "directional", "fan", "gain", "gradcheck", "gradient", "initialize", "jacobian", "spectrum", "trace",
 ]  # fmt: skip

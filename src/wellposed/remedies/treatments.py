@@ -43,7 +43,7 @@ def _initialized(problem: Problem, _finding: Finding) -> Problem | None:
     return problem
 
 
-def _slower(problem: Problem, finding: Finding) -> Problem | None:
+def _at_rate(problem: Problem, finding: Finding) -> Problem | None:
     """With the learning rate that the rule found to work."""
     rate = next((remedy.code.removeprefix("lr=") for remedy in finding.remedies if remedy.code.startswith("lr=")), "")
     return problem.with_rate(float(rate) / problem.rate) if rate else None
@@ -60,7 +60,10 @@ def _by(route: str) -> Apply:
 
 
 def _faster(problem: Problem, finding: Finding) -> Problem | None:
-    """With steps of a thousandth of the weights."""
+    """With the learning rate that the rule found to work, else with steps of a thousandth of the weights."""
+    tried = _at_rate(problem, finding)
+    if tried is not None:
+        return tried
     ratio = next((entry.value for entry in finding.evidence if entry.quantity.startswith("size of a step")), 0.0)
     return problem.with_rate(_USUAL / max(ratio, _LEAST))
 
@@ -103,18 +106,18 @@ PARAMETERS = Treatment(
     lambda problem, _finding: problem.all_trained(),
     same_loss=True,
 )
-RATE = Treatment("Lower the learning rate", "", _slower, same_loss=True)
-LARGER = Treatment("Raise the learning rate, so that a step is about a thousandth of the weights", "", _faster, same_loss=True)
+RATE = Treatment("Lower the learning rate", "", _at_rate, same_loss=True)
+LARGER = Treatment("Raise the learning rate", "", _faster, same_loss=True)
 
 TREATMENTS: dict[tuple[str, str], Treatment] = {
     ("WP101", ""): INPUTS, ("WP102", ""): INPUTS, ("WP305", "targets-not-centred"): TARGETS, ("WP305", "targets-too-large"): TARGETS,
     **{(rule, ""): WEIGHTS for rule in (
-        "WP201", "WP202", "WP203", "WP204", "WP205", "WP206", "WP301", "WP302", "WP303", "WP304", "WP305", "WP306",
+        "WP201", "WP202", "WP203", "WP204", "WP206", "WP301", "WP302", "WP303", "WP304", "WP305", "WP306",
     )},
     **{("WP401", cause): SCORES for cause in (
         "double-softmax", "double-sigmoid", "bounded-scores", "rectified-scores", "wrong-softmax-axis", "target-range",
     )},
-    ("WP401", "missing-log-softmax"): LOGITS, ("WP401", "missing-sigmoid"): LOGITS,
+    ("WP205", "inputs-too-large"): WEIGHTS, ("WP401", "missing-log-softmax"): LOGITS, ("WP401", "missing-sigmoid"): LOGITS,
     **{("WP401", cause): CLASSES for cause in ("class-range", "one-hot", "target-dtype")},
     ("WP402", "too-small"): LARGER, ("WP402", "rounded-away"): LARGER, ("WP403", "not-in-optimizer"): PARAMETERS,
     ("WP401", "broadcast"): SHAPE, ("WP401", "shapes"): SHAPE, ("WP402", "too-large"): RATE,

@@ -72,12 +72,17 @@ class _Route(Watcher):
         elif self._route == "shape" and targets.numel() == outputs.numel():
             targets = targets.reshape(outputs.shape)
         elif self._route == "classes" and name in ("cross_entropy", "nll_loss"):
-            targets = _indices(outputs, targets)
+            targets = indices(outputs, targets)
         return function(outputs, targets, *rest, **kwargs)
 
 
-def _indices(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Class indices from 0 on, of one-hot rows, real numbers or indices from 1 on."""
-    indices = targets.argmax(1) if targets.dim() > 1 and targets.shape == outputs.shape else targets.long()
-    counted_from_one = bool(indices.min() == 1) and bool(indices.max() == outputs.shape[1])
-    return indices - 1 if counted_from_one else indices
+def indices(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Class indices from 0 on, of one-hot rows, real numbers, indices from 1 on, or as few values (0 and 192) as there are classes."""
+    found = targets.argmax(1) if targets.dim() > 1 and targets.shape == outputs.shape else targets.long()
+    classes = outputs.shape[1]
+    if bool(found.min() == 1) and bool(found.max() == classes):
+        return found - 1
+    if bool(found.max() >= classes):
+        values, places = torch.unique(found, return_inverse=True)
+        return places if len(values) <= classes else found
+    return found
