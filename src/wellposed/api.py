@@ -21,7 +21,7 @@ from wellposed.backends.select import (
     tensor_function,
 )
 from wellposed.checks import drawn, subjects
-from wellposed.checks.run import demand_problem, report_on
+from wellposed.checks.run import Progress, demand_problem, report_on
 from wellposed.errors import InputError
 from wellposed.findings import Summary, Verdict
 from wellposed.gradients import check as gradient_checks
@@ -49,6 +49,7 @@ def checkup(
     after_steps: int = 0,
     remedies: bool = False,
     full: bool = False,
+    progress: Progress = lambda _what, _share: None,
 ) -> Report:
     """All five subjects, and the objective, in the order in which a person should act. `only` may leave out rules by id.
 
@@ -56,13 +57,14 @@ def checkup(
     `check_gradients` does, again after 20 steps, and tries the remedies. With `after_steps` signals and gradient are checked again after
     that many optimizer steps on a copy: some mistakes show only there. With `remedies` each finding that has a
     remedy which can be carried out is judged again on a treated copy: the report has the loss after 50 steps (of the optimizer given, of
-    Adam without one) before and after, and what a remedy leaves as it was is at most `suspect`.
+    Adam without one) before and after, and what a remedy leaves as it was is at most `suspect`. `progress` is told what begins, and the
+    share of the work behind it.
     """
-    report = report_on(problem, subjects.ALL, only, after_steps or (_SOME if full else 0), quick=not full)
+    report = report_on(problem, subjects.ALL, only, after_steps or (_SOME if full else 0), quick=not full, progress=progress)
     if not remedies and not full:
         return report
     started, before = time.perf_counter(), problem.evaluations
-    findings = tried(problem, report.findings)
+    findings = tried(problem, report.findings, progress)
     spent = problem.evaluations - before
     return replace(
         report,

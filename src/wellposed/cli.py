@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
+from rich.progress import Progress as Bar
 from rich.text import Text
 
 from wellposed import api
@@ -46,17 +47,18 @@ def check(
     select: _Rules = "",
     ignore: _Rules = "",
     json: _Json = "",
-    after_steps: Annotated[int, Parameter(help="Check the gradient again after this many optimizer steps, on a copy")] = 0,
+    after_steps: Annotated[int, Parameter(help="Check signals and gradient again after this many optimizer steps, on a copy")] = 0,
     html: Annotated[str, Parameter(help="Write the report as one HTML file")] = "",
     sarif: Annotated[str, Parameter(help="Write what was found as SARIF to this file, for code hosts")] = "",
     remedies: Annotated[bool, Parameter(help="Try the remedies on a copy, and show what they change", negative="")] = False,
+    full: Annotated[bool, Parameter(help="Look as closely as can be, again after 20 steps, and try the remedies", negative="")] = False,
     traceback: Annotated[bool, Parameter(help="Show the call stack of an error", negative="")] = False,
 ) -> int:
     """Check the training problem that FILE defines; print the report."""
     rules = _chosen(select, ignore)
     with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
         problem = load_problem(file)
-        report = _checked(problem, rules, file, after_steps, remedies=remedies)
+        report = _checked(problem, rules, file, after_steps, remedies=remedies, full=full)
     if html:
         _written(html, lambda: report.to_html(html))
     if sarif:
@@ -163,9 +165,10 @@ def main(arguments: list[str] | None = None) -> int:
     return status if isinstance(status, int) else _HOLDS
 
 
-def _checked(problem: Problem, rules: _Filter, file: str, after_steps: int, *, remedies: bool) -> Report:
+def _checked(problem: Problem, rules: _Filter, file: str, after_steps: int, *, remedies: bool, full: bool) -> Report:
     try:
-        return api.checkup(problem, only=rules, after_steps=after_steps, remedies=remedies)
+        with _progress() as told:
+            return api.checkup(problem, only=rules, after_steps=after_steps, remedies=remedies, full=full, progress=told)
     except InputError:
         raise
     except Exception as error:
@@ -174,6 +177,15 @@ def _checked(problem: Problem, rules: _Filter, file: str, after_steps: int, *, r
             f"{file} raised while it was being checked: {said}",
             hint="does the loss run by itself? --traceback shows the whole call stack",
         ) from error
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    """A bar on standard error, where that is a terminal; it is gone when the work is done."""
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda what, share: bar.update(task, description=what, completed=share)
 
 
 class _Filter:

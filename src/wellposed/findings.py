@@ -74,7 +74,7 @@ class Summary:
     """What was checked: the framework, its size, its dtype and the loss at the point checked.
 
     `loss` is None where no loss was evaluated, as for plain data. `checked_in` is the dtype of the
-    copy on which the gradient was checked, where that is another one.
+    copy on which the gradient was checked, where that is another one; `later` says after how many steps it was looked at again.
     """
 
     backend: str
@@ -83,6 +83,7 @@ class Summary:
     dtype: str = ""
     loss: float | None = None
     checked_in: str = ""
+    later: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from wellposed.findings import Finding, Summary, Verdict
 from wellposed.report import Report
 from wellposed.signals.spectrum import Spectrum, spectrum_of
 
+Progress = Callable[[str, float], None]
+
 
 def report_on(
     problem: Any,
@@ -24,7 +26,9 @@ def report_on(
     after_steps: int = 0,
     *,
     quick: bool = False,
+    progress: Progress = lambda _what, _share: None,
 ) -> Report:
+    """`progress` is told what begins, and the share of the work behind it."""
     demand_problem(problem)
     started, before = time.perf_counter(), problem.evaluations
     session = Session(problem, after_steps, quick=quick)
@@ -32,7 +36,8 @@ def report_on(
     with problem.preserved():
         raised = session.raised if objective in subjects else ""
         loss = None if raised else session.loss
-        for subject in subjects:
+        for number, subject in enumerate(subjects):
+            progress(subject.__name__, number / len(subjects))
             if any(only(rule.id) for rule in RULES_OF[subject]):
                 found = subject(session) if not raised or subject in (objective, inputs) else unjudged(subject, raised)
                 findings += [finding for finding in found if only(finding.rule)]
@@ -40,7 +45,7 @@ def report_on(
         if not (quick or raised) and len(subjects) > 1:
             session.spectrum = _spectrum(problem)
     layout = problem.layout
-    summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in)
+    summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in, session.seen_later)
     evaluations = problem.evaluations - before + session.evaluations
     told = ordered(findings)
     return Report(summary, told, evaluations, time.perf_counter() - started, figures_of(session, told))

@@ -56,6 +56,14 @@ class Session:
                 wanted = middle
         return taken, Session(self.problem, 0, quick=self.quick, theta=theta)
 
+    @property
+    def seen_later(self) -> str:
+        """In words, after how many steps the problem was looked at again, and its loss there; "" where it was not."""
+        if "later" not in self.__dict__:
+            return ""
+        steps, later = self.later
+        return f"again after {steps} steps, where the loss is {later.loss:.5g}"
+
     @cached_property
     def finiteness(self) -> Finding:
         """WP207: what made the loss or a gradient NaN or infinite."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wellposed.backends.protocol import Problem
-from wellposed.checks.run import report_on
+from wellposed.checks.run import Progress, report_on
 from wellposed.checks.subjects import RULES_OF
 from wellposed.errors import WellposedError
 from wellposed.findings import Finding, Remedy, Verdict
@@ -29,7 +29,7 @@ class Trial:
     after: float
 
 
-def tried(problem: Problem, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+def tried(problem: Problem, findings: Sequence[Finding], progress: Progress = lambda _what, _share: None) -> tuple[Finding, ...]:
     """The findings, those that have a remedy with what it does to a copy. A `fails` that its remedy leaves is only `suspect`."""
     before: list[float] = []  # measured once, and only where there is something to try
 
@@ -39,7 +39,8 @@ def tried(problem: Problem, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         return before[0]
 
     told = []
-    for finding in findings:
+    for number, finding in enumerate(findings):
+        progress("remedies", number / len(findings))
         treatment = treatment_of(finding) if finding.found and not finding.follows else None
         trial = None if treatment is None else _trial(problem, finding, treatment, loss_before)
         told.append(finding if trial is None or treatment is None else _with(finding, treatment, trial))

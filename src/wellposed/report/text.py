@@ -82,6 +82,7 @@ def _summary(record: Record) -> Text:
         about += [f"gradient checked in {problem.checked_in}"]
     if problem.loss is not None:
         about += [f"loss {problem.loss:.5g}"]
+    about += [problem.later] if problem.later else []
     about += [f"{record.evaluations:,} evaluations in {record.seconds:.1f} s"]
     line.append("\n" + "; ".join(about), style="dim")
     return line
