@@ -148,6 +148,20 @@ def explain(rule: Annotated[str, Parameter(help="A rule, such as WP201")], /) ->
     return _HOLDS
 
 
+@app.command
+def tour(chapter: Annotated[int | None, Parameter(help="1 to 5; left out: all of them")] = None, /) -> int:
+    """The five notes as five short chapters that run."""
+    from wellposed.tour import CHAPTERS
+    from wellposed.tour.shown import shown
+
+    if chapter is not None and not 1 <= chapter <= len(CHAPTERS):
+        raise InputError(f"there is no chapter {chapter}", hint=f"1 to {len(CHAPTERS)}")
+    for number, made in enumerate(CHAPTERS, 1):
+        if chapter in (None, number):
+            _show(Group(*([Text("")] if chapter is None and number > 1 else []), shown(number, made())))
+    return _HOLDS
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
