@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-distributed test lint types contracts pytest test-engines test-report bench-checkup bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-import bench-trainability format clean
+.PHONY: help demo demo-distributed test lint types contracts pytest docs test-engines test-report bench-checkup bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ demo: .venv/demo ## check a healthy and a broken network, from nothing
 demo-distributed: .venv/demo ## two processes on loopback, DDP and FSDP2, healthy and with each planted bug
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 examples/ranks.py
 
-test: lint types contracts pytest ## everything that must be green
+test: lint types contracts pytest docs ## everything that must be green
 
 lint: .venv/dev ## style and common mistakes
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -29,6 +29,9 @@ contracts: .venv/dev ## imports only fall; the core knows no framework
 
 pytest: .venv/dev ## the tests (`make pytest ARGS="-k gain"` for some)
 	$(BIN)/pytest -n 2 $(ARGS)
+
+docs: .venv/dev ## the documentation in build/site, its examples run, its rule pages made from the rules
+	$(BIN)/mkdocs build --quiet
 
 test-engines: .venv/bench ## Spark and Ray, started on loopback (2 minutes; needs Java)
 	$(BIN)/pytest -m engines tests/test_engines.py

@@ -15,6 +15,7 @@ from wellposed.inputs import check as input_checks
 from wellposed.inputs.features import as_array, features_of
 from wellposed.objective import check as objective_checks
 from wellposed.rules import Rule
+from wellposed.rules.signals import SATURATED
 from wellposed.signals import check as signal_checks
 from wellposed.signals.trace import Trace, trace_of
 from wellposed.weights import check as weight_checks
@@ -49,7 +50,7 @@ def signals(session: Session) -> list[Finding]:
     if not session.steps or session.failing or any(finding.verdict is Verdict.FAILS for finding in findings):
         return findings  # what fails already is to be mended first: what it leads to tells nothing new
     steps, later = session.later
-    known = {finding.rule for finding in findings if finding.found}
+    known = {finding.rule for finding in findings if finding.found} | {SATURATED.id}
     return worse(findings, [f for f in _signals(later) if f.verdict is Verdict.FAILS and f.rule not in known], f"After {steps} steps: ")
 
 

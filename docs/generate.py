@@ -1,0 +1,79 @@
+"""Pages that are made from the program itself: one for each rule, and the chapters of the tour, run as the pages are built."""
+
+from __future__ import annotations
+
+import mkdocs_gen_files
+
+from wellposed.figures import Figure
+from wellposed.report import Report, plots
+from wellposed.rules import CATALOGUE, Rule
+from wellposed.tour import CHAPTERS
+from wellposed.tour.chapter import Chapter, Code, Part, Table
+
+SUBJECTS = {"1": "Inputs", "2": "Signals", "3": "Weights", "4": "The objective", "5": "Gradients"}
+
+
+def main() -> None:
+    written("rules/index.md", index())
+    for rule in CATALOGUE.values():
+        written(f"rules/{rule.id}.md", rule_page(rule))
+    for number, make in enumerate(CHAPTERS, 1):
+        written(f"tour/{number}.md", chapter_page(number, make()))
+
+
+def written(path: str, text: str) -> None:
+    with mkdocs_gen_files.open(path, "w") as page:
+        page.write(text)
+
+
+def index() -> str:
+    lines = ["# Rules", "", "Every finding belongs to a rule. `wellposed explain WP201` shows the same in a terminal."]
+    for digit, subject in SUBJECTS.items():
+        lines += ["", f"## {subject}", "", "| rule | | claim |", "|---|---|---|"]
+        lines += [f"| [{r.id}]({r.id}.md) | {r.title} | {r.claim} |" for r in CATALOGUE.values() if r.id[2] == digit]
+    return "\n".join(lines)
+
+
+def rule_page(rule: Rule) -> str:
+    lines = [f"# {rule.id}: {rule.title}", "", rule.claim, "", "## How it is judged", "", rule.judged]
+    if rule.causes:
+        lines += ["", "## Causes"]
+    for cause in rule.causes:
+        lines += ["", f"### {cause.slug}", "", cause.means]
+        lines += ["", f"To confirm: {cause.confirm}"] if cause.confirm else []
+        for remedy in cause.remedies:
+            lines += ["", f"Remedy: {remedy.title}.", *fenced(remedy.code)]
+    if rule.remedies:
+        lines += ["", "## Remedies"]
+    for remedy in rule.remedies:
+        lines += ["", f"{remedy.title}.", *fenced(remedy.code)]
+    if rule.references:
+        lines += ["", "## References", "", *(f"- {reference}" for reference in rule.references)]
+    return "\n".join(lines)
+
+
+def fenced(code: str, language: str = "python") -> list[str]:
+    return ["", f"```{language}", code, "```"] if code else []
+
+
+def chapter_page(number: int, chapter: Chapter) -> str:
+    lines = [f"# {number}. {chapter.title}", "", f"`wellposed tour {number}` shows this in a terminal; every number is computed anew."]
+    for part in chapter.parts:
+        lines += ["", *chapter_part(part)]
+    return "\n".join(lines)
+
+
+def chapter_part(part: Part) -> list[str]:
+    if isinstance(part, str):
+        return [part]
+    if isinstance(part, Code):
+        return fenced(part.lines)[1:]
+    if isinstance(part, Table):
+        return [f"| {' | '.join(part.head)} |", f"|{'---|' * len(part.head)}", *(f"| {' | '.join(row)} |" for row in part.rows)]
+    if isinstance(part, Report):
+        return fenced(str(part), "text")[1:]
+    assert isinstance(part, Figure)
+    return ["<figure>", plots.svg(part), f"<figcaption>{part.text}</figcaption>", "</figure>"]
+
+
+main()
