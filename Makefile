@@ -39,7 +39,7 @@ test-engines: .venv/bench ## Spark and Ray, started on loopback (2 minutes; need
 test-report: .venv/dev build/node_modules/axe-core/axe.min.js ## the HTML report in Chromium, read by axe-core (1 minute; needs chromium and npm)
 	$(BIN)/pytest -m browser tests/test_browser.py
 
-bench-checkup: .venv/zoo ## the check-up: 98 programs that were asked about in public, other tools beside ours, its cost (30 minutes)
+bench-checkup: .venv/zoo ## the check-up: 98 programs that were asked about in public, other tools beside ours, its cost, a zoo of known-good networks (70 minutes)
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/checkup.py
 
 bench-normalise: .venv/bench ## note 1: accuracy, constants, speed, 20 GB on disk, early stopping, every engine; peers beside it (20 minutes; needs Java)

@@ -1,6 +1,6 @@
 """The check-up in figures: programs that people asked about in public, other tools beside ours, and what a quick check-up costs.
 
-python benchmarks/checkup.py [programs peers cost] [--only NAME,NAME]
+python benchmarks/checkup.py [programs peers cost zoo] [--only NAME,NAME]
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 import wellposed as wp
 from wellposed.backends.torch.objective import LOSSES
 from wellposed.backends.torch.rerouted import Rerouted, indices
-from wellposed.findings import Finding
+from wellposed.findings import Finding, Verdict
 from wellposed.remedies.treatments import treatment_of
 from wellposed.report import Report
 
@@ -161,7 +161,7 @@ class Given(TorchFunctionMode):
 
 def _share(rows: list[dict[str, Any]], key: str) -> str:
     count = sum(bool(row[key]) for row in rows)
-    return f"{count} of {len(rows)} ({100 * count / len(rows):.0f} %)" if rows else "none"
+    return f"{count} of {len(rows)} ({100 * count / len(rows):.1f} %)" if rows else "none"
 
 
 # --- peers -------------------------------------------------------------------------------------
@@ -216,6 +216,42 @@ def peers(only: tuple[str, ...]) -> None:
         print(
             f"| {name} | {counts[0]} of {n} ({100 * counts[0] / n:.0f} %) | {counts[1]} of {n} ({100 * counts[1] / n:.0f} %) | {raised} |"
         )
+
+
+# --- zoo ---------------------------------------------------------------------------------------
+
+
+def zoo(only: tuple[str, ...]) -> None:
+    """A quick check-up of known-good networks with the optimizer that such networks are trained with."""
+    from zoo import KINDS, complete_torchvision, problems
+
+    kept = complete_torchvision()
+    kinds = tuple(kind for kind in KINDS if not only or kind in only)
+    counts: dict[str, int] = {"networks": 0, "fails": 0, "suspect": 0, "raised": 0}
+    told = []
+    for name, build in problems(kinds):
+        torch.manual_seed(SEED)
+        try:
+            problem = build(SEED)
+            problem.optimizer = torch.optim.AdamW(problem.model.parameters(), 1e-4)
+            report = wp.checkup(problem)
+        except Exception as error:
+            counts["raised"] += 1
+            told.append(f"- {name} raised {type(error).__name__}: {str(error)[:120]}")
+            continue
+        counts["networks"] += 1
+        counts["fails"] += not report.ok
+        counts["suspect"] += report.count(Verdict.SUSPECT)
+        told += [f"- {name}: {f.verdict.value} {f.rule} {f.cause} at {f.where}: {f.message[:120]}" for f in _found(report) if not f.follows]
+        print(told[-1] if told and told[-1].startswith(f"- {name}") else f"- {name}", file=sys.stderr, flush=True)
+    del kept
+    n = counts["networks"]
+    print(f"### A quick check-up of {n} known-good networks ({', '.join(kinds)}), AdamW at 1e-4\n")
+    print(
+        f"With a `fails`: {counts['fails']} ({100 * counts['fails'] / max(n, 1):.1f} %); `suspect` per network: {counts['suspect'] / max(n, 1):.2f}; "
+    )
+    print(f"raised: {counts['raised']}.\n")
+    print("\n".join(told))
 
 
 # --- cost --------------------------------------------------------------------------------------
@@ -293,7 +329,7 @@ def main(words: list[str]) -> None:
         measure(words[1])
         return
     only = tuple(words[words.index("--only") + 1].split(",")) if "--only" in words else ()
-    parts: dict[str, Callable[[tuple[str, ...]], None]] = {"programs": programs, "peers": peers, "cost": cost}
+    parts: dict[str, Callable[[tuple[str, ...]], None]] = {"programs": programs, "peers": peers, "cost": cost, "zoo": zoo}
     wanted = [word for word in words if word in parts] or list(parts)
     for part in wanted:
         parts[part](only)

@@ -64,7 +64,7 @@ def test_every_verb_restores_everything(verb):
     assert_same(before, state(model))
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 5, 20])
+@pytest.mark.parametrize("after", [0, 1, 2, 5, 12])
 def test_a_loss_that_raises_half_way_restores_everything(after):
     model, data = prepared()
     calls = iter(range(10**6))
