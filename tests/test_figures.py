@@ -90,7 +90,6 @@ def test_remedies_show_what_the_findings_say(report):
 def test_figures_survive_json(report):
     again = as_json.loads(as_json.dumps(report))
     assert as_json.dumps(again) == as_json.dumps(report)  # not ==: a gap is NaN
-    assert again.figures[2] == report.figures[2]
     assert json.loads(report.to_json())["figures"][0]["name"] == "inputs"
 
 

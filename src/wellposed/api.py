@@ -60,7 +60,9 @@ def checkup(
     Adam without one) before and after, and what a remedy leaves as it was is at most `suspect`. `progress` is told what begins, and the
     share of the work behind it.
     """
-    report = report_on(problem, subjects.ALL, only, after_steps or (_SOME if full else 0), quick=not full, progress=progress)
+    report = report_on(
+        problem, subjects.ALL, only, after_steps or (_SOME if full else 0), effort="full" if full else "quick", progress=progress
+    )
     if not remedies and not full:
         return report
     started, before = time.perf_counter(), problem.evaluations

@@ -9,7 +9,7 @@ from typing import Any
 from wellposed.backends.protocol import Problem
 from wellposed.checks.drawn import figures_of
 from wellposed.checks.order import ordered
-from wellposed.checks.session import Session
+from wellposed.checks.session import Effort, Session
 from wellposed.checks.subjects import RULES_OF, Subject, inputs, objective, unjudged
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Summary, Verdict
@@ -25,13 +25,13 @@ def report_on(
     only: Callable[[str], bool] = lambda rule: True,
     after_steps: int = 0,
     *,
-    quick: bool = False,
+    effort: Effort = "usual",
     progress: Progress = lambda _what, _share: None,
 ) -> Report:
     """`progress` is told what begins, and the share of the work behind it."""
     demand_problem(problem)
     started, before = time.perf_counter(), problem.evaluations
-    session = Session(problem, after_steps, quick=quick)
+    session = Session(problem, after_steps, effort)
     findings: list[Finding] = []
     with problem.preserved():
         raised = session.raised if objective in subjects else ""
@@ -42,7 +42,7 @@ def report_on(
                 found = subject(session) if not raised or subject in (objective, inputs) else unjudged(subject, raised)
                 findings += [finding for finding in found if only(finding.rule)]
                 session.failing = any(finding.verdict is Verdict.FAILS for finding in findings)
-        if not (quick or raised) and len(subjects) > 1:
+        if effort == "full" and not raised:
             session.spectrum = _spectrum(problem)
     layout = problem.layout
     summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in, session.seen_later)

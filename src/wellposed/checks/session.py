@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,16 +20,17 @@ from wellposed.signals import finite
 from wellposed.signals.spectrum import Spectrum
 from wellposed.signals.trace import Trace, trace_of
 
+Effort = Literal["quick", "usual", "full"]
 _MATTERS = 1e-4  # of the loss: beyond what rounding in another order can do
 
 
 class Session:
     """One check of one problem: what several subjects need is measured once."""
 
-    def __init__(self, problem: Problem, after_steps: int, *, quick: bool = False, theta: Vector | None = None) -> None:
+    def __init__(self, problem: Problem, after_steps: int, effort: Effort = "usual", theta: Vector | None = None) -> None:
         if not isinstance(after_steps, int) or after_steps < 0:
             raise InputError(f"after_steps must be a whole number of steps, not {after_steps!r}")
-        self.problem, self.steps, self.quick = problem, after_steps, quick
+        self.problem, self.steps, self.effort = problem, after_steps, effort
         self.theta = problem.theta() if theta is None else theta
         self.evaluations = 0
         self.compared: list[tuple[str, Probe]] = []  # directions in which the gradient was held against differences, by tensor
@@ -54,7 +55,7 @@ class Session:
                 taken, theta = middle, tried
             else:
                 wanted = middle
-        return taken, Session(self.problem, 0, quick=self.quick, theta=theta)
+        return taken, Session(self.problem, 0, self.effort, theta)
 
     @property
     def seen_later(self) -> str:

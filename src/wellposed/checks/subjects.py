@@ -85,7 +85,7 @@ def objective(session: Session) -> list[Finding]:
 
 def gradients(session: Session) -> list[Finding]:
     problem = session.problem
-    if session.quick and problem.layout.size > _LARGE:
+    if session.effort == "quick" and problem.layout.size > _LARGE:
         part = problem.of_rows(_ROWS)
         findings = [] if part is problem else _gradients_of(session, part)
         if findings and not any(finding.found for finding in findings):
@@ -119,11 +119,12 @@ def pushed(session: Session) -> list[Finding]:
 
 def _at_both_points(session: Session, problem: Problem, loss: float | None) -> list[Finding]:
     """At the present parameters and, where that is asked for, again after some steps: what holds, holds at both."""
-    findings = gradient_checks.check(problem, value=loss, quick=session.quick, compared=session.compared)
+    quick = session.effort == "quick"
+    findings = gradient_checks.check(problem, value=loss, quick=quick, compared=session.compared, each=session.effort == "full")
     if not session.steps:
         return findings
     steps, later = session.later
-    return worse(findings, gradient_checks.check(problem, later.theta, quick=session.quick), f"After {steps} steps: ")
+    return worse(findings, gradient_checks.check(problem, later.theta, quick=quick), f"After {steps} steps: ")
 
 
 def worse(findings: Sequence[Finding], later: Sequence[Finding], prefix: str) -> list[Finding]:

@@ -31,6 +31,7 @@ _VISIBLE = 0.01
 _STEPS = 3
 _HARDLY = 1e-4  # chance
 _HARDLY_QUICK, _GLANCES = 1e-3, 3
+_SHOWN, _ENOUGH = 40, 1e-6  # tensors looked at by themselves for a figure, and how closely
 _CLEARLY = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
 
 
@@ -42,12 +43,14 @@ def check(
     alone: bool = False,
     quick: bool = False,
     compared: list[tuple[str, Probe]] | None = None,
+    each: bool = False,
 ) -> list[Finding]:
     """Findings for the problem's gradient at theta (its present point); call it within `problem.preserved()`.
 
     `value` is the loss there, where it is already known: it must come out the same again. `alone` is for a part of another problem, which
     has no parts of its own. `quick` asks for as few evaluations as show that a gradient is right; one that they do not show to be right is
-    looked at as closely as ever. `compared` is given every direction that was looked at, with its tensor's name.
+    looked at as closely as ever. `compared` is given every direction that was looked at, with its tensor's name; `each`
+    looks at one within every tensor.
     """
     layout = problem.layout
     known = problem.first if theta is None else None
@@ -76,7 +79,7 @@ def check(
     if changing is not None:
         rest = [rule.undecided("The gradient changes from call to call: see WP501.") for rule in RULES if rule is not WRONG]
         return [changing, *rest]
-    found = _Check(problem, prober, gradient, alone, quick, compared).findings()
+    found = _Check(problem, prober, gradient, alone, quick, compared).findings(each=each)
     return _elsewhere(problem, prober, found) if problem.handwritten and all(f.verdict is Verdict.HOLDS for f in found) else found
 
 
@@ -128,11 +131,14 @@ class _Check:
         self._floors: dict[str, float] = {}  # the smallest relative error of each tensor's gradient that could be seen
         self._misses: dict[str, float] = {}  # the chance that an error of 1 % in a random direction went unseen
 
-    def findings(self) -> list[Finding]:
+    def findings(self, *, each: bool = False) -> list[Finding]:
         joint, closer = self._all_at_once()
         probes = self._one_by_one(closer)
         self._compared += [("all tensors", probe) for probe in joint]
         self._compared += [(name, probe) for name, some in probes.items() for probe in some]
+        if each:
+            left = [name for name in self._carrying if name not in probes][:_SHOWN]
+            self._compared += [(name, self._by_itself(name)) for name in left]
         nearby = functools.cache(self._prober.nearby)
         found: list[Finding] = []
         idle = dict.fromkeys(name for name in self._silent if name not in probes)
@@ -236,6 +242,10 @@ class _Check:
                 spread = length / np.sqrt(place.stop - place.start)
                 self._misses[name] = _chance(found[name][-1].allowed, _VISIBLE * spread)
         return found
+
+    def _by_itself(self, name: str) -> Probe:
+        u = self._prober.directions.random_direction(self._problem.layout.slices[name])
+        return self._prober.glanced(u, _ENOUGH * self._prober.directions.spread(u))
 
     def _idle(self, names: list[str]) -> list[Finding]:
         """Tensors without gradient and without influence, unless a few steps give them one: zero-initialised layers shut off others."""
