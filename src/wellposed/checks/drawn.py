@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -21,13 +21,14 @@ _FEATURES, _BINS = 6, 24
 def figures_of(session: Session, findings: Sequence[Finding]) -> tuple[Figure, ...]:
     """Inputs, depth, gradient and spectrum, as far as they are known."""
     trace = session.known_trace
-    drawn = (
-        _inputs(session) if any(finding.rule == "WP101" for finding in findings) else None,
-        None if trace is None else depth(trace),
-        gradient(session.compared),
-        None if session.spectrum is None else spectrum(session.spectrum),
+    drawn: tuple[Callable[[], Figure | None], ...] = (
+        lambda: _inputs(session) if any(finding.rule == "WP101" for finding in findings) else None,
+        lambda: None if trace is None else depth(trace),
+        lambda: gradient(session.compared),
+        lambda: None if session.spectrum is None else spectrum(session.spectrum),
     )
-    return tuple(figure for figure in drawn if figure is not None)
+    with np.errstate(all="ignore"):  # numbers of any size: a picture is no reason to stop
+        return tuple(figure for make in drawn if (figure := make()) is not None)
 
 
 def _inputs(session: Session) -> Figure | None:
@@ -36,7 +37,8 @@ def _inputs(session: Session) -> Figure | None:
     if data is None or data.dtype.kind != "f":
         return None
     rows = features_of(as_array(data, "the inputs"), None).rows.astype(np.float64)
-    rows = rows[np.isfinite(rows).all(axis=1)]
+    whole = np.isfinite(rows).all(axis=1)
+    left, rows = int((~whole).sum()), rows[whole]
     if len(rows) < 2:
         return None
     means, spreads = rows.mean(axis=0), rows.std(axis=0)
@@ -47,13 +49,15 @@ def _inputs(session: Session) -> Figure | None:
     which = f"{len(chosen)} of {rows.shape[1]} features, those furthest from mean 0 and deviation 1" if rows.shape[1] > 1 else "All inputs"
     text = (
         f"{which}. Over all of them means go from {means.min():.3g} to {means.max():.3g} and standard deviations from {spreads.min():.3g} "
-        f"to {spreads.max():.3g}."
+        f"to {spreads.max():.3g}." + (f" {left} rows with NaN or infinity are left out." if left else "")
     )
     return Figure("inputs", "Inputs", text, panels, ("WP101", "WP102", "WP103"))
 
 
 def _histogram(values: Vector, title: str) -> Panel:
-    counts, edges = np.histogram(values, bins=_BINS)
+    low, high = float(values.min()), float(values.max())
+    narrow = high - low <= _BINS * np.spacing(max(abs(low), abs(high)))  # too few numbers in between for bins
+    counts, edges = np.histogram(values, bins=1 if narrow else _BINS)
     centres = (edges[:-1] + edges[1:]) / 2
     return Panel(title, "value", "rows", (Series("rows", _numbers(centres), _numbers(counts), "bars"),))
 
@@ -119,7 +123,8 @@ def gradient(compared: Sequence[tuple[str, Probe]]) -> Figure | None:
     )
     beyond = [name for name, probe in known if not probe.agrees]
     said = f"beyond their error bars in {', '.join(dict.fromkeys(beyond))}" if beyond else "nowhere beyond their error bars"
-    text = f"Slopes along {len(known)} directions, as claimed and as measured by differences: apart {said}."
+    along = "a direction" if len(known) == 1 else f"{len(known)} directions"
+    text = f"Slopes along {along}, as claimed and as measured by differences: apart {said}."
     return Figure("gradient", "Gradient, claimed and measured", text, panels, ("WP501",))
 
 
@@ -140,7 +145,12 @@ def spectrum(found: Spectrum) -> Figure | None:
 
 def remedies(findings: Sequence[Finding]) -> tuple[Figure, ...]:
     """The loss after 50 steps with and without each remedy that was tried."""
-    tried = [(f.rule, r.before, r.after) for f in findings for r in f.remedies[:1] if r.before is not None and r.after is not None]
+    tried = [
+        (f.rule, r.before, r.after)
+        for f in findings
+        for r in f.remedies[:1]
+        if r.before is not None and r.after is not None and np.isfinite([r.before, r.after]).any()
+    ]
     if not tried:
         return ()
     at = np.arange(len(tried), dtype=float)

@@ -30,7 +30,7 @@ from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
 _VISIBLE = 0.01
 _STEPS = 3
 _HARDLY = 1e-4  # chance
-_HARDLY_QUICK, _GLANCES = 1e-3, 3
+_HARDLY_QUICK, _GLANCES, _CLOSER = 1e-3, 3, 30  # in a quick look; tensors looked at closely
 _SHOWN, _ENOUGH = 40, 1e-6  # tensors looked at by themselves for a figure, and how closely
 _CLEARLY = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
 
@@ -133,7 +133,7 @@ class _Check:
 
     def findings(self, *, each: bool = False) -> list[Finding]:
         joint, closer = self._all_at_once()
-        probes = self._one_by_one(closer)
+        probes = self._one_by_one(closer[:_CLOSER] if self._quick else closer)
         self._compared += [("all tensors", probe) for probe in joint]
         self._compared += [(name, probe) for name, some in probes.items() for probe in some]
         if each:
@@ -212,7 +212,7 @@ class _Check:
                 return []
             probes.append(probe)
             misses |= {name: _chance(allowed, _VISIBLE * share) for name, share in shares.items()}
-            floors |= {name: allowed / share for name, share in shares.items()}
+            floors |= {name: allowed / share if share else np.inf for name, share in shares.items()}
             left = [name for name in left if misses[name] > _HARDLY_QUICK]
         if left:
             return []

@@ -22,6 +22,7 @@ from wellposed.rules.gradients import WRONG
 _MORE_DIRECTIONS = 4
 _BUDGET = 400
 _CANDIDATES = 4
+_FLAT = 1e-6
 
 
 def diagnosed(
@@ -82,13 +83,26 @@ def diagnosed(
         evidence.append(Evidence("claimed derivative at the worst entry measured", entry.claimed, spot))
         evidence.append(Evidence("measured derivative there", entry.measured, spot, error=entry.error))
     cause = explanation.cause if explanation else ""
-    meant = cause == "detached" and prober.uncut is not None and prober.uncut.meant
+    meant = cause in ("detached", "") and prober.uncut is not None and prober.uncut.meant
+    if not meant and _steps(prober, known, place):
+        meant, cause = True, "straight-through"
+        text = f"The loss is flat along `{name}`, in steps, and its gradient is not zero."
     if meant:
         text += " It looks deliberate, as in a straight-through estimator or a target that is held: then it is right as it is."
     return [WRONG.found(Verdict.SUSPECT if meant else Verdict.FAILS, text, where=name, cause=cause, evidence=tuple(evidence))]
 
 
 _FACTORS = ("scale", "sign", "mean-or-sum", "doubled")
+
+
+def _steps(prober: Prober, probes: Sequence[Probe], place: slice) -> bool:
+    """Whether the loss is flat where a slope is claimed, and yet changes when the tensor is moved by its own size: as behind a rounding,
+    whose gradient somebody has put in its place."""
+    if any(abs(probe.measured) > max(probe.allowed, _FLAT * abs(probe.claimed)) for probe in probes):
+        return False
+    u = prober.directions.random_direction(place)
+    moved = prober.beside(prober.problem.stored(prober.theta + prober.directions.reach(u) * u))
+    return bool(np.isfinite(moved)) and abs(moved - prober.value) > _FLAT * abs(prober.value)
 
 
 def relative_difference(probes: Sequence[Probe]) -> Evidence:

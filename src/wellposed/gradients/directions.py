@@ -64,7 +64,7 @@ class Directions:
         deviations of what they contribute. For small t only: a tensor with a small gradient is moved by more than its own size.
         """
         median = float(np.median([self._weights[name] for name in names]))
-        factors = {name: min(_FARTHEST, median / self._weights[name]) for name in names}
+        factors = {name: min(_FARTHEST, median / mine) if (mine := self._weights[name]) else 1.0 for name in names}
         u = np.zeros_like(self._theta)
         for name in names:
             place = self._layout.slices[name]

@@ -27,6 +27,7 @@ _CLOSER = 0.15  # power of eps: 1/222 in float64, 1/11 in float32, 1/2 in bfloat
 _WILD = 8.0
 _ERRATIC = "the loss changes erratically within the smallest steps that its precision allows"
 _STAIR = "the loss is flat over small steps and climbs over larger ones, as if it were cast to a coarser format inside"
+_BURIED = "the loss is too coarse to show a slope as small as that"
 _FLAT = 1e-3  # of the claimed slope
 _FACTORS = (1.37, 0.61, 1.83)
 _SCATTER = 2  # pairs of gradients beside the point that show its own rounding
@@ -53,6 +54,12 @@ class Prober:
         reach = self.directions.reach(u)
         tilted, flat = self._tilted(u), abs(probe.claimed) / 2
         return any(abs(tilted(h) - tilted(-h)) / (2 * h) < flat for h in (reach / 4.0**k for k in range(1, 6)))
+
+    def buried(self, probe: Probe, u: Vector) -> bool:
+        """Whether what is wrong, over the largest step there is, changes the loss by less than its noise along all tensors together: a
+        loss that is rounded to a coarser format on its way looks flat along one alone."""
+        noise = self.near.level
+        return bool(np.isfinite(noise)) and abs(probe.residual) * self.directions.reach(u) < _WILD * noise
 
     def erratic(self, u: Vector) -> bool:
         """Whether, in 16 bits, the loss changes within the finest steps by far more than its rounding: then steps show its average
@@ -146,6 +153,8 @@ class Prober:
                 found[index] = second
             elif self.erratic(u):
                 found[index] = _unknown(second, _ERRATIC)
+            elif self.buried(second, u):
+                found[index] = _unknown(second, _BURIED)
             elif self.on_a_stair(second, u) or self.on_a_stair(found[index], u):
                 found[index] = _unknown(second, _STAIR)
             elif not found[index].slope.kink:

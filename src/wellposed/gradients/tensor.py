@@ -91,7 +91,9 @@ def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Pro
     if found is not None and carries(found.gradient, name):
         missing, text = True, f"{text} The way to it is cut by {found.cuts}."
     evidence = (Evidence("measured slope", probe.measured, name, reference="0, as claimed", error=probe.error),)
-    return ZERO.found(Verdict.FAILS, text, where=name, cause="detached" if missing else "zero", evidence=evidence)
+    held = missing and name in problem.left_out()  # as a target network is, that the optimizer does not know
+    verdict = Verdict.SUSPECT if held else Verdict.FAILS
+    return ZERO.found(verdict, text, where=name, cause="detached" if missing else "zero", evidence=evidence)
 
 
 def _kink(name: str, probe: Probe) -> Finding:

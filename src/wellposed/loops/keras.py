@@ -38,13 +38,13 @@ class KerasCheckup(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
 
 
 def _problem(model: Any, x: Any, y: Any) -> Problem:
-    inputs, targets = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(y)
+    inputs, targets = (keras.tree.map_structure(keras.ops.convert_to_tensor, part) for part in (x, y))
     if not model.built:
         model(inputs)
     if keras.backend.backend() == "torch":
         from wellposed.backends.torch import TorchProblem
 
-        return TorchProblem(model, lambda outputs, wanted: model.compute_loss(y=wanted, y_pred=outputs), (inputs, targets))
+        return TorchProblem(model, lambda outputs, wanted: model.compute_loss(y=wanted, y_pred=outputs), ((inputs,), targets))
     from wellposed.backends.jax import JaxProblem
 
     others = [variable.value for variable in model.non_trainable_variables]

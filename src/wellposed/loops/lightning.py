@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
+from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch import TorchProblem
+from wellposed.backends.torch.state import torch_generators
 from wellposed.errors import InputError
 from wellposed.loops.once import Once
 
@@ -23,8 +25,8 @@ else:
 class LightningCheckup(Callback):  # type: ignore[misc, unused-ignore]
     """Trainer(callbacks=[LightningCheckup()]): the check-up of `training_step` on the first batch, before the first step.
 
-    What `training_step` logs during it is thrown away, and every weight, buffer and random generator is put back. `fail`, `show` and
-    `options` as for `Once`; `report` has the result.
+    It is run on a copy of the module: what it logs, counts and keeps is thrown away. Modules that optimise by hand are not checked.
+    `fail`, `show` and `options` as for `Once`; `report` has the result.
     """
 
     def __init__(self, *, fail: bool = False, show: bool = True, **options: Any) -> None:
@@ -35,30 +37,30 @@ class LightningCheckup(Callback):  # type: ignore[misc, unused-ignore]
         return self._once.report
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if self._once.done:
-            return
-        self._once.show &= trainer.is_global_zero
-        with _alone(trainer, pl_module):
+        if not self._once.done:
+            self._once.show &= trainer.is_global_zero
             self._once(lambda: _problem(trainer, pl_module, batch, batch_idx))
 
 
 def _problem(trainer: Any, module: Any, batch: Any, index: int) -> TorchProblem:
+    """Of a copy: `training_step` may keep metrics and counters."""
+    if not module.automatic_optimization:
+        raise InputError("the module optimises by hand", hint="build a wp.TorchProblem with the loss of your own")
+    with Randomness(*torch_generators()).fixed():
+        twin, optimizers = copy.deepcopy((module, trainer.optimizers), {id(trainer): trainer})
+    named = len(inspect.signature(module.training_step).parameters) > 1
+
     def loss(model: Any) -> Any:
-        found = model.training_step(batch, index)
+        model._trainer = trainer  # which a copy has left behind
+        model.log = model.log_dict = _unheard
+        found = model.training_step(batch, index) if named else model.training_step(batch)
         found = found.get("loss") if isinstance(found, dict) else found
         if found is None:
-            raise InputError("training_step returned no loss", hint="manual optimisation is not checked: build a wp.TorchProblem yourself")
+            raise InputError("training_step returned no loss", hint="build a wp.TorchProblem with the loss of your own")
         return found
 
-    return TorchProblem(module, loss, batch, optimizer=trainer.optimizers[0] if len(trainer.optimizers) == 1 else None)
+    return TorchProblem(twin, loss, batch, optimizer=optimizers[0] if len(optimizers) == 1 else None)
 
 
-@contextmanager
-def _alone(trainer: Any, module: Any) -> Iterator[None]:
-    """Within, nothing is logged, and a copy of the module has the same trainer, not a copy of it."""
-    module.log = module.log_dict = lambda *_args, **_kwargs: None
-    trainer.__deepcopy__ = lambda _memo: trainer
-    try:
-        yield
-    finally:
-        del module.log, module.log_dict, trainer.__deepcopy__
+def _unheard(*_arguments: Any, **_named: Any) -> None:
+    """In place of logging."""

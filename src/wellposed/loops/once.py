@@ -31,8 +31,9 @@ class Once:
         self.done = True
         try:
             self.report = checkup(problem(), **self.options)
-        except InputError as error:
-            warnings.warn(f"wellposed could not check this training: {error}", stacklevel=3)
+        except Exception as error:  # the user's code, run in a way that it may not be made for: training must go on
+            said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            warnings.warn(f"wellposed could not check this training: {said}", stacklevel=3)
             return
         if self.show:
             print(self.report, file=sys.stderr)

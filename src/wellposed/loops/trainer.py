@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Any
 
 from transformers import TrainerCallback
 
+from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch import TorchProblem
+from wellposed.backends.torch.state import torch_generators
 from wellposed.errors import InputError
 from wellposed.loops.once import Once
 
@@ -33,9 +34,13 @@ class TrainerCheckup(TrainerCallback):  # type: ignore[misc, unused-ignore]
 
 def _problem(args: Any, model: Any = None, optimizer: Any = None, train_dataloader: Any = None, **_others: Any) -> TorchProblem:
     dataset = train_dataloader.dataset
-    size = args.per_device_train_batch_size
-    rows = [dataset[i] for i in range(min(size, len(dataset)))] if hasattr(dataset, "__len__") else list(islice(iter(dataset), size))
-    batch = {name: part.to(args.device) if hasattr(part, "to") else part for name, part in train_dataloader.collate_fn(rows).items()}
+    if not hasattr(dataset, "__len__"):
+        raise InputError(
+            "the training set is a stream, whose first examples training would miss", hint="build a wp.TorchProblem of a batch"
+        )
+    with Randomness(*torch_generators()).fixed():  # examples and collators may draw
+        rows = [dataset[i] for i in range(min(args.per_device_train_batch_size, len(dataset)))]
+        batch = {name: part.to(args.device) if hasattr(part, "to") else part for name, part in train_dataloader.collate_fn(rows).items()}
     targets = batch.get("labels", batch.get("label"))
     if targets is None:
         raise InputError("the batch has no labels, so the model gives no loss", hint="build a wp.TorchProblem with the loss of your own")

@@ -266,7 +266,11 @@ def _favoured(call: LossArguments) -> _Misfit | None:
     frequent, rare = int(np.argmax(counts)), int(np.argmin(counts))
     # The rarest may be rare by chance: its share is at most what four standard deviations of a count allow.
     most = counts[rare] + 4 * np.sqrt(counts[rare] + 1)
-    if counts.size != weights.size or not (weights[frequent] > _FAVOURS * weights[rare] and counts[frequent] > _FAVOURS * most):
+    if (
+        counts.size != weights.size
+        or not counts[rare]
+        or not (weights[frequent] > _FAVOURS * weights[rare] and counts[frequent] > _FAVOURS * most)
+    ):
         return None
     text = (
         f"Class {frequent} is the most frequent ({counts[frequent]:.0f} of {kept.size} targets) and weighs {weights[frequent]:.3g}; class "

@@ -59,7 +59,7 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
     few = steps.value(steps.stepped(_FEW, 1.0))
     stride = _size(theta, after, steps)
     if np.isfinite(few) and few <= loss and first - loss <= _LEAP * abs(loss) and not stride > _STRIDE:
-        other = _decayed(theta, after, steps) or (_crawling(loss, few, steps) if loss - few < _CRAWL * abs(loss) else None)
+        other = _decayed(theta, after, steps) or (_crawling(loss, few, theta, steps) if loss - few < _CRAWL * abs(loss) else None)
         fell = (Evidence(f"loss after {_FEW} steps over that before", _over(few, loss), "loss", reference="below 1"),)
         return other or RATE.holds(fell)
     many = steps.value(steps.stepped(_MANY, 1.0))
@@ -148,12 +148,12 @@ def _decayed(theta: Vector, after: Vector, steps: Steps) -> Finding | None:
     return RATE.found(Verdict.SUSPECT, text, where="optimizer", cause="decay", evidence=evidence)
 
 
-def _crawling(loss: float, few: float, steps: Steps) -> Finding | None:
+def _crawling(loss: float, few: float, theta: Vector, steps: Steps) -> Finding | None:
     """Whether steps many times larger would lower the loss where these hardly do."""
     faster = {factor: steps.value(steps.stepped(_MANY, factor)) for factor in _HIGHER}
     good = {factor: value for factor, value in faster.items() if value <= _FELL * loss}
-    if loss <= 0 or not good:
-        return None
+    if loss <= 0 or not good or any(weight.ndim > 1 and not weight.any() for weight in steps.named(theta).values()):
+        return None  # what starts at zero needs a step before anything behind it can move
     best = min(good, key=good.__getitem__)
     evidence = (
         Evidence(f"loss after {_FEW} steps over that before", _over(few, loss), "loss"),

@@ -16,7 +16,7 @@ from wellposed.remedies.losses import loss_after
 from wellposed.remedies.treatments import Treatment, treatment_of
 
 STEPS = 50
-_WORSE = 1.1
+_WORSE, _SAME = 1.1, 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,8 @@ def _with(finding: Finding, treatment: Treatment, trial: Trial) -> Finding:
         text = f"{finding.message} Tried on a copy, the remedy raises the loss after {STEPS} steps from {losses}."
         return replace(finding, verdict=doubted, message=text)
     code = treatment.code or next((remedy.code for remedy in finding.remedies if remedy.code), "")
-    remedy = Remedy(treatment.title, code, trial.before, trial.after)
+    telling = np.isfinite([trial.before, trial.after]).any() and (trial.gone or not _SAME * trial.before <= trial.after <= trial.before)
+    remedy = Remedy(treatment.title, code, trial.before, trial.after) if telling else Remedy(treatment.title, code)
     others = tuple(other for other in finding.remedies if other.code != code)
     if trial.gone:
         return replace(finding, remedies=(remedy, *others))

@@ -103,7 +103,7 @@ def _panel(axes: Axes, panel: Panel, colours: Mapping[str, object]) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole))
     if bars and not panel.log_y:
         axes.margins(y=0.3 if len(panel.series) > 1 else 0.05)
-    axes.set_title(panel.title)
+    axes.set_title(panel.title.replace("$", r"\$"))
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
     axes.tick_params(color=colours["line"], labelcolor=colours["ink"])
@@ -126,4 +126,5 @@ def _named(axes: Axes, names: tuple[str, ...]) -> None:
     at = range(0, len(names), every)
     short = [name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}" for name in (names[i] for i in at)]
     tilted = len(names) > 1 and max(map(len, short)) > 4
-    axes.set_xticks(list(at), short, rotation=40 if tilted else 0, ha="right" if tilted else "center")
+    shown = [name.replace("$", r"\$") for name in short]  # no mathematics
+    axes.set_xticks(list(at), shown, rotation=40 if tilted else 0, ha="right" if tilted else "center")

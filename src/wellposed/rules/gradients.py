@@ -101,6 +101,12 @@ WRONG = Rule(
             (Remedy("Take the detach out, or make it deliberate by leaving that part out of the loss"),),
         ),
         Cause(
+            "straight-through",
+            "The loss is flat in steps, as behind a rounding, and the gradient is that of something smooth in its place.",
+            "Is it a straight-through estimator?",
+            (Remedy("Nothing, where it is meant; else leave the rounding out of what is trained"),),
+        ),
+        Cause(
             "sign",
             "The gradient points the wrong way.",
             "The ratio of claimed to measured slope is -1 along every direction.",

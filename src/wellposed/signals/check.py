@@ -22,6 +22,7 @@ _SHALLOW = "Fewer than two weighted layers were seen, so there is no depth over 
 _ASIDE = "Of {} weighted layers fewer than two lie on every way from an input to the loss, so there is no one depth to compare along."
 _ONE_STEP = 10.0  # one step is no depth: the factor that is asked of it
 _NEAR, _MOSTLY = 16, 0.5
+_FADED = 1e-30
 _NORMALISED = 0.25  # normalisations per place of the trunk
 _SATURATING = {"sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign", "logsigmoid"}
 _OF_NETWORKS = tuple(rule for rule in RULES if rule.id != "WP207")
@@ -70,9 +71,11 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
     first, last = trunk[0], sites[-1]
     if first.gradient == 0:
         text = f"No gradient reaches `{first.name}`{later}, while `{last.name}` has one: it is exactly zero."
+        faded = min(site.gradient for site in sites) < _FADED  # on its way to 0, and not cut
+        text += f" On the way it has become smaller than {trace.dtype} can hold." if faded else ""
         zero = Evidence("gradient norm, first layer over last", 0.0, first.name, reference="0.01 to 100")
         return [
-            VANISHING.found(Verdict.FAILS, text, where=first.name, cause="detached", evidence=(zero,)),
+            VANISHING.found(Verdict.FAILS, text, where=first.name, cause="dtype" if faded else "detached", evidence=(zero,)),
             EXPLODING.holds((zero,)),
         ]
     if len(sites) < 2:

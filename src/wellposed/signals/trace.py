@@ -92,7 +92,13 @@ class Trace:
     @property
     def trained(self) -> tuple[Site, ...]:
         """The places of the trunk that a gradient could reach."""
-        return tuple(site for site in self.trunk if site.trained)
+        # A layer of another model, that is not trained here, has none by right: as a generator behind detach().
+        return tuple(site for site in self.trunk if site.trained and (site.gradient != 0 or self._own(site)))
+
+    def _own(self, site: Site) -> bool:
+        """Whether the layer's weight is one of the problem's parameters, or it is a sum."""
+        use = site.layer.weight
+        return site.layer.kind not in WEIGHTED or (use is not None and use.name in self.parameters)
 
     @cached_property
     def compared(self) -> tuple[Site, ...]:

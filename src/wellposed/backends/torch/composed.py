@@ -12,13 +12,13 @@ from torch.overrides import TorchFunctionMode
 
 def _seen_through(function: Any) -> FunctionType:
     """The function with its look for watchers answered by no."""
-    inside = dict(function.__globals__, has_torch_function=lambda *_: False)
+    inside = dict(function.__globals__, has_torch_function=lambda *_: False, has_torch_function_unary=lambda *_: False)
     through = FunctionType(function.__code__, inside, function.__name__, function.__defaults__, function.__closure__)
     through.__kwdefaults__ = function.__kwdefaults__
     return through
 
 
-_COMPOSED = {nn.functional.multi_head_attention_forward: _seen_through(nn.functional.multi_head_attention_forward)}
+_COMPOSED = {whole: _seen_through(whole) for whole in (nn.functional.multi_head_attention_forward, nn.functional.gumbel_softmax)}
 
 
 class Watcher(TorchFunctionMode):

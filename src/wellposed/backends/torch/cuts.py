@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from wellposed.backends.torch.calls import module_names
+from wellposed.backends.torch.composed import Watcher
 
 _DATA: Any = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 _DIFFERENCES, _SUMS = ("sub", "__sub__", "subtract"), ("add", "__add__", "__radd__", "__iadd__")
 
 
-class Through(TorchFunctionMode):
+class Through(Watcher):
     """Within `watching()`, detach returns the tensor itself and gradients stay on; `cuts` are those that would have cut a graph."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -41,8 +41,7 @@ class Through(TorchFunctionMode):
         """Whether the cuts look deliberate: x + (q - x).detach(), whose value is q and whose slope that of x, or a detach in the loss."""
         return self._straight_through or self._only_in_the_loss
 
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(function, "__name__", "")
+    def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name == "detach" and args[0].requires_grad:
             self._note("detach()")
             self._only_in_the_loss &= not self._within
@@ -55,7 +54,7 @@ class Through(TorchFunctionMode):
             self._note("no_grad")
             self._only_in_the_loss &= not self._within
             return None
-        result = function(*args, **(kwargs or {}))
+        result = function(*args, **kwargs)
         if name in _DIFFERENCES and len(args) > 1 and isinstance(result, torch.Tensor):
             self._differences[id(result)] = result, args[1]
         elif name in _SUMS and len(args) > 1:

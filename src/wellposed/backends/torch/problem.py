@@ -24,7 +24,7 @@ from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.function import TensorFunctionProblem
 from wellposed.backends.torch.initializable import TorchInitializable
 from wellposed.backends.torch.inputmap import TorchInputMap
-from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
+from wellposed.backends.torch.leaves import closed_over, leaves, modules_of, nodes
 from wellposed.backends.torch.objective import ObjectiveWatcher
 from wellposed.backends.torch.recorder import Recorder
 from wellposed.backends.torch.recurrent import recurrence_of
@@ -117,6 +117,10 @@ class TorchProblem(Problem):
         known = {id(parameter) for parameter in self._parameters.values()}
         with self._as_it_is():
             found = [leaf for leaf in leaves(self._loss()) if id(leaf) not in known]
+        if found:  # what the loss makes for itself, as inputs to differentiate by, is another one the next time
+            with self._as_it_is():
+                again = {id(leaf) for leaf in leaves(self._loss())}
+            found = [leaf for leaf in found if id(leaf) in again]
         return tuple(f"a tensor of shape {tuple(leaf.shape)}" for leaf in found)
 
     @property
@@ -270,7 +274,13 @@ class TorchProblem(Problem):
 
     def left_out(self) -> tuple[str, ...]:
         known = self._known_to_optimizer()
-        return tuple(name for name, parameter in self._parameters.items() if known and id(parameter) not in known)
+        own = {id(p) for module in (self.model, self.loss) if isinstance(module, nn.Module) for p in module.parameters()}
+        # What only a function closes over, as a generator's loss does over the critic, is another optimizer's.
+        return tuple(name for name, p in self._parameters.items() if known and id(p) not in known and (id(p) in own or self._listed(p)))
+
+    def _listed(self, parameter: torch.Tensor) -> bool:
+        """Whether the model holds it, in a list or the like."""
+        return any(parameter is other for other in self._within_reach("", self.model).values())
 
     def unregistered(self) -> tuple[str, ...]:
         own, known = self._within_reach("", self.model), self._known_to_optimizer()
@@ -341,8 +351,12 @@ class TorchProblem(Problem):
         batch = tree_map(lambda leaf: leaf[:rows] if isinstance(leaf, torch.Tensor) else leaf, self.batch)
         fewer = TorchProblem(self.model, self.loss, batch)
         try:
-            with fewer.preserved():
-                return fewer if np.isfinite(fewer._present()) else self
+            with fewer.preserved(), fewer._as_it_is():
+                loss = fewer._loss()
+                own = any(isinstance(node, torch.autograd.function.BackwardCFunction) for node in nodes(loss))
+                hooked = any(parameter._backward_hooks for parameter in self._parameters.values())
+                # Backward passes of the user's own may be wrong for other rows alone.
+                return self if own or hooked or not torch.isfinite(loss) else fewer
         except Exception:  # a model or loss that is made for batches of one size
             return self
 
