@@ -237,3 +237,192 @@ def test_findings_that_may_follow_from_each_other_are_ordered_all_the_same():
     """WP201 with the cause detached may follow from WP505, and WP505 from WP201."""
     told = [Finding("WP201", FAILS, "", cause="detached"), Finding("WP505", FAILS, "", cause="unused")]
     assert [(finding.rule, finding.follows) for finding in ordered(told)] == [("WP201", ""), ("WP505", "")]
+
+
+# --- what looks odd and is meant ---------------------------------------------------------------
+
+
+def verdicts(report, rule):
+    return {finding.verdict for finding in report.findings if finding.rule == rule and finding.found}
+
+
+def test_the_step_of_a_critic_does_not_fail_for_the_generator_that_it_holds():
+    generator, critic = nn.Linear(4, 8), nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+    real, z = torch.randn(32, 8), torch.randn(32, 4)
+    judge = nn.functional.binary_cross_entropy_with_logits
+
+    def loss(critic):
+        return judge(critic(real), torch.ones(32, 1)) + judge(critic(generator(z).detach()), torch.zeros(32, 1))
+
+    assert wp.checkup(wp.TorchProblem(critic, loss)).ok
+
+
+def test_the_step_of_a_generator_leaves_the_critic_to_its_own_optimizer():
+    generator, critic = nn.Linear(4, 8), nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+    z = torch.randn(32, 4)
+    optimizer = torch.optim.Adam(generator.parameters(), 1e-3)
+    problem = wp.TorchProblem(
+        generator, lambda g: nn.functional.binary_cross_entropy_with_logits(critic(g(z)), torch.ones(32, 1)), optimizer=optimizer
+    )
+    assert not found(wp.check_objective(problem), "WP403").found
+
+
+def test_hard_gumbel_softmax_does_not_fail():
+    class Choice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(10, 8), nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.second(nn.functional.gumbel_softmax(self.first(x), hard=True))
+
+    report = wp.checkup(wp.TorchProblem(Choice(), nn.CrossEntropyLoss(), classes()))
+    assert FAILS not in verdicts(report, "WP501")
+
+
+class Round(torch.autograd.Function):
+    """A rounding, with the gradient of the identity."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return torch.round(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+
+def test_a_straight_through_function_is_suspect_at_most():
+    class Quantised(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(10, 16), nn.Linear(16, 4)
+
+        def forward(self, x):
+            return self.second(Round.apply(4 * self.first(x)) / 4)
+
+    report = wp.check_gradients(wp.TorchProblem(Quantised(), nn.CrossEntropyLoss(), classes()))
+    assert FAILS not in verdicts(report, "WP501")
+
+
+def test_a_teacher_under_no_grad_that_no_optimizer_knows_is_suspect_at_most():
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.student, self.teacher = network(), network()
+
+        def forward(self, x):
+            with torch.no_grad():
+                aim = self.teacher(x)
+            return self.student(x), aim
+
+    model = Pair()
+    optimizer = torch.optim.Adam(model.student.parameters(), 1e-3)
+    x, _ = classes()
+    problem = wp.TorchProblem(model, lambda out, _: (out[0] - out[1]).square().mean(), (x, x), optimizer=optimizer)
+    assert FAILS not in verdicts(wp.checkup(problem), "WP505")
+
+
+def test_inputs_to_differentiate_by_are_nobody_s_parameters():
+    critic = nn.Sequential(nn.Linear(10, 16), nn.Tanh(), nn.Linear(16, 1))
+    x, _ = classes()
+
+    def penalised(critic):
+        at = x.clone().requires_grad_(True)
+        (slope,) = torch.autograd.grad(critic(at).sum(), at, create_graph=True)
+        return critic(x).mean() + (slope.norm(dim=1) - 1).square().mean()
+
+    assert "out-of-reach" not in {finding.cause for finding in wp.checkup(wp.TorchProblem(critic, penalised)).findings}
+
+
+def test_low_rank_adapters_start_slowly_by_design():
+    class Adapted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.base = nn.Linear(10, 4).requires_grad_(False)
+            self.down, self.up = nn.Linear(10, 2, bias=False), nn.Linear(2, 4, bias=False)
+            nn.init.zeros_(self.up.weight)
+
+        def forward(self, x):
+            return self.base(x) + self.up(self.down(x))
+
+    model = Adapted()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 2e-4)
+    assert not found(wp.check_objective(wp.TorchProblem(model, nn.CrossEntropyLoss(), classes(), optimizer=optimizer)), "WP402").found
+
+
+# --- sizes and data of every kind --------------------------------------------------------------
+
+
+def test_gradients_that_vanish_beyond_float64_are_told_and_do_not_crash():
+    layers = [part for _ in range(250) for part in (nn.Linear(8, 8), nn.Sigmoid())]
+    model = nn.Sequential(*layers, nn.Linear(8, 3)).double()
+    x, y = torch.randn(16, 8).double(), torch.randint(3, (16,))
+    report = wp.checkup(wp.TorchProblem(model, nn.CrossEntropyLoss(), (x, y)))
+    assert found(report, "WP201").verdict is FAILS
+
+
+def test_a_gradient_that_underflows_is_not_called_cut():
+    layers = [part for _ in range(150) for part in (nn.Linear(8, 8), nn.Sigmoid())]
+    report = wp.check_signals(wp.TorchProblem(nn.Sequential(*layers, nn.Linear(8, 3)), nn.CrossEntropyLoss(), classes(16, 8, 3)))
+    told = found(report, "WP201")
+    assert (told.verdict, told.cause) == (FAILS, "dtype")
+    assert "smaller than float32 can hold" in told.message
+
+
+@pytest.mark.parametrize("spoil", ["narrow", "huge", "nan"])
+def test_pictures_of_odd_inputs_stop_nothing(spoil):
+    x, y = torch.randn(32, 10).double() * 100, torch.randint(4, (32,))
+    x[:, 0] = 0.3
+    x[::2, 0] = {"narrow": 0.1 + 0.2, "huge": 1e30, "nan": float("nan")}[spoil]
+    report = wp.checkup(wp.TorchProblem(network().double(), nn.CrossEntropyLoss(), (x, y)))
+    assert report.plot()
+    assert report._repr_html_()
+
+
+class Look(torch.autograd.Function):
+    """An embedding whose backward pass overwrites where a row is read twice."""
+
+    @staticmethod
+    def forward(ctx, w, i):
+        ctx.save_for_backward(i)
+        ctx.shape = w.shape
+        return w[i]
+
+    @staticmethod
+    def backward(ctx, g):
+        (i,) = ctx.saved_tensors
+        back = g.new_zeros(ctx.shape)
+        back[i] = g
+        return back, None
+
+
+def test_a_large_model_with_a_backward_pass_of_its_own_is_checked_on_all_rows():
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w, self.out = nn.Parameter(0.1 * torch.randn(20000, 64)), nn.Linear(64, 3)
+
+        def forward(self, i):
+            return self.out(Look.apply(self.w, i))
+
+    problem = wp.TorchProblem(Words(), nn.CrossEntropyLoss(), (torch.arange(64) % 48, torch.randint(3, (64,))))
+    assert found(wp.checkup(problem), "WP501").verdict is FAILS
+
+
+def test_scores_cast_to_float32_before_the_loss_stay_wide_in_a_float64_copy():
+    """Else the loss is a stair along slopes as small as these, which would look wrong."""
+
+    class Faint(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.faint = network(), nn.Parameter(torch.full((4,), 1e-3))
+
+        def forward(self, x):
+            return self.body(x) + 1e-5 * self.faint
+
+    for cast in (lambda out: out.float(), lambda out: out.to(torch.float32), lambda out: out.log_softmax(1, dtype=torch.float32)):
+        problem = wp.TorchProblem(Faint(), lambda out, t, cast=cast: nn.functional.cross_entropy(cast(out), t), classes())
+        report = wp.checkup(problem)
+        assert found(report, "WP501").verdict is HOLDS
+        assert report.problem.checked_in == "float64"

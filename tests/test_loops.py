@@ -127,6 +127,11 @@ def test_where_it_cannot_run_it_warns_and_training_goes_on():
     def problem():
         raise wp.InputError("there is no batch")
 
+    def other():
+        raise ZeroDivisionError("of the user's own")
+
+    with pytest.warns(UserWarning, match="could not check this training: ZeroDivisionError: of the user's own"):
+        Once()(other)
     once = Once()
     with pytest.warns(UserWarning, match="wellposed could not check this training: there is no batch"):
         once(problem)
@@ -209,7 +214,67 @@ def test_lightning_stops_where_something_fails_and_that_is_wanted(tmp_path):
     assert module.steps == 0
 
 
+def test_lightning_leaves_metrics_and_counters_as_they_were(tmp_path):
+    import pytorch_lightning as pl
+
+    from wellposed.loops import LightningCheckup
+
+    class Module(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.model, self.count, self.at = network(), 0, []
+
+        def training_step(self, batch):
+            self.count += 1
+            self.at.append(self.trainer.global_step)
+            return nn.functional.cross_entropy(self.model(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), 1e-2)
+
+    module, callback = Module(), LightningCheckup(show=False)
+    fitted(module, callback, folder=tmp_path)
+    assert module.count == 8
+    assert module.at == list(range(8))
+    assert callback.report is not None
+
+
+def test_lightning_by_hand_is_not_touched(tmp_path):
+    import pytorch_lightning as pl
+
+    from wellposed.loops import LightningCheckup
+
+    class Module(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.model, self.automatic_optimization, self.taken = network(), False, 0
+
+        def training_step(self, batch, index):
+            optimizer = self.optimizers()
+            optimizer.zero_grad()
+            self.manual_backward(nn.functional.cross_entropy(self.model(batch[0]), batch[1]))
+            optimizer.step()
+            self.taken += 1
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), 1e-2)
+
+    module, once = Module(), LightningCheckup(show=False)
+    fitted(module, once, folder=tmp_path)
+    assert module.taken == 8
+    assert once.report is None
+
+
 # --- transformers ------------------------------------------------------------------------------
+
+
+def collated(rows):
+    """A collator that draws, as those of masked language models do."""
+    from transformers import default_data_collator
+
+    batch = default_data_collator(rows)
+    batch["input_ids"] = torch.where(torch.rand(batch["input_ids"].shape) < 0.15, 1, batch["input_ids"])
+    return batch
 
 
 def trained(folder, callbacks, seed=5):
@@ -228,7 +293,7 @@ def trained(folder, callbacks, seed=5):
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        Trainer(model=model, args=arguments, train_dataset=rows, callbacks=callbacks).train()
+        Trainer(model=model, args=arguments, train_dataset=rows, callbacks=callbacks, data_collator=collated).train()
     return model
 
 

@@ -39,7 +39,8 @@ def check(features: Features, *, normalised: str = "") -> list[Finding]:
 def _not_standard(features: Features, moments: Moments) -> Finding:
     mean, variance = moments.mean, moments.var
     seen = moments.count > 0
-    size = float(np.sqrt(np.mean((mean**2 + variance)[seen])))
+    with np.errstate(over="ignore"):  # infinite for squares beyond float64, and so far from 1
+        size = float(np.sqrt(np.mean((mean**2 + variance)[seen])))
     ratio = _offset(features, moments)
     evidence = (
         Evidence("root mean square of the inputs", size, "inputs", reference="0.2 to 5, best 1"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -38,6 +38,7 @@ from wellposed.backends.torch.state import (
     power_iteration_stopped,
     torch_generators,
 )
+from wellposed.backends.torch.wide import Wide
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout
@@ -77,6 +78,8 @@ class TorchProblem(Problem):
             )
         self.model, self.loss, self.batch, self.optimizer = model, loss, batch, optimizer
         self._takes_model = _takes_one_argument(loss)
+        self._wide = False  # whether casts to float32 are left out
+        self._held: tuple[str, ...] = ()  # of a float64 copy, which has no optimizer: what that of the original does not know
         if not self._takes_model and not (isinstance(batch, tuple | list) and len(batch) == 2):
             raise InputError(
                 f"batch must be a pair (inputs, targets), not {_described(batch)}",
@@ -273,6 +276,8 @@ class TorchProblem(Problem):
         return TorchInitializable(self.model, None if self._takes_model else self.batch)
 
     def left_out(self) -> tuple[str, ...]:
+        if self._held:
+            return self._held
         known = self._known_to_optimizer()
         own = {id(p) for module in (self.model, self.loss) if isinstance(module, nn.Module) for p in module.parameters()}
         # What only a function closes over, as a generator's loss does over the critic, is another optimizer's.
@@ -368,6 +373,8 @@ class TorchProblem(Problem):
             with Randomness(*torch_generators()).fixed():
                 twin = TorchProblem(_with_hooks(copy.deepcopy(self.model).double(), self.model), self.loss, _to_double(self.batch))
             twin.trained_in = self.dtype
+            twin._held = self.left_out()
+            twin._wide = True
             mine, its = self._present(), twin._present()
             with twin._as_it_is():
                 gradient = twin._gradients(twin._loss())
@@ -426,11 +433,12 @@ class TorchProblem(Problem):
         return {id(p) for group in getattr(self.optimizer, "param_groups", []) for p in group["params"]}
 
     def _loss(self) -> torch.Tensor:
-        if self._takes_model:
-            loss = self.loss(self.model)
-        else:
-            inputs, targets = self.batch
-            loss = self.loss(forward(self.model, inputs), targets)
+        with Wide() if self._wide else nullcontext():
+            if self._takes_model:
+                loss = self.loss(self.model)
+            else:
+                inputs, targets = self.batch
+                loss = self.loss(forward(self.model, inputs), targets)
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             raise InputError(
                 f"the loss must be one number, but it is {_described(loss)}",
