@@ -44,8 +44,9 @@ def report_on(
                 session.failing = any(finding.verdict is Verdict.FAILS for finding in findings)
         if effort == "full" and not raised:
             session.spectrum = _spectrum(problem)
+        seen_later = session.seen_later
     layout = problem.layout
-    summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in, session.seen_later)
+    summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in, seen_later)
     evaluations = problem.evaluations - before + session.evaluations
     told = ordered(findings)
     return Report(summary, told, evaluations, time.perf_counter() - started, figures_of(session, told))
