@@ -396,7 +396,7 @@ class Problem(ABC):
 
     @property
     def decays(self) -> bool:
-        """Whether the optimizer shrinks weights on its own."""
+        """Whether the optimizer shrinks weights on its own, by more than is usual."""
         return False
 
     def trained(self, theta: Vector, steps: int, factor: float = 1.0, *, decayed: bool = True) -> Vector:

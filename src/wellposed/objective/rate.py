@@ -103,6 +103,9 @@ def _still(theta: Vector, moved: Vector, steps: Steps) -> Finding | None:
     """Whether a step, to `moved`, changes the weights by too little to be of use, or by nothing that their dtype can hold."""
     if steps.rate == 0:
         return RATE.found(Verdict.FAILS, "The learning rate is 0: no step changes anything.", where="optimizer", cause="too-small")
+    stride = _size(theta, moved, steps)
+    if stride > _SLOW:
+        return None
     before, after, far = (steps.named(at) for at in (theta, moved, steps.stepped(1, 1e3)))
     trained = [name for name, weight in before.items() if weight.any() and (far[name] != weight).any()]
     if not trained:

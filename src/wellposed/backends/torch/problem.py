@@ -43,6 +43,7 @@ from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout
 
+_USUAL_DECAY = 0.01  # AdamW's own: no step of its is mostly decay
 _SAME_LOSS = 0.05  # a float64 copy whose loss differs by more is another function
 
 
@@ -141,7 +142,7 @@ class TorchProblem(Problem):
 
     @property
     def decays(self) -> bool:
-        return any(group.get("weight_decay") for group in getattr(self.optimizer, "param_groups", []))
+        return any(group.get("weight_decay", 0.0) > _USUAL_DECAY for group in getattr(self.optimizer, "param_groups", []))
 
     def trained(self, theta: Vector, steps: int, factor: float = 1.0, *, decayed: bool = True) -> Vector:
         """By the optimizer given, on a copy of it and of the model; by Adam without one."""
