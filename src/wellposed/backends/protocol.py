@@ -349,6 +349,7 @@ class Problem(ABC):
     context: Mapping[str, Array] = {}  # the data of the problem that this is a part of
     is_part: bool = False
     handwritten: bool = False  # whether the gradient is the user's own code, called as such
+    rows: int = 0  # of the batch, where the problem is a part of another one
     first: tuple[float, Gradient] | None = None  # the loss and its gradient at theta(), where making the problem took them
     trained_in: str = ""  # the dtype of the problem that this is a float64 copy of
 
@@ -382,7 +383,8 @@ class Problem(ABC):
         return self
 
     def of_rows(self, rows: int) -> Problem:
-        """This problem on the first rows of its batch; itself where the batch has no more, or does not come apart into rows."""
+        """This problem on the first rows of its batch, at most half of them, and their number in `rows`; itself where that are fewer than
+        two, where the batch does not come apart, or where a backward pass is the user's own."""
         return self
 
     def run(self, theta: Vector | None = None) -> Run | None:

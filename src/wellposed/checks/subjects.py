@@ -21,7 +21,7 @@ from wellposed.signals.trace import Trace, trace_of
 from wellposed.weights import check as weight_checks
 
 _LARGE, _ROWS = 1_000_000, 4
-"""A quick look at the gradient of as many parameters takes that many rows first: what is right there is left alone."""
+"""A quick look at the gradient of as many parameters takes that many rows first, or half of them all: what is right there is left alone."""
 NO_LAYERS = "This problem shows no layers: it is given by its value and gradient alone."
 
 
@@ -89,7 +89,7 @@ def gradients(session: Session) -> list[Finding]:
         part = problem.of_rows(_ROWS)
         findings = [] if part is problem else _gradients_of(session, part)
         if findings and not any(finding.found for finding in findings):
-            session.checked_in = f"{session.checked_in or part.dtype} on the first {_ROWS} rows"
+            session.checked_in = f"{session.checked_in or part.dtype} on the first {part.rows} rows"
             return findings
     return _gradients_of(session, problem)
 

@@ -352,10 +352,12 @@ class TorchProblem(Problem):
             return self
         parts = [leaf for leaf in tree_flatten(self.batch)[0] if isinstance(leaf, torch.Tensor)]
         lengths = {leaf.shape[0] if leaf.dim() else 0 for leaf in parts}
-        if len(lengths) != 1 or lengths.pop() <= rows:
+        rows = min(rows, lengths.pop() // 2) if len(lengths) == 1 else 0
+        if rows < 2:
             return self
         batch = tree_map(lambda leaf: leaf[:rows] if isinstance(leaf, torch.Tensor) else leaf, self.batch)
         fewer = TorchProblem(self.model, self.loss, batch)
+        fewer.rows = rows
         try:
             with fewer.preserved(), fewer._as_it_is():
                 loss = fewer._loss()
