@@ -194,28 +194,32 @@ def _torch_audit(program: Program) -> bool:
 def peers(only: tuple[str, ...]) -> None:
     """Whether a tool says anything at all of a program, and of its twin: none of them says which of these faults it is."""
     chosen = [asked for asked in PROGRAMS if not only or asked.name in only]
-    tools: dict[str, Callable[[Program], bool]] = {
-        "wellposed, `fails`": lambda program: not wp.checkup(posed(program)).ok,
-        "wellposed, `fails` or `suspect`": lambda program: bool(_found(wp.checkup(posed(program)))),
-        "torchtest2": _torchtest2,
-        "torch-audit": _torch_audit,
-    }
     print("### Other tools: whether they say anything of a program, and of its twin\n")
-    print("| tool | programs | twins | raised |\n|---|---|---|---|")
-    for name, says in tools.items():
-        counts, raised = [0, 0], 0
+    print("| tool | programs | twins | raised |\n|---|---|---|---|", flush=True)
+    for name, says in {"torchtest2": _torchtest2, "torch-audit": _torch_audit}.items():
+        said, raised = [0, 0], 0
         for asked in chosen:
             for fixed in (False, True):
                 try:
                     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                        counts[fixed] += says(built(asked, fixed))
+                        said[fixed] += says(built(asked, fixed))
                 except Exception:
                     raised += 1
-                    counts[fixed] += not fixed  # a program that cannot be run is seen not to run
-        n = len(chosen)
-        print(
-            f"| {name} | {counts[0]} of {n} ({100 * counts[0] / n:.0f} %) | {counts[1]} of {n} ({100 * counts[1] / n:.0f} %) | {raised} |"
-        )
+                    said[fixed] += not fixed  # a program that cannot be run is seen not to run
+        _told(name, said, len(chosen), raised)
+    failing, found = [0, 0], [0, 0]
+    for asked in chosen:
+        for fixed in (False, True):
+            report = wp.checkup(posed(built(asked, fixed)))
+            failing[fixed] += not report.ok
+            found[fixed] += bool(_found(report))
+    _told("wellposed, `fails`", failing, len(chosen), 0)
+    _told("wellposed, `fails` or `suspect`", found, len(chosen), 0)
+
+
+def _told(name: str, said: list[int], n: int, raised: int) -> None:
+    shares = " | ".join(f"{count} of {n} ({100 * count / n:.0f} %)" for count in said)
+    print(f"| {name} | {shares} | {raised} |", flush=True)
 
 
 # --- zoo ---------------------------------------------------------------------------------------
