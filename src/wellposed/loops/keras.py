@@ -8,10 +8,10 @@ import keras
 
 from wellposed.backends.protocol import Problem
 from wellposed.errors import InputError
-from wellposed.loops.once import Once
+from wellposed.loops.once import Reporting
 
 
-class KerasCheckup(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+class KerasCheckup(Reporting, keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     """model.fit(..., callbacks=[KerasCheckup(x[:64], y[:64])]): the check-up on that batch, before training begins.
 
     The loss is the one that the model was compiled with, on outputs of `model(x, training=True)`. With the torch backend everything is
@@ -20,18 +20,13 @@ class KerasCheckup(keras.callbacks.Callback):  # type: ignore[misc, unused-ignor
     """
 
     def __init__(self, x: Any, y: Any, *, fail: bool = False, show: bool = True, **options: Any) -> None:
-        super().__init__()
+        super().__init__(fail=fail, show=show, **options)
         if keras.backend.backend() not in ("torch", "jax"):
             raise InputError(
                 f"KerasCheckup works with the torch and jax backends, and this is {keras.backend.backend()}",
                 hint="set KERAS_BACKEND=torch before keras is imported",
             )
         self._batch = x, y
-        self._once = Once(fail=fail, show=show, **options)
-
-    @property
-    def report(self) -> Any:
-        return self._once.report
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._once(lambda: _problem(self.model, *self._batch))

@@ -11,7 +11,7 @@ from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch import TorchProblem
 from wellposed.backends.torch.state import torch_generators
 from wellposed.errors import InputError
-from wellposed.loops.once import Once
+from wellposed.loops.once import Reporting
 
 if "lightning" in sys.modules and "pytorch_lightning" not in sys.modules:
     from lightning.pytorch import Callback
@@ -22,19 +22,12 @@ else:
         from lightning.pytorch import Callback
 
 
-class LightningCheckup(Callback):  # type: ignore[misc, unused-ignore]
+class LightningCheckup(Reporting, Callback):  # type: ignore[misc, unused-ignore]
     """Trainer(callbacks=[LightningCheckup()]): the check-up of `training_step` on the first batch, before the first step.
 
     It is run on a copy of the module: what it logs, counts and keeps is thrown away. Modules that optimise by hand are not checked.
     `fail`, `show` and `options` as for `Once`; `report` has the result.
     """
-
-    def __init__(self, *, fail: bool = False, show: bool = True, **options: Any) -> None:
-        self._once = Once(fail=fail, show=show, **options)
-
-    @property
-    def report(self) -> Any:
-        return self._once.report
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if not self._once.done:

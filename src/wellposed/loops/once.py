@@ -39,3 +39,15 @@ class Once:
             print(self.report, file=sys.stderr)
         if self.fail:
             self.report.raise_if_failed()
+
+
+class Reporting:
+    """What every framework's callback has: the options of a check-up, and its report. It goes before the framework's own class."""
+
+    def __init__(self, *, fail: bool = False, show: bool = True, **options: Any) -> None:
+        super().__init__()
+        self._once = Once(fail=fail, show=show, **options)
+
+    @property
+    def report(self) -> Report | None:
+        return self._once.report

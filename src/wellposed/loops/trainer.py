@@ -10,22 +10,15 @@ from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch import TorchProblem
 from wellposed.backends.torch.state import torch_generators
 from wellposed.errors import InputError
-from wellposed.loops.once import Once
+from wellposed.loops.once import Reporting
 
 
-class TrainerCheckup(TrainerCallback):  # type: ignore[misc, unused-ignore]
+class TrainerCheckup(Reporting, TrainerCallback):  # type: ignore[misc, unused-ignore]
     """Trainer(callbacks=[TrainerCheckup()]): the check-up on the first examples of the training set, collated as a batch is.
 
     The sampler is not asked, so that the order of training stays what it was. The loss is the model's own, as `model(**batch).loss`.
     `fail`, `show` and `options` as for `Once`; `report` has the result.
     """
-
-    def __init__(self, *, fail: bool = False, show: bool = True, **options: Any) -> None:
-        self._once = Once(fail=fail, show=show, **options)
-
-    @property
-    def report(self) -> Any:
-        return self._once.report
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         self._once.show &= state.is_world_process_zero

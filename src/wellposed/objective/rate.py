@@ -52,12 +52,12 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
             f"finite: the optimizer's own arithmetic fails in {steps.dtype} (Adam's eps of 1e-8 is 0 in float16)."
         )
         return RATE.found(Verdict.FAILS, text, where="optimizer", cause="not-finite")
-    still = _still(theta, after, steps)
+    stride = _size(theta, after, steps)
+    still = _still(theta, after, stride, steps)
     if still is not None:
         return still
     first = steps.value(after)
     few = steps.value(steps.stepped(_FEW, 1.0))
-    stride = _size(theta, after, steps)
     if np.isfinite(few) and few <= loss and first - loss <= _LEAP * abs(loss) and not stride > _STRIDE:
         other = _decayed(theta, after, steps) or (_crawling(loss, few, theta, steps) if loss - few < _CRAWL * abs(loss) else None)
         fell = (Evidence(f"loss after {_FEW} steps over that before", _over(few, loss), "loss", reference="below 1"),)
@@ -99,11 +99,10 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
     return _advised(found, best * steps.rate)
 
 
-def _still(theta: Vector, moved: Vector, steps: Steps) -> Finding | None:
-    """Whether a step, to `moved`, changes the weights by too little to be of use, or by nothing that their dtype can hold."""
+def _still(theta: Vector, moved: Vector, stride: float, steps: Steps) -> Finding | None:
+    """Whether a step (of size `stride`, to `moved`) changes the weights too little to be of use, or by nothing that their dtype holds."""
     if steps.rate == 0:
         return RATE.found(Verdict.FAILS, "The learning rate is 0: no step changes anything.", where="optimizer", cause="too-small")
-    stride = _size(theta, moved, steps)
     if stride > _SLOW:
         return None
     before, after, far = (steps.named(at) for at in (theta, moved, steps.stepped(1, 1e3)))

@@ -75,6 +75,10 @@ SYMMETRIC = Rule(
     references=("Goodfellow, Bengio, Courville: Deep Learning, 2016, section 8.4",),
 )
 
+_STANDARDIZE_TARGETS = Remedy(
+    "Standardise the targets (and undo it for predictions)", "t = wp.Standardizer().fit(y_train)\ny = t.transform(y)"
+)
+
 INITIAL_LOSS = Rule(
     id="WP305",
     title="loss at initialisation",
@@ -97,23 +101,13 @@ INITIAL_LOSS = Rule(
             "targets-not-centred",
             "The targets' mean or size is far from what the network gives at initialisation.",
             "print(targets.mean(), targets.std())",
-            (
-                Remedy(
-                    "Standardise the targets (and undo it for predictions)",
-                    "t = wp.Standardizer().fit(y_train)\ny = t.transform(y)",
-                ),
-            ),
+            (_STANDARDIZE_TARGETS,),
         ),
         Cause(
             "targets-too-large",
             "The targets are many times larger than what a network gives at initialisation.",
             "print(targets.std(), model(inputs).std())",
-            (
-                Remedy(
-                    "Standardise the targets (and undo it for predictions)",
-                    "t = wp.Standardizer().fit(y_train)\ny = t.transform(y)",
-                ),
-            ),
+            (_STANDARDIZE_TARGETS,),
         ),
     ),
     references=("Karpathy: A Recipe for Training Neural Networks, 2019",),
