@@ -7,7 +7,7 @@ length P in the order of `layout`, which keeps the parameters' names.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
@@ -378,6 +378,10 @@ class Problem(ABC):
         """theta as the problem can store it: rounded to its parameters' dtypes."""
         return theta
 
+    def value_along(self, theta: Vector, u: Vector, t: float) -> float:
+        """J(theta + t u), at that point as the problem stores it."""
+        return self.value(self.stored(theta + t * u))
+
     def precise(self) -> Problem:
         """The same problem in float64 where that is possible, else itself."""
         return self
@@ -406,7 +410,12 @@ class Problem(ABC):
 
         `factor` multiplies the optimizer's learning rate, a schedule's where one has set it.
         """
-        return adam(lambda at: self.layout.pack_known(self.gradient(self.stored(at))), theta, steps)
+        (after,) = self.trained_at(theta, (steps,), factor, decayed=decayed)
+        return after
+
+    def trained_at(self, theta: Vector, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True) -> Iterator[Vector]:
+        """As `trained`, after each of these numbers of steps, in ascending order; steps are taken as they are asked for."""
+        return (adam(lambda at: self.layout.pack_known(self.gradient(self.stored(at))), theta, number) for number in steps)
 
     @property
     def optimized(self) -> bool:

@@ -37,6 +37,14 @@ class Randomness:
     def drawn(self) -> tuple[str, ...]:
         return tuple(sorted(self._drawn))
 
+    def states(self) -> list[Any]:
+        """Of all generators, for `put`."""
+        return [generator.read() for generator in self._all]
+
+    def put(self, states: Sequence[Any]) -> None:
+        for generator, state in zip(self._all, states, strict=True):
+            generator.put(state)
+
     def fixed(self, *, seen: bool = False) -> AbstractContextManager[None]:
         """Whatever is drawn within, the generators come out unchanged: entered before each evaluation it gives all the same numbers.
 

@@ -31,13 +31,23 @@ class Session:
         if not isinstance(after_steps, int) or after_steps < 0:
             raise InputError(f"after_steps must be a whole number of steps, not {after_steps!r}")
         self.problem, self.steps, self.effort = problem, after_steps, effort
-        self.theta = problem.theta() if theta is None else theta
+        self._theta = theta
         self.evaluations = 0
         self.compared: list[tuple[str, Probe]] = []  # directions in which the gradient was held against differences, by tensor
         self.spectrum: Spectrum | None = None
         self.failing = False  # whether anything has failed so far
         self.checked_in = ""
         self._taken: list[tuple[Vector, Run]] = []
+
+    @cached_property
+    def theta(self) -> Vector:
+        return self.problem.theta() if self._theta is None else self._theta
+
+    def forget(self) -> None:
+        """Lets go of what is as large as the model; asked for again, it is measured again."""
+        for name in ("theta", "run", "gradient", "weights", "optimizer_steps"):
+            self.__dict__.pop(name, None)
+        self._taken.clear()
 
     @cached_property
     def later(self) -> tuple[int, Session]:
@@ -161,6 +171,7 @@ class Session:
             return problem.layout.pack_known(problem.gradient(problem.stored(theta)))
 
         return Steps(
+            lambda numbers: problem.trained_at(self.theta, numbers),
             lambda number, factor: problem.trained(self.theta, number, factor),
             lambda: problem.trained(self.theta, 1, 1.0, decayed=False) if problem.decays else None,
             problem.value,

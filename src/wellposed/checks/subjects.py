@@ -85,6 +85,7 @@ def objective(session: Session) -> list[Finding]:
 
 def gradients(session: Session) -> list[Finding]:
     problem = session.problem
+    session.forget()
     if session.effort == "quick" and problem.layout.size > _LARGE:
         part = problem.of_rows(_ROWS)
         findings = [] if part is problem else _gradients_of(session, part)

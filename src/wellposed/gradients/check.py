@@ -177,7 +177,7 @@ class _Check:
         an error of a factor best.
         """
         prober = self._prober
-        glances = self._glances() if self._quick and not self._silent else []
+        glances = self._glances() if self._quick else []
         if glances:
             return glances, []
         directions = [prober.directions.jointly(group) for group in (self._carrying, self._silent)]
@@ -198,28 +198,36 @@ class _Check:
         return joint, [name for name in self._names if name in doubtful]
 
     def _glances(self) -> list[Probe]:
-        """A direction through all tensors, and others through those that it tells too little of, where they show that an error of 1 % in
-        any tensor would hardly be missed; nothing where they do not.
+        """A direction through all tensors, and others through those that it tells too little of, where together they show that an error of
+        1 % in any tensor would hardly be missed; nothing where they do not. Directions are independent, and so are their chances to miss.
         """
         prober, left = self._prober, self._carrying
         probes: list[Probe] = []
-        misses: dict[str, float] = {}
-        floors: dict[str, float] = {}
+        most = 0.0
+        misses, floors = dict.fromkeys(left, 1.0), dict.fromkeys(left, np.inf)
         while left and len(probes) < _GLANCES:
             u, shares = prober.directions.balanced(left)
-            probe = prober.glanced(u, _HARDLY_QUICK * _VISIBLE * max(shares.values()) / 4)
+            most = max(shares.values())
+            probe = prober.glanced(u, np.sqrt(_HARDLY_QUICK) * _VISIBLE * most / 4)
             gap = abs(probe.slope.right - probe.slope.left) / 2 if probe.slope.kink else 0.0
             allowed = probe.allowed + gap
             if not probe.known or probe.slope.jump or abs(probe.residual) > allowed:
                 return []
             probes.append(probe)
-            misses |= {name: _chance(allowed, _VISIBLE * share) for name, share in shares.items()}
-            floors |= {name: allowed / share if share else np.inf for name, share in shares.items()}
+            misses |= {name: misses[name] * _chance(allowed, _VISIBLE * share) for name, share in shares.items()}
+            floors |= {name: min(floors[name], allowed / share if share else np.inf) for name, share in shares.items()}
             left = [name for name in left if misses[name] > _HARDLY_QUICK]
-        if left:
+        if left or not probes or not self._silence(most):
             return []
         self._misses, self._floors = misses, floors
         return probes
+
+    def _silence(self, share: float) -> bool:
+        """Whether a glance along those without a gradient shows the loss not to change, were it by as little as 1 % of what others bring."""
+        if not self._silent:
+            return True
+        probe = self._prober.glanced(self._prober.directions.jointly(self._silent), _VISIBLE * share / 4)
+        return _agrees(probe) and probe.allowed <= _VISIBLE * share
 
     def _not_clearly_right(self, u: Vector, random: Probe) -> set[str]:
         """All tensors with a gradient but those that a quick look finds right, where it is sure."""

@@ -101,7 +101,7 @@ def _steps(prober: Prober, probes: Sequence[Probe], place: slice) -> bool:
     if any(abs(probe.measured) > max(probe.allowed, _FLAT * abs(probe.claimed)) for probe in probes):
         return False
     u = prober.directions.random_direction(place)
-    moved = prober.beside(prober.problem.stored(prober.theta + prober.directions.reach(u) * u))
+    moved = prober.along(u, prober.directions.reach(u))
     return bool(np.isfinite(moved)) and abs(moved - prober.value) > _FLAT * abs(prober.value)
 
 

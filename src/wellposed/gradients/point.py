@@ -30,7 +30,7 @@ def uninformative(problem: Problem, prober: Prober, gradient: Gradient) -> list[
         return [UNINFORMATIVE.found(Verdict.SUSPECT, text, where=twins[0], cause="symmetric")]
     u = prober.directions.jointly(carrying)
     claimed = abs(float(prober.gradient @ u))
-    moved = abs(prober.beside(problem.stored(prober.theta + u)) - prober.value)
+    moved = abs(prober.along(u, 1.0) - prober.value)
     if np.isfinite(moved) and claimed < _FLAT * moved:
         text = (
             f"The loss is flat here: moving every parameter by its own size changes it by {moved:.3g}, where the gradient foretells "

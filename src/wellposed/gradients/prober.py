@@ -95,8 +95,7 @@ class Prober:
 
     def nearby(self) -> Prober:
         """A prober at a random point nearby, where no corner of the loss is met exactly: each entry moved by about 1 %."""
-        moved = self.theta + 0.01 * self.random.standard_normal(self.theta.size) * self.directions.sizes
-        theta = self.problem.stored(moved)
+        theta = self.problem.stored(self.directions.nearby())
         return Prober(self.problem, theta, self.problem.layout.pack_known(self.problem.gradient(theta)))
 
     def probe(self, u: Vector) -> Probe:
@@ -164,13 +163,20 @@ class Prober:
     def _probe(self, u: Vector, measured: Slope) -> Probe:
         claimed = float(self.gradient @ u)
         # The digits of single entries fall where they fall; a rounded factor of all of them moves the whole slope.
-        terms = max(float(np.linalg.norm(self.gradient * u)), abs(claimed))
+        terms = max(self.directions.spread(u), abs(claimed))
         return Probe(claimed, float(self.theta @ u), _DIGITS * self.claim_eps * terms, measured)
 
     def beside(self, theta: Vector) -> float:
         """The loss at another point; NaN where the user's code raises, for it need not be defined everywhere."""
+        return self._tried(lambda: self.problem.value(theta))
+
+    def along(self, u: Vector, t: float) -> float:
+        """As `beside`, at theta + t u as the problem stores it."""
+        return self._tried(lambda: self.problem.value_along(self.theta, u, t))
+
+    def _tried(self, value: Callable[[], float]) -> float:
         try:
-            return self.problem.value(theta)
+            return value()
         except WellposedError:
             raise
         except Exception as error:
@@ -195,7 +201,7 @@ class Prober:
             other = self.problem.gradient_of_multiple(self.theta, factor)
             if other is not None:
                 apart = float((self.problem.layout.pack_known(other) / factor - self.gradient) @ u)
-                if abs(apart) <= np.sqrt(self.claim_eps) * float(np.linalg.norm(self.gradient * u)):
+                if abs(apart) <= np.sqrt(self.claim_eps) * self.directions.spread(u):
                     scatter.append(apart / np.sqrt(2))
         return _DIGITS * float(np.max(np.abs(scatter)))
 
@@ -209,13 +215,7 @@ class Prober:
     def _leaning(self, u: Vector) -> Callable[[float], float]:
         """As `_tilted`, with theta' rounded: in float64, what that does to the claimed part is nothing beside the noise."""
         claimed = float(self.gradient @ u)
-
-        def along(t: float) -> float:
-            theta = np.multiply(u, t)
-            theta += self.theta
-            return self.beside(theta) - t * claimed
-
-        return along
+        return lambda t: self.along(u, t) - t * claimed
 
     def _tilted(self, u: Vector) -> Callable[[float], float]:
         """t -> J(theta') - g.(theta' - theta), theta' = theta + t u as stored: rounding of theta' drops out."""

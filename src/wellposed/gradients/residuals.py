@@ -47,7 +47,7 @@ class Residuals:
     def __init__(self, prober: Prober, place: slice, probes: Sequence[Probe]) -> None:
         self._prober, self._place = prober, place
         own = np.abs(prober.theta[place])
-        self.sizes: Vector = np.maximum(own, _LEAST * (float(np.sqrt(np.mean(own**2))) or float(prober.directions.sizes[place][0])))
+        self.sizes: Vector = np.maximum(own, _LEAST * (float(np.sqrt(np.mean(own**2))) or prober.directions.size(place)))
         self._noise = max(prober.near.level if isfinite(prober.near.level) else 0.0, prober.eps * abs(prober.value) / 2)
         # In a small tensor one direction bends far more than another.
         self._third = max((p.slope.third for p in probes if isfinite(p.slope.third)), default=inf)

@@ -44,8 +44,24 @@ class Layout:
         return np.concatenate([np.asarray(arrays[name], dtype=np.float64).ravel() for name in self.shapes])
 
     def pack_known(self, arrays: Mapping[str, Vector | None]) -> Vector:
-        """As `pack`, with zeros for what is None."""
+        """As `pack`, with zeros for what is None. Arrays that are the parts of one vector already, in their places, give that vector: a
+        gradient of many parameters is large.
+        """
+        whole = self._whole(arrays)
+        if whole is not None:
+            return whole
         return self.pack({n: np.zeros(shape) if (a := arrays[n]) is None else a for n, shape in self.shapes.items()})
+
+    def _whole(self, arrays: Mapping[str, Vector | None]) -> Vector | None:
+        """The vector of which `arrays` are the parts, as `unpack` gives them, and which is zero where they are None."""
+        whole = next((array.base for array in arrays.values() if array is not None), None)
+        if not isinstance(whole, np.ndarray) or whole.shape != (self.size,) or whole.dtype != np.float64:
+            return None
+        for name, part in self.unpack(whole).items():
+            array = arrays[name]
+            if part.any() if array is None else array.base is not whole or _address(array) != _address(part) or array.shape != part.shape:
+                return None
+        return whole
 
     def unpack(self, theta: Vector) -> dict[str, Vector]:
         """theta -> named arrays: views of theta in their own shapes."""
@@ -55,6 +71,10 @@ class Layout:
         """The name of one entry as a user writes it: `layers.3.weight[12, 7]`."""
         index = np.unravel_index(flat, self.shapes[name])
         return f"{name}[{', '.join(str(int(i)) for i in index)}]" if index else name
+
+
+def _address(array: Vector) -> tuple[int, tuple[int, ...]]:
+    return array.__array_interface__["data"][0], array.strides
 
 
 _RATE, _BETA1, _BETA2, _EPSILON = 1e-3, 0.9, 0.999, 1e-8

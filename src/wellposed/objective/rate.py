@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,12 +22,14 @@ _CRAWL = _FEW * np.log(2) / 1e4  # of the loss, in a few steps: ten thousand wou
 
 @dataclass(frozen=True)
 class Steps:
-    """`stepped(n, factor)` is theta after n steps with `factor` times the learning rate; `value` the loss there, `named` theta's parts.
+    """`course` gives theta after each of several numbers of steps, `stepped(n, factor)` after n with `factor` times the learning rate;
+    `value` is the loss there, `named` theta's parts.
 
     `undecayed` is theta after one step without weight decay, None where there is none. `rate` is the learning rate, `eigenvalue` the
     largest of the Hessian where the optimizer is plain gradient descent, else None.
     """
 
+    course: Callable[[Sequence[int]], Iterator[Vector]]
     stepped: Callable[[int, float], Vector]
     undecayed: Callable[[], Vector | None]
     value: Callable[[Vector], float]
@@ -45,7 +47,8 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
         )
     if not np.isfinite(loss):
         return RATE.undecided("The loss is not finite, so no step can be judged.")
-    after = steps.stepped(1, 1.0)
+    course = steps.course((1, _FEW))
+    after = next(course)
     if steps.rate and not np.isfinite(after).all() and not np.isfinite(steps.stepped(1, _LOWER[-1])).all():
         text = (
             f"The first step makes weights NaN or infinite, at a thousandth of the learning rate too, although loss and gradient are "
@@ -56,10 +59,11 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
     still = _still(theta, after, stride, steps)
     if still is not None:
         return still
-    first = steps.value(after)
-    few = steps.value(steps.stepped(_FEW, 1.0))
+    first, decayed = steps.value(after), _decayed(theta, after, steps)
+    del after  # which is as large as the model
+    few = steps.value(next(course))
     if np.isfinite(few) and few <= loss and first - loss <= _LEAP * abs(loss) and not stride > _STRIDE:
-        other = _decayed(theta, after, steps) or (_crawling(loss, few, theta, steps) if loss - few < _CRAWL * abs(loss) else None)
+        other = decayed or (_crawling(loss, few, theta, steps) if loss - few < _CRAWL * abs(loss) else None)
         fell = (Evidence(f"loss after {_FEW} steps over that before", _over(few, loss), "loss", reference="below 1"),)
         return other or RATE.holds(fell)
     many = steps.value(steps.stepped(_MANY, 1.0))

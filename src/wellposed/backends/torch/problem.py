@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, cast, get_args
 
@@ -17,6 +17,7 @@ from wellposed.backends.closures import reachable
 from wellposed.backends.protocol import Dependence, Gradient, Initializable, InputMap, LossArguments, NotFinite, Part, Problem, Run, Uncut
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.calls import custom_calls
+from wellposed.backends.torch.copies import copied, emptied, with_hooks
 from wellposed.backends.torch.cuts import Through
 from wellposed.backends.torch.dependence import dependence_of
 from wellposed.backends.torch.finite import Finite
@@ -33,11 +34,13 @@ from wellposed.backends.torch.sizes import parameter_size
 from wellposed.backends.torch.state import (
     TORCH,
     buffers_lent,
+    gradients_restored,
     model_restored,
     parameters_at,
     power_iteration_stopped,
     torch_generators,
 )
+from wellposed.backends.torch.training import Training
 from wellposed.backends.torch.wide import Wide
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
@@ -80,6 +83,8 @@ class TorchProblem(Problem):
         self.model, self.loss, self.batch, self.optimizer = model, loss, batch, optimizer
         self._takes_model = _takes_one_argument(loss)
         self._wide = False  # whether casts to float32 are left out
+        self._whole: Vector | None = None  # of a float64 copy: its parameters, one after the other in one memory
+        self._origin: TorchProblem | None = None  # that it is a copy of
         self._held: tuple[str, ...] = ()  # of a float64 copy, which has no optimizer: what that of the original does not know
         if not self._takes_model and not (isinstance(batch, tuple | list) and len(batch) == 2):
             raise InputError(
@@ -98,7 +103,7 @@ class TorchProblem(Problem):
         return self._layout
 
     def theta(self) -> Vector:
-        return self._layout.pack({name: _numpy(parameter) for name, parameter in self._parameters.items()})
+        return self._packed(dict(self._parameters)) if self._whole is None else self._whole
 
     def stored(self, theta: Vector) -> Vector:
         if self.dtype == "float64":
@@ -144,37 +149,43 @@ class TorchProblem(Problem):
     def decays(self) -> bool:
         return any(group.get("weight_decay", 0.0) > _USUAL_DECAY for group in getattr(self.optimizer, "param_groups", []))
 
-    def trained(self, theta: Vector, steps: int, factor: float = 1.0, *, decayed: bool = True) -> Vector:
-        """By the optimizer given, on a copy of it and of the model; by Adam without one."""
+    def trained_at(self, theta: Vector, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True) -> Iterator[Vector]:
+        """By the optimizer given, on one copy of it and of the model, from the parameters as they are; by Adam without one."""
         if self.optimizer is None:
-            return super().trained(theta, steps)
-        with self._random.fixed(), torch.enable_grad():
-            model, loss, optimizer = _copies(self.model, self.loss, self.optimizer)
+            yield from super().trained_at(theta, steps)
+            return
+        with self._random.fixed():
+            model, loss, optimizer = copied(self.model, self.loss, self.optimizer)
             twin = TorchProblem(model, loss, self.batch)
-            for group in optimizer.param_groups:
-                if "lr" in group:
-                    group["lr"] = group.get("initial_lr", group["lr"]) * factor  # a schedule may begin with a rate of 0
-                if "weight_decay" in group and not decayed:
-                    group["weight_decay"] = 0.0
-            own = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.requires_grad]
+        lent = [module for module in twin._modules if module is not model]
+        training = Training(optimizer, twin._loss, self._random, lent, factor=factor, decayed=decayed)
+        for before, number in zip((0, *steps), steps, strict=False):
+            training.steps(number - before)
+            yield twin.theta() if number < steps[-1] else twin._ended(optimizer)
 
-            def closure() -> torch.Tensor:
-                value = twin._loss()
-                if not value.requires_grad:
-                    return value
-                # Not by backward(), which would write to parameters outside the copy too.
-                for parameter, part in zip(own, torch.autograd.grad(value, own, allow_unused=True), strict=True):
-                    parameter.grad = part
-                return value.detach()
-
-            with model_restored(*(module for module in twin._modules if module is not model)):
-                for _ in range(steps):
-                    optimizer.step(closure)
-        return twin.theta()
+    def _ended(self, optimizer: Any) -> Vector:
+        """theta, of a copy that is of no use any more."""
+        theta = self.theta()
+        emptied(self.model, optimizer)
+        return theta
 
     def value(self, theta: Vector) -> float:
         with self._at(theta, quick=self.evaluations > 0):
             return float(self._loss().detach())
+
+    def value_along(self, theta: Vector, u: Vector, t: float) -> float:
+        """In a float64 copy without memory for another point: its parameters are moved, and put back from those that it is a copy of."""
+        if self._origin is None or theta is not self._whole:
+            return super().value_along(theta, u, t)
+        moves = self._layout.unpack(u)
+        try:
+            with torch.no_grad():
+                for name, parameter in self._parameters.items():
+                    torch.add(self._origin._parameters[name], torch.from_numpy(moves[name]), alpha=t, out=parameter.data)
+            return self._present()
+        finally:
+            for name, parameter in self._parameters.items():
+                parameter.data.copy_(self._origin._parameters[name].data)
 
     def gradient(self, theta: Vector) -> Gradient:
         with self._at(theta):
@@ -186,7 +197,7 @@ class TorchProblem(Problem):
 
     def gradient_left(self, train: Callable[[], Any]) -> Vector:
         """What the user's code leaves in `grad`, from empty; parameters that it moves are moved on a copy."""
-        with model_restored(*self._modules), self._at(self.theta()):
+        with gradients_restored(self._parameters.values()), model_restored(*self._modules), self._at(self.theta()):
             for parameter in self._parameters.values():
                 parameter.grad = None
             train()
@@ -200,7 +211,7 @@ class TorchProblem(Problem):
                     loss = self._loss()
                 parts = self._parts(loss)
                 sizes = {name: parameter_size(self._parameters[name], part) for name, part in parts.items()}
-                gradient = {} if theta is None else {name: None if part is None else _numpy(part) for name, part in parts.items()}
+                gradient = {} if theta is None else self._named(parts)
                 recurrences = tuple(recurrence_of(call, recorder) for call in recorder.recurrent)
         finally:
             recorder.forget()
@@ -234,7 +245,7 @@ class TorchProblem(Problem):
     def copied(self) -> Problem | None:
         try:
             with self._random.fixed():
-                model, loss, optimizer = _copies(self.model, self.loss, self.optimizer)
+                model, loss, optimizer = copied(self.model, self.loss, self.optimizer)
         except Exception:  # the user's objects: anything may come
             return None
         return TorchProblem(model, loss, self.batch, optimizer=optimizer)
@@ -374,10 +385,11 @@ class TorchProblem(Problem):
             return self
         try:
             with Randomness(*torch_generators()).fixed():
-                twin = TorchProblem(_with_hooks(copy.deepcopy(self.model).double(), self.model), self.loss, _to_double(self.batch))
+                twin = TorchProblem(with_hooks(copy.deepcopy(self.model).double(), self.model), self.loss, _to_double(self.batch))
             twin.trained_in = self.dtype
             twin._held = self.left_out()
             twin._wide = True
+            twin._join(self)
             mine, its = self._present(), twin._present()
             with twin._as_it_is():
                 gradient = twin._gradients(twin._loss())
@@ -412,9 +424,20 @@ class TorchProblem(Problem):
         with buffers_lent(*self._modules), power_iteration_stopped(self.model), self._random.fixed(), torch.enable_grad():
             yield
 
+    def _join(self, origin: TorchProblem) -> None:
+        """Gives the parameters of this float64 copy one memory, which theta() is then, where all of them are its own."""
+        own = {id(parameter) for parameter in self.model.parameters()}
+        if any(id(p) not in own or p.device.type != "cpu" or p.dtype is not torch.float64 for p in self._parameters.values()):
+            return
+        whole = torch.empty(self._layout.size, dtype=torch.float64)
+        for name, place in self._layout.slices.items():
+            parameter = self._parameters[name]
+            parameter.data = whole[place].view(parameter.shape).copy_(parameter.data)
+        self._whole, self._origin = whole.numpy(), origin
+
     def _present(self) -> float:
-        with self._as_it_is(), torch.no_grad():
-            return float(self._loss())
+        with self._as_it_is():
+            return float(self._loss().detach())
 
     def _closed_over(self) -> dict[str, torch.Tensor]:
         """Parameters outside the model that the loss uses: of a loss that is a module, or closed over by a function."""
@@ -452,31 +475,27 @@ class TorchProblem(Problem):
         return loss.reshape(())
 
     def _gradients(self, loss: torch.Tensor) -> Gradient:
-        return {name: None if part is None else _numpy(part) for name, part in self._parts(loss).items()}
+        return self._named(self._parts(loss))
+
+    def _named(self, parts: dict[str, torch.Tensor | None]) -> Gradient:
+        """The parts of one vector, by name; `parts` is emptied."""
+        missing = [name for name, part in parts.items() if part is None]
+        return {**self._layout.unpack(self._packed(parts)), **dict.fromkeys(missing)}
+
+    def _packed(self, tensors: dict[str, Any]) -> Vector:
+        """One vector of them, zero for None; each is let go of once it is in its place, as there may be no room for all of them twice."""
+        whole = np.zeros(self._layout.size)
+        for name, place in self._layout.slices.items():
+            tensor = tensors.pop(name)
+            if tensor is not None:
+                whole[place] = _viewed(tensor).ravel()
+        return whole
 
     def _parts(self, loss: torch.Tensor) -> dict[str, torch.Tensor | None]:
         if not loss.requires_grad:
             return dict.fromkeys(self._layout.names)
         parts = torch.autograd.grad(loss, list(self._parameters.values()), allow_unused=True)
         return dict(zip(self._layout.names, parts, strict=True))
-
-
-def _copies(model: nn.Module, loss: Any, optimizer: Any) -> tuple[nn.Module, Any, Any]:
-    copied: dict[int, Any] = {}
-    twins = copy.deepcopy((model, loss, optimizer), copied)
-    if optimizer is not None:
-        for key in vars(optimizer).keys() - vars(twins[2]).keys():  # what an optimizer leaves out when it is copied
-            if not callable(vars(optimizer)[key]):  # a schedule's wrapper of step is bound to the user's own optimizer
-                setattr(twins[2], key, copy.deepcopy(vars(optimizer)[key], copied))
-    return twins
-
-
-def _with_hooks(twin: nn.Module, model: nn.Module) -> nn.Module:
-    """The copy with the hooks of the parameters' gradients, which deepcopy leaves behind."""
-    for mine, its in zip(model.parameters(), twin.parameters(), strict=True):
-        for hook in (mine._backward_hooks or {}).values():
-            its.register_hook(hook)
-    return twin
 
 
 def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -518,11 +537,16 @@ def _to_double(batch: Any) -> Any:
 
 
 def _numpy(tensor: torch.Tensor, *, keep_dtype: bool = False) -> Array:
+    return np.array(_viewed(tensor), dtype=None if keep_dtype and tensor.dtype is not torch.bfloat16 else np.float64)
+
+
+def _viewed(tensor: torch.Tensor) -> Array:
+    """The tensor's own memory where it lies on the CPU and NumPy has its dtype."""
     plain = tensor.detach().to("cpu")
     if plain.layout is not torch.strided:
         plain = plain.to_dense()
-    keep = keep_dtype and plain.dtype is not torch.bfloat16
-    return np.array((plain if keep else plain.double()).numpy())
+    viewed: Array = (plain.float() if plain.dtype is torch.bfloat16 else plain).numpy()
+    return viewed
 
 
 def _described(thing: Any) -> str:

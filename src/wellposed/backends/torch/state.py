@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -73,23 +73,35 @@ def power_iteration_stopped(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def model_restored(*modules: Any) -> Iterator[None]:
-    """Gradients, buffers, modes and generators: whatever the user's code does within, they are the same with the same bits after."""
+    """Gradients, buffers, modes and generators: whatever the user's code does within, they are the same with the same bits after.
+
+    Within, parameters have no gradient that code could write to.
+    """
     owned = [module for owner in modules if isinstance(owner, nn.Module) for module in owner.modules()]
     modes = [(module, module.training) for module in owned]
     parameters = {id(p): p for module in owned for p in module._parameters.values() if p is not None}.values()
-    gradients = [(parameter, parameter.grad, _bits(parameter.grad)) for parameter in parameters]
+    gradients = [(parameter, parameter.grad) for parameter in parameters]
     try:
+        for parameter, _ in gradients:
+            parameter.grad = None
         with buffers_lent(*modules), Randomness(*torch_generators()).fixed():
             yield
     finally:
-        with torch.no_grad():
-            for parameter, gradient, bits in gradients:
-                parameter.grad = gradient
-                if gradient is not None and bits is not None and not torch.equal(gradient, bits):
-                    gradient.copy_(bits)
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
         for module, training in modes:
             module.training = training
 
 
-def _bits(tensor: torch.Tensor | None) -> torch.Tensor | None:
-    return None if tensor is None else tensor.detach().clone()
+@contextmanager
+def gradients_restored(parameters: Iterable[torch.Tensor]) -> Iterator[None]:
+    """With their bits: what runs within may write to them, as a wrapper that holds gradients in memory of its own does."""
+    kept = [(parameter, parameter.grad, None if parameter.grad is None else parameter.grad.detach().clone()) for parameter in parameters]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, gradient, bits in kept:
+                parameter.grad = gradient
+                if gradient is not None and bits is not None and not torch.equal(gradient, bits):
+                    gradient.copy_(bits)
