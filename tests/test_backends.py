@@ -124,7 +124,7 @@ def test_both_tracing_backends_see_the_same_network(backend):
 
 
 def test_float16_range_does_not_overflow_the_signal():
-    from wellposed.backends.protocol import signal_of
+    from wellposed.backends.measured import signal_of
 
     assert signal_of(np.full((2, 3), 1e100)).rms == pytest.approx(1e100)
     assert not signal_of(np.array([[np.nan]])).finite

@@ -54,7 +54,7 @@ def test_batch_and_layer_normalisation_have_a_theory_too():
 
 @given(seed=st.integers(0, 10_000), rows=st.integers(2, 9), shift=st.floats(-100, 100))
 def test_sizes_are_those_of_numpy(seed, rows, shift):
-    from wellposed.backends.protocol import signal_of
+    from wellposed.backends.measured import signal_of
     from wellposed.backends.torch.sizes import signal
 
     values = np.random.default_rng(seed).standard_normal((rows, 3, 4)) + shift

@@ -10,12 +10,13 @@ import numpy as np
 
 from wellposed.backends.closures import reachable
 from wellposed.backends.lines import raised
-from wellposed.backends.protocol import Gradient, NotFinite, Operation, Problem, Run, parameter_size, signal_of
+from wellposed.backends.measured import NotFinite, Operation, Run, parameter_size, signal_of
+from wellposed.backends.protocol import Problem
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.tape import Tape
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.theta import Layout
+from wellposed.numerics.theta import Gradient, Layout
 
 
 class FunctionProblem(Problem):

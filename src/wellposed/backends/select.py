@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wellposed.backends.protocol import Initializable
+from wellposed.backends.initializable import Initializable
 from wellposed.backends.taped import TapedInitializable
 from wellposed.errors import InputError
 from wellposed.numerics.activations import Activation

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from wellposed.backends.fitting import Fitting
-from wellposed.backends.protocol import Initializable, Operation, Parameter, Run, WeightUse, signal_of
+from wellposed.backends.initializable import Initializable, Parameter
+from wellposed.backends.measured import Operation, Run, WeightUse, signal_of
 from wellposed.backends.tape import Tape
 from wellposed.errors import InputError
 from wellposed.numerics.activations import Activation

@@ -32,16 +32,9 @@ def report_on(
     demand_problem(problem)
     started, before = time.perf_counter(), problem.evaluations
     session = Session(problem, after_steps, effort)
-    findings: list[Finding] = []
     with problem.preserved():
-        raised = session.raised if objective in subjects else ""
+        findings, raised = _findings(session, subjects, only, progress)
         loss = None if raised else session.loss
-        for number, subject in enumerate(subjects):
-            progress(subject.__name__, number / len(subjects))
-            if any(only(rule.id) for rule in RULES_OF[subject]):
-                found = subject(session) if not raised or subject in (objective, inputs) else unjudged(subject, raised)
-                findings += [finding for finding in found if only(finding.rule)]
-                session.failing = any(finding.verdict is Verdict.FAILS for finding in findings)
         if effort == "full" and not raised:
             session.spectrum = _spectrum(problem)
         seen_later = session.seen_later
@@ -50,6 +43,25 @@ def report_on(
     evaluations = problem.evaluations - before + session.evaluations
     told = ordered(findings)
     return Report(summary, told, evaluations, time.perf_counter() - started, figures_of(session, told))
+
+
+def findings_on(problem: Problem, subject: Subject, only: Callable[[str], bool]) -> list[Finding]:
+    """Of one subject, without a report."""
+    with problem.preserved():
+        return _findings(Session(problem, 0), (subject,), only, lambda _what, _share: None)[0]
+
+
+def _findings(session: Session, subjects: Sequence[Subject], only: Callable[[str], bool], progress: Progress) -> tuple[list[Finding], str]:
+    """And what the loss raises on its arguments, where it has no value."""
+    findings: list[Finding] = []
+    raised = session.raised if objective in subjects else ""
+    for number, subject in enumerate(subjects):
+        progress(subject.__name__, number / len(subjects))
+        if any(only(rule.id) for rule in RULES_OF[subject]):
+            found = subject(session) if not raised or subject in (objective, inputs) else unjudged(subject, raised)
+            findings += [finding for finding in found if only(finding.rule)]
+            session.failing = any(finding.verdict is Verdict.FAILS for finding in findings)
+    return findings, raised
 
 
 def _spectrum(problem: Problem) -> Spectrum | None:

@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wellposed.backends.protocol import Dependence, Gradient, LossArguments, Problem, Run
+from wellposed.backends.measured import Dependence, LossArguments, Run
+from wellposed.backends.protocol import Problem
 from wellposed.errors import InputError
 from wellposed.findings import Finding
 from wellposed.gradients.probe import Probe
 from wellposed.numerics.arrays import Vector
-from wellposed.numerics.theta import descended
+from wellposed.numerics.theta import Gradient, descended
 from wellposed.objective.curvature import sharpness
 from wellposed.objective.rate import Steps
 from wellposed.signals import finite

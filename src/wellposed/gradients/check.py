@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from wellposed.backends.protocol import Gradient, Problem
+from wellposed.backends.protocol import Problem
 from wellposed.errors import WellposedError
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import point, tensor
@@ -24,7 +24,7 @@ from wellposed.gradients.repeatability import changing_gradient, random_backward
 from wellposed.gradients.screen import screened
 from wellposed.gradients.tensor import carries
 from wellposed.numerics.arrays import Vector
-from wellposed.numerics.theta import descended
+from wellposed.numerics.theta import Gradient, descended
 from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
 
 _VISIBLE = 0.01
@@ -223,7 +223,7 @@ class _Check:
         return probes
 
     def _silence(self, share: float) -> bool:
-        """Whether a glance along those without a gradient shows the loss not to change, were it by as little as 1 % of what others bring."""
+        """Whether a glance along those without a gradient shows the loss not to change, by as little as 1 % of what others bring."""
         if not self._silent:
             return True
         probe = self._prober.glanced(self._prober.directions.jointly(self._silent), _VISIBLE * share / 4)

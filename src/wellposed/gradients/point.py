@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from wellposed.backends.protocol import Gradient, Problem
+from wellposed.backends.protocol import Problem
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients.prober import Prober
 from wellposed.gradients.tensor import carries, some
 from wellposed.numerics.arrays import Vector
+from wellposed.numerics.theta import Gradient
 from wellposed.rules.gradients import UNINFORMATIVE
 
 _FLAT = 1e-6  # of what the loss really changes by when every parameter moves by its own size

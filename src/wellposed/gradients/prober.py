@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from wellposed.backends.protocol import Gradient, Problem, Uncut
+from wellposed.backends.measured import Uncut
+from wellposed.backends.protocol import Problem
 from wellposed.derivatives.asking import Answer, run
 from wellposed.derivatives.estimate import Slope
 from wellposed.derivatives.noise import Noise, noise_level
@@ -18,6 +19,7 @@ from wellposed.gradients.directions import Directions
 from wellposed.gradients.probe import Probe
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.floats import format_of
+from wellposed.numerics.theta import Gradient
 
 # Units in the last place that sums in a gradient of that dtype may be off by.
 _DIGITS = 8.0

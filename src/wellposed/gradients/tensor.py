@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from wellposed.backends.protocol import Gradient, Problem
+from wellposed.backends.protocol import Problem
 from wellposed.errors import InputError
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients.diagnosis import diagnosed
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
+from wellposed.numerics.theta import Gradient
 from wellposed.rules.gradients import NOISE_FLOOR, NOT_DIFFERENTIABLE, RANDOM, ZERO
 
 _LABEL = " Its gradient is zero or missing: a label or a threshold is like that."

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import sys
 from typing import Any
 
 from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch import TorchProblem
+from wellposed.backends.torch.copies import copied
 from wellposed.backends.torch.state import torch_generators
 from wellposed.errors import InputError
 from wellposed.loops.once import Reporting
@@ -40,7 +40,7 @@ def _problem(trainer: Any, module: Any, batch: Any, index: int) -> TorchProblem:
     if not module.automatic_optimization:
         raise InputError("the module optimises by hand", hint="build a wp.TorchProblem with the loss of your own")
     with Randomness(*torch_generators()).fixed():
-        twin, optimizers = copy.deepcopy((module, trainer.optimizers), {id(trainer): trainer})
+        twin, _, optimizer = copied(module, None, trainer.optimizers[0] if len(trainer.optimizers) == 1 else None, shared=(trainer,))
     named = len(inspect.signature(module.training_step).parameters) > 1
 
     def loss(model: Any) -> Any:
@@ -52,7 +52,7 @@ def _problem(trainer: Any, module: Any, batch: Any, index: int) -> TorchProblem:
             raise InputError("training_step returned no loss", hint="build a wp.TorchProblem with the loss of your own")
         return found
 
-    return TorchProblem(twin, loss, batch, optimizer=optimizers[0] if len(optimizers) == 1 else None)
+    return TorchProblem(twin, loss, batch, optimizer=optimizer)
 
 
 def _unheard(*_arguments: Any, **_named: Any) -> None:

@@ -11,6 +11,9 @@ import numpy as np
 
 from wellposed.numerics.arrays import Vector
 
+Gradient = Mapping[str, Vector | None]
+"""One array per parameter, by name; None where the framework gives no gradient at all."""
+
 
 @dataclass(frozen=True)
 class Layout:

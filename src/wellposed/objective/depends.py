@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wellposed.backends.protocol import Dependence
+from wellposed.backends.measured import Dependence
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.rules.objective import DEPENDS
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from wellposed.backends.protocol import LossArguments
+from wellposed.backends.measured import LossArguments
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.rules.objective import FIT

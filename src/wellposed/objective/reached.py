@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from wellposed.backends.protocol import Gradient
 from wellposed.findings import Finding, Verdict
+from wellposed.numerics.theta import Gradient
 from wellposed.rules.objective import REACHED
 
 _SHOWN = 4

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wellposed.backends.protocol import Problem
-from wellposed.checks.run import Progress, report_on
+from wellposed.checks.run import Progress, findings_on
 from wellposed.checks.subjects import RULES_OF
 from wellposed.errors import WellposedError
 from wellposed.findings import Finding, Remedy, Verdict
@@ -54,7 +54,7 @@ def _trial(problem: Problem, finding: Finding, treatment: Treatment, loss_before
         if treated is None:
             return None
         subject = next(subject for subject, rules in RULES_OF.items() if any(rule.id == finding.rule for rule in rules))
-        again = report_on(treated, (subject,), only=lambda rule: rule == finding.rule).findings
+        again = findings_on(treated, subject, only=lambda rule: rule == finding.rule)
     except WellposedError:  # the remedy cannot be carried out here
         return None
     gone = not any(other.found for other in again if other.where == finding.where or other.verdict is Verdict.FAILS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wellposed.backends.protocol import NotFinite
+from wellposed.backends.measured import NotFinite
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.numerics.floats import format_of
 from wellposed.rules.signals import NOT_FINITE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wellposed.backends.protocol import Operation, Signal
+from wellposed.backends.measured import Operation, Signal
 from wellposed.numerics.activations import Activation
 
 

@@ -13,7 +13,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from wellposed.backends.protocol import ParameterSize
+from wellposed.backends.measured import ParameterSize
 from wellposed.numerics.gaussian import Expectations, expectations
 from wellposed.numerics.meanfield import gradient_factor, length_map
 from wellposed.signals.site import Site

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from wellposed.backends.protocol import Operation, ParameterSize, Recurrence, Run, Signal
+from wellposed.backends.measured import Operation, ParameterSize, Recurrence, Run, Signal
 from wellposed.signals import ways
 from wellposed.signals.growth import Growth, growth
 from wellposed.signals.shown import trace_text

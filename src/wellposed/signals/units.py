@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from scipy import special
 
-from wellposed.backends.protocol import Flatness, Operation
+from wellposed.backends.measured import Flatness, Operation
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.rules.signals import DEAD, SATURATED
 from wellposed.signals.trace import Trace

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from wellposed.backends.protocol import Operation
+from wellposed.backends.measured import Operation
 
 
 def trunk(operations: Sequence[Operation], counts: Callable[[Operation], bool]) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wellposed.backends.protocol import WeightUse
+from wellposed.backends.measured import WeightUse
 from wellposed.numerics.arrays import Vector
 from wellposed.signals.site import Site
 from wellposed.weights.draw import Maps

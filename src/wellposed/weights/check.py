@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wellposed.backends.protocol import Run
+from wellposed.backends.measured import Run
 from wellposed.findings import Finding
 from wellposed.numerics.arrays import Vector
 from wellposed.rules.weights import RULES

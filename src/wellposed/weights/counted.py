@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from wellposed.backends.protocol import WeightUse
+from wellposed.backends.measured import WeightUse
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.numerics.arrays import Vector, mean_square
 from wellposed.rules.weights import FAN

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from wellposed.backends.protocol import Operation, Parameter
+from wellposed.backends.initializable import Parameter
+from wellposed.backends.measured import Operation
 from wellposed.numerics.activations import Activation, odd_part
 from wellposed.numerics.gaussian import Expectations, expectations
 from wellposed.signals.site import Site

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from wellposed.backends.protocol import Initializable, Parameter, Run
+from wellposed.backends.initializable import Initializable, Parameter
+from wellposed.backends.measured import Run
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
 from wellposed.signals.trace import trace_of

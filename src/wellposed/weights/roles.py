@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wellposed.backends.protocol import Parameter
+from wellposed.backends.initializable import Parameter
 from wellposed.numerics.arrays import Vector
 from wellposed.weights.draw import orthogonal
 from wellposed.weights.network import Network

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wellposed.backends.protocol import LossCall
+from wellposed.backends.measured import LossCall
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.rules.weights import INITIAL_LOSS
 

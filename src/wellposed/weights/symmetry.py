@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wellposed.backends.protocol import Gradient, Run
+from wellposed.backends.measured import Run
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.numerics.arrays import Vector
+from wellposed.numerics.theta import Gradient
 from wellposed.rules.weights import SYMMETRIC
 from wellposed.signals.site import Site
 from wellposed.signals.trace import Trace

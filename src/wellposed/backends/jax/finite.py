@@ -13,7 +13,7 @@ from jax.extend import core
 from wellposed.backends.jax.elementwise import CALLS
 from wellposed.backends.jax.recorder import evaluated
 from wellposed.backends.lines import shown
-from wellposed.backends.protocol import NotFinite, Operand
+from wellposed.backends.measured import NotFinite, Operand
 
 _DELIBERATE = ("broadcast_in_dim", "select_n", "convert_element_type", "pad", "copy", "iota", "scatter", "dynamic_update_slice")
 _INSIDE = ("/jax/", "/jaxlib/", "/wellposed/", "importlib")

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from wellposed.backends.fitting import Fitting
+from wellposed.backends.initializable import Initializable, Parameter, Role
 from wellposed.backends.jax.problem import name_of
 from wellposed.backends.jax.recorder import Walk, record
-from wellposed.backends.protocol import Initializable, Operation, Parameter, Role, Run, WeightUse
+from wellposed.backends.measured import Operation, Run, WeightUse
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector, root_mean_square
 from wellposed.numerics.fans import Fan

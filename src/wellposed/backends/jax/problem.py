@@ -14,11 +14,12 @@ from wellposed.backends.closures import reachable
 from wellposed.backends.jax.calls import Call, custom_calls, without_stops
 from wellposed.backends.jax.finite import first_not_finite
 from wellposed.backends.jax.recorder import record
-from wellposed.backends.protocol import Gradient, NotFinite, Part, Problem, Run, Uncut, parameter_size
+from wellposed.backends.measured import NotFinite, Run, Uncut, parameter_size
+from wellposed.backends.protocol import Part, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.theta import Layout
+from wellposed.numerics.theta import Gradient, Layout
 
 _PLAIN = [np.dtype(name) for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32")]
 _SAME_LOSS = 0.05  # a float64 copy whose loss differs by more is another function

@@ -18,7 +18,7 @@ import numpy as np
 from jax.extend import core
 
 from wellposed.backends.jax.elementwise import CALLS, PASSING, Chain, called, extended, name_of_call, number_of
-from wellposed.backends.protocol import Operation, OperationKind, WeightUse, flatness_of, signal_of
+from wellposed.backends.measured import Operation, OperationKind, WeightUse, flatness_of, signal_of
 from wellposed.numerics.activations import Activation
 
 _REDUCTIONS = {"reduce_sum", "dot_general"}

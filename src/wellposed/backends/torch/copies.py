@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 
-def copied(model: nn.Module, loss: Any, optimizer: Any) -> tuple[nn.Module, Any, Any]:
-    """Model, loss and optimizer, copied together, so that each copy knows the others."""
-    made: dict[int, Any] = {}
+def copied(model: nn.Module, loss: Any, optimizer: Any, shared: Sequence[Any] = ()) -> tuple[nn.Module, Any, Any]:
+    """Model, loss and optimizer, copied together, so that each copy knows the others; what is `shared` is not copied."""
+    made = {id(thing): thing for thing in shared}
     twins = copy.deepcopy((model, loss, optimizer), made)
     if optimizer is not None:
         for key in vars(optimizer).keys() - vars(twins[2]).keys():  # what an optimizer leaves out when it is copied

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map
 
-from wellposed.backends.protocol import Dependence
+from wellposed.backends.measured import Dependence
 from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch.composed import Watcher
 from wellposed.backends.torch.forward import forward

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from wellposed.backends.lines import calling
-from wellposed.backends.protocol import NotFinite, Operand
+from wellposed.backends.measured import NotFinite, Operand
 
 # Operations that put infinity where they were told to.
 _DELIBERATE = (

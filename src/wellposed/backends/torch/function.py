@@ -13,13 +13,13 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from wellposed.backends.protocol import Gradient, Problem
+from wellposed.backends.protocol import Problem
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
 from wellposed.backends.torch.state import buffers_lent, model_restored, parameters_at, torch_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.theta import Layout
+from wellposed.numerics.theta import Gradient, Layout
 
 _PLAIN = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8")
 

@@ -13,7 +13,8 @@ from torch.nn.modules import activation as activations
 from torch.utils._pytree import tree_flatten
 
 from wellposed.backends.fitting import Fitting
-from wellposed.backends.protocol import Operation, OperationKind, Parameter, Run, Signal
+from wellposed.backends.initializable import Parameter
+from wellposed.backends.measured import Operation, OperationKind, Run, Signal
 from wellposed.backends.torch.calibration import Calibration
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.jointly import held_jointly, joint_root_mean_square, resharded, with_joint_sources

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from wellposed.backends.protocol import Operation
+from wellposed.backends.measured import Operation
 from wellposed.backends.torch.sizes import root_mean_square
 
 

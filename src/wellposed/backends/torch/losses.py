@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from wellposed.backends.protocol import LossCall
+from wellposed.backends.measured import LossCall
 
 _SMALL = 1 << 20
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wellposed.backends.protocol import LossArguments
+from wellposed.backends.measured import LossArguments
 from wellposed.backends.torch.composed import Watcher
 
 LOSSES = {

@@ -14,8 +14,11 @@ from torch import nn
 from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tree_map
 
 from wellposed.backends.closures import reachable
-from wellposed.backends.protocol import Dependence, Gradient, Initializable, InputMap, LossArguments, NotFinite, Part, Problem, Run, Uncut
+from wellposed.backends.initializable import Initializable
+from wellposed.backends.measured import Dependence, LossArguments, NotFinite, Run, Uncut
+from wellposed.backends.protocol import InputMap, Part, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
+from wellposed.backends.torch.arrays import as_numpy, described, viewed
 from wellposed.backends.torch.calls import custom_calls
 from wellposed.backends.torch.copies import copied, emptied, with_hooks
 from wellposed.backends.torch.cuts import Through
@@ -40,11 +43,13 @@ from wellposed.backends.torch.state import (
     power_iteration_stopped,
     torch_generators,
 )
+from wellposed.backends.torch.trainable import trainable
 from wellposed.backends.torch.training import Training
+from wellposed.backends.torch.twin import Twin, to_double
 from wellposed.backends.torch.wide import Wide
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.theta import Layout
+from wellposed.numerics.theta import Gradient, Layout
 
 _USUAL_DECAY = 0.01  # AdamW's own: no step of its is mostly decay
 _SAME_LOSS = 0.05  # a float64 copy whose loss differs by more is another function
@@ -82,16 +87,13 @@ class TorchProblem(Problem):
             )
         self.model, self.loss, self.batch, self.optimizer = model, loss, batch, optimizer
         self._takes_model = _takes_one_argument(loss)
-        self._wide = False  # whether casts to float32 are left out
-        self._whole: Vector | None = None  # of a float64 copy: its parameters, one after the other in one memory
-        self._origin: TorchProblem | None = None  # that it is a copy of
-        self._held: tuple[str, ...] = ()  # of a float64 copy, which has no optimizer: what that of the original does not know
+        self._twin: Twin | None = None  # of a float64 copy
         if not self._takes_model and not (isinstance(batch, tuple | list) and len(batch) == 2):
             raise InputError(
-                f"batch must be a pair (inputs, targets), not {_described(batch)}",
+                f"batch must be a pair (inputs, targets), not {described(batch)}",
                 hint="a loss of one argument gets the model itself: TorchProblem(model, lambda model: ...)",
             )
-        self._parameters: dict[str, torch.Tensor] = {**_trainable(model)}
+        self._parameters: dict[str, torch.Tensor] = {**trainable(model)}
         self._random = Randomness(*torch_generators(), *owned_generators(model, loss))
         self._modules = modules_of(model, loss)
         self._parameters |= self._closed_over()
@@ -103,13 +105,14 @@ class TorchProblem(Problem):
         return self._layout
 
     def theta(self) -> Vector:
-        return self._packed(dict(self._parameters)) if self._whole is None else self._whole
+        known = None if self._twin is None else self._twin.theta
+        return self._packed(dict(self._parameters)) if known is None else known
 
     def stored(self, theta: Vector) -> Vector:
         if self.dtype == "float64":
             return theta
         return self._layout.pack(
-            {name: _numpy(torch.as_tensor(array).to(self._parameters[name].dtype)) for name, array in self._layout.unpack(theta).items()}
+            {name: as_numpy(torch.as_tensor(array).to(self._parameters[name].dtype)) for name, array in self._layout.unpack(theta).items()}
         )
 
     @property
@@ -174,18 +177,10 @@ class TorchProblem(Problem):
             return float(self._loss().detach())
 
     def value_along(self, theta: Vector, u: Vector, t: float) -> float:
-        """In a float64 copy without memory for another point: its parameters are moved, and put back from those that it is a copy of."""
-        if self._origin is None or theta is not self._whole:
+        if self._twin is None or theta is not self._twin.theta:
             return super().value_along(theta, u, t)
-        moves = self._layout.unpack(u)
-        try:
-            with torch.no_grad():
-                for name, parameter in self._parameters.items():
-                    torch.add(self._origin._parameters[name], torch.from_numpy(moves[name]), alpha=t, out=parameter.data)
+        with self._twin.moved(u, t):
             return self._present()
-        finally:
-            for name, parameter in self._parameters.items():
-                parameter.data.copy_(self._origin._parameters[name].data)
 
     def gradient(self, theta: Vector) -> Gradient:
         with self._at(theta):
@@ -201,7 +196,7 @@ class TorchProblem(Problem):
             for parameter in self._parameters.values():
                 parameter.grad = None
             train()
-            return self._layout.pack_known({n: None if p.grad is None else _numpy(p.grad) for n, p in self._parameters.items()})
+            return self._layout.pack_known({n: None if p.grad is None else as_numpy(p.grad) for n, p in self._parameters.items()})
 
     def run(self, theta: Vector | None = None) -> Run:
         recorder = Recorder(self.model, self.batch)
@@ -260,7 +255,7 @@ class TorchProblem(Problem):
                 continue
             if not isinstance(part, torch.Tensor) or not part.is_floating_point():
                 return None
-            parts[place] = torch.as_tensor(change(_numpy(part))).to(part)
+            parts[place] = torch.as_tensor(change(as_numpy(part))).to(part)
         return TorchProblem(self.model, self.loss, tuple(parts), optimizer=self.optimizer)
 
     def rerouted(self, route: str) -> Problem | None:
@@ -288,8 +283,8 @@ class TorchProblem(Problem):
         return TorchInitializable(self.model, None if self._takes_model else self.batch)
 
     def left_out(self) -> tuple[str, ...]:
-        if self._held:
-            return self._held
+        if self._twin is not None:
+            return self._twin.held
         known = self._known_to_optimizer()
         own = {id(p) for module in (self.model, self.loss) if isinstance(module, nn.Module) for p in module.parameters()}
         # What only a function closes over, as a generator's loss does over the critic, is another optimizer's.
@@ -314,7 +309,7 @@ class TorchProblem(Problem):
             return None
         tensors = [leaf for leaf in tree_flatten(self.batch[0])[0] if isinstance(leaf, torch.Tensor)]
         floating = [tensor for tensor in tensors if tensor.is_floating_point()]
-        return _numpy((floating or tensors)[0], keep_dtype=True) if tensors else None
+        return as_numpy((floating or tensors)[0], keep_dtype=True) if tensors else None
 
     def parts(self, theta: Vector) -> list[Part]:
         with self._at(theta):
@@ -341,7 +336,7 @@ class TorchProblem(Problem):
         own = {id(parameter) for parameter in self._parameters.values()}
         named = [(f"batch{keystr(path)}", leaf) for path, leaf in tree_flatten_with_path(self.batch)[0]]
         tensors = {name: t for name, t in [*named, *reachable(self.loss)] if isinstance(t, torch.Tensor) and id(t) not in own}
-        return {name: _numpy(t, keep_dtype=True) for name, t in tensors.items() if not t.is_complex() and t.dtype is not torch.bool}
+        return {name: as_numpy(t, keep_dtype=True) for name, t in tensors.items() if not t.is_complex() and t.dtype is not torch.bool}
 
     def untrained(self) -> dict[str, Array]:
         """The rows that embeddings leave out on purpose: `padding_idx`."""
@@ -385,11 +380,10 @@ class TorchProblem(Problem):
             return self
         try:
             with Randomness(*torch_generators()).fixed():
-                twin = TorchProblem(with_hooks(copy.deepcopy(self.model).double(), self.model), self.loss, _to_double(self.batch))
+                twin = TorchProblem(with_hooks(copy.deepcopy(self.model).double(), self.model), self.loss, to_double(self.batch))
             twin.trained_in = self.dtype
-            twin._held = self.left_out()
-            twin._wide = True
-            twin._join(self)
+            own = {id(parameter) for parameter in twin.model.parameters()}
+            twin._twin = Twin(twin.layout, twin._parameters, self._parameters, own, self.left_out())
             mine, its = self._present(), twin._present()
             with twin._as_it_is():
                 gradient = twin._gradients(twin._loss())
@@ -424,17 +418,6 @@ class TorchProblem(Problem):
         with buffers_lent(*self._modules), power_iteration_stopped(self.model), self._random.fixed(), torch.enable_grad():
             yield
 
-    def _join(self, origin: TorchProblem) -> None:
-        """Gives the parameters of this float64 copy one memory, which theta() is then, where all of them are its own."""
-        own = {id(parameter) for parameter in self.model.parameters()}
-        if any(id(p) not in own or p.device.type != "cpu" or p.dtype is not torch.float64 for p in self._parameters.values()):
-            return
-        whole = torch.empty(self._layout.size, dtype=torch.float64)
-        for name, place in self._layout.slices.items():
-            parameter = self._parameters[name]
-            parameter.data = whole[place].view(parameter.shape).copy_(parameter.data)
-        self._whole, self._origin = whole.numpy(), origin
-
     def _present(self) -> float:
         with self._as_it_is():
             return float(self._loss().detach())
@@ -459,7 +442,7 @@ class TorchProblem(Problem):
         return {id(p) for group in getattr(self.optimizer, "param_groups", []) for p in group["params"]}
 
     def _loss(self) -> torch.Tensor:
-        with Wide() if self._wide else nullcontext():
+        with Wide() if self._twin is not None else nullcontext():
             if self._takes_model:
                 loss = self.loss(self.model)
             else:
@@ -467,7 +450,7 @@ class TorchProblem(Problem):
                 loss = self.loss(forward(self.model, inputs), targets)
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             raise InputError(
-                f"the loss must be one number, but it is {_described(loss)}",
+                f"the loss must be one number, but it is {described(loss)}",
                 hint="use reduction='mean' or 'sum', or take .mean() over the batch",
             )
         if loss.is_complex():
@@ -488,7 +471,7 @@ class TorchProblem(Problem):
         for name, place in self._layout.slices.items():
             tensor = tensors.pop(name)
             if tensor is not None:
-                whole[place] = _viewed(tensor).ravel()
+                whole[place] = viewed(tensor).ravel()
         return whole
 
     def _parts(self, loss: torch.Tensor) -> dict[str, torch.Tensor | None]:
@@ -496,26 +479,6 @@ class TorchProblem(Problem):
             return dict.fromkeys(self._layout.names)
         parts = torch.autograd.grad(loss, list(self._parameters.values()), allow_unused=True)
         return dict(zip(self._layout.names, parts, strict=True))
-
-
-def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    parameters = {}
-    for name, parameter in model.named_parameters():
-        if isinstance(parameter, nn.parameter.UninitializedParameter):
-            raise InputError(f"parameter {name!r} is lazy and has no shape yet", hint="run the model once: model(inputs)")
-        if not parameter.requires_grad:
-            continue
-        if not parameter.dtype.is_floating_point:
-            raise InputError(f"parameter {name!r} has dtype {parameter.dtype}; real floating-point numbers are needed")
-        if not torch.isfinite(parameter).all():
-            raise InputError(f"parameter {name!r} contains NaN or infinity; there is nothing to check at such a point")
-        parameters[name] = parameter
-    if not parameters:
-        raise InputError(
-            "the model has no parameter that requires a gradient",
-            hint="call model.requires_grad_(True), or check a part of it that is not frozen",
-        )
-    return parameters
 
 
 def _takes_one_argument(loss: Callable[..., Any]) -> bool:
@@ -527,29 +490,3 @@ def _takes_one_argument(loss: Callable[..., Any]) -> bool:
     needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     return len(needed) == 1 and not variadic and not isinstance(loss, nn.Module)
-
-
-def _to_double(batch: Any) -> Any:
-    def double(leaf: Any) -> Any:
-        return leaf.double() if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf
-
-    return tree_map(double, batch)
-
-
-def _numpy(tensor: torch.Tensor, *, keep_dtype: bool = False) -> Array:
-    return np.array(_viewed(tensor), dtype=None if keep_dtype and tensor.dtype is not torch.bfloat16 else np.float64)
-
-
-def _viewed(tensor: torch.Tensor) -> Array:
-    """The tensor's own memory where it lies on the CPU and NumPy has its dtype."""
-    plain = tensor.detach().to("cpu")
-    if plain.layout is not torch.strided:
-        plain = plain.to_dense()
-    viewed: Array = (plain.float() if plain.dtype is torch.bfloat16 else plain).numpy()
-    return viewed
-
-
-def _described(thing: Any) -> str:
-    if isinstance(thing, torch.Tensor):
-        return f"a tensor of shape {tuple(thing.shape)}"
-    return "None" if thing is None else f"a {type(thing).__name__}"

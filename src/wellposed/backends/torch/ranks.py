@@ -12,12 +12,12 @@ import torch.distributed as dist
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from wellposed.backends.protocol import Gradient, Problem
+from wellposed.backends.protocol import Problem
 from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch.state import buffers_lent, torch_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
-from wellposed.numerics.theta import Layout
+from wellposed.numerics.theta import Gradient, Layout
 
 Step = Callable[[Any, Any], Any]
 

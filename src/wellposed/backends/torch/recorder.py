@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
-from wellposed.backends.protocol import Flatness, LossCall, Operation, OperationKind, Signal, WeightUse
+from wellposed.backends.measured import Flatness, LossCall, Operation, OperationKind, Signal, WeightUse
 from wellposed.backends.torch.composed import Watcher
 from wellposed.backends.torch.lineage import BATCH, INDICES, Lineage
 from wellposed.backends.torch.losses import loss_call

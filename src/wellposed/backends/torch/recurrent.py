@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wellposed.backends.protocol import Recurrence
+from wellposed.backends.measured import Recurrence
 from wellposed.backends.torch.recorder import Recorder, RecurrentCall
 
 _EXAMPLES, _EXPONENTS, _STEPS = 4, 4, 200

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from wellposed.backends.protocol import Parameter, Role
+from wellposed.backends.initializable import Parameter, Role
 from wellposed.backends.torch.fans import fans
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1, "LSTMCell": 4, "GRUCell": 3, "RNNCell": 1}

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from wellposed.backends.protocol import Flatness, ParameterSize, Signal
+from wellposed.backends.measured import Flatness, ParameterSize, Signal
 from wellposed.numerics.activations import Activation, flat_beyond, saturates
 from wellposed.numerics.arrays import Vector
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from wellposed.backends.protocol import WeightUse
+from wellposed.backends.measured import WeightUse
 from wellposed.backends.torch.fans import fans
 from wellposed.numerics.fans import Window, convolution
 

@@ -1,0 +1,31 @@
+"""Tensors as NumPy arrays and in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from wellposed.numerics.arrays import Array
+
+
+def as_numpy(tensor: torch.Tensor, *, keep_dtype: bool = False) -> Array:
+    """A copy in float64, or in the tensor's own dtype where NumPy has it."""
+    return np.array(viewed(tensor), dtype=None if keep_dtype and tensor.dtype is not torch.bfloat16 else np.float64)
+
+
+def viewed(tensor: torch.Tensor) -> Array:
+    """The tensor's own memory where it lies on the CPU and NumPy has its dtype."""
+    plain = tensor.detach().to("cpu")
+    if plain.layout is not torch.strided:
+        plain = plain.to_dense()
+    found: Array = (plain.float() if plain.dtype is torch.bfloat16 else plain).numpy()
+    return found
+
+
+def described(thing: Any) -> str:
+    """What a user gave where something else is needed."""
+    if isinstance(thing, torch.Tensor):
+        return f"a tensor of shape {tuple(thing.shape)}"
+    return "None" if thing is None else f"a {type(thing).__name__}"
