@@ -201,7 +201,9 @@ class _Check:
         """A direction through all tensors, and others through those that it tells too little of, where together they show that an error of
         1 % in any tensor would hardly be missed; nothing where they do not. Directions are independent, and so are their chances to miss.
         """
-        prober, left = self._prober, self._carrying
+        prober = self._prober
+        left = [name for name in self._carrying if not self._faint(name)]
+        silent = [name for name in self._names if name not in left]
         probes: list[Probe] = []
         most = 0.0
         misses, floors = dict.fromkeys(left, 1.0), dict.fromkeys(left, np.inf)
@@ -217,17 +219,21 @@ class _Check:
             misses |= {name: misses[name] * _chance(allowed, _VISIBLE * share) for name, share in shares.items()}
             floors |= {name: min(floors[name], allowed / share if share else np.inf) for name, share in shares.items()}
             left = [name for name in left if misses[name] > _HARDLY_QUICK]
-        if left or not probes or not self._silence(most):
+        if left or not probes:
             return []
+        if silent:  # the loss must not change along them, by as little as 1 % of what others bring
+            probe = prober.glanced(prober.directions.jointly(silent), _VISIBLE * most / 4)
+            if not _agrees(probe) or probe.allowed > _VISIBLE * most:
+                return []
+            floors |= {name: probe.allowed / share for name in silent if (share := prober.directions.share(name))}
         self._misses, self._floors = misses, floors
         return probes
 
-    def _silence(self, share: float) -> bool:
-        """Whether a glance along those without a gradient shows the loss not to change, by as little as 1 % of what others bring."""
-        if not self._silent:
-            return True
-        probe = self._prober.glanced(self._prober.directions.jointly(self._silent), _VISIBLE * share / 4)
-        return _agrees(probe) and probe.allowed <= _VISIBLE * share
+    def _faint(self, name: str) -> bool:
+        """Whether moving the tensor by its own size changes the loss by hardly more than its rounding, as it does before a normalisation
+        that takes the change away: then no difference shows 1 % of that.
+        """
+        return self._prober.directions.share(name) < self._prober.eps * abs(self._prober.value) / _VISIBLE
 
     def _not_clearly_right(self, u: Vector, random: Probe) -> set[str]:
         """All tensors with a gradient but those that a quick look finds right, where it is sure."""

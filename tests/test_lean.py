@@ -1,0 +1,173 @@
+"""What a check-up of a large model does to need little memory and few steps, and that it changes no answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import wellposed as wp
+from wellposed.findings import Verdict
+from wellposed.gradients.directions import Directions
+from wellposed.numerics.theta import Layout
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+class Fussy(nn.Module):
+    """Raises where its weights have moved far."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(6, 3)
+
+    def forward(self, x):
+        if self.inner.weight.abs().max() > 5:
+            raise RuntimeError("out of range")
+        return self.inner(x).tanh()
+
+
+def problem_of(model, rows=16, optimizer=None):
+    x, y = torch.randn(rows, 6), torch.randint(3, (rows,))
+    return wp.TorchProblem(model, nn.CrossEntropyLoss(), (x, y), optimizer=optimizer)
+
+
+def deep(dropout=0.0):
+    return nn.Sequential(nn.Linear(6, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, 3))
+
+
+def test_a_float64_copy_is_moved_in_place_and_put_back():
+    problem = problem_of(deep())
+    twin = problem.precise()
+    theta = twin.theta()
+    before, u = theta.copy(), np.random.default_rng(0).standard_normal(theta.size)
+    assert np.array_equal(before, problem.theta())
+    for t in (1e-3, -0.5, 2.0):
+        assert twin.value_along(theta, u, t) == pytest.approx(twin.value(before + t * u), rel=1e-13)
+        assert np.array_equal(theta, before)
+    assert np.array_equal(theta, twin.theta())
+    assert np.array_equal(before, problem.theta())
+
+
+def test_a_float64_copy_is_put_back_where_the_loss_raises():
+    twin = problem_of(Fussy()).precise()
+    theta = twin.theta()
+    before = theta.copy()
+    with pytest.raises(RuntimeError, match="out of range"):
+        twin.value_along(theta, np.ones_like(theta), 10.0)
+    assert np.array_equal(theta, before)
+
+
+def test_a_copy_that_shares_parameters_with_the_user_is_given_no_memory_of_its_own():
+    scale = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+    x, y = torch.randn(16, 6), torch.randint(3, (16,))
+    problem = wp.TorchProblem(deep(), lambda outputs, targets: scale * nn.functional.cross_entropy(outputs, targets), (x, y))
+    twin = problem.precise()
+    theta, kept = twin.theta(), scale.data.data_ptr()
+    twin.value_along(theta, np.ones_like(theta), 0.1)
+    assert scale.data.data_ptr() == kept
+    assert scale.item() == 2.0
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_one_copy_serves_several_numbers_of_steps(dropout):
+    model = deep(dropout)
+    problem = problem_of(model, optimizer=torch.optim.SGD(model.parameters(), 0.1, momentum=0.9))
+    theta, state = problem.theta(), torch.get_rng_state()
+    reached = []
+    for after in problem.trained_at(theta, (1, 3, 8)):
+        problem.value(after)  # what is evaluated in between changes nothing
+        torch.rand(3)
+        reached.append(after)
+    torch.set_rng_state(state)
+    for number, after in zip((1, 3, 8), reached, strict=True):
+        assert np.array_equal(after, problem.trained(theta, number))
+    assert np.array_equal(theta, problem.theta())
+    assert not problem.optimizer.state
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_gradient_is_packed_without_a_copy():
+    problem = problem_of(deep())
+    gradient = problem.gradient(problem.theta())
+    packed = problem.layout.pack_known(gradient)
+    assert packed is problem.layout.pack_known(gradient)
+    assert np.array_equal(packed, problem.layout.pack({name: part.copy() for name, part in gradient.items()}))
+
+
+def test_what_is_not_one_vector_in_its_places_is_copied():
+    layout = Layout({"a": (2, 2), "b": (2,), "c": (2,)})
+    whole = np.arange(8.0)
+    parts = layout.unpack(whole)
+    assert layout.pack_known(parts) is whole
+    assert np.array_equal(layout.pack_known({**parts, "b": None}), [0, 1, 2, 3, 0, 0, 6, 7])  # the vector holds 4 and 5 there
+    assert np.array_equal(layout.pack_known({**parts, "b": parts["c"], "c": parts["b"]}), [0, 1, 2, 3, 6, 7, 4, 5])
+    assert np.array_equal(layout.pack_known({**parts, "a": parts["a"].T}), [0, 2, 1, 3, 4, 5, 6, 7])
+    whole[4:6] = 0
+    assert layout.pack_known({**parts, "b": None}) is whole
+    assert np.array_equal(layout.pack_known(dict.fromkeys(parts)), np.zeros(8))
+
+
+def test_entries_that_are_not_trained_are_not_moved():
+    layout = Layout({"a": (3, 2), "b": (2,)})
+    random = np.random.default_rng(0)
+    mask = np.zeros((3, 2), dtype=bool)
+    mask[1] = True
+    directions = Directions(layout, random.standard_normal(8), random.standard_normal(8), {"a": mask}, random)
+    for u in (directions.jointly(("a", "b")), directions.random_direction(layout.slices["a"]), directions.balanced(("a", "b"))[0]):
+        assert not u[2:4].any()
+        assert u[[0, 1, 4, 5]].all()
+    assert not directions.random_direction(layout.slices["a"])[6:].any()
+
+
+def test_gradients_of_the_users_are_out_of_reach_and_the_same_after():
+    """A loss that writes to them finds none."""
+    model = deep()
+    x, y = torch.randn(16, 6), torch.randint(3, (16,))
+    nn.functional.cross_entropy(model(x), y).backward()
+    kept = [(p.grad, p.grad.clone()) for p in model.parameters()]
+
+    def loss(outputs, targets):
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.zero_()
+        return nn.functional.cross_entropy(outputs, targets)
+
+    assert wp.check_gradients(wp.TorchProblem(model, loss, (x, y))).ok
+    for parameter, (gradient, bits) in zip(model.parameters(), kept, strict=True):
+        assert parameter.grad is gradient
+        assert torch.equal(gradient, bits)
+
+
+class Partly(nn.Module):
+    """`idle` is in the model, and the loss does not depend on it; with `cut` it does, along a way without a gradient."""
+
+    def __init__(self, cut):
+        super().__init__()
+        self.body, self.idle, self.cut = deep(), nn.Linear(6, 32), cut
+
+    def forward(self, x):
+        way = self.idle(x).detach() if self.cut else 0 * self.idle(x).detach()
+        return self.body[1:](self.body[0](x) + way)
+
+
+def test_tensors_without_a_gradient_are_seen_by_a_quick_look_too():
+    right, wrong = (wp.checkup(problem_of(Partly(cut)), only=lambda rule: rule.startswith("WP5")) for cut in (False, True))
+    assert right.ok
+    assert right.evaluations < 60
+    assert {finding.rule: finding.where for finding in right.findings if finding.found} == {"WP505": "idle.weight"}
+    (told,) = (finding for finding in wrong.findings if finding.verdict is Verdict.FAILS)
+    assert told.where.startswith("idle")
+
+
+def test_a_bias_that_batch_normalisation_takes_away_costs_a_quick_look_little():
+    reports = [wp.checkup(problem_of(deep()), only=lambda rule: rule.startswith("WP5")) for _ in range(5)]
+    assert all(report.ok for report in reports)
+    assert np.median([report.evaluations for report in reports]) < 45
+    for report in reports:
+        (floor,) = (finding for finding in report.findings if finding.verdict is Verdict.UNDECIDED)
+        assert (floor.rule, floor.where) == ("WP503", "0.bias")
