@@ -10,6 +10,7 @@ from torch import nn
 import wellposed as wp
 from wellposed.findings import Verdict
 from wellposed.gradients.directions import Directions
+from wellposed.gradients.glances import chance
 from wellposed.numerics.theta import Layout
 
 
@@ -171,3 +172,74 @@ def test_a_bias_that_batch_normalisation_takes_away_costs_a_quick_look_little():
     for report in reports:
         (floor,) = (finding for finding in report.findings if finding.verdict is Verdict.UNDECIDED)
         assert (floor.rule, floor.where) == ("WP503", "0.bias")
+
+
+class Off(torch.autograd.Function):
+    """The identity, with a gradient that is off by a part of it."""
+
+    @staticmethod
+    def forward(ctx, x, part):
+        ctx.part = part
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * (1 + ctx.part), None
+
+
+class Zeroed(nn.Module):
+    """Residual blocks whose branches start at zero, before a ReLU: each stands at its corner. `part` is the error of one weight's gradient."""
+
+    def __init__(self, part=0.0):
+        super().__init__()
+        self.part = part
+        self.stem = nn.Linear(6, 24)
+        self.branches = nn.ModuleList(nn.Sequential(nn.Linear(24, 24), nn.BatchNorm1d(24)) for _ in range(4))
+        self.head = nn.Linear(24, 3)
+        for branch in self.branches:
+            nn.init.zeros_(branch[1].weight)
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        for branch in self.branches:
+            x = (x + branch(x)).relu()
+        weight = Off.apply(self.head.weight, self.part) if self.part else self.head.weight
+        return nn.functional.linear(x, weight, self.head.bias)
+
+
+def test_at_a_corner_a_quick_look_goes_a_little_beside():
+    reports = [wp.checkup(problem_of(Zeroed()), only=lambda rule: rule.startswith("WP5")) for _ in range(3)]
+    for report in reports:
+        assert report.ok
+        kink = next(finding for finding in report.findings if finding.rule == "WP502")
+        assert (kink.verdict, kink.cause, kink.where) == (Verdict.SUSPECT, "kink", "all tensors")
+        assert "at a point nearby the gradient agrees" in kink.message
+        assert report.evaluations < 120
+
+
+@pytest.mark.parametrize("model", [lambda part: Zeroed(part), lambda part: nn.Sequential(deep(), Tail(part))])
+@pytest.mark.parametrize("part", [0.03, 1.0])
+def test_an_error_of_a_few_per_cent_is_seen_by_a_quick_look(model, part):
+    for _ in range(3):
+        report = wp.checkup(problem_of(model(part)), only=lambda rule: rule.startswith("WP5"))
+        assert {finding.rule for finding in report.findings if finding.verdict is Verdict.FAILS} == {"WP501"}
+
+
+class Tail(nn.Module):
+    """The last layer of a network, with one weight's gradient off."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part, self.weight = part, nn.Parameter(torch.randn(3, 3))
+
+    def forward(self, x):
+        return x @ Off.apply(self.weight, self.part)
+
+
+def test_chances_to_miss_are_those_that_are_told():
+    """An error of a few per cent in one tensor, along directions with a bar: missed as often as `chance` says at most, and about as often."""
+    random = np.random.default_rng(0)
+    for allowed in (0.01, 0.1, 0.5):
+        missed = np.mean(np.abs(random.standard_normal(200_000)) <= allowed)
+        assert missed <= chance(allowed, 1.0) * 1.02
+        assert missed >= chance(allowed, 1.0) * 0.9

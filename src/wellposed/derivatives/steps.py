@@ -24,7 +24,6 @@ NO_SLOPE = "the slope goes on changing as the step shrinks, as at a root or a lo
 ONE_SIDE = "the function is not finite on one side of the point (bounds= keeps the steps within its domain)"
 
 _START = (0, -1, -2)
-_MOST_RUNGS = 14
 _STEEPEST = 64.0  # where f changes by its own size within less than this part of the scale, the guess goes no further
 _SAFETY = 1.5  # bars are wider by this than what was found, which is itself uncertain
 _CLOSER = 3
@@ -42,13 +41,14 @@ def slope(
     room: tuple[float, float] = (inf, inf),
     reach: float = 2.0**12,
     enough: float = 0.0,
+    most: int = 14,
 ) -> Asking[Slope]:
     """f'(0) with an error bar; a kink or jump at 0 is recognised.
 
     `scale` is a length over which f is expected to change (a guess within a few powers of ten
     does), `eps` the precision of f's values, `near` its noise where that is known (it is measured otherwise), `room` how far t
     may go to the left and to the right, `reach` how far beyond the scale steps may grow, `enough` the
-    error bar that needs no improvement.
+    error bar that needs no improvement, `most` the number of steps tried, of two evaluations each.
     """
     used = 0
     if f0 is None:
@@ -62,7 +62,7 @@ def slope(
         used += near.evaluations
     if not isfinite(near.level):
         return Slope(nan, inf, nan, used, NOT_FINITE_NEAR)
-    climb = _Climb(f0, scale, eps, near, room, reach, enough)
+    climb = _Climb(f0, scale, eps, near, room, reach, enough, most)
     while rungs := climb.wanted():
         points = [t for rung in rungs for t in climb.ladder.points(rung)]
         used += len(points)
@@ -72,16 +72,23 @@ def slope(
     return climb.judged(used)
 
 
+def first_step(length: float, relative: float) -> float:
+    """The step at which noise and curvature balance for a function that changes over that length, with noise of that part of its size."""
+    return float(UNEVEN * length * relative**ORDER)
+
+
 class _Climb:
     """Which rungs to ask for next, and the verdict when there are enough."""
 
-    def __init__(self, f0: float, scale: float, eps: float, near: Noise, room: tuple[float, float], reach: float, enough: float) -> None:
-        self.near, self._enough = near, enough / _SAFETY
+    def __init__(
+        self, f0: float, scale: float, eps: float, near: Noise, room: tuple[float, float], reach: float, enough: float, most: int
+    ) -> None:
+        self.near, self._enough, self._most = near, enough / _SAFETY, most
         noise = max(near.level, eps * abs(f0) / 2)
         change = scale * (abs(near.slope) + near.doubt)
         size = min(abs(f0), change) if change > 0 else abs(f0)
         relative = min(max(noise / size if size else eps, eps), 0.1)
-        start = UNEVEN * _length(scale, f0, near) * relative**ORDER
+        start = first_step(_length(scale, f0, near), relative)
         # At the edge of the domain: look to the side where there is room.
         side = 0 if min(room) >= start else 1 if room[1] >= room[0] else -1
         room_there = max(room) / 2 if side else min(room)
@@ -115,7 +122,7 @@ class _Climb:
             if not self._ends_at.isdisjoint(rungs):
                 return []
             return rungs if ladder.step(rungs[-1]) > self.resolution else []
-        if len(ladder.rungs) >= _MOST_RUNGS:
+        if len(ladder.rungs) >= self._most:
             return []
         possible = (rung for rung in self._next() if rung not in self._ends_at)
         return [rung for rung in possible if self.resolution < ladder.step(rung) <= self.limit]

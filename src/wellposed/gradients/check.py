@@ -18,6 +18,7 @@ from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import point, tensor
 from wellposed.gradients.blame import blamed
 from wellposed.gradients.diagnosis import relative_difference
+from wellposed.gradients.glances import VISIBLE, chance, glances
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
 from wellposed.gradients.repeatability import changing_gradient, random_backward, random_loss, randomness_held
@@ -27,10 +28,9 @@ from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Gradient, descended
 from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
 
-_VISIBLE = 0.01
 _STEPS = 3
 _HARDLY = 1e-4  # chance
-_HARDLY_QUICK, _GLANCES, _CLOSER = 1e-3, 3, 30  # in a quick look; tensors looked at closely
+_CLOSER = 30  # tensors that a quick look looks at closely
 _SHOWN, _ENOUGH = 40, 1e-6  # tensors looked at by themselves for a figure, and how closely
 _CLEARLY = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
 
@@ -130,6 +130,7 @@ class _Check:
         self._silent = [name for name in self._names if not carries(gradient, name)]
         self._floors: dict[str, float] = {}  # the smallest relative error of each tensor's gradient that could be seen
         self._misses: dict[str, float] = {}  # the chance that an error of 1 % in a random direction went unseen
+        self._kink: Probe | None = None  # met by a quick look at all tensors
 
     def findings(self, *, each: bool = False) -> list[Finding]:
         joint, closer = self._all_at_once()
@@ -151,9 +152,11 @@ class _Check:
                 idle[name] = None
         if not self._alone:
             found = blamed(self._problem, self._prober, found, _by_itself)
+        if self._kink is not None:
+            found.append(tensor.kink("all tensors", self._kink))
         found += self._idle(list(idle))
         found += self._out_of_reach()
-        buried = {name: floor for name, floor in self._floors.items() if floor > _VISIBLE and not any(f.where == name for f in found)}
+        buried = {name: floor for name, floor in self._floors.items() if floor > VISIBLE and not any(f.where == name for f in found)}
         if buried:
             found.append(self._below_the_floor(buried))
         told = {finding.rule for finding in found}
@@ -177,13 +180,14 @@ class _Check:
         an error of a factor best.
         """
         prober = self._prober
-        glances = self._glances() if self._quick else []
-        if glances:
-            return glances, []
+        seen = glances(prober) if self._quick else None
+        if seen is not None:
+            self._misses, self._floors, self._kink = seen.misses, seen.floors, seen.kink
+            return seen.probes, []
         directions = [prober.directions.jointly(group) for group in (self._carrying, self._silent)]
         random, silent = prober.confirmed(directions)
         shares = {name: prober.directions.share(name) for name in self._carrying}
-        self._misses = {name: _chance(random.allowed, _VISIBLE * share) for name, share in shares.items()}
+        self._misses = {name: chance(random.allowed, VISIBLE * share) for name, share in shares.items()}
         joint = [random]
         if not _agrees(random) or max(self._misses.values(), default=0.0) > _HARDLY:
             joint += prober.confirmed([prober.directions.jointly(self._carrying, along_claim=True)])
@@ -194,52 +198,14 @@ class _Check:
         doubtful = set(self._silent if not _agrees(silent) else ())
         if not all(map(_agrees, joint)):
             doubtful |= self._not_clearly_right(directions[0], random)
-        doubtful |= {name for name, floor in self._floors.items() if floor > _VISIBLE}
+        doubtful |= {name for name, floor in self._floors.items() if floor > VISIBLE}
         return joint, [name for name in self._names if name in doubtful]
-
-    def _glances(self) -> list[Probe]:
-        """A direction through all tensors, and others through those that it tells too little of, where together they show that an error of
-        1 % in any tensor would hardly be missed; nothing where they do not. Directions are independent, and so are their chances to miss.
-        """
-        prober = self._prober
-        left = [name for name in self._carrying if not self._faint(name)]
-        silent = [name for name in self._names if name not in left]
-        probes: list[Probe] = []
-        most = 0.0
-        misses, floors = dict.fromkeys(left, 1.0), dict.fromkeys(left, np.inf)
-        while left and len(probes) < _GLANCES:
-            u, shares = prober.directions.balanced(left)
-            most = max(shares.values())
-            probe = prober.glanced(u, np.sqrt(_HARDLY_QUICK) * _VISIBLE * most / 4)
-            gap = abs(probe.slope.right - probe.slope.left) / 2 if probe.slope.kink else 0.0
-            allowed = probe.allowed + gap
-            if not probe.known or probe.slope.jump or abs(probe.residual) > allowed:
-                return []
-            probes.append(probe)
-            misses |= {name: misses[name] * _chance(allowed, _VISIBLE * share) for name, share in shares.items()}
-            floors |= {name: min(floors[name], allowed / share if share else np.inf) for name, share in shares.items()}
-            left = [name for name in left if misses[name] > _HARDLY_QUICK]
-        if left or not probes:
-            return []
-        if silent:  # the loss must not change along them, by as little as 1 % of what others bring
-            probe = prober.glanced(prober.directions.jointly(silent), _VISIBLE * most / 4)
-            if not _agrees(probe) or probe.allowed > _VISIBLE * most:
-                return []
-            floors |= {name: probe.allowed / share for name in silent if (share := prober.directions.share(name))}
-        self._misses, self._floors = misses, floors
-        return probes
-
-    def _faint(self, name: str) -> bool:
-        """Whether moving the tensor by its own size changes the loss by hardly more than its rounding, as it does before a normalisation
-        that takes the change away: then no difference shows 1 % of that.
-        """
-        return self._prober.directions.share(name) < self._prober.eps * abs(self._prober.value) / _VISIBLE
 
     def _not_clearly_right(self, u: Vector, random: Probe) -> set[str]:
         """All tensors with a gradient but those that a quick look finds right, where it is sure."""
         if not random.smooth or len(self._carrying) < 2:
             return set(self._carrying)
-        seen = screened(self._prober, self._carrying, u, random, _VISIBLE)
+        seen = screened(self._prober, self._carrying, u, random, VISIBLE)
         # An error too small for a quick look was seen jointly: then each is looked at closely.
         return {name for name, wrong in seen.items() if wrong is not False or True not in seen.values()}
 
@@ -256,7 +222,7 @@ class _Check:
                 length = abs(found[name][0].claimed)
                 self._floors[name] = min(probe.allowed for probe in found[name]) / length
                 spread = length / np.sqrt(place.stop - place.start)
-                self._misses[name] = _chance(found[name][-1].allowed, _VISIBLE * spread)
+                self._misses[name] = chance(found[name][-1].allowed, VISIBLE * spread)
         return found
 
     def _by_itself(self, name: str) -> Probe:
@@ -340,8 +306,3 @@ def _by_itself(part: Problem) -> list[Finding]:
 
 def _agrees(probe: Probe) -> bool:
     return probe.smooth and probe.agrees
-
-
-def _chance(allowed: float, error: float) -> float:
-    """The probability that a normal variable of standard deviation `error` stays within `allowed`: at most sqrt(2 / pi) allowed / error."""
-    return min(1.0, float(np.sqrt(2 / np.pi)) * allowed / error) if error else 1.0

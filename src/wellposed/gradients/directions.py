@@ -53,7 +53,7 @@ class Directions:
         return self._trained(u)
 
     @cached_property
-    def _weights(self) -> dict[str, float]:
+    def weights(self) -> dict[str, float]:
         """What each tensor would contribute to a random slope: the norm of its claimed gradient in units of its entries' sizes."""
         return {name: float(np.linalg.norm(self._gradient[place] * self.entries(place))) for name, place in self._layout.slices.items()}
 
@@ -61,26 +61,26 @@ class Directions:
         """A random direction through tensors with a gradient, each moved so far that all contribute alike to the slope, and the standard
         deviations of what they contribute. For small t only: a tensor with a small gradient is moved by more than its own size.
         """
-        median = float(np.median([self._weights[name] for name in names]))
-        factors = {name: min(_FARTHEST, median / mine) if (mine := self._weights[name]) else 1.0 for name in names}
+        median = float(np.median([self.weights[name] for name in names]))
+        factors = {name: min(_FARTHEST, median / mine) if (mine := self.weights[name]) else 1.0 for name in names}
         u = np.zeros_like(self._theta)
         for name in names:
             place = self._layout.slices[name]
             np.multiply(self._random.standard_normal(place.stop - place.start), self.entries(place), out=u[place])
             u[place] *= factors[name]
-        return self._trained(u), {name: factors[name] * self._weights[name] for name in names}
+        return self._trained(u), {name: factors[name] * self.weights[name] for name in names}
 
     def _share(self, name: str) -> float:
-        mine = self._weights[name]
+        mine = self.weights[name]
         return min(1.0, self._median / mine) if mine else 1.0
 
     @cached_property
     def _median(self) -> float:
-        return float(np.median([weight for weight in self._weights.values() if weight] or [0.0]))
+        return float(np.median([weight for weight in self.weights.values() if weight] or [0.0]))
 
     def share(self, name: str) -> float:
         """The standard deviation of what a tensor's claimed gradient contributes to a random joint slope."""
-        return min(self._weights[name], self._median)
+        return min(self.weights[name], self._median)
 
     def random_direction(self, place: slice) -> Vector:
         """A Gaussian direction within one tensor, of length 1: every entry takes part with a continuous weight, in units of its size."""

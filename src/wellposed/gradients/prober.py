@@ -13,7 +13,7 @@ from wellposed.backends.protocol import Problem
 from wellposed.derivatives.asking import Answer, run
 from wellposed.derivatives.estimate import Slope
 from wellposed.derivatives.noise import Noise, noise_level
-from wellposed.derivatives.steps import slope
+from wellposed.derivatives.steps import first_step, slope
 from wellposed.errors import WellposedError
 from wellposed.gradients.directions import Directions
 from wellposed.gradients.probe import Probe
@@ -31,6 +31,7 @@ _ERRATIC = "the loss changes erratically within the smallest steps that its prec
 _STAIR = "the loss is flat over small steps and climbs over larger ones, as if it were cast to a coarser format inside"
 _BURIED = "the loss is too coarse to show a slope as small as that"
 _FLAT = 1e-3  # of the claimed slope
+_FEW = 10  # steps of a glance
 _FACTORS = (1.37, 0.61, 1.83)
 _SCATTER = 2  # pairs of gradients beside the point that show its own rounding
 
@@ -45,6 +46,7 @@ class Prober:
         self.eps = format_of(problem.dtype).eps
         self.claim_eps = format_of(problem.trained_in or problem.dtype).eps
         self.raised: Exception | None = None  # the last error of the user's code beside the point
+        self._closer = 1.0  # the part of the usual steps that served the last glance
         self.backward_spread = 0.0  # how far two gradients at the point were seen to lie apart
         self.value = problem.value(theta)
         self.repeatable = self.value == (problem.value(theta) if value is None else value)
@@ -135,12 +137,23 @@ class Prober:
     def glanced(self, u: Vector, enough: float) -> Probe:
         """One direction by as few steps as show a slope, with no more noise than rounding expected: what agrees here, agrees.
 
-        A disagreement means nothing, as the noise may be larger; `enough` is the error bar that needs no improvement.
+        A disagreement means nothing, as the noise may be larger; `enough` is the error bar that needs no improvement. The next glance
+        begins with the step that did best: corners close by are as close in other directions.
         """
-        near = Noise(self.eps * abs(self.value), 0.0, np.inf, 0)
-        lane = slope(scale=self.directions.reach(u), eps=self.eps, f0=self.value, near=near, reach=_FURTHEST, enough=enough)
+        near, reach = Noise(self.eps * abs(self.value), 0.0, np.inf, 0), self.directions.reach(u)
+        lane = slope(
+            scale=self._closer * reach,
+            eps=self.eps,
+            f0=self.value,
+            near=near,
+            reach=_FURTHEST / self._closer,
+            enough=enough,
+            most=_FEW,
+        )
         tilted = self._leaning(u) if self.exact else self._tilted(u)
         (found,) = run([lane], lambda _lane, steps: [(t, tilted(t)) for t in steps])
+        if np.isfinite(found.step):
+            self._closer = min(1.0, found.step / first_step(reach, self.eps))
         return self._probe(u, found)
 
     def confirmed(self, directions: Sequence[Vector]) -> list[Probe]:

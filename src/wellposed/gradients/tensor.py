@@ -46,7 +46,7 @@ def judge(
         along = nearby().directions.along_claim(place)
         there = nearby().confirmed([u for u in (along, nearby().directions.random_direction(place)) if u is not None])
         wrong = [probe for probe in there if probe.smooth and not probe.agrees]
-        return diagnosed(problem, nearby(), nearby, name, there, wrong[0]) if wrong else [_kink(name, kinks[0])]
+        return diagnosed(problem, nearby(), nearby, name, there, wrong[0]) if wrong else [kink(name, kinks[0])]
     return []
 
 
@@ -97,7 +97,8 @@ def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Pro
     return ZERO.found(verdict, text, where=name, cause="detached" if missing else "zero", evidence=evidence)
 
 
-def _kink(name: str, probe: Probe) -> Finding:
+def kink(name: str, probe: Probe) -> Finding:
+    """WP502 along a tensor, or along all of them, where the gradient agrees at a point nearby."""
     left, right = probe.claimed + probe.slope.left, probe.claimed + probe.slope.right
     between = min(left, right) - probe.error <= probe.claimed <= max(left, right) + probe.error
     claim = f"The claimed {probe.claimed:.4g} lies between" if between else f"Several kinks meet; {probe.claimed:.4g} is claimed"
