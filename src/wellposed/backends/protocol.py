@@ -79,6 +79,10 @@ class Problem(ABC):
     def gradient(self, theta: Vector) -> Gradient:
         """The gradient that training would use at theta."""
 
+    def gradient_in_parts(self, theta: Vector) -> Iterator[tuple[str, Vector | None]]:
+        """As `gradient`, one parameter after the other, for whoever needs no more than one at a time."""
+        yield from self.gradient(theta).items()
+
     @abstractmethod
     def preserved(self) -> AbstractContextManager[None]:
         """Within it theta may be moved; on leaving, the user's objects are bit for bit as before."""

@@ -186,6 +186,13 @@ class TorchProblem(Problem):
         with self._at(theta):
             return self._gradients(self._loss())
 
+    def gradient_in_parts(self, theta: Vector) -> Iterator[tuple[str, Vector | None]]:
+        with self._at(theta):
+            parts = self._parts(self._loss())
+        for name in self._layout.names:
+            part = parts.pop(name)
+            yield name, None if part is None else as_numpy(part)
+
     def gradient_of_multiple(self, theta: Vector, factor: float) -> Gradient:
         with self._at(theta):
             return self._gradients(self._loss() * factor)
@@ -397,19 +404,20 @@ class TorchProblem(Problem):
     def _at(self, theta: Vector, *, quick: bool = False) -> Iterator[None]:
         """The model at theta: what one evaluation leaves behind no other one sees."""
         self.evaluations += 1
-        values = [
-            (self._parameters[name], torch.tensor(array, dtype=p.dtype, device=p.device))
-            for name, array in self._layout.unpack(theta).items()
-            if (p := self._parameters[name]) is not None
-        ]
+        own = self._twin is not None and theta is self._twin.theta
         with (
-            parameters_at(values),
+            self._twin.restored() if self._twin is not None and own else parameters_at(self._values(theta)),
             buffers_lent(*self._modules),
             power_iteration_stopped(self.model),
             self._random.fixed(seen=quick),
             torch.enable_grad(),
         ):
             yield
+
+    def _values(self, theta: Vector) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Each parameter with what it is at theta."""
+        arrays = self._layout.unpack(theta)
+        return [(p, torch.tensor(arrays[name], dtype=p.dtype, device=p.device)) for name, p in self._parameters.items()]
 
     @contextmanager
     def _as_it_is(self) -> Iterator[None]:

@@ -42,12 +42,18 @@ class Twin:
 
     @contextmanager
     def moved(self, u: Vector, t: float) -> Iterator[None]:
-        """The copy at theta + t u, without memory for another point: it is put back, bit for bit, from the original."""
+        """The copy at theta + t u, without memory for another point."""
         moves = self._layout.unpack(u)
+        with self.restored(), torch.no_grad():
+            for name, parameter in self._parameters.items():
+                torch.add(self._originals[name], torch.from_numpy(moves[name]), alpha=t, out=parameter.data)
+            with torch.enable_grad():
+                yield
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Whatever is written to the copy's parameters, they are as they were after, bit for bit: as those of the original."""
         try:
-            with torch.no_grad():
-                for name, parameter in self._parameters.items():
-                    torch.add(self._originals[name], torch.from_numpy(moves[name]), alpha=t, out=parameter.data)
             yield
         finally:
             for name, parameter in self._parameters.items():
