@@ -63,6 +63,37 @@ def test_a_float64_copy_is_put_back_where_the_loss_raises():
     assert np.array_equal(theta, before)
 
 
+class Rewriting(nn.Module):
+    """Puts other numbers in the place of its weight, as some constraints do."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.inner, self.how = nn.Linear(6, 3), how
+
+    def forward(self, x):
+        if self.how == "replaced":
+            self.inner.weight.data = self.inner.weight.data * 0.5
+        elif self.how == "written":
+            self.inner.weight.data.mul_(0.5)
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("how", ["replaced", "written"])
+def test_a_float64_copy_is_the_same_after_a_forward_pass_that_writes_to_its_weights(how):
+    problem = problem_of(Rewriting(how))
+    theta = problem.theta()
+    with problem.preserved():
+        twin = problem.precise()
+        own = twin.theta()
+        before = own.copy()
+        values = [twin.value(own), twin.value_along(own, np.ones_like(own), 0.0), twin.value(own)]
+        assert values[0] == values[1] == values[2]
+        assert np.array_equal(own, before)
+        assert np.array_equal(twin.theta(), before)
+    if how == "replaced":
+        assert np.array_equal(problem.theta(), theta)
+
+
 def test_a_copy_that_shares_parameters_with_the_user_is_given_no_memory_of_its_own():
     scale = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
     x, y = torch.randn(16, 6), torch.randint(3, (16,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -386,14 +386,15 @@ class TorchProblem(Problem):
         if self.dtype == "float64":
             return self
         try:
+            mine = self._present()
             with Randomness(*torch_generators()).fixed():
                 twin = TorchProblem(with_hooks(copy.deepcopy(self.model).double(), self.model), self.loss, to_double(self.batch))
             twin.trained_in = self.dtype
             own = {id(parameter) for parameter in twin.model.parameters()}
             twin._twin = Twin(twin.layout, twin._parameters, self._parameters, own, self.left_out())
-            mine, its = self._present(), twin._present()
             with twin._as_it_is():
-                gradient = twin._gradients(twin._loss())
+                loss = twin._loss()
+                its, gradient = float(loss.detach()), twin._gradients(loss)
             depends = any(part is not None for part in gradient.values())
             twin.first = its, gradient
         except Exception:  # the user's code, in a dtype that it was not written for: anything may come
@@ -404,9 +405,8 @@ class TorchProblem(Problem):
     def _at(self, theta: Vector, *, quick: bool = False) -> Iterator[None]:
         """The model at theta: what one evaluation leaves behind no other one sees."""
         self.evaluations += 1
-        own = self._twin is not None and theta is self._twin.theta
         with (
-            self._twin.restored() if self._twin is not None and own else parameters_at(self._values(theta)),
+            self._kept() if self._twin is not None and theta is self._twin.theta else parameters_at(self._values(theta)),
             buffers_lent(*self._modules),
             power_iteration_stopped(self.model),
             self._random.fixed(seen=quick),
@@ -423,8 +423,12 @@ class TorchProblem(Problem):
     def _as_it_is(self) -> Iterator[None]:
         """One evaluation at the parameters as they are, without a copy of them."""
         self.evaluations += 1
-        with buffers_lent(*self._modules), power_iteration_stopped(self.model), self._random.fixed(), torch.enable_grad():
+        with self._kept(), buffers_lent(*self._modules), power_iteration_stopped(self.model), self._random.fixed(), torch.enable_grad():
             yield
+
+    def _kept(self) -> AbstractContextManager[None]:
+        """The parameters as they are: what a forward pass puts in their place is gone after."""
+        return self._twin.restored() if self._twin is not None else parameters_at([(p, p.data) for p in self._parameters.values()])
 
     def _present(self) -> float:
         with self._as_it_is():

@@ -29,6 +29,7 @@ class Twin:
         self.held = held
         self.theta: Vector | None = None
         self._layout, self._parameters, self._originals = layout, parameters, originals
+        self._views: dict[str, torch.Tensor] = {}  # of theta
         if all(id(p) in own and p.device.type == "cpu" and p.dtype is torch.float64 for p in parameters.values()):
             self.theta = self._joined()
 
@@ -36,7 +37,7 @@ class Twin:
         whole = torch.empty(self._layout.size, dtype=torch.float64)
         for name, place in self._layout.slices.items():
             parameter = self._parameters[name]
-            parameter.data = whole[place].view(parameter.shape).copy_(parameter.data)
+            self._views[name] = parameter.data = whole[place].view(parameter.shape).copy_(parameter.data)
         theta: Vector = whole.numpy()
         return theta
 
@@ -45,19 +46,19 @@ class Twin:
         """The copy at theta + t u, without memory for another point."""
         moves = self._layout.unpack(u)
         with self.restored(), torch.no_grad():
-            for name, parameter in self._parameters.items():
-                torch.add(self._originals[name], torch.from_numpy(moves[name]), alpha=t, out=parameter.data)
+            for name, view in self._views.items():
+                torch.add(self._originals[name], torch.from_numpy(moves[name]), alpha=t, out=view)
             with torch.enable_grad():
                 yield
 
     @contextmanager
     def restored(self) -> Iterator[None]:
-        """Whatever is written to the copy's parameters, they are as they were after, bit for bit: as those of the original."""
+        """Whatever a forward pass writes to the copy's parameters, or puts in their place, they are those of the original after."""
         try:
             yield
         finally:
-            for name, parameter in self._parameters.items():
-                parameter.data.copy_(self._originals[name].data)
+            for name, view in self._views.items():
+                self._parameters[name].data = view.copy_(self._originals[name].data)
 
 
 def to_double(batch: Any) -> Any:
