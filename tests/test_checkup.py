@@ -426,3 +426,25 @@ def test_scores_cast_to_float32_before_the_loss_stay_wide_in_a_float64_copy():
         report = wp.checkup(problem)
         assert found(report, "WP501").verdict is HOLDS
         assert report.problem.checked_in == "float64"
+
+
+def test_where_nothing_is_left_to_learn_a_clamp_of_the_loss_does_not_fail():
+    """BCELoss divides by p (1 - p), but by 1e-12 at least: beyond that its gradient is not that of its value."""
+    x = torch.cat([torch.randn(16, 4) + 4, torch.randn(16, 4) - 4])
+    y = torch.cat([torch.ones(16, 1), torch.zeros(16, 1)])
+    model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 1), nn.Sigmoid())
+    problem = wp.TorchProblem(model, nn.BCELoss(), (x, y), optimizer=torch.optim.Adam(model.parameters(), 0.05))
+    report = wp.check_gradients(problem, after_steps=300)
+    wrong = found(report, "WP501")
+    assert wrong.verdict is SUSPECT
+    assert wrong.message.startswith("After 300 steps: ")
+    assert "nothing is left to learn" in wrong.message
+
+
+def test_a_wrong_gradient_that_trains_is_still_wrong_after_some_steps():
+    problem = wp.TorchProblem(
+        nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 4)),
+        lambda outputs, targets: nn.functional.cross_entropy(Doubled.apply(outputs), targets),
+        classes(),
+    )
+    assert found(wp.check_gradients(problem, after_steps=20), "WP501").verdict is FAILS

@@ -22,6 +22,7 @@ from wellposed.weights import check as weight_checks
 
 _LARGE, _ROWS = 1_000_000, 4
 """A quick look at the gradient of as many parameters takes that many rows first, or half of them all: what is right there is left alone."""
+_SOLVED = 1e-5  # of the loss: what is left of it where a problem is solved
 NO_LAYERS = "This problem shows no layers: it is given by its value and gradient alone."
 
 
@@ -125,7 +126,20 @@ def _at_both_points(session: Session, problem: Problem, loss: float | None) -> l
     if not session.steps:
         return findings
     steps, later = session.later
-    return worse(findings, gradient_checks.check(problem, later.theta, quick=quick), f"After {steps} steps: ")
+    found = gradient_checks.check(problem, later.theta, quick=quick)
+    if abs(later.loss) < _SOLVED * abs(session.loss):
+        found = [_at_the_end(finding, later.loss) for finding in found]
+    return worse(findings, found, f"After {steps} steps: ")
+
+
+def _at_the_end(finding: Finding, loss: float) -> Finding:
+    """A gradient that has taken the loss to almost nothing is of use; what is wrong there may be the loss function's own clamp."""
+    if finding.verdict is not Verdict.FAILS or finding.rule != rules.gradients.WRONG.id:
+        return finding
+    text = (
+        f"{finding.message} With a loss of {loss:.3g} nothing is left to learn: clamps within loss functions show, as that of BCELoss."
+    )
+    return replace(finding, verdict=Verdict.SUSPECT, message=text)
 
 
 def worse(findings: Sequence[Finding], later: Sequence[Finding], prefix: str) -> list[Finding]:
