@@ -69,7 +69,7 @@ class Problem(ABC):
 
     @abstractmethod
     def theta(self) -> Vector:
-        """The parameters as they are now, shape [P]."""
+        """The parameters as they are now, shape [P]. Not to be written to: a problem may hand out the memory that they lie in."""
 
     @abstractmethod
     def value(self, theta: Vector) -> float:

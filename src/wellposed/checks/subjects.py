@@ -136,9 +136,7 @@ def _at_the_end(finding: Finding, loss: float) -> Finding:
     """A gradient that has taken the loss to almost nothing is of use; what is wrong there may be the loss function's own clamp."""
     if finding.verdict is not Verdict.FAILS or finding.rule != rules.gradients.WRONG.id:
         return finding
-    text = (
-        f"{finding.message} With a loss of {loss:.3g} nothing is left to learn: clamps within loss functions show, as that of BCELoss."
-    )
+    text = f"{finding.message} With a loss of {loss:.3g} nothing is left to learn: clamps within loss functions show, as that of BCELoss."
     return replace(finding, verdict=Verdict.SUSPECT, message=text)
 
 

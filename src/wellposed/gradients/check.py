@@ -29,7 +29,8 @@ from wellposed.numerics.theta import Gradient, descended
 from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
 
 _STEPS = 3
-_HARDLY = 1e-4  # chance
+_HARDLY, _BLIND = 1e-4, 0.05  # chances
+_AGAIN = 4  # directions within a tensor at most, where one tells too little
 _CLOSER = 30  # tensors that a quick look looks at closely
 _SHOWN, _ENOUGH = 40, 1e-6  # tensors looked at by themselves for a figure, and how closely
 _CLEARLY = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
@@ -130,6 +131,7 @@ class _Check:
         self._silent = [name for name in self._names if not carries(gradient, name)]
         self._floors: dict[str, float] = {}  # the smallest relative error of each tensor's gradient that could be seen
         self._misses: dict[str, float] = {}  # the chance that an error of 1 % in a random direction went unseen
+        self._alarmed = False  # whether a direction through all tensors disagrees
         self._kink: Probe | None = None  # met by a quick look at all tensors
 
     def findings(self, *, each: bool = False) -> list[Finding]:
@@ -160,7 +162,7 @@ class _Check:
         if buried:
             found.append(self._below_the_floor(buried))
         told = {finding.rule for finding in found}
-        if WRONG.id not in told and self._carrying and len(buried) == len(self._carrying):
+        if WRONG.id not in told and self._carrying and buried.keys() >= set(self._carrying):
             found.append(WRONG.undecided("No tensor's slope stands out of the noise of the loss: see WP503."))
         elif WRONG.id not in told and self._unexplained(joint, closer):
             found.append(self._nowhere(joint))
@@ -181,7 +183,7 @@ class _Check:
         """
         prober = self._prober
         seen = glances(prober) if self._quick else None
-        if seen is not None:
+        if seen is not None and not seen.contradicted:
             self._misses, self._floors, self._kink = seen.misses, seen.floors, seen.kink
             return seen.probes, []
         directions = [prober.directions.jointly(group) for group in (self._carrying, self._silent)]
@@ -195,8 +197,14 @@ class _Check:
             place = self._problem.layout.slices[name]
             factor = joint[-1].allowed / np.sqrt(place.stop - place.start) if len(joint) > 1 else np.inf
             self._floors[name] = min(random.allowed, factor) / share if share else np.inf
+        if not self._quick and prober.exact and all(map(_agrees, joint)) and max(self._misses.values(), default=0.0) > _BLIND:
+            seen = glances(prober)  # its own steps fit a loss with corners close by
+            joint += seen.probes if seen is not None and seen.kink is None else []
+            for name, miss in seen.misses.items() if seen is not None and seen.kink is None else ():
+                self._misses[name] = self._misses.get(name, 1.0) * miss
         doubtful = set(self._silent if not _agrees(silent) else ())
-        if not all(map(_agrees, joint)):
+        self._alarmed = not all(map(_agrees, joint)) or (seen is not None and seen.contradicted)
+        if self._alarmed:
             doubtful |= self._not_clearly_right(directions[0], random)
         doubtful |= {name for name, floor in self._floors.items() if floor > VISIBLE}
         return joint, [name for name in self._names if name in doubtful]
@@ -217,12 +225,14 @@ class _Check:
             along = prober.directions.along_claim(place)
             directions = ([] if along is None else [along]) + [prober.directions.random_direction(place)]
             prober.raised = None
-            found[name] = prober.confirmed(directions)
+            probes = found[name] = prober.confirmed(directions)
             if along is not None:
-                length = abs(found[name][0].claimed)
-                self._floors[name] = min(probe.allowed for probe in found[name]) / length
-                spread = length / np.sqrt(place.stop - place.start)
-                self._misses[name] = chance(found[name][-1].allowed, VISIBLE * spread)
+                length = abs(probes[0].claimed)
+                visible = VISIBLE * length / np.sqrt(place.stop - place.start)
+                while self._alarmed and len(probes) < _AGAIN and probes[-1].agrees and chance(probes[-1].allowed, visible) > _BLIND:
+                    probes += prober.confirmed([prober.directions.random_direction(place)])  # the last was blurred by corners close by
+                self._floors[name] = min(probe.allowed for probe in probes) / length
+                self._misses[name] = min(chance(probe.allowed, visible) for probe in probes[1:])
         return found
 
     def _by_itself(self, name: str) -> Probe:

@@ -46,7 +46,7 @@ class Prober:
         self.eps = format_of(problem.dtype).eps
         self.claim_eps = format_of(problem.trained_in or problem.dtype).eps
         self.raised: Exception | None = None  # the last error of the user's code beside the point
-        self._closer = 1.0  # the part of the usual steps that served the last glance
+        self._shorter = 1.0  # the part of the usual steps that served the last glance
         self.backward_spread = 0.0  # how far two gradients at the point were seen to lie apart
         self.value = problem.value(theta)
         self.repeatable = self.value == (problem.value(theta) if value is None else value)
@@ -140,20 +140,22 @@ class Prober:
         A disagreement means nothing, as the noise may be larger; `enough` is the error bar that needs no improvement. The next glance
         begins with the step that did best: corners close by are as close in other directions.
         """
+        if not u.any():
+            return self._probe(u, Slope(0.0, 0.0, np.nan, 0))
         near, reach = Noise(self.eps * abs(self.value), 0.0, np.inf, 0), self.directions.reach(u)
         lane = slope(
-            scale=self._closer * reach,
+            scale=self._shorter * reach,
             eps=self.eps,
             f0=self.value,
             near=near,
-            reach=_FURTHEST / self._closer,
+            reach=_FURTHEST / self._shorter,
             enough=enough,
             most=_FEW,
         )
         tilted = self._leaning(u) if self.exact else self._tilted(u)
         (found,) = run([lane], lambda _lane, steps: [(t, tilted(t)) for t in steps])
         if np.isfinite(found.step):
-            self._closer = min(1.0, found.step / first_step(reach, self.eps))
+            self._shorter = min(1.0, found.step / first_step(reach, self.eps))
         return self._probe(u, found)
 
     def confirmed(self, directions: Sequence[Vector]) -> list[Probe]:

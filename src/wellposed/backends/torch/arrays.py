@@ -18,8 +18,7 @@ def as_numpy(tensor: torch.Tensor, *, keep_dtype: bool = False) -> Array:
 def viewed(tensor: torch.Tensor) -> Array:
     """The tensor's own memory where it lies on the CPU and NumPy has its dtype."""
     plain = tensor.detach().to("cpu")
-    if plain.layout is not torch.strided:
-        plain = plain.to_dense()
+    plain = plain.resolve_conj().resolve_neg() if plain.layout is torch.strided else plain.to_dense()
     found: Array = (plain.float() if plain.dtype is torch.bfloat16 else plain).numpy()
     return found
 

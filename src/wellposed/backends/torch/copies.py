@@ -29,9 +29,17 @@ def with_hooks(twin: nn.Module, model: nn.Module) -> nn.Module:
     return twin
 
 
-def emptied(model: nn.Module, optimizer: Any) -> None:
+def shares(twin: nn.Module, model: nn.Module, *, trained: bool = False) -> bool:
+    """Whether the copy holds parameters of the original itself (that are trained): a module may be its own copy."""
+    own = {id(parameter) for parameter in model.parameters()}
+    return any(id(parameter) in own and (parameter.requires_grad or not trained) for parameter in twin.parameters())
+
+
+def emptied(twin: nn.Module, model: nn.Module, optimizer: Any) -> None:
     """Lets go of what a copy and its optimizer hold, which refer to each other in circles."""
-    for parameter in model.parameters():
-        parameter.grad = None
-        parameter.data = torch.empty(0, dtype=parameter.dtype, device=parameter.device)
-    optimizer.state.clear()
+    own = {id(parameter) for parameter in model.parameters()}
+    for parameter in twin.parameters():
+        if id(parameter) not in own:
+            parameter.grad = None
+            parameter.data = torch.empty(0, dtype=parameter.dtype, device=parameter.device)
+    getattr(optimizer, "state", {}).clear()

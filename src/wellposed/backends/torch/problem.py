@@ -20,7 +20,7 @@ from wellposed.backends.protocol import InputMap, Part, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.arrays import as_numpy, described, viewed
 from wellposed.backends.torch.calls import custom_calls
-from wellposed.backends.torch.copies import copied, emptied, with_hooks
+from wellposed.backends.torch.copies import copied, emptied, shares, with_hooks
 from wellposed.backends.torch.cuts import Through
 from wellposed.backends.torch.dependence import dependence_of
 from wellposed.backends.torch.finite import Finite
@@ -154,23 +154,24 @@ class TorchProblem(Problem):
 
     def trained_at(self, theta: Vector, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True) -> Iterator[Vector]:
         """By the optimizer given, on one copy of it and of the model, from the parameters as they are; by Adam without one."""
-        if self.optimizer is None:
+        model, loss, optimizer = self.model, self.loss, self.optimizer
+        if optimizer is not None:
+            with self._random.fixed():
+                model, loss, optimizer = copied(model, loss, optimizer)
+        if optimizer is None or shares(model, self.model, trained=True):
             yield from super().trained_at(theta, steps)
             return
         with self._random.fixed():
-            model, loss, optimizer = copied(self.model, self.loss, self.optimizer)
             twin = TorchProblem(model, loss, self.batch)
-        lent = [module for module in twin._modules if module is not model]
+        lent = [module for module in twin._modules if any(module is own for own in self._modules)]
         training = Training(optimizer, twin._loss, self._random, lent, factor=factor, decayed=decayed)
         for before, number in zip((0, *steps), steps, strict=False):
             training.steps(number - before)
-            yield twin.theta() if number < steps[-1] else twin._ended(optimizer)
-
-    def _ended(self, optimizer: Any) -> Vector:
-        """theta, of a copy that is of no use any more."""
-        theta = self.theta()
-        emptied(self.model, optimizer)
-        return theta
+            if number < steps[-1]:
+                yield twin.theta()
+        after = twin.theta()
+        emptied(model, self.model, optimizer)
+        yield after
 
     def value(self, theta: Vector) -> float:
         with self._at(theta, quick=self.evaluations > 0):
@@ -388,7 +389,10 @@ class TorchProblem(Problem):
         try:
             mine = self._present()
             with Randomness(*torch_generators()).fixed():
-                twin = TorchProblem(with_hooks(copy.deepcopy(self.model).double(), self.model), self.loss, to_double(self.batch))
+                model = copy.deepcopy(self.model)
+                if shares(model, self.model):
+                    return self
+                twin = TorchProblem(with_hooks(model.double(), self.model), self.loss, to_double(self.batch))
             twin.trained_in = self.dtype
             own = {id(parameter) for parameter in twin.model.parameters()}
             twin._twin = Twin(twin.layout, twin._parameters, self._parameters, own, self.left_out())
@@ -421,14 +425,15 @@ class TorchProblem(Problem):
 
     @contextmanager
     def _as_it_is(self) -> Iterator[None]:
-        """One evaluation at the parameters as they are, without a copy of them."""
+        """One evaluation at the parameters as they are."""
         self.evaluations += 1
         with self._kept(), buffers_lent(*self._modules), power_iteration_stopped(self.model), self._random.fixed(), torch.enable_grad():
             yield
 
     def _kept(self) -> AbstractContextManager[None]:
-        """The parameters as they are: what a forward pass puts in their place is gone after."""
-        return self._twin.restored() if self._twin is not None else parameters_at([(p, p.data) for p in self._parameters.values()])
+        """The parameters as they are: what a forward pass writes to them, as an embedding with max_norm does, is gone after."""
+        own = self._parameters.values()
+        return self._twin.restored() if self._twin is not None else parameters_at([(p, p.data.clone()) for p in own])
 
     def _present(self) -> float:
         with self._as_it_is():
