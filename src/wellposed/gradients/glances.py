@@ -68,9 +68,8 @@ def _looked(prober: Prober) -> tuple[Glances | None, Probe | None]:
     misses, floors = dict.fromkeys(left, 1.0), dict.fromkeys(left, np.inf)
     most = 0.0
     while left and len(probes) < _MOST:
-        u, shares = prober.directions.balanced(left)
+        probe, shares = _through(prober, left)
         most = max(shares.values())
-        probe = prober.glanced(u, np.sqrt(_HARDLY) * VISIBLE * most / 4)
         if probe.slope.kink:
             return None, probe
         probes.append(probe)
@@ -89,6 +88,12 @@ def _looked(prober: Prober) -> tuple[Glances | None, Probe | None]:
             return None, None
         floors |= {name: floor / weight for name in silent if (weight := prober.directions.weights[name])}
     return Glances(probes, misses, floors), None
+
+
+def _through(prober: Prober, names: Sequence[str]) -> tuple[Probe, dict[str, float]]:
+    """A probe through these tensors, and what each contributes to the slope; the direction, which is as large as the model, is let go of."""
+    u, shares = prober.directions.balanced(names)
+    return prober.glanced(u, np.sqrt(_HARDLY) * VISIBLE * max(shares.values()) / 4), shares
 
 
 def _silence(prober: Prober, names: Sequence[str], visible: float) -> float | None:
