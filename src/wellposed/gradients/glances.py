@@ -91,7 +91,7 @@ def _looked(prober: Prober) -> tuple[Glances | None, Probe | None]:
 
 
 def _through(prober: Prober, names: Sequence[str]) -> tuple[Probe, dict[str, float]]:
-    """A probe through these tensors, and what each contributes to the slope; the direction, which is as large as the model, is let go of."""
+    """A probe through these tensors, and what each contributes to the slope; the direction, as large as the model, is let go of."""
     u, shares = prober.directions.balanced(names)
     return prober.glanced(u, np.sqrt(_HARDLY) * VISIBLE * max(shares.values()) / 4), shares
 
