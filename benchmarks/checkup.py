@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -33,7 +34,15 @@ from wellposed.report import Report
 
 warnings.filterwarnings("ignore")
 SEED, LATER, MOST = 0, 100, 4
-PATIENCE = 1.0  # seconds
+PATIENCE, LONGEST = 1.0, 60  # seconds: of a gradient, and of a check-up
+
+
+class TooLong(BaseException):
+    """Not an Exception, which a check takes for the user's."""
+
+
+def _late(*_: Any) -> None:
+    raise TooLong
 
 
 def built(asked: Asked, fixed: bool) -> Program:
@@ -233,7 +242,8 @@ def zoo(only: tuple[str, ...]) -> None:
 
     kept = complete_torchvision()
     kinds = tuple(kind for kind in KINDS if not only or kind in only)
-    counts: dict[str, int] = {"networks": 0, "fails": 0, "suspect": 0, "raised": 0, "slow": 0}
+    counts: dict[str, int] = {"networks": 0, "fails": 0, "suspect": 0, "raised": 0, "slow": 0, "long": 0}
+    signal.signal(signal.SIGALRM, _late)
     spent: list[float] = []
     told = []
     for name, build in problems(kinds):
@@ -247,12 +257,19 @@ def zoo(only: tuple[str, ...]) -> None:
                 counts["slow"] += 1
                 continue
             problem.optimizer = torch.optim.AdamW(problem.model.parameters(), 1e-4)
+            signal.alarm(LONGEST)
             report = wp.checkup(problem)
             spent.append(report.seconds / step)
+        except TooLong:
+            counts["long"] += 1
+            told.append(f"- {name} takes longer than {LONGEST} s")
+            continue
         except Exception as error:
             counts["raised"] += 1
             told.append(f"- {name} raised {type(error).__name__}: {str(error)[:120]}")
             continue
+        finally:
+            signal.alarm(0)
         counts["networks"] += 1
         counts["fails"] += not report.ok
         counts["suspect"] += report.count(Verdict.SUSPECT)
@@ -264,7 +281,10 @@ def zoo(only: tuple[str, ...]) -> None:
     print(
         f"With a `fails`: {counts['fails']} ({100 * counts['fails'] / max(n, 1):.1f} %); `suspect` per network: {counts['suspect'] / max(n, 1):.2f}; "
     )
-    print(f"raised: {counts['raised']}; left out, as a gradient takes more than {PATIENCE:g} s here: {counts['slow']}.")
+    print(
+        f"raised: {counts['raised']}; left out, as a gradient takes more than {PATIENCE:g} s here: {counts['slow']}; "
+        f"not done in {LONGEST} s: {counts['long']}."
+    )
     print(f"In evaluations of the gradient: median {np.median(spent):.0f}, 9 in 10 below {np.quantile(spent, 0.9):.0f}.\n")
     print("\n".join(told))
 

@@ -31,6 +31,7 @@ from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
 _STEPS = 3
 _HARDLY, _BLIND = 1e-4, 0.05  # chances
 _AGAIN = 4  # directions within a tensor at most, where one tells too little
+_TELLING = 8  # wrong tensors that a quick look tells of
 _CLOSER = 30  # tensors that a quick look looks at closely
 _SHOWN, _ENOUGH = 40, 1e-6  # tensors looked at by themselves for a figure, and how closely
 _CLEARLY = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
@@ -131,14 +132,17 @@ class _Check:
         self._silent = [name for name in self._names if not carries(gradient, name)]
         self._floors: dict[str, float] = {}  # the smallest relative error of each tensor's gradient that could be seen
         self._misses: dict[str, float] = {}  # the chance that an error of 1 % in a random direction went unseen
+        self._wrong: list[str] = []  # tensors that a quick look at each shows to be wrong
         self._alarmed = False  # whether a direction through all tensors disagrees
         self._kink: Probe | None = None  # met by a quick look at all tensors
 
     def findings(self, *, each: bool = False) -> list[Finding]:
         joint, closer = self._all_at_once()
-        # Where all of them together agree, a quick look leaves most of those that it cannot see well.
-        few = self._quick and all(map(_agrees, joint))
-        probes = self._one_by_one(closer[:_CLOSER] if few else closer)
+        if self._quick and self._wrong:  # some of those that are wrong show what is wrong
+            closer = self._wrong[:_TELLING]
+        elif self._quick and all(map(_agrees, joint)):  # what cannot be seen well is no sign of an error
+            closer = closer[:_CLOSER]
+        probes = self._one_by_one(closer)
         self._compared += [("all tensors", probe) for probe in joint]
         self._compared += [(name, probe) for name, some in probes.items() for probe in some]
         if each:
@@ -214,6 +218,7 @@ class _Check:
         if not random.smooth or len(self._carrying) < 2:
             return set(self._carrying)
         seen = screened(self._prober, self._carrying, u, random, VISIBLE)
+        self._wrong = [name for name, wrong in seen.items() if wrong]
         # An error too small for a quick look was seen jointly: then each is looked at closely.
         return {name for name, wrong in seen.items() if wrong is not False or True not in seen.values()}
 
