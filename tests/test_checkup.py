@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -43,11 +44,16 @@ class Doubled(torch.autograd.Function):
 
 
 def test_a_quick_look_takes_fewer_evaluations_and_comes_to_the_same():
-    problem = wp.TorchProblem(network(), nn.CrossEntropyLoss(), classes())
-    quick, close = wp.checkup(problem), wp.check_gradients(problem)
-    assert quick.ok
-    assert close.ok
-    assert quick.evaluations < close.evaluations
+    counts = np.zeros(2)
+    for seed in range(6):
+        torch.manual_seed(seed)
+        problem = wp.TorchProblem(network(), nn.CrossEntropyLoss(), classes())
+        quick, close = wp.checkup(problem), wp.check_gradients(problem)
+        assert quick.ok
+        assert close.ok
+        assert quick.evaluations < close.evaluations
+        counts += quick.evaluations, close.evaluations
+    assert counts[0] < counts[1] / 1.5
 
 
 @pytest.mark.parametrize("where", [1, 3])

@@ -292,6 +292,12 @@ def test_a_layer_that_is_its_own_copy_is_left_as_it_is():
     assert torch.equal(backbone.weight, kept)
 
 
+def test_a_problem_that_cannot_be_copied_whole_is_not_treated():
+    model = nn.Sequential(Shared(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    assert problem_of(model).copied() is None
+    assert problem_of(deep()).copied() is not None
+
+
 def test_a_trained_layer_that_is_its_own_copy_is_not_trained():
     model = nn.Sequential(Shared(6, 8), nn.ReLU(), nn.Linear(8, 3))
     kept = model[0].weight.detach().clone()

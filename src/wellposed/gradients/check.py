@@ -203,9 +203,9 @@ class _Check:
             self._floors[name] = min(random.allowed, factor) / share if share else np.inf
         if not self._quick and prober.exact and all(map(_agrees, joint)) and max(self._misses.values(), default=0.0) > _BLIND:
             seen = glances(prober)  # its own steps fit a loss with corners close by
-            joint += seen.probes if seen is not None and seen.kink is None else []
-            for name, miss in seen.misses.items() if seen is not None and seen.kink is None else ():
-                self._misses[name] = self._misses.get(name, 1.0) * miss
+            if seen is not None and seen.kink is None:
+                joint += seen.probes
+                self._misses |= {name: self._misses[name] * miss for name, miss in seen.misses.items()}
         doubtful = set(self._silent if not _agrees(silent) else ())
         self._alarmed = not all(map(_agrees, joint)) or (seen is not None and seen.contradicted)
         if self._alarmed:

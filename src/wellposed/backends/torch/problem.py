@@ -154,15 +154,14 @@ class TorchProblem(Problem):
 
     def trained_at(self, theta: Vector, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True) -> Iterator[Vector]:
         """By the optimizer given, on one copy of it and of the model, from the parameters as they are; by Adam without one."""
-        model, loss, optimizer = self.model, self.loss, self.optimizer
-        if optimizer is not None:
+        twin: TorchProblem | None = None
+        if self.optimizer is not None:
             with self._random.fixed():
-                model, loss, optimizer = copied(model, loss, optimizer)
-        if optimizer is None or shares(model, self.model, trained=True):
+                model, loss, optimizer = copied(self.model, self.loss, self.optimizer)
+                twin = None if shares(model, self.model, trained=True) else TorchProblem(model, loss, self.batch)
+        if twin is None:
             yield from super().trained_at(theta, steps)
             return
-        with self._random.fixed():
-            twin = TorchProblem(model, loss, self.batch)
         lent = [module for module in twin._modules if any(module is own for own in self._modules)]
         training = Training(optimizer, twin._loss, self._random, lent, factor=factor, decayed=decayed)
         for before, number in zip((0, *steps), steps, strict=False):
@@ -251,7 +250,7 @@ class TorchProblem(Problem):
                 model, loss, optimizer = copied(self.model, self.loss, self.optimizer)
         except Exception:  # the user's objects: anything may come
             return None
-        return TorchProblem(model, loss, self.batch, optimizer=optimizer)
+        return None if shares(model, self.model) else TorchProblem(model, loss, self.batch, optimizer=optimizer)
 
     def with_data(self, inputs: Callable[[Array], Array] | None = None, targets: Callable[[Array], Array] | None = None) -> Problem | None:
         if self._takes_model:
