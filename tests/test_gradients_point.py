@@ -1,5 +1,7 @@
 """Where the check looks, what it costs, and what it says when the point, the loss or the backward pass is odd."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -138,8 +140,8 @@ def test_parameters_that_a_loss_closes_over_are_checked_or_named():
         def forward(self, x):
             return self.layer(x) + secret().sum()
 
-    store = {"deep": {"deeper": {"deepest": {"still deeper": {"t": hidden}}}}}
-    secret = lambda: store["deep"]["deeper"]["deepest"]["still deeper"]["t"][0]  # noqa: E731
+    store = itertools.cycle(hidden)  # whose items nobody can see
+    secret = lambda: next(store)  # noqa: E731
     found = verdict(wp.check_gradients(wp.TorchProblem(Hiding(), nn.MSELoss(), (x, torch.zeros(64, 4)))), "WP505")
     assert (found.verdict, found.cause) == (SUSPECT, "out-of-reach")
     assert "a tensor of shape (3,)" in found.message

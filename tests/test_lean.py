@@ -105,7 +105,7 @@ def test_a_copy_that_shares_parameters_with_the_user_is_given_no_memory_of_its_o
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_one_copy_serves_several_numbers_of_steps(dropout):
+def test_several_numbers_of_steps_are_those_of_each_alone(dropout):
     model = deep(dropout)
     problem = problem_of(model, optimizer=torch.optim.SGD(model.parameters(), 0.1, momentum=0.9))
     theta, state = problem.theta(), torch.get_rng_state()

@@ -60,6 +60,7 @@ class Problem(ABC):
     handwritten: bool = False  # whether the gradient is the user's own code, called as such
     rows: int = 0  # of the batch, where the problem is a part of another one
     first: tuple[float, Gradient] | None = None  # the loss and its gradient at theta(), where making the problem took them
+    coarse: str = ""  # why `precise` found no float64 copy, where it looked for one
     trained_in: str = ""  # the dtype of the problem that this is a float64 copy of
 
     @property

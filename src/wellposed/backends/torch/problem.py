@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -14,17 +13,22 @@ from torch import nn
 from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tree_map
 
 from wellposed.backends.closures import reachable
+from wellposed.backends.exclusive import exclusively
 from wellposed.backends.initializable import Initializable
+from wellposed.backends.interrupts import interruptible
 from wellposed.backends.measured import Dependence, LossArguments, NotFinite, Run, Uncut
 from wellposed.backends.protocol import InputMap, Part, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
+from wellposed.backends.snapshot import Snapshot
 from wellposed.backends.torch.arrays import as_numpy, described, viewed
+from wellposed.backends.torch.backup import Backup, backed_up
 from wellposed.backends.torch.calls import custom_calls
-from wellposed.backends.torch.copies import copied, emptied, shares, with_hooks
+from wellposed.backends.torch.copies import copied, originals_gone
 from wellposed.backends.torch.cuts import Through
 from wellposed.backends.torch.dependence import dependence_of
 from wellposed.backends.torch.finite import Finite
 from wellposed.backends.torch.forward import forward
+from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.function import TensorFunctionProblem
 from wellposed.backends.torch.initializable import TorchInitializable
 from wellposed.backends.torch.inputmap import TorchInputMap
@@ -38,6 +42,7 @@ from wellposed.backends.torch.state import (
     TORCH,
     buffers_lent,
     gradients_restored,
+    modes_restored,
     model_restored,
     parameters_at,
     power_iteration_stopped,
@@ -45,7 +50,7 @@ from wellposed.backends.torch.state import (
 )
 from wellposed.backends.torch.trainable import trainable
 from wellposed.backends.torch.training import Training
-from wellposed.backends.torch.twin import Twin, to_double
+from wellposed.backends.torch.twin import Twin, doubled
 from wellposed.backends.torch.wide import Wide
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
@@ -68,6 +73,7 @@ class TorchProblem(Problem):
     """
 
     backend = "torch"
+    _casting: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def __init__(self, model: nn.Module, loss: Callable[..., Any], batch: Any = None, *, optimizer: Any = None) -> None:
         if not isinstance(model, nn.Module):
@@ -88,6 +94,8 @@ class TorchProblem(Problem):
         self.model, self.loss, self.batch, self.optimizer = model, loss, batch, optimizer
         self._takes_model = _takes_one_argument(loss)
         self._twin: Twin | None = None  # of a float64 copy
+        self._backup: Backup | None = None  # while it is preserved
+        self._looked_at = False  # whether an evaluation was followed by a look at all that it may have written to
         if not self._takes_model and not (isinstance(batch, tuple | list) and len(batch) == 2):
             raise InputError(
                 f"batch must be a pair (inputs, targets), not {described(batch)}",
@@ -96,7 +104,8 @@ class TorchProblem(Problem):
         self._parameters: dict[str, torch.Tensor] = {**trainable(model)}
         self._random = Randomness(*torch_generators(), *owned_generators(model, loss))
         self._modules = modules_of(model, loss)
-        self._parameters |= self._closed_over()
+        with self.preserved():
+            self._parameters |= self._closed_over()
         self._layout = Layout({name: tuple(parameter.shape) for name, parameter in self._parameters.items()})
         self.dtype = "+".join(sorted({str(p.dtype).removeprefix("torch.") for p in self._parameters.values()}))
 
@@ -153,24 +162,18 @@ class TorchProblem(Problem):
         return any(group.get("weight_decay", 0.0) > _USUAL_DECAY for group in getattr(self.optimizer, "param_groups", []))
 
     def trained_at(self, theta: Vector, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True) -> Iterator[Vector]:
-        """By the optimizer given, on one copy of it and of the model, from the parameters as they are; by Adam without one."""
-        twin: TorchProblem | None = None
-        if self.optimizer is not None:
-            with self._random.fixed():
-                model, loss, optimizer = copied(self.model, self.loss, self.optimizer)
-                twin = None if shares(model, self.model, trained=True) else TorchProblem(model, loss, self.batch)
-        if twin is None:
+        """By the optimizer given, where the parameters are, from the parameters as they are; by Adam without one."""
+        if self.optimizer is None:
             yield from super().trained_at(theta, steps)
             return
-        lent = [module for module in twin._modules if any(module is own for own in self._modules)]
-        training = Training(optimizer, twin._loss, self._random, lent, factor=factor, decayed=decayed)
-        for before, number in zip((0, *steps), steps, strict=False):
-            training.steps(number - before)
-            if number < steps[-1]:
-                yield twin.theta()
-        after = twin.theta()
-        emptied(model, self.model, optimizer)
-        yield after
+        training = Training(self.optimizer, self._loss, factor=factor, decayed=decayed)
+        states = self._random.states()
+        for number in steps:
+            with self.preserved(), self._random.fixed():
+                self._random.put(states)
+                with training.taken(number, list(self._parameters.values())):
+                    after = self.theta()
+            yield after
 
     def value(self, theta: Vector) -> float:
         with self._at(theta, quick=self.evaluations > 0):
@@ -245,12 +248,24 @@ class TorchProblem(Problem):
                 return None
 
     def copied(self) -> Problem | None:
+        """Nothing is concluded from a copy that still uses the original's parameters: its loss is held against theirs gone."""
         try:
             with self._random.fixed():
-                model, loss, optimizer = copied(self.model, self.loss, self.optimizer)
+                model, loss, batch, optimizer = copied(self.model, self.loss, self.batch, self.optimizer)
+            with originals_gone(list(self._parameters.values())):
+                other = TorchProblem(model, loss, batch, optimizer=optimizer)
+                its = other._present_or_error()
         except Exception:  # the user's objects: anything may come
             return None
-        return None if shares(model, self.model) else TorchProblem(model, loss, self.batch, optimizer=optimizer)
+        mine = self._present_or_error()
+        same = mine == its or (isinstance(mine, float) and isinstance(its, float) and _same_loss(mine, its))
+        return other if same and other.layout.shapes == self.layout.shapes else None
+
+    def _present_or_error(self) -> float | str:
+        try:
+            return self._present()
+        except Exception as error:  # a loss that raises is one of the things that are mended
+            return f"{type(error).__name__}: {error}"
 
     def with_data(self, inputs: Callable[[Array], Array] | None = None, targets: Callable[[Array], Array] | None = None) -> Problem | None:
         if self._takes_model:
@@ -357,8 +372,30 @@ class TorchProblem(Problem):
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        with model_restored(*self._modules):
-            yield
+        """The outermost one keeps all that the user's objects hold; of a float64 copy, which is thrown away, only what a run needs."""
+        if self._backup is not None or self._twin is not None:
+            with model_restored(*self._modules):
+                yield
+            return
+        with exclusively(), modes_restored():
+            held = Snapshot(self.model, self.loss, self.batch, self.optimizer)
+            lent = {id(tensor) for tensor in self._lent()}
+            self._backup = Backup(t for t in held.things if isinstance(t, torch.Tensor) and id(t) not in lent and backed_up(t))
+            try:
+                with model_restored(*self._modules):
+                    yield
+            finally:
+                held.restore()
+                self._backup.restore(all_of_them=True)
+                self._backup = None
+
+    def _lent(self) -> Iterator[torch.Tensor]:
+        """What an evaluation gets a copy of: parameters that are trained, and buffers. What the optimizer keeps, training puts back."""
+        yield from self._parameters.values()
+        for module in self._modules:
+            yield from module.buffers()
+        for state in getattr(self.optimizer, "state", {}).values():
+            yield from (value for value in state.values() if isinstance(value, torch.Tensor))
 
     def of_rows(self, rows: int) -> Problem:
         if self._takes_model:
@@ -382,39 +419,41 @@ class TorchProblem(Problem):
             return self
 
     def precise(self) -> Problem:
-        """A float64 copy where the model, its loss and its batch run in float64, else this problem."""
+        """A float64 copy where the model, its loss and its batch run in float64, else this problem, with the reason in `coarse`."""
         if self.dtype == "float64":
             return self
         try:
             mine = self._present()
             with Randomness(*torch_generators()).fixed():
-                model = copy.deepcopy(self.model)
-                if shares(model, self.model):
+                model, loss, batch = copied(self.model, self.loss, self.batch, change=doubled)
+            with originals_gone(list(self._parameters.values())):
+                twin = _Double(model, loss, batch)
+                if twin.layout.shapes != self.layout.shapes:
+                    self.coarse = "a float64 copy has other parameters"
                     return self
-                twin = TorchProblem(with_hooks(model.double(), self.model), self.loss, to_double(self.batch))
-            twin.trained_in = self.dtype
-            own = {id(parameter) for parameter in twin.model.parameters()}
-            twin._twin = Twin(twin.layout, twin._parameters, self._parameters, own, self.left_out())
-            with twin._as_it_is():
-                loss = twin._loss()
-                its, gradient = float(loss.detach()), twin._gradients(loss)
-            depends = any(part is not None for part in gradient.values())
-            twin.first = its, gradient
-        except Exception:  # the user's code, in a dtype that it was not written for: anything may come
+                with twin._evaluated():
+                    value = twin._loss()
+                    its, gradient = float(value.detach()), twin._gradients(value)
+            twin.trained_in, twin.first = self.dtype, (its, gradient)
+            twin._twin = Twin(twin.layout, twin._parameters, self._parameters, self.left_out())
+        except Exception as error:  # the user's code, in a dtype that it was not written for: anything may come
+            self.coarse = f"a float64 copy does not run ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
             return self
-        return twin if depends and abs(mine - its) <= _SAME_LOSS * abs(mine) else self
+        if all(part is None for part in gradient.values()):
+            self.coarse = "a float64 copy has no gradient"
+        elif np.isnan(its) and not np.isnan(mine):
+            self.coarse = "what could be copied in float64 still uses the original's parameters"
+        elif not _same_loss(mine, its):
+            self.coarse = f"a float64 copy has another loss ({its:.5g} for {mine:.5g})"
+        else:
+            return twin
+        return self
 
     @contextmanager
     def _at(self, theta: Vector, *, quick: bool = False) -> Iterator[None]:
         """The model at theta: what one evaluation leaves behind no other one sees."""
-        self.evaluations += 1
-        with (
-            self._kept() if self._twin is not None and theta is self._twin.theta else parameters_at(self._values(theta)),
-            buffers_lent(*self._modules),
-            power_iteration_stopped(self.model),
-            self._random.fixed(seen=quick),
-            torch.enable_grad(),
-        ):
+        present = self._twin is not None and theta is self._twin.theta
+        with self._kept() if present else parameters_at(self._values(theta)), self._evaluated(quick=quick):
             yield
 
     def _values(self, theta: Vector) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -425,8 +464,20 @@ class TorchProblem(Problem):
     @contextmanager
     def _as_it_is(self) -> Iterator[None]:
         """One evaluation at the parameters as they are."""
+        with self._kept(), self._evaluated():
+            yield
+
+    @contextmanager
+    def _evaluated(self, *, quick: bool = False) -> Iterator[None]:
         self.evaluations += 1
-        with self._kept(), buffers_lent(*self._modules), power_iteration_stopped(self.model), self._random.fixed(), torch.enable_grad():
+        with ExitStack() as stack:
+            if self._backup is not None:
+                stack.callback(self._backup.restore, all_of_them=not self._looked_at)
+                self._looked_at = True
+            stack.enter_context(buffers_lent(*self._modules))
+            stack.enter_context(power_iteration_stopped(self.model))
+            stack.enter_context(self._random.fixed(seen=quick))
+            stack.enter_context(torch.enable_grad())
             yield
 
     def _kept(self) -> AbstractContextManager[None]:
@@ -458,7 +509,7 @@ class TorchProblem(Problem):
         return {id(p) for group in getattr(self.optimizer, "param_groups", []) for p in group["params"]}
 
     def _loss(self) -> torch.Tensor:
-        with Wide() if self._twin is not None else nullcontext():
+        with self._casting(), interruptible():
             if self._takes_model:
                 loss = self.loss(self.model)
             else:
@@ -493,8 +544,19 @@ class TorchProblem(Problem):
     def _parts(self, loss: torch.Tensor) -> dict[str, torch.Tensor | None]:
         if not loss.requires_grad:
             return dict.fromkeys(self._layout.names)
-        parts = torch.autograd.grad(loss, list(self._parameters.values()), allow_unused=True)
+        with interruptible():
+            parts = gradients_of(loss, list(self._parameters.values()))
         return dict(zip(self._layout.names, parts, strict=True))
+
+
+def _same_loss(one: float, other: float) -> bool:
+    return abs(one - other) <= _SAME_LOSS * abs(one) or bool(np.isnan(one) and np.isnan(other))
+
+
+class _Double(TorchProblem):
+    """A float64 copy of a problem."""
+
+    _casting = Wide
 
 
 def _takes_one_argument(loss: Callable[..., Any]) -> bool:

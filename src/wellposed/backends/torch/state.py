@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -91,6 +92,24 @@ def model_restored(*modules: Any) -> Iterator[None]:
             parameter.grad = gradient
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def modes_restored() -> Iterator[None]:
+    """Grad mode, autocast's cache, the default dtype and the stack of functions that watch torch are the thread's own state."""
+    grad, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
+    watching = [torch._C._get_function_stack_at(index) for index in range(torch._C._len_torch_function_stack())]
+    with np.errstate():
+        try:
+            yield
+        finally:
+            torch.set_grad_enabled(grad)
+            if torch.get_default_dtype() is not dtype:
+                torch.set_default_dtype(dtype)
+            while torch._C._len_torch_function_stack() > len(watching):
+                torch._C._pop_torch_function_stack()
+            for mode in watching[torch._C._len_torch_function_stack() :]:
+                torch._C._push_on_torch_function_stack(mode)
 
 
 @contextmanager

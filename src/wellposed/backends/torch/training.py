@@ -1,49 +1,67 @@
-"""Steps of the user's optimizer on a copy of the problem."""
+"""Steps of the user's optimizer, taken where the parameters are, and undone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from wellposed.backends.randomness import Randomness
-from wellposed.backends.torch.state import model_restored
+from wellposed.backends.interrupts import interruptible
+from wellposed.backends.snapshot import Snapshot
+from wellposed.backends.torch.backup import Backup, backed_up
+from wellposed.backends.torch.state import parameters_at
+
+
+def trained_by(optimizer: Any) -> list[torch.Tensor]:
+    """The parameters that the optimizer knows and that carry a gradient."""
+    groups = getattr(optimizer, "param_groups", [])  # a wrapper of an optimizer may have none
+    return [parameter for group in groups for parameter in group["params"] if parameter.requires_grad]
 
 
 class Training:
-    """`optimizer` knows the parameters of the copy, whose loss is `loss`. `lent` are modules of the user's own that the loss runs through.
+    """`optimizer` takes its steps on `loss`, with `factor` times the learning rate that it begins with.
 
-    It draws its random numbers where it stopped the last time; outside of a step the generators are as they were.
+    Where weight decay is to be left out, `decayed` is False.
     """
 
-    def __init__(
-        self, optimizer: Any, loss: Callable[[], torch.Tensor], random: Randomness, lent: Sequence[Any], *, factor: float, decayed: bool
-    ) -> None:
-        self._optimizer, self._loss, self._random, self._lent = optimizer, loss, random, lent
-        self._states: list[Any] = []
-        for group in optimizer.param_groups:
-            if "lr" in group:
-                group["lr"] = group.get("initial_lr", group["lr"]) * factor  # a schedule may begin with a rate of 0
-            if "weight_decay" in group and not decayed:
-                group["weight_decay"] = 0.0
-        self._own = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.requires_grad]
+    def __init__(self, optimizer: Any, loss: Callable[[], torch.Tensor], *, factor: float, decayed: bool) -> None:
+        self._optimizer, self._loss, self._factor, self._decayed = optimizer, loss, factor, decayed
+        self._own = trained_by(optimizer)
 
-    def steps(self, count: int) -> None:
-        with self._random.fixed(), torch.enable_grad(), model_restored(*self._lent):
-            if self._states:
-                self._random.put(self._states)
-            for _ in range(count):
-                self._optimizer.step(self._closure)
-            self._states = self._random.states()
-        for parameter in self._own:
-            parameter.grad = None
+    @contextmanager
+    def taken(self, count: int, parameters: list[torch.Tensor]) -> Iterator[None]:
+        """Within it that many steps were taken. The user's own memory of the parameters is never written to; what the optimizer keeps,
+        and what its groups say, is as before afterwards."""
+        lent = list({id(p): p for p in [*parameters, *self._own]}.values())
+        known = {id(p) for p in lent}
+        held = Snapshot(self._optimizer)
+        state = Backup(t for t in held.things if isinstance(t, torch.Tensor) and id(t) not in known and backed_up(t))
+        with parameters_at([(p, p.detach().clone()) for p in lent]):
+            try:
+                self._prepare()
+                for _ in range(count):
+                    self._optimizer.step(self._closure)
+                yield
+            finally:
+                held.restore()
+                state.restore(all_of_them=True)
+
+    def _prepare(self) -> None:
+        for group in self._optimizer.param_groups:
+            if "lr" in group:
+                group["lr"] = group.get("initial_lr", group["lr"]) * self._factor  # a schedule may begin with a rate of 0
+            if "weight_decay" in group and not self._decayed:
+                group["weight_decay"] = 0.0
 
     def _closure(self) -> torch.Tensor:
-        value = self._loss()
-        if not value.requires_grad:
-            return value
-        # Not by backward(), which would write to parameters outside the copy too.
-        for parameter, part in zip(self._own, torch.autograd.grad(value, self._own, allow_unused=True), strict=True):
+        with torch.enable_grad():
+            value = self._loss()
+            if not value.requires_grad or not self._own:
+                return value
+            with interruptible():  # not by backward(), which would write to parameters that this optimizer does not know
+                parts = torch.autograd.grad(value, self._own, allow_unused=True)
+        for parameter, part in zip(self._own, parts, strict=True):
             parameter.grad = part
         return value.detach()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map
 
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Layout
@@ -15,23 +13,20 @@ from wellposed.numerics.theta import Layout
 
 class Twin:
     """`held`: the parameters that the original's optimizer does not know. `theta`: the copy's parameters, which it gives one memory; None
-    where they are not all its own (`own` are the ids of those that are), or not on the CPU.
+    where they are not all on the CPU. They are those of the original to begin with, whatever a forward pass has written to them.
     """
 
     def __init__(
-        self,
-        layout: Layout,
-        parameters: Mapping[str, torch.Tensor],
-        originals: Mapping[str, torch.Tensor],
-        own: set[int],
-        held: tuple[str, ...],
+        self, layout: Layout, parameters: Mapping[str, torch.Tensor], originals: Mapping[str, torch.Tensor], held: tuple[str, ...]
     ) -> None:
         self.held = held
         self.theta: Vector | None = None
         self._layout, self._parameters, self._originals = layout, parameters, originals
         self._views: dict[str, torch.Tensor] = {}  # of theta
-        if all(id(p) in own and p.device.type == "cpu" and p.dtype is torch.float64 for p in parameters.values()):
+        if all(p.device.type == "cpu" and p.dtype is torch.float64 for p in parameters.values()):
             self.theta = self._joined()
+        with self.restored():
+            pass
 
     def _joined(self) -> Vector:
         whole = torch.empty(self._layout.size, dtype=torch.float64)
@@ -61,10 +56,6 @@ class Twin:
                 self._parameters[name].data = view.copy_(self._originals[name].data)
 
 
-def to_double(batch: Any) -> Any:
-    """A batch with its real tensors in float64."""
-
-    def double(leaf: Any) -> Any:
-        return leaf.double() if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf
-
-    return tree_map(double, batch)
+def doubled(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy, in float64 where it holds real numbers."""
+    return tensor.to(torch.float64, copy=True) if tensor.is_floating_point() else tensor.clone()

@@ -1,0 +1,43 @@
+"""The gradient of a loss by some tensors, also where torch allows it in one way only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from wellposed.backends.torch.leaves import leaves
+
+_REENTRANT = "use_reentrant"
+
+
+def gradients_of(loss: torch.Tensor, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor | None]:
+    """d loss / d tensor for each; None where there is none. Nothing is left in `grad`.
+
+    Reentrant checkpoints can be passed by `backward` alone, which writes to every leaf within reach: its `grad` is put back.
+    """
+    if not tensors:
+        return []
+    wanted = [tensor for tensor in tensors if tensor.requires_grad]
+    if not wanted:
+        return [None] * len(tensors)
+    try:
+        found = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
+    except RuntimeError as error:
+        if _REENTRANT not in str(error):
+            raise
+        found = iter(_left_by_backward(loss, wanted))
+    return [next(found) if tensor.requires_grad else None for tensor in tensors]
+
+
+def _left_by_backward(loss: torch.Tensor, wanted: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
+    every = list({id(tensor): tensor for tensor in [*wanted, *leaves(loss)]}.values())
+    before = [tensor.grad for tensor in every]
+    try:
+        for tensor in every:
+            tensor.grad = None
+        loss.backward()
+        return [tensor.grad for tensor in wanted]
+    finally:
+        for tensor, own in zip(every, before, strict=True):
+            tensor.grad = own
