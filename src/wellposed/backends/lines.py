@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+from pathlib import Path
 from types import FrameType, TracebackType
 
 _LONGEST = 100
@@ -11,17 +12,38 @@ _LONGEST = 100
 
 def calling(inside: tuple[str, ...]) -> str:
     """The innermost line of the call stack outside packages of these names and the standard library; "" where our own code called them."""
+    frame = _outside(inside)
+    return "" if frame is None else shown(frame.f_code.co_filename, frame.f_lineno)
+
+
+def place_of(inside: tuple[str, ...]) -> str:
+    """As `calling`, as "file.py:12"."""
+    frame = _outside(inside)
+    return "" if frame is None else f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+def within_package(package: str) -> bool:
+    """Whether a module of that package is on the call stack, beyond our own code."""
     frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).startswith(package):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _outside(inside: tuple[str, ...]) -> FrameType | None:
+    frame: FrameType | None = sys._getframe(2)
     beyond = False  # the stack begins with our own code, which watches
     while frame is not None:
         package = str(frame.f_globals.get("__name__", "")).split(".")[0]
         if package == "wellposed" and beyond:
-            return ""
+            return None
         if package not in inside and package not in sys.stdlib_module_names:
-            return shown(frame.f_code.co_filename, frame.f_lineno)
+            return frame
         beyond = beyond or package != "wellposed"
         frame = frame.f_back
-    return ""
+    return None
 
 
 def raised(traceback: TracebackType | None, inside: tuple[str, ...]) -> str:

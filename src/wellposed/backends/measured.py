@@ -229,6 +229,25 @@ class Run:
     recurrences: tuple[Recurrence, ...] = ()
 
 
+class Cut(NamedTuple):
+    """One place where a value passes without its gradient: `what` cuts it, at `where` (file and line), in the module `within`.
+
+    `number`: it becomes a number of Python or an array of NumPy. `sampled`: it is drawn by a distribution, and `scored` where it goes back
+    into one, as an action does whose log-probability is taken.
+    """
+
+    what: str
+    where: str = ""
+    within: str = ""
+    number: bool = False
+    sampled: bool = False
+    scored: bool = False
+
+    def __str__(self) -> str:
+        inside = f" in `{self.within}`" if self.within else ""
+        return f"{self.what}{f' at {self.where}' if self.where else inside}"
+
+
 class Uncut(NamedTuple):
     """A gradient with nothing on its way cut; `cuts` are those found, in words.
 
@@ -238,6 +257,7 @@ class Uncut(NamedTuple):
     gradient: Gradient
     cuts: str
     meant: bool = False
+    raised: str = ""  # what the backward pass raises then; the gradient is missing in every tensor
 
 
 def signal_of(values: Array) -> Signal:

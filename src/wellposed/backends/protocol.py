@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wellposed.backends.initializable import Initializable
-from wellposed.backends.measured import Dependence, LossArguments, NotFinite, Run, Uncut
+from wellposed.backends.measured import Cut, Dependence, LossArguments, NotFinite, Run, Uncut
 from wellposed.backends.randomness import Randomness
 from wellposed.backends.tape import Tape
 from wellposed.numerics.arrays import Array, Vector
@@ -46,6 +46,28 @@ class Part:
     name: str
     where: str
     problem: Problem
+
+
+class Held(Protocol):
+    """A problem in which what passes a cut of its graph is held as it was at one point."""
+
+    @property
+    def problem(self) -> Problem:
+        """The problem so held: what its gradient takes for a constant is one."""
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """Where something with a gradient is computed from what has lost its own."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether an evaluation met other calls than the first one did, so that nothing can be told."""
+
+    def freed(self, *cuts: Cut) -> Problem:
+        """Held in all but these."""
+
+    def nudged(self, cut: Cut) -> Problem:
+        """Held, with the Python number that passes there changed by a thousandth."""
 
 
 class Problem(ABC):
@@ -170,6 +192,10 @@ class Problem(ABC):
     def parts(self, theta: Vector) -> list[Part]:
         """The custom backward passes that a run at theta goes through, in the order of the forward pass."""
         return []
+
+    def held(self, theta: Vector) -> Held | None:
+        """With what passes a detach, stop_gradient, no_grad or a Python number held as it is at theta; None where nothing does."""
+        return None
 
     def uncut(self, theta: Vector) -> Uncut | None:
         """The gradient where every detach, stop_gradient or no_grad on the way lets it through; None where there is none."""

@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from wellposed.backends.protocol import Problem
+from wellposed.backends.protocol import Held, Problem
 from wellposed.errors import WellposedError
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import point, tensor
 from wellposed.gradients.blame import blamed
+from wellposed.gradients.cuts import told
 from wellposed.gradients.diagnosis import relative_difference
 from wellposed.gradients.glances import VISIBLE, chance, glances
 from wellposed.gradients.probe import Probe
@@ -81,8 +82,24 @@ def check(
     if changing is not None:
         rest = [rule.undecided("The gradient changes from call to call: see WP501.") for rule in RULES if rule is not WRONG]
         return [changing, *rest]
-    found = _Check(problem, prober, gradient, alone, quick, compared).findings(each=each)
+    looked = _Check(problem, prober, gradient, alone, quick, compared)
+    held = None if looked.clear else problem.held(theta)
+    found = looked.findings(each=each) if held is None else _beside_cuts(problem, prober, held, looked, each=each)
     return _elsewhere(problem, prober, found) if problem.handwritten and all(f.verdict is Verdict.HOLDS for f in found) else found
+
+
+def _beside_cuts(problem: Problem, prober: Prober, held: Held, looked: _Check, *, each: bool) -> list[Finding]:
+    """The gradient judged with what passes cuts held, where a first look disagrees: then it may be right but for them."""
+    before = held.problem.evaluations
+    inside = Prober(held.problem, prober.theta, prober.gradient, held=True)
+    again = looked.with_cuts_held(held.problem, inside)
+    again.look()
+    if held.broken or not inside.repeatable:
+        return looked.findings(each=each)
+    found = again.findings(each=each)
+    found = told(problem, held, prober.gradient, [inside.directions.jointly(again.carrying)], found)
+    problem.evaluations += held.problem.evaluations - before
+    return found
 
 
 def _elsewhere(problem: Problem, prober: Prober, found: list[Finding]) -> list[Finding]:
@@ -124,11 +141,15 @@ class _Check:
         alone: bool,
         quick: bool = False,
         compared: list[tuple[str, Probe]] | None = None,
+        uncut: Prober | None = None,
     ) -> None:
+        """`uncut` measures along tensors without a gradient, where `prober` holds what passes cuts."""
         self._problem, self._prober, self._gradient, self._alone, self._quick = problem, prober, gradient, alone, quick
+        self._uncut = prober if uncut is None else uncut
         self._compared = [] if compared is None else compared
+        self._seen: tuple[list[Probe], list[str]] | None = None
         self._names = [name for name in problem.layout.names if prober.problem.layout.slices[name] != slice(0, 0)]
-        self._carrying = [name for name in self._names if carries(gradient, name)]
+        self.carrying = [name for name in self._names if carries(gradient, name)]
         self._silent = [name for name in self._names if not carries(gradient, name)]
         self._floors: dict[str, float] = {}  # the smallest relative error of each tensor's gradient that could be seen
         self._misses: dict[str, float] = {}  # the chance that an error of 1 % in a random direction went unseen
@@ -136,8 +157,23 @@ class _Check:
         self._alarmed = False  # whether a direction through all tensors disagrees
         self._kink: Probe | None = None  # met by a quick look at all tensors
 
+    def with_cuts_held(self, problem: Problem, prober: Prober) -> _Check:
+        """The same look at a problem in which what passes cuts is held."""
+        return _Check(problem, prober, self._gradient, self._alone, self._quick, self._compared, self._prober)
+
+    def look(self) -> tuple[list[Probe], list[str]]:
+        """`_all_at_once`, once."""
+        if self._seen is None:
+            self._seen = self._all_at_once()
+        return self._seen
+
+    @property
+    def clear(self) -> bool:
+        """Whether a look through all tensors at once shows the gradient to agree."""
+        return all(map(_agrees, self.look()[0]))
+
     def findings(self, *, each: bool = False) -> list[Finding]:
-        joint, closer = self._all_at_once()
+        joint, closer = self.look()
         if self._quick and self._wrong:  # some of those that are wrong show what is wrong
             closer = self._wrong[:_TELLING]
         elif self._quick and all(map(_agrees, joint)):  # what cannot be seen well is no sign of an error
@@ -146,13 +182,14 @@ class _Check:
         self._compared += [("all tensors", probe) for probe in joint]
         self._compared += [(name, probe) for name, some in probes.items() for probe in some]
         if each:
-            left = [name for name in self._carrying if name not in probes][:_SHOWN]
+            left = [name for name in self.carrying if name not in probes][:_SHOWN]
             self._compared += [(name, self._by_itself(name)) for name in left]
         nearby = functools.cache(self._prober.nearby)
         found: list[Finding] = []
         idle = dict.fromkeys(name for name in self._silent if name not in probes)
         for name, tensor_probes in probes.items():
-            findings = tensor.judge(self._problem, self._prober, nearby, name, self._gradient, tensor_probes)
+            prober = self._uncut if name in self._silent else self._prober
+            findings = tensor.judge(self._problem, prober, nearby, name, self._gradient, tensor_probes)
             found += findings
             if not findings and name in self._silent:
                 idle[name] = None
@@ -165,10 +202,10 @@ class _Check:
         buried = {name: floor for name, floor in self._floors.items() if floor > VISIBLE and not any(f.where == name for f in found)}
         if buried:
             found.append(self._below_the_floor(buried))
-        told = {finding.rule for finding in found}
-        if WRONG.id not in told and self._carrying and buried.keys() >= set(self._carrying):
+        known = {finding.rule for finding in found}
+        if WRONG.id not in known and self.carrying and buried.keys() >= set(self.carrying):
             found.append(WRONG.undecided("No tensor's slope stands out of the noise of the loss: see WP503."))
-        elif WRONG.id not in told and self._unexplained(joint, closer):
+        elif WRONG.id not in known and self._unexplained(joint, closer):
             found.append(self._nowhere(joint))
         if self._prober.backward_spread:
             found.append(random_backward(self._prober))
@@ -186,23 +223,23 @@ class _Check:
         an error of a factor best.
         """
         prober = self._prober
-        seen = glances(prober) if self._quick else None
+        seen = glances(prober, self._uncut) if self._quick else None
         if seen is not None and not seen.contradicted:
             self._misses, self._floors, self._kink = seen.misses, seen.floors, seen.kink
             return seen.probes, []
-        directions = [prober.directions.jointly(group) for group in (self._carrying, self._silent)]
-        random, silent = prober.confirmed(directions)
-        shares = {name: prober.directions.share(name) for name in self._carrying}
+        directions = [prober.directions.jointly(group) for group in (self.carrying, self._silent)]
+        (random,), (silent,) = prober.confirmed(directions[:1]), self._uncut.confirmed(directions[1:])
+        shares = {name: prober.directions.share(name) for name in self.carrying}
         self._misses = {name: chance(random.allowed, VISIBLE * share) for name, share in shares.items()}
         joint = [random]
         if not _agrees(random) or max(self._misses.values(), default=0.0) > _HARDLY:
-            joint += prober.confirmed([prober.directions.jointly(self._carrying, along_claim=True)])
+            joint += prober.confirmed([prober.directions.jointly(self.carrying, along_claim=True)])
         for name, share in shares.items():
             place = self._problem.layout.slices[name]
             factor = joint[-1].allowed / np.sqrt(place.stop - place.start) if len(joint) > 1 else np.inf
             self._floors[name] = min(random.allowed, factor) / share if share else np.inf
         if not self._quick and prober.exact and all(map(_agrees, joint)) and max(self._misses.values(), default=0.0) > _BLIND:
-            seen = glances(prober)  # its own steps fit a loss with corners close by
+            seen = glances(prober, self._uncut)  # its own steps fit a loss with corners close by
             if seen is not None and seen.kink is None:
                 joint += seen.probes
                 self._misses |= {name: self._misses[name] * miss for name, miss in seen.misses.items()}
@@ -215,17 +252,17 @@ class _Check:
 
     def _not_clearly_right(self, u: Vector, random: Probe) -> set[str]:
         """All tensors with a gradient but those that a quick look finds right, where it is sure."""
-        if not random.smooth or len(self._carrying) < 2:
-            return set(self._carrying)
-        seen = screened(self._prober, self._carrying, u, random, VISIBLE)
+        if not random.smooth or len(self.carrying) < 2:
+            return set(self.carrying)
+        seen = screened(self._prober, self.carrying, u, random, VISIBLE)
         self._wrong = [name for name, wrong in seen.items() if wrong]
         # An error too small for a quick look was seen jointly: then each is looked at closely.
         return {name for name, wrong in seen.items() if wrong is not False or True not in seen.values()}
 
     def _one_by_one(self, names: Sequence[str]) -> dict[str, list[Probe]]:
-        prober = self._prober
         found: dict[str, list[Probe]] = {}
         for name in names:
+            prober = self._uncut if name in self._silent else self._prober
             place = self._problem.layout.slices[name]
             along = prober.directions.along_claim(place)
             directions = ([] if along is None else [along]) + [prober.directions.random_direction(place)]
@@ -309,8 +346,8 @@ class _Check:
                 how="one random direction: sqrt(2 / pi) times what the bar allows over the error's size",
             ),
         )  # fmt: skip
-        told = {finding.rule for finding in found}
-        holding = [rule.holds(compared if rule in (WRONG, NOISE_FLOOR) else ()) for rule in RULES if rule.id not in told]
+        known = {finding.rule for finding in found}
+        holding = [rule.holds(compared if rule in (WRONG, NOISE_FLOOR) else ()) for rule in RULES if rule.id not in known]
         return sorted(found + holding, key=lambda finding: finding.rule)
 
 

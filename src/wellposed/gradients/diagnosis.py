@@ -83,7 +83,7 @@ def diagnosed(
         evidence.append(Evidence("claimed derivative at the worst entry measured", entry.claimed, spot))
         evidence.append(Evidence("measured derivative there", entry.measured, spot, error=entry.error))
     cause = explanation.cause if explanation else ""
-    meant = cause in ("detached", "") and prober.uncut is not None and prober.uncut.meant
+    meant = cause in ("detached", "") and not prober.held and prober.uncut is not None and prober.uncut.meant
     if not meant and _steps(prober, known, place):
         meant, cause = True, "straight-through"
         text = f"The loss is flat along `{name}`, in steps, and its gradient is not zero."
@@ -92,6 +92,7 @@ def diagnosed(
     return [WRONG.found(Verdict.SUSPECT if meant else Verdict.FAILS, text, where=name, cause=cause, evidence=tuple(evidence))]
 
 
+_IN_PLACE = "modified by an inplace operation"  # torch's words, once the edit is no longer hidden
 _FACTORS = ("scale", "sign", "mean-or-sum", "doubled")
 
 
@@ -149,7 +150,10 @@ def _unmoved(suspect: Suspect, prober: Prober, beside: Prober, place: slice) -> 
 def _cut(prober: Prober, suspect: Suspect) -> Explanation | None:
     """Whether the gradient is right once nothing on the way is detached."""
     found = prober.uncut
-    whole = None if found is None else found.gradient[suspect.name]
+    if found is not None and _IN_PLACE in found.raised:
+        text = f"A value that the backward pass needs is edited in place where autograd does not see it: by way of {found.cuts}."
+        return Explanation("in-place", text)
+    whole = None if found is None or prober.held else found.gradient[suspect.name]
     if found is None or whole is None or not suspect.fits(np.asarray(whole).reshape(suspect.shape)):
         return None
     return Explanation("detached", f"Part of the way to the loss carries no gradient: {found.cuts}. With that, the gradient agrees.")

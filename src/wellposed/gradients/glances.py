@@ -33,21 +33,23 @@ class Glances:
     contradicted: bool = False
 
 
-def glances(prober: Prober) -> Glances | None:
-    """Nothing where they do not show the gradient to be right: then it is to be looked at closely.
+def glances(prober: Prober, uncut: Prober) -> Glances | None:
+    """Nothing where they do not show the gradient to be right: then it is to be looked at closely. `uncut` measures along tensors without
+    a gradient.
 
     At a kink a right gradient may be anything between the slopes of its sides: then the point beside it is looked at.
     """
-    found, kink = _looked(prober)
+    found, kink = _looked(prober, uncut)
     if kink is None:
         return found
     try:
         beside = prober.nearby()
+        beside_uncut = beside if uncut is prober else uncut.nearby()
     except WellposedError:
         raise
     except Exception:  # the user's code: the loss need not be defined there
         return None
-    found = _looked(beside)[0] if np.isfinite(beside.value) and np.isfinite(beside.gradient).all() else None
+    found = _looked(beside, beside_uncut)[0] if np.isfinite(beside.value) and np.isfinite(beside.gradient).all() else None
     return None if found is None else replace(found, kink=kink)
 
 
@@ -56,7 +58,7 @@ def chance(allowed: float, error: float) -> float:
     return min(1.0, float(np.sqrt(2 / np.pi)) * allowed / error) if error else 1.0
 
 
-def _looked(prober: Prober) -> tuple[Glances | None, Probe | None]:
+def _looked(prober: Prober, uncut: Prober) -> tuple[Glances | None, Probe | None]:
     """Directions are independent, and so are their chances to miss."""
     places = prober.problem.layout.slices
     names = [name for name, place in places.items() if place.start < place.stop]
@@ -83,7 +85,7 @@ def _looked(prober: Prober) -> tuple[Glances | None, Probe | None]:
     if left or not probes:
         return None, None
     if silent:
-        floor = _silence(prober, silent, VISIBLE * most)
+        floor = _silence(uncut, silent, VISIBLE * most)
         if floor is None:
             return None, None
         floors |= {name: floor / weight for name in silent if (weight := prober.directions.weights[name])}

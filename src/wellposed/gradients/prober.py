@@ -39,8 +39,11 @@ _SCATTER = 2  # pairs of gradients beside the point that show its own rounding
 class Prober:
     """Measures a problem's slopes at one point. The noise of the loss is measured once, for all directions."""
 
-    def __init__(self, problem: Problem, theta: Vector, gradient: Vector, value: float | None = None, seed: int = 0) -> None:
-        self.problem, self.theta, self.gradient = problem, theta, gradient
+    def __init__(
+        self, problem: Problem, theta: Vector, gradient: Vector, value: float | None = None, seed: int = 0, *, held: bool = False
+    ) -> None:
+        """`held`: whether the problem holds what passes cuts of its graph."""
+        self.problem, self.theta, self.gradient, self.held = problem, theta, gradient, held
         self.random = np.random.default_rng(seed)
         self.directions = Directions(problem.layout, theta, gradient, problem.untrained(), self.random)
         self.eps = format_of(problem.dtype).eps
@@ -100,7 +103,7 @@ class Prober:
     def nearby(self) -> Prober:
         """A prober at a random point nearby, where no corner of the loss is met exactly: each entry moved by about 1 %."""
         theta = self.problem.stored(self.directions.nearby())
-        return Prober(self.problem, theta, self.problem.layout.pack_known(self.problem.gradient(theta)))
+        return Prober(self.problem, theta, self.problem.layout.pack_known(self.problem.gradient(theta)), held=self.held)
 
     def probe(self, u: Vector) -> Probe:
         """As `probes`, of one direction."""

@@ -71,6 +71,11 @@ def some(names: Sequence[str]) -> str:
 
 
 def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Probe) -> Finding:
+    word = "missing (None)" if missing else "exactly zero"
+    text = f"The gradient of `{name}` is {word}, but the loss changes along it with slope {probe.measured:.4g} ± {probe.error:.1g}."
+    found = problem.uncut(prober.theta)
+    if found is not None and carries(found.gradient, name):
+        return _cut(problem, name, f"{text} The way to it is cut by {found.cuts}.", probe)
     stairs = prober.noise_along(prober.directions.random_direction(problem.layout.slices[name])).stairs
     if stairs:
         text = (
@@ -86,15 +91,14 @@ def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Pro
             f"with slope {probe.measured:.4g}, but no gradient passes through a draw."
         )
         return RANDOM.found(Verdict.SUSPECT, text, where=name, cause="sampled")
-    word = "missing (None)" if missing else "exactly zero"
-    text = f"The gradient of `{name}` is {word}, but the loss changes along it with slope {probe.measured:.4g} ± {probe.error:.1g}."
-    found = problem.uncut(prober.theta)
-    if found is not None and carries(found.gradient, name):
-        missing, text = True, f"{text} The way to it is cut by {found.cuts}."
+    return _cut(problem, name, text, probe, cause="detached" if missing else "zero")
+
+
+def _cut(problem: Problem, name: str, text: str, probe: Probe, cause: str = "detached") -> Finding:
     evidence = (Evidence("measured slope", probe.measured, name, reference="0, as claimed", error=probe.error),)
-    held = missing and name in problem.left_out()  # as a target network is, that the optimizer does not know
+    held = cause == "detached" and name in problem.left_out()  # as a target network is, that the optimizer does not know
     verdict = Verdict.SUSPECT if held else Verdict.FAILS
-    return ZERO.found(verdict, text, where=name, cause="detached" if missing else "zero", evidence=evidence)
+    return ZERO.found(verdict, text, where=name, cause=cause, evidence=evidence)
 
 
 def kink(name: str, probe: Probe) -> Finding:

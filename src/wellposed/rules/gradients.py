@@ -101,6 +101,12 @@ WRONG = Rule(
             (Remedy("Take the detach out, or make it deliberate by leaving that part out of the loss"),),
         ),
         Cause(
+            "in-place",
+            "A value that the backward pass needs is edited in place where autograd does not see it: through .data, detach() or NumPy.",
+            "Edit a clone instead, and see whether the gradient changes.",
+            (Remedy("Edit a copy, or let autograd see the edit", "y = y.clamp(max=1)"),),
+        ),
+        Cause(
             "straight-through",
             "The loss is flat in steps, as behind a rounding, and the gradient is that of something smooth in its place.",
             "Is it a straight-through estimator?",

@@ -50,11 +50,25 @@ def without_stops(loss: Callable[[Any], Any], params: Any) -> tuple[Callable[[An
     return through, counting.stops
 
 
+def with_stops_held(loss: Callable[[Any], Any], params: Any) -> tuple[Callable[[Any], Any], list[Any]]:
+    """The loss in which what passes stop_gradient is what passes it at `params`, and these values. Stops within loops are not held."""
+    closed = jax.make_jaxpr(loss)(params)
+    recording = _Walk()
+    recording.run(closed, jax.tree_util.tree_leaves(params))
+
+    def held(given: Any) -> Any:
+        walk = _Walk(held=recording.passed)
+        return jnp.reshape(walk.run(closed, jax.tree_util.tree_leaves(given))[0], ())
+
+    return held, recording.passed
+
+
 class _Walk:
     """One evaluation of a jaxpr, equation by equation. With taps it adds a number of zero to every output of a custom call."""
 
-    def __init__(self, taps: list[list[Any]] | None = None, *, through: bool = False) -> None:
-        self._taps, self._through = taps, through
+    def __init__(self, taps: list[list[Any]] | None = None, *, through: bool = False, held: list[Any] | None = None) -> None:
+        self._taps, self._through, self._held = taps, through, held
+        self.passed: list[Any] = []  # through stop_gradient
         self.calls: list[tuple[str, Callable[..., list[Any]], list[Any], list[Any]]] = []
         self.stops = 0
 
@@ -74,6 +88,10 @@ class _Walk:
         if name == "stop_gradient" and self._through:
             self.stops += 1
             return arguments
+        if name == "stop_gradient":  # and not through
+            given = arguments if self._held is None else self._held[len(self.passed)]
+            self.passed.append(given)
+            return list(given)
         if name in CALLS and name not in _CUSTOM:
             return self.run(called(equation), arguments)
         results = evaluated(inside, equation, arguments)

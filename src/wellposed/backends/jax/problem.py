@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -11,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from wellposed.backends.closures import reachable
-from wellposed.backends.jax.calls import Call, custom_calls, without_stops
+from wellposed.backends.jax.calls import Call, custom_calls, with_stops_held, without_stops
 from wellposed.backends.jax.finite import first_not_finite
 from wellposed.backends.jax.recorder import record
-from wellposed.backends.measured import NotFinite, Run, Uncut, parameter_size
-from wellposed.backends.protocol import Part, Problem
+from wellposed.backends.measured import Cut, NotFinite, Run, Uncut, parameter_size
+from wellposed.backends.protocol import Held, Part, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
@@ -152,6 +153,14 @@ class JaxProblem(Problem):
 
         return precisely, cotangent
 
+    def held(self, theta: Vector) -> Held | None:
+        with self._precision(), self._random.fixed():
+            try:
+                loss, passed = with_stops_held(self._scalar, self._params(theta))
+            except Exception:  # a loss that cannot be traced
+                return None
+        return _Held(self, loss) if passed else None
+
     def uncut(self, theta: Vector) -> Uncut | None:
         with self._precision(), self._random.fixed():
             through, count = without_stops(self._scalar, self._params(theta))
@@ -200,6 +209,24 @@ class JaxProblem(Problem):
 
     def _named(self, gradient: Any) -> Gradient:
         return dict(zip(self._layout.names, map(_numpy, jax.tree_util.tree_leaves(gradient)), strict=True))
+
+
+class _Held:
+    """A problem with what passes stop_gradient held; see `backends.protocol.Held`."""
+
+    broken = False
+
+    def __init__(self, problem: JaxProblem, loss: Callable[[Any], Any]) -> None:
+        self._problem = problem
+        self.problem = copy.copy(problem)
+        self.problem.loss = lambda params, *_args: loss(params)
+        self.cuts = (Cut("stop_gradient"),)
+
+    def freed(self, *cuts: Cut) -> Problem:
+        return self._problem
+
+    def nudged(self, cut: Cut) -> Problem:
+        return self.problem
 
 
 def _has_gradient(problem: JaxProblem, theta: Vector) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_flatten, tree_map
 
 from wellposed.backends.torch.calls import module_names
 from wellposed.backends.torch.composed import Watcher
@@ -54,7 +55,7 @@ class Through(Watcher):
             self._note("no_grad")
             self._only_in_the_loss &= not self._within
             return None
-        result = function(*args, **kwargs)
+        result = self._called(function, args, kwargs)
         if name in _DIFFERENCES and len(args) > 1 and isinstance(result, torch.Tensor):
             self._differences[id(result)] = result, args[1]
         elif name in _SUMS and len(args) > 1:
@@ -62,6 +63,18 @@ class Through(Watcher):
                 difference, taken = self._differences.get(id(one), (None, None))
                 self._straight_through |= difference is one and taken is other and isinstance(other, torch.Tensor)
         return result
+
+    def _called(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What cannot take a tensor with a gradient, as NumPy cannot, gets it without."""
+        try:
+            return function(*args, **kwargs)
+        except (RuntimeError, TypeError, NotImplementedError):
+            given = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
+            if not given:
+                raise
+            plain, named = tree_map(lambda leaf: leaf.detach() if isinstance(leaf, torch.Tensor) else leaf, (args, kwargs))
+            with torch.no_grad():
+                return function(*plain, **named)
 
     def _note(self, what: str) -> None:
         where = self._within[-1] if self._within else ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -16,8 +18,8 @@ from wellposed.backends.closures import reachable
 from wellposed.backends.exclusive import exclusively
 from wellposed.backends.initializable import Initializable
 from wellposed.backends.interrupts import interruptible
-from wellposed.backends.measured import Dependence, LossArguments, NotFinite, Run, Uncut
-from wellposed.backends.protocol import InputMap, Part, Problem
+from wellposed.backends.measured import Cut, Dependence, LossArguments, NotFinite, Run, Uncut
+from wellposed.backends.protocol import Held, InputMap, Part, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.snapshot import Snapshot
 from wellposed.backends.torch.arrays import as_numpy, described, viewed
@@ -30,6 +32,7 @@ from wellposed.backends.torch.finite import Finite
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.function import TensorFunctionProblem
+from wellposed.backends.torch.held import HeldCuts
 from wellposed.backends.torch.initializable import TorchInitializable
 from wellposed.backends.torch.inputmap import TorchInputMap
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of, nodes
@@ -94,6 +97,7 @@ class TorchProblem(Problem):
         self.model, self.loss, self.batch, self.optimizer = model, loss, batch, optimizer
         self._takes_model = _takes_one_argument(loss)
         self._twin: Twin | None = None  # of a float64 copy
+        self._replay: Callable[[], AbstractContextManager[None]] | None = None  # of what passes cuts
         self._backup: Backup | None = None  # while it is preserved
         self._looked_at = False  # whether an evaluation was followed by a look at all that it may have written to
         if not self._takes_model and not (isinstance(batch, tuple | list) and len(batch) == 2):
@@ -349,9 +353,22 @@ class TorchProblem(Problem):
     def uncut(self, theta: Vector) -> Uncut | None:
         with self._at(theta):
             mode = Through(self.model)
-            with mode.watching():
-                loss = self._loss()
-            return Uncut(self._gradients(loss), mode.said, mode.meant) if mode.cuts else None
+            try:
+                with mode.watching():
+                    loss = self._loss()
+                return Uncut(self._gradients(loss), mode.said, mode.meant) if mode.cuts else None
+            except RuntimeError as error:  # what is cut cannot be differentiated, or was edited in place behind the cut
+                missing: Gradient = dict.fromkeys(self._layout.names)
+                return Uncut(missing, mode.said, False, str(error).partition("\n")[0]) if mode.cuts else None
+
+    def held(self, theta: Vector) -> Held | None:
+        cuts = HeldCuts(self.model, self._parameters)
+        try:
+            with self._at(theta), cuts.recording():
+                self._loss()
+        except Exception:  # a loss that raises tells so elsewhere
+            return None
+        return _Held(self, cuts) if cuts.cuts else None
 
     def data(self) -> dict[str, Array]:
         """The batch's tensors, and those that the loss closes over."""
@@ -509,7 +526,7 @@ class TorchProblem(Problem):
         return {id(p) for group in getattr(self.optimizer, "param_groups", []) for p in group["params"]}
 
     def _loss(self) -> torch.Tensor:
-        with self._casting(), interruptible():
+        with nullcontext() if self._replay is None else self._replay(), self._casting(), interruptible():
             if self._takes_model:
                 loss = self.loss(self.model)
             else:
@@ -551,6 +568,33 @@ class TorchProblem(Problem):
 
 def _same_loss(one: float, other: float) -> bool:
     return abs(one - other) <= _SAME_LOSS * abs(one) or bool(np.isnan(one) and np.isnan(other))
+
+
+class _Held:
+    """A problem with what passes its cuts held; see `backends.protocol.Held`."""
+
+    def __init__(self, problem: TorchProblem, watch: HeldCuts) -> None:
+        self._problem, self._watch = problem, watch
+        self.problem = self._with(watch.replaying)
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        return self._watch.cuts
+
+    @property
+    def broken(self) -> bool:
+        return self._watch.broken
+
+    def freed(self, *cuts: Cut) -> Problem:
+        return self._with(partial(self._watch.replaying, cuts))
+
+    def nudged(self, cut: Cut) -> Problem:
+        return self._with(partial(self._watch.replaying, (), cut))
+
+    def _with(self, replay: Callable[[], AbstractContextManager[None]]) -> TorchProblem:
+        other = copy.copy(self._problem)
+        other._replay, other.first = replay, None
+        return other
 
 
 class _Double(TorchProblem):
