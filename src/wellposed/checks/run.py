@@ -66,11 +66,9 @@ def _findings(session: Session, subjects: Sequence[Subject], only: Callable[[str
 
 def _spectrum(problem: Problem) -> Spectrum | None:
     """Of the network as a function of real inputs, where the problem shows it so and a Jacobian can be had."""
-    network = problem.input_map()
-    if network is None:
-        return None
     try:
-        return spectrum_of(network)
+        network = problem.input_map()
+        return None if network is None else spectrum_of(network)
     except InputError:
         return None
 

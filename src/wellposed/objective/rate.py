@@ -16,6 +16,7 @@ _FEW, _MANY = 8, 32
 _GROWN, _FELL, _LEAP = 2.0, 0.7, 4.0
 _SLOW, _STILL, _LOST = 1e-6, 1e-8, 0.9
 _LOWER, _HIGHER = (0.1, 0.01, 0.001), (100.0, 1000.0)
+_FAR_LOWER = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-10)  # tried one after the other, where none of the others lowers the loss
 _STRIDE = 0.5  # of the weights' size: a first step as long forgets how they were initialised
 _CRAWL = _FEW * np.log(2) / 1e4  # of the loss, in a few steps: ten thousand would not halve it
 
@@ -76,6 +77,11 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
         *(Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", value, "loss") for factor, value in lower.items()),
     ]
     good = {factor: value for factor, value in lower.items() if value < loss - 0.01 * abs(loss)}
+    for factor in _FAR_LOWER if not good and not all(value <= loss for value in lower.values()) else ():
+        lower[factor] = steps.value(steps.stepped(_MANY, factor))
+        if lower[factor] < loss - 0.01 * abs(loss):
+            good = {factor: lower[factor]}
+            break
     if not good:
         if all(value > loss for value in lower.values()):
             text = "The optimizer's steps raise the loss, however small they are."

@@ -300,7 +300,7 @@ class TorchProblem(Problem):
     def all_trained(self) -> Problem | None:
         known = self._known_to_optimizer()
         missing = [parameter for parameter in self._parameters.values() if id(parameter) not in known]
-        if self.optimizer is None or not missing:
+        if self.optimizer is None or not missing or isinstance(self.optimizer, torch.optim.LBFGS):  # which has one group for good
             return None
         self.optimizer.add_param_group({"params": missing})
         return self
@@ -314,7 +314,12 @@ class TorchProblem(Problem):
         known = self._known_to_optimizer()
         own = {id(p) for module in (self.model, self.loss) if isinstance(module, nn.Module) for p in module.parameters()}
         # What only a function closes over, as a generator's loss does over the critic, is another optimizer's.
-        return tuple(name for name, p in self._parameters.items() if known and id(p) not in known and (id(p) in own or self._listed(p)))
+        if not known and not isinstance(getattr(self.optimizer, "param_groups", None), list):
+            return ()
+        trained = any(id(p) in known for p in self._parameters.values())
+        return tuple(
+            name for name, p in self._parameters.items() if id(p) not in known and (not trained or id(p) in own or self._listed(p))
+        )
 
     def _listed(self, parameter: torch.Tensor) -> bool:
         """Whether the model holds it, in a list or the like."""

@@ -10,6 +10,7 @@ import torch
 
 from wellposed.backends.interrupts import interruptible
 from wellposed.backends.snapshot import Snapshot
+from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.backup import Backup, backed_up
 from wellposed.backends.torch.state import parameters_at
 
@@ -18,6 +19,13 @@ def trained_by(optimizer: Any) -> list[torch.Tensor]:
     """The parameters that the optimizer knows and that carry a gradient."""
     groups = getattr(optimizer, "param_groups", [])  # a wrapper of an optimizer may have none
     return [parameter for group in groups for parameter in group["params"] if parameter.requires_grad]
+
+
+def _laid_out_as(parameter: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+    """As `backward` would leave it in `grad`: in the parameter's own order in memory."""
+    if part.layout is not torch.strided or part.stride() == parameter.stride():
+        return part
+    return torch.empty_like(parameter).copy_(part)
 
 
 class Training:
@@ -61,7 +69,7 @@ class Training:
             if not value.requires_grad or not self._own:
                 return value
             with interruptible():  # not by backward(), which would write to parameters that this optimizer does not know
-                parts = torch.autograd.grad(value, self._own, allow_unused=True)
+                parts = gradients_of(value, self._own)
         for parameter, part in zip(self._own, parts, strict=True):
-            parameter.grad = part
+            parameter.grad = None if part is None else _laid_out_as(parameter, part)
         return value.detach()

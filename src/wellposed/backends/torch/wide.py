@@ -1,4 +1,4 @@
-"""A float64 copy that stays in float64: casts to float32 on the way, as of scores before a loss, are left out."""
+"""A float64 copy that stays in float64: casts to float32 on the way are left out, and what is made in float32 is lifted."""
 
 from __future__ import annotations
 
@@ -6,22 +6,63 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
+
+from wellposed.backends.torch.composed import Watcher
+
+_DRAWN = {"rand", "randn", "rand_like", "randn_like"}
+_DRAWN_FROM = {"normal", "bernoulli", "poisson"}
+_DRAWN_INTO = {"normal_", "uniform_", "exponential_", "log_normal_", "cauchy_", "geometric_"}
 
 
-class Wide(TorchFunctionMode):
-    """Within, what casts a float64 tensor to float32 returns it as it is. A cast is linear: no gradient is right or wrong by it."""
+class Wide(Watcher):
+    """Within, what casts a float64 tensor to float32 returns it as it is. A cast is linear: no gradient is right or wrong by it.
 
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
+    Random numbers are drawn in float32, as generators give others for float64, and lifted.
+    """
+
+    def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         first = args[0] if args else None
-        if isinstance(first, torch.Tensor) and first.dtype is torch.float64:
-            name = getattr(function, "__name__", "")
-            asked = [given for given in (*args[1:], *kwargs.values()) if given is torch.float32]
-            if name == "float" or (name in ("to", "type") and asked):
-                return first
-            if kwargs.get("dtype") is torch.float32:
-                kwargs = {**kwargs, "dtype": torch.float64}
-        return function(*args, **kwargs)
+        double = isinstance(first, torch.Tensor) and first.dtype is torch.float64
+        if double and (name == "float" or (name in ("to", "type") and _to_float32([*args[1:], *kwargs.values()]))):
+            return first
+        if double and name == "type_as" and args[1].dtype is torch.float32:
+            return first
+        if name in _DRAWN and kwargs.get("dtype") in (None, torch.float32, torch.float64):
+            if kwargs.get("dtype") is None and name.endswith("_like") and not double:
+                return function(*args, **kwargs)
+            return function(*args, **{**kwargs, "dtype": torch.float32}).double()
+        if name in _DRAWN_FROM and any(map(_is_double, (*args, *kwargs.values()))):
+            return tree_map(_lifted, function(*tree_map(_lowered, args), **tree_map(_lowered, kwargs)))
+        if name in _DRAWN_INTO and double:
+            drawn = getattr(torch.empty(first.shape, dtype=torch.float32, device=first.device), name)(*args[1:], **kwargs)
+            with torch.no_grad():
+                return first.copy_(drawn)
+        if kwargs.get("dtype") is torch.float32:
+            kwargs = {**kwargs, "dtype": torch.float64}
+        if any(map(_is_double, _flat(args))) or any(map(_is_double, _flat(tuple(kwargs.values())))):
+            writes = name.endswith("_") and not name.endswith("__")
+            args = (*args[:1], *tree_map(_lifted, args[1:])) if writes or double else tree_map(_lifted, args)
+            kwargs = tree_map(_lifted, kwargs)
+        result = function(*args, **kwargs)
+        return result if result is first else tree_map(_lifted, result)
+
+
+def _flat(args: tuple[Any, ...]) -> list[Any]:
+    return [part for arg in args for part in (arg if isinstance(arg, list | tuple) else (arg,))]
+
+
+def _to_float32(asked: list[Any]) -> bool:
+    return any(given is torch.float32 or (isinstance(given, torch.Tensor) and given.dtype is torch.float32) for given in asked)
+
+
+def _is_double(thing: Any) -> bool:
+    return isinstance(thing, torch.Tensor) and thing.dtype is torch.float64
+
+
+def _lifted(thing: Any) -> Any:
+    return thing.double() if isinstance(thing, torch.Tensor) and thing.dtype is torch.float32 else thing
+
+
+def _lowered(thing: Any) -> Any:
+    return thing.float() if _is_double(thing) else thing
