@@ -10,8 +10,8 @@ from wellposed.backends.protocol import Problem
 from wellposed.checks.drawn import figures_of
 from wellposed.checks.order import ordered
 from wellposed.checks.session import Effort, Session
-from wellposed.checks.subjects import RULES_OF, Subject, inputs, objective, unjudged
-from wellposed.errors import InputError
+from wellposed.checks.subjects import RULES_OF, Subject, inputs, objective, signals, unjudged, weights, without_gradient
+from wellposed.errors import InputError, WellposedError
 from wellposed.findings import Finding, Summary, Verdict
 from wellposed.report import Report
 from wellposed.signals.spectrum import Spectrum, spectrum_of
@@ -33,8 +33,16 @@ def report_on(
     started, before = time.perf_counter(), problem.evaluations
     session = Session(problem, after_steps, effort)
     with problem.preserved():
-        findings, raised = _findings(session, subjects, only, progress)
-        loss = None if raised else session.loss
+        try:
+            findings, raised = _findings(session, subjects, only, progress)
+            loss = None if raised else session.loss
+        except (WellposedError, MemoryError):
+            raise
+        except Exception as error:
+            told = _of_the_users(error)
+            if told is None:
+                raise
+            raise told from error
         if effort == "full" and not raised:
             session.spectrum = _spectrum(problem)
         seen_later = session.seen_later
@@ -58,7 +66,12 @@ def _findings(session: Session, subjects: Sequence[Subject], only: Callable[[str
     for number, subject in enumerate(subjects):
         progress(subject.__name__, number / len(subjects))
         if any(only(rule.id) for rule in RULES_OF[subject]):
-            found = subject(session) if not raised or subject in (objective, inputs) else unjudged(subject, raised)
+            if raised and subject not in (objective, inputs):
+                found = unjudged(subject, raised)
+            elif subject in (signals, weights) and session.backward_raised:
+                found = without_gradient(subject, session.backward_raised)
+            else:
+                found = subject(session)
             findings += [finding for finding in found if only(finding.rule)]
             session.failing = any(finding.verdict is Verdict.FAILS for finding in findings)
     return findings, raised
@@ -69,8 +82,22 @@ def _spectrum(problem: Problem) -> Spectrum | None:
     try:
         network = problem.input_map()
         return None if network is None else spectrum_of(network)
-    except InputError:
+    except (InputError, RuntimeError):  # a checkpoint that passes no gradient to inputs alone, say
         return None
+
+
+def _of_the_users(error: Exception) -> InputError | None:
+    """What the user's code raised as one clear message; None for a mistake of our own."""
+    trace, last = error.__traceback__, ""
+    entered = False
+    while trace is not None:
+        last = str(trace.tb_frame.f_globals.get("__name__", ""))
+        entered |= not last.startswith("wellposed")
+        trace = trace.tb_next
+    if last.startswith("wellposed") or not entered:
+        return None
+    said = f"{type(error).__name__}: {error}"
+    return InputError(f"the loss raises {said}", hint="does it run by itself, forwards and backwards? The traceback above shows where")
 
 
 def demand_problem(problem: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from wellposed.backends.measured import Dependence, LossArguments, Run
 from wellposed.backends.protocol import Problem
-from wellposed.errors import InputError
+from wellposed.errors import InputError, WellposedError
 from wellposed.findings import Finding
 from wellposed.gradients.probe import Probe
 from wellposed.numerics.arrays import Vector
@@ -23,6 +23,10 @@ from wellposed.signals.trace import Trace, trace_of
 
 Effort = Literal["quick", "usual", "full"]
 _MATTERS = 1e-4  # of the loss: beyond what rounding in another order can do
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 class Session:
@@ -114,11 +118,27 @@ class Session:
         """What the loss raises where the loss function itself raises it, on its arguments; "" where it has a value."""
         try:
             _ = self.loss
-        except InputError:
+        except WellposedError:
             raise
         except Exception as error:
             if any(call.raised for call in self.loss_arguments):
-                return f"{type(error).__name__}: {error}".partition("\n")[0]
+                return _said(error)
+            raise
+        return ""
+
+    @cached_property
+    def backward_raised(self) -> str:
+        """What the backward pass raises, where the loss has a value; "" where there is a gradient."""
+        try:
+            _ = self.problem.first or self.gradient
+        except WellposedError:
+            raise
+        except Exception as error:
+            _ = self.loss  # which raises where the loss itself is at fault
+            try:
+                self.problem.gradient(self.theta)
+            except Exception:  # the user's code: the same once more, and not by the look at its operations
+                return _said(error)
             raise
         return ""
 
@@ -157,6 +177,11 @@ class Session:
         """Whether a gradient gets to the first layer of the trunk, and that tells examples apart."""
         first = self.trace.trunk[0] if self.trace is not None and self.trace.trunk else None
         return first is not None and first.gradient > 0 and first.forward.spread > _MATTERS * first.forward.rms
+
+    def dependence_precisely(self) -> Dependence | None:
+        """In float64; None where the problem does not run so."""
+        precise = self.problem.precise()
+        return None if precise.dtype != "float64" else precise.dependence(precise.theta())
 
     def dependence_after_a_step(self) -> Dependence | None:
         return self.problem.dependence(descended(self.theta, self.problem.layout.pack_known(self.gradient)))

@@ -33,7 +33,7 @@ def inputs(session: Session) -> list[Finding]:
     array = as_array(data, "the inputs")
     if array.dtype.kind in "iub" and array.dtype.itemsize > 1:
         return input_checks.not_judged("The inputs are whole numbers, read as indices or counts: their scale means nothing.")
-    run = None if session.raised else session.run
+    run = None if session.raised or session.backward_raised else session.run
     first = run.operations[0] if run is not None and run.operations else None
     conv = first is not None and first.kind == "conv" and session.problem.backend == "torch"
     features = features_of(array, 1 if conv and array.ndim > 2 else None)
@@ -76,11 +76,16 @@ def objective(session: Session) -> list[Finding]:
     found = [objective_checks.check_fit(session.loss_arguments, session.raised)]
     if session.raised:
         return found + [finding for finding in unjudged(objective, session.raised) if finding.rule != rules.objective.FIT.id]
+    if session.backward_raised:
+        rest = without_gradient(objective, session.backward_raised)
+        return found + [finding for finding in rest if finding.rule != rules.objective.FIT.id]
     return [
         *found,
         objective_checks.check_rate(session.loss, session.theta, session.optimizer_steps),
         objective_checks.check_reached(session.gradient, problem.left_out(), problem.unregistered(), session.cut, session.matters),
-        objective_checks.check_dependence(session.dependence, session.dependence_after_a_step, reached=session.reached),
+        objective_checks.check_dependence(
+            session.dependence, session.dependence_after_a_step, session.dependence_precisely, reached=session.reached
+        ),
     ]
 
 
@@ -161,6 +166,11 @@ RULES_OF: dict[Subject, tuple[Rule, ...]] = {
 def unjudged(subject: Subject, raised: str) -> list[Finding]:
     """The subject's rules where the loss has no value."""
     return [rule.undecided(f"The loss has no value: it raised {raised}.") for rule in RULES_OF[subject]]
+
+
+def without_gradient(subject: Subject, raised: str) -> list[Finding]:
+    """The subject's rules where the backward pass raises."""
+    return [rule.undecided(f"There is no gradient: the backward pass raises {raised}.") for rule in RULES_OF[subject]]
 
 
 ALL: tuple[Subject, ...] = (objective, inputs, weights, signals, gradients)

@@ -108,9 +108,7 @@ def _along(point: Point, directions: Vector, shape: tuple[int, ...], method: Met
     scales = []
     for direction in directions:
         moving = direction != 0
-        largest = float(np.abs(direction).max())
-        size = largest * float(np.sqrt(np.mean((direction[moving] / largest) ** 2)))
-        scales.append(_scale(float(np.sqrt(np.mean(point.flat[moving] ** 2)))) / size)
+        scales.append(_scale(_root_mean_square(point.flat[moving])) / _root_mean_square(direction[moving]))
         # The components of f come in steps of its coarsest one's precision.
         lanes += [_patient(scales[-1], point.eps, float(value), point.room(direction)) for value in f0]
     seen: dict[tuple[int, float], tuple[float, Vector]] = {}
@@ -159,6 +157,12 @@ def _patient(scale: float, eps: float, f0: float, room: tuple[float, float]) -> 
     if near.reason != CONSTANT or scale >= 1:
         return near
     return (yield from slope(scale=1.0, eps=eps, f0=f0, room=room))
+
+
+def _root_mean_square(values: Vector) -> float:
+    """Of numbers whose squares may be beyond float64."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return largest * float(np.sqrt(np.mean((values / largest) ** 2))) if largest else 0.0
 
 
 def _scale(size: float) -> float:

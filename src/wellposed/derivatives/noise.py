@@ -49,6 +49,8 @@ def noise_level(scale: float, eps: float, f0: float = nan, room: tuple[float, fl
     widest = scale * eps**ORDER / 64
     used, repeated, even = 0, False, 0
     while True:
+        if not isfinite(spacing):
+            return Noise(nan, nan, inf, used)
         found = yield [side * spacing * k for k in range(1, _POINTS + 1)]
         used += _POINTS
         points, values = [made for made, _ in found], [value for _, value in found]

@@ -31,6 +31,8 @@ from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
 
 _STEPS = 3
 _HARDLY, _BLIND = 1e-4, 0.05  # chances
+_UNSEEN = 0.5  # chance: what an error as large as is to be seen would rather have passed than not was not looked at
+_CHANCE = "chance that an error of 1 % of a tensor's gradient was missed"
 _AGAIN = 4  # directions within a tensor at most, where one tells too little
 _TELLING = 8  # wrong tensors that a quick look tells of
 _CLOSER = 30  # tensors that a quick look looks at closely
@@ -203,10 +205,13 @@ class _Check:
         if buried:
             found.append(self._below_the_floor(buried))
         known = {finding.rule for finding in found}
+        blind = {name: miss for name, miss in self._misses.items() if miss > _UNSEEN}
         if WRONG.id not in known and self.carrying and buried.keys() >= set(self.carrying):
             found.append(WRONG.undecided("No tensor's slope stands out of the noise of the loss: see WP503."))
         elif WRONG.id not in known and self._unexplained(joint, closer):
             found.append(self._nowhere(joint))
+        elif WRONG.id not in known and blind:
+            found.append(self._not_seen(blind))
         if self._prober.backward_spread:
             found.append(random_backward(self._prober))
             if not any(finding.rule == WRONG.id for finding in found):
@@ -273,7 +278,7 @@ class _Check:
                 visible = VISIBLE * length / np.sqrt(place.stop - place.start)
                 while self._alarmed and len(probes) < _AGAIN and probes[-1].agrees and chance(probes[-1].allowed, visible) > _BLIND:
                     probes += prober.confirmed([prober.directions.random_direction(place)])  # the last was blurred by corners close by
-                self._floors[name] = min(probe.allowed for probe in probes) / length
+                self._floors[name] = min(probe.allowed for probe in probes) / length if length else np.inf
                 self._misses[name] = min(chance(probe.allowed, visible) for probe in probes[1:])
         return found
 
@@ -333,6 +338,15 @@ class _Check:
         )
         return WRONG.undecided(text, where="all tensors")
 
+    def _not_seen(self, blind: dict[str, float]) -> Finding:
+        worst = max(blind, key=lambda name: blind[name])
+        text = (
+            f"What was measured agrees, but in {len(blind)} of {len(self._names)} tensors ({tensor.some(list(blind))}) an error of 1 % of the "
+            f"gradient would have been missed with a chance of {100 * blind[worst]:.0f} %."
+        )
+        evidence = (Evidence(_CHANCE, blind[worst], worst, reference=f"below {_UNSEEN:g}"),)
+        return WRONG.undecided(text, where=next(iter(blind)), evidence=evidence)
+
     def _with_those_that_hold(self, found: list[Finding], probes: list[Probe]) -> list[Finding]:
         missed = max(self._misses, key=lambda name: self._misses[name], default="")
         compared = (
@@ -342,7 +356,7 @@ class _Check:
                 "smallest relative error that every check could see", max(self._floors.values(), default=np.inf), reference="below 0.01"
             ),
             Evidence(
-                "chance that an error of 1 % of a tensor's gradient was missed", self._misses.get(missed, 1.0), missed,
+                _CHANCE, self._misses.get(missed, 1.0), missed,
                 how="one random direction: sqrt(2 / pi) times what the bar allows over the error's size",
             ),
         )  # fmt: skip

@@ -109,7 +109,8 @@ class Directions:
     def reach(self, u: Vector) -> float:
         """How far t must go to move the entries by about their size."""
         lengths = [float(np.linalg.norm(u[place] / self.entries(place))) for place in self._layout.slices.values() if u[place].any()]
-        return float(np.sqrt(np.count_nonzero(u))) / float(np.linalg.norm(lengths))
+        length = float(np.linalg.norm(lengths))
+        return float(np.sqrt(np.count_nonzero(u))) / length if 0 < length < np.inf else 1.0
 
     def spread(self, u: Vector) -> float:
         """The size of the claimed slope along a random direction of these sizes."""

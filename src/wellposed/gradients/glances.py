@@ -80,7 +80,7 @@ def _looked(prober: Prober, uncut: Prober) -> tuple[Glances | None, Probe | None
         if not probe.smooth or not probe.agrees:
             return None, None
         misses |= {name: misses[name] * chance(probe.allowed, VISIBLE * share) for name, share in shares.items()}
-        floors |= {name: min(floors[name], probe.allowed / share) for name, share in shares.items()}
+        floors |= {name: min(floors[name], probe.allowed / share if share else np.inf) for name, share in shares.items()}
         left = [name for name in left if misses[name] > _HARDLY]
     if left or not probes:
         return None, None

@@ -53,6 +53,23 @@ class Prober:
         self.backward_spread = 0.0  # how far two gradients at the point were seen to lie apart
         self.value = problem.value(theta)
         self.repeatable = self.value == (problem.value(theta) if value is None else value)
+        self.eps = self._grain()
+
+    def _grain(self) -> float:
+        """How finely the loss is computed: it may be cast to a coarser format on its way than its parameters have.
+
+        Two values that a coarser format holds exactly are chance once in 2^58.
+        """
+        for name in ("float16", "float32"):
+            coarser = format_of(name)
+            if coarser.eps > self.eps and _held_by(name, self.value) and _held_by(name, self.beside(self._stored_nearby)):
+                return coarser.eps
+        return self.eps
+
+    @cached_property
+    def _stored_nearby(self) -> Vector:
+        shift = np.random.default_rng(1).standard_normal(self.theta.size)
+        return self.problem.stored(self.theta + 0.01 * shift * np.maximum(np.abs(self.theta), self.directions.size(slice(0, None))))
 
     def on_a_stair(self, probe: Probe, u: Vector) -> bool:
         """Whether the loss is flat over the smallest steps and climbs as claimed over larger ones: cast to a coarser format inside."""
@@ -245,6 +262,12 @@ class Prober:
             return self.beside(theta) - float(self.gradient @ (theta - self.theta))
 
         return along
+
+
+def _held_by(name: str, value: float) -> bool:
+    """Whether that format has exactly this number, which is not one that every format has."""
+    with np.errstate(over="ignore"):
+        return value != 0 and np.isfinite(value) and float(np.dtype(name).type(value)) == value and value != round(value)
 
 
 def _unknown(probe: Probe, reason: str) -> Probe:

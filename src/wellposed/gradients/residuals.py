@@ -59,7 +59,8 @@ class Residuals:
         furthest = _FURTHEST * float(np.linalg.norm(self.sizes))
         if not isfinite(self._third):
             return min(furthest, probe.slope.step / 4) if isfinite(probe.slope.step) else furthest
-        return min(furthest, 0.5 * (self._noise / self._third) ** (1 / 3)) if self._third else furthest
+        balanced = 0.5 * (self._noise / self._third) ** (1 / 3) if self._third else 0.0
+        return min(furthest, balanced) if balanced else furthest  # a loss without noise, as a linear one at 0 is, sets no bound
 
     def of(self, weights: Vector, part: float = 1.0) -> Residual:
         """e.(w * sizes), weights of the tensor's length; `part` shortens the step."""
@@ -68,6 +69,8 @@ class Residuals:
         length = float(np.linalg.norm(moved))
         if not count or not length:
             return Residual(0.0, 0.0)
+        if not 0 < self._distance < inf:
+            return Residual(0.0, inf)
         distance = part * self._distance * (count / moved.size) ** 0.25
         h = min(distance / length, part * _FURTHEST / float(np.abs(weights).max()))
         u = np.zeros_like(self._prober.theta)

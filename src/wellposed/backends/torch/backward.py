@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from wellposed.backends.torch.leaves import leaves
+from wellposed.backends.torch.leaves import leaves, nodes
 
-_REENTRANT = "use_reentrant"
+_REENTRANT = "CheckpointFunctionBackward"
 
 
 def gradients_of(loss: torch.Tensor, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor | None]:
@@ -16,17 +16,13 @@ def gradients_of(loss: torch.Tensor, tensors: Sequence[torch.Tensor]) -> Sequenc
 
     Reentrant checkpoints can be passed by `backward` alone, which writes to every leaf within reach: its `grad` is put back.
     """
-    if not tensors:
-        return []
     wanted = [tensor for tensor in tensors if tensor.requires_grad]
     if not wanted:
         return [None] * len(tensors)
-    try:
-        found = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
-    except RuntimeError as error:
-        if _REENTRANT not in str(error):
-            raise
+    if any(type(node).__name__ == _REENTRANT for node in nodes(loss)):
         found = iter(_left_by_backward(loss, wanted))
+    else:
+        found = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
     return [next(found) if tensor.requires_grad else None for tensor in tensors]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.leaves import leaves, nodes
 
 
@@ -32,7 +33,7 @@ def custom_calls(model: nn.Module, loss: Callable[[], torch.Tensor]) -> list[Cal
     calls: list[Call] = []
     with module_names(model) as within, _recorded(functions, within, calls):
         value = loss()
-        torch.autograd.grad(value, leaves(value), allow_unused=True)
+        gradients_of(value, leaves(value))
     return calls
 
 

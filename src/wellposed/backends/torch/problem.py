@@ -232,7 +232,7 @@ class TorchProblem(Problem):
             with watch:
                 loss = self._loss()
                 parameters = [p for p in self._parameters.values() if p.requires_grad]
-                parts = torch.autograd.grad(loss, parameters, allow_unused=True) if loss.requires_grad else ()
+                parts = gradients_of(loss, parameters) if loss.requires_grad else ()
             return watch.reached([loss.detach(), *(part for part in parts if part is not None)])
 
     def loss_arguments(self) -> list[LossArguments]:
