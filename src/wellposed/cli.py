@@ -6,7 +6,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
@@ -20,13 +19,14 @@ from wellposed.backends.protocol import Problem
 from wellposed.errors import InputError
 from wellposed.findings import Remedy
 from wellposed.inputs.shown import statistics_table
-from wellposed.inputs.sources.files import files
+from wellposed.inputs.sources.files import files, paths_of
 from wellposed.inputs.standardizer import Standardizer
 from wellposed.loading import load_problem, split
 from wellposed.places import line_of
 from wellposed.report import Report
-from wellposed.report.text import rendered, without_colour
+from wellposed.report.text import harmless, rendered, without_colour
 from wellposed.rules import CATALOGUE, Cause, Rule
+from wellposed.writing import refuse_inputs, write_whole
 
 app = App(
     name="wellposed",
@@ -56,15 +56,15 @@ def check(
 ) -> int:
     """Check the training problem that FILE defines; print the report."""
     rules = _chosen(select, ignore)
+    path, name = split(file)
+    refuse_inputs([output for output in (html, json, sarif) if output and output != "-"], [path])
     with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
         problem = load_problem(file)
         report = _checked(problem, rules, file, after_steps, remedies=remedies, full=full)
     if html:
-        _written(html, lambda: report.to_html(html))
+        report.to_html(html)
     if sarif:
-        path, name = split(file)
-        text = report.to_sarif(path.as_posix(), lambda finding: line_of(path, finding.where, name))
-        _written(sarif, lambda: Path(sarif).write_text(text + "\n"))
+        write_whole(sarif, report.to_sarif(path.as_posix(), lambda finding: line_of(path, finding.where, name)) + "\n")
     return _told(report, json)
 
 
@@ -88,6 +88,7 @@ def stats(
     early_stop: Annotated[float | None, Parameter(help="Stop when mean and deviation are known to this fraction of the deviation")] = None,
 ) -> int:
     """Mean, standard deviation and extremes of the features of DATA, larger than memory or not."""
+    refuse_inputs([output] if output else [], paths_of(list(data)))
     standardizer = Standardizer(axis, ddof=ddof, early_stop=early_stop, infinite="skip")
     standardizer.fit(list(data), columns=_listed(columns), key=key or None)
     if output:
@@ -109,6 +110,7 @@ def audit(
     held_out: Annotated[bool, Parameter(help="DATA is a test set, which the statistics must not have seen", negative="")] = False,
 ) -> int:
     """Do these statistics belong to DATA, and if not, which mistake was made?"""
+    refuse_inputs([json] if json not in ("", "-") else [], [statistics, *paths_of(list(data))])
     fitted = Standardizer.load(statistics)
     report = api.audit(
         fitted, files(list(data), _listed(columns), key or None), axis=fitted.axis if axis is None else axis, held_out=held_out
@@ -119,19 +121,12 @@ def audit(
 def _told(report: Report, json: str) -> int:
     """Print the report or write it as JSON; the exit status."""
     if json and json != "-":
-        _written(json, lambda: Path(json).write_text(report.to_json() + "\n"))
+        write_whole(json, report.to_json() + "\n")
     if json == "-":
         print(report.to_json())
     else:
         _show(rendered(report))
     return _HOLDS if report.ok else _FAILS
-
-
-def _written(path: str, write: Callable[[], object]) -> None:
-    try:
-        write()
-    except OSError as error:
-        raise InputError(f"the report cannot be written to {path}: {error.strerror}") from error
 
 
 def _listed(columns: str) -> list[str]:
@@ -176,6 +171,8 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone: say nothing
         return _HOLDS
+    except OSError as error:  # a full disk behind standard output
+        return _complain(InputError(f"the report cannot be printed: {error.strerror or error}"))
     return status if isinstance(status, int) else _HOLDS
 
 
@@ -227,7 +224,7 @@ def _chosen(select: str, ignore: str) -> _Filter:
 
 
 def _complain(error: InputError) -> int:
-    Console(stderr=True, highlight=False).print(Text(f"wellposed: {error}"))
+    Console(stderr=True, highlight=False).print(Text(harmless(f"wellposed: {error}")))
     return _AT_FAULT
 
 

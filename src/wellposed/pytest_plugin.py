@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from wellposed import api
+from wellposed.errors import InputError
 from wellposed.findings import Finding, Record, Verdict
 from wellposed.report import Report
 from wellposed.report.json import loads as record_of
 from wellposed.rules import CATALOGUE
+from wellposed.writing import write_whole
 
 _VERBS = (
     "checkup", "check_inputs", "check_objective", "check_signals", "check_weights", "check_gradients", "check_accumulation", "check_ranks",
@@ -108,8 +109,18 @@ def _write(terminalreporter: Any) -> None:
         from wellposed.report import html  # its template engine is slow to import
 
         records = [(f"{test}: {verb}", _titled(record_of(text))) for test, verb, text in _kept(terminalreporter, _REPORT)]
-        Path(file).write_text(html.pages(records), encoding="utf-8")
-        terminalreporter.write_line(f"reports written to {file}")
+        try:
+            write_whole(file, html.pages(records), read=_test_files(terminalreporter))
+        except InputError as error:
+            terminalreporter.write_line(f"wellposed: {error}", red=True)
+        else:
+            terminalreporter.write_line(f"reports written to {file}")
+
+
+def _test_files(terminalreporter: Any) -> set[str]:
+    """The files whose tests ran, which no report may overwrite."""
+    root = terminalreporter.config.rootpath
+    return {str(root / test.partition("::")[0]) for test, _, _ in _kept(terminalreporter, _PROPERTY)}
 
 
 def _titled(record: Record) -> Record:

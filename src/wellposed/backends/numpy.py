@@ -65,7 +65,11 @@ class FunctionProblem(Problem):
     def value(self, theta: Vector) -> float:
         self.evaluations += 1
         with self._random.fixed(seen=self.evaluations > 1):
-            loss = np.asarray(self._value(self._arrays(theta)))
+            returned = self._value(self._arrays(theta))
+        try:
+            loss = np.asarray(returned)
+        except ValueError as error:
+            raise InputError(f"value(params) must return one number, but it returned no array: {error}") from error
         if loss.size != 1 or loss.dtype.kind not in "fiu":
             raise InputError(
                 f"value(params) must return one number, but it returned {loss.dtype} of shape {loss.shape}",
@@ -185,7 +189,12 @@ def _layer(index: int, name: str, made: Any) -> Operation:
 
 
 def _floating(name: str, given: Any) -> Array:
-    array = np.asarray(given)
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InputError(
+            f"parameter {name!r} is no array: {error}", hint="give each array a name of its own: {'W1': W1, 'W2': W2}"
+        ) from error
     if array.dtype.kind != "f":
         raise InputError(
             f"parameter {name!r} has dtype {array.dtype}; a derivative needs floating-point numbers",

@@ -30,6 +30,10 @@ def report_on(
 ) -> Report:
     """`progress` is told what begins, and the share of the work behind it."""
     demand_problem(problem)
+    for name, given in (("only", only), ("progress", progress)):
+        if not callable(given):
+            hint = "only=lambda rule: rule.startswith('WP5')" if name == "only" else "progress=lambda what, share: print(what, share)"
+            raise InputError(f"{name} must be a function, not a {type(given).__name__}", hint=hint)
     started, before = time.perf_counter(), problem.evaluations
     session = Session(problem, after_steps, effort)
     with problem.preserved():

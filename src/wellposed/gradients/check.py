@@ -25,6 +25,7 @@ from wellposed.gradients.prober import Prober
 from wellposed.gradients.repeatability import changing_gradient, random_backward, random_loss, randomness_held
 from wellposed.gradients.screen import screened
 from wellposed.gradients.tensor import carries
+from wellposed.gradients.wiggle import wiggle
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Gradient, descended
 from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
@@ -176,6 +177,9 @@ class _Check:
 
     def findings(self, *, each: bool = False) -> list[Finding]:
         joint, closer = self.look()
+        scales = wiggle(self._prober, self.carrying) if self._alarmed and not self._alone else None
+        if scales is not None:
+            return self._with_those_that_hold([scales], joint)
         if self._quick and self._wrong:  # some of those that are wrong show what is wrong
             closer = self._wrong[:_TELLING]
         elif self._quick and all(map(_agrees, joint)):  # what cannot be seen well is no sign of an error

@@ -11,7 +11,7 @@ import numpy as np
 
 from wellposed.errors import InputError
 from wellposed.numerics.accumulate import canonical
-from wellposed.numerics.arrays import Array, plain
+from wellposed.numerics.arrays import Array, of_any_library, plain
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,9 @@ def as_array(data: Any, what: str = "the data") -> Array:
         data = np.ma.filled(data.astype(np.float64), np.nan)
     if data is None:
         raise InputError(f"{what} is None", hint="give an array of shape [N, D]")
-    if hasattr(data, "detach") and hasattr(data, "cpu"):
-        detached = data.detach().cpu()
-        data = detached.float() if str(detached.dtype) == "torch.bfloat16" else detached
-    elif hasattr(data, "__array_namespace__") and not isinstance(data, np.ndarray):
+    if hasattr(data, "__array_namespace__") and not isinstance(data, np.ndarray):
         data = plain(data, what)
-    try:
-        array = np.asarray(data)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{what} cannot be read as an array: {error}", hint="are all rows of one length?") from error
+    array = of_any_library(data, what)
     if array.dtype.kind == "O":
         array = _of_objects(array)
     if array.dtype.kind in "OUSMmV":

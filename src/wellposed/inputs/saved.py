@@ -4,52 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
+from wellposed.reading import regular_text
+from wellposed.writing import write_whole
 
 _FORMAT, _VERSION = "wellposed.Standardizer", 2
 
 
 def write(
-    path: str | os.PathLike[str], params: dict[str, Any], arrays: dict[str, Vector], state: dict[str, Any], names: list[str], seen: int
+    path: str | os.PathLike[str], params: dict[str, Any], arrays: dict[str, Vector], state: dict[str, Any], names: list[str], seen: int,
 ) -> None:
     """Raises `InputError` where the file cannot be written; an older one is then as it was."""
-    target = Path(path)
     content = {
         "format": _FORMAT, "version": _VERSION, "count": seen, "names": names, **{name: _listed(array) for name, array in arrays.items()},
         "parameters": {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}, "state": state,
     }  # fmt: skip
-    try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "w") as part:
-            json.dump(content, part)
-            part.flush()
-            os.fsync(part.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)  # a temporary file is its owner's alone
-        Path(name).replace(target)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise InputError(f"{target} cannot be written: {error.strerror}", hint="an older file of that name is as it was") from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(path, lambda file: json.dump(content, file), complaint="{} cannot be written")
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Vector], dict[str, Any], list[str], int]:
     """What `write` wrote: parameters, arrays, state, names, rows seen. Raises `InputError` for anything else."""
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(regular_text(path))
         if content["format"] != _FORMAT or content["version"] != _VERSION:
             raise KeyError("format")
         arrays = {
@@ -62,10 +43,13 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Vector
         params = dict(content["parameters"])
         if isinstance(params.get("axis"), list):
             params["axis"] = tuple(params["axis"])
-        return params, arrays, content["state"], list(content["names"]), int(content["count"])
+        count = int(content["count"])
+        if count < 0 or (arrays["scale"] <= 0).any() or len({len(arrays[name]) for name in ("mean", "var", "scale")}) != 1:
+            raise ValueError("statistics of nothing")
+        return params, arrays, content["state"], list(content["names"]), count
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path} is not a file that Standardizer.save wrote") from error
 
 

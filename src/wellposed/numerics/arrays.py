@@ -43,6 +43,38 @@ def plain(array: Any, name: str = "x") -> Array:
     return found
 
 
+def of_any_library(data: Any, what: str, complaint: str = "{} cannot be read as an array") -> Array:
+    """NumPy of an array or tensor of any library and layout, of nested lists and of lists of tensors; formats that NumPy lacks become float32.
+
+    Raises `InputError` for what has no numbers, as a tensor on the meta device, and for rows of different lengths.
+    """
+    if isinstance(data, list | tuple) and any(hasattr(part, "detach") for part in data):
+        data = [of_any_library(part, what) for part in data]
+    elif hasattr(data, "detach") and hasattr(data, "cpu"):
+        data = _of_tensor(data, what)
+    elif str(getattr(data, "dtype", "")) in _COARSE:
+        data = np.asarray(data, dtype=np.float32)
+    try:
+        return np.asarray(data)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{complaint.format(what)}: {error}", hint="are all rows of one length?") from error
+
+
+_COARSE = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e4m3b11fnuz")
+
+
+def _of_tensor(tensor: Any, what: str) -> Any:
+    if getattr(tensor, "is_meta", False):
+        raise InputError(f"{what} is a tensor on the meta device, which has no numbers", hint="give it memory and numbers first")
+    found = tensor.detach().cpu()
+    if getattr(found, "is_quantized", False):
+        found = found.dequantize()
+    if str(found.layout) != "torch.strided":
+        found = found.to_dense()
+    found = found.resolve_conj().resolve_neg()
+    return found.float() if str(found.dtype).removeprefix("torch.") in _COARSE else found
+
+
 def rebuild_like(array: Any) -> Callable[[Array], Any]:
     """A function that turns NumPy arrays into arrays of the given one's framework, device and floating-point dtype.
 

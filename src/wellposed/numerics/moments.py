@@ -11,7 +11,7 @@ import numpy as np
 
 from wellposed.errors import InputError
 from wellposed.numerics import accumulate
-from wellposed.numerics.arrays import Array, Vector
+from wellposed.numerics.arrays import Array, Vector, of_any_library
 from wellposed.numerics.exact import Exact
 from wellposed.numerics.shifted import Shifted
 
@@ -44,10 +44,7 @@ class Moments:
 
         Raises `InputError` for text, complex numbers, axes that do not exist and weights that are negative or not finite.
         """
-        try:
-            array = np.asarray(data)
-        except ValueError as error:
-            raise InputError(f"this is no array: {error}", hint="are all rows of one length?") from error
+        array = of_any_library(data, "the data", "this is no array")
         if array.dtype.kind not in "fiub":
             raise InputError(f"moments are of real numbers, not of {array.dtype}")
         axes = _axes(axis, array.ndim)
@@ -162,7 +159,7 @@ class Moments:
         """What `to_json` wrote, bit for bit. Nothing in it is executed. Raises `InputError` for anything else."""
         try:
             return Moments.from_dict(json.loads(text))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError("this is no JSON that Moments.to_json wrote") from error
 
     @staticmethod
@@ -172,6 +169,10 @@ class Moments:
             if plain["format"] != _FORMAT or plain["version"] != 1:
                 raise KeyError("format")
             others = [_unlisted(plain[name]) for name in ("nan_count", "inf_count", "min", "max")]
+            if not all((array >= 0).all() for array in (_unlisted(plain["count"]), *others[:2])):
+                raise ValueError("counts below 0")
+            if not np.isfinite(_unlisted(plain["count"])).all():
+                raise ValueError("endless counts")
             if "sum" in plain:
                 s1, s2 = (np.array([*map(int, plain[name]), None], dtype=object)[:-1] for name in ("sum", "squares"))
                 if len({len(s1), len(s2), len(plain["count"]), *map(len, others)}) != 1:
@@ -182,7 +183,7 @@ class Moments:
             if len({len(array) for array in (*floats, *others, unit)}) != 1:
                 raise ValueError("lengths differ")
             return Moments(Shifted(**dict(zip(_FLOATS, floats, strict=True)), unit=unit), *others)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError("this is no JSON that Moments.to_json wrote") from error
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wellposed.errors import CheckFailed
 from wellposed.findings import Finding, Record
 from wellposed.report import json, sarif, text
+from wellposed.writing import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -32,10 +32,10 @@ class Report(Record):
         return json.dumps(self)
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as one HTML file that needs no other. Raises `OSError` where it cannot be written."""
+        """Write the report as one HTML file that needs no other, whole or not at all. Raises `InputError` where it cannot be written."""
         from wellposed.report import html  # its template engine takes longer to import than a check may last
 
-        Path(path).write_text(html.page(self), encoding="utf-8")
+        write_whole(path, html.page(self))
 
     def plot(self) -> list[Drawing]:
         """One matplotlib figure for each of `figures`, which a notebook shows; `savefig` writes it. Empty where nothing was measured that a

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import quote
 
 from wellposed.findings import Finding, Record, Verdict
 
@@ -32,6 +33,6 @@ def _result(finding: Finding, file: str, line: int) -> dict[str, Any]:
         "ruleId": finding.rule,
         "level": _LEVELS[finding.verdict],
         "message": {"text": f"{where}{finding.message}{remedies}"},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": file}, "region": {"startLine": line}}}],
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": quote(file, safe="/")}, "region": {"startLine": line}}}],
         "properties": {"where": finding.where, "cause": finding.cause, "follows": finding.follows},
     }

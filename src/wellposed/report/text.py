@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -28,9 +29,9 @@ def plain(record: Record, width: int = _WIDTH) -> str:
 
 def without_colour(shown: RenderableType, width: int = _WIDTH) -> str:
     """Plain lines of at most `width` columns, with no spaces at their ends."""
-    page = io.StringIO()
+    page = io.StringIO()  # escape sequences of colours are left out by rich, and others by `harmless`
     Console(file=page, width=width, color_system=None, highlight=False, force_terminal=False).print(shown)
-    return "\n".join(line.rstrip() for line in page.getvalue().rstrip("\n").split("\n"))
+    return "\n".join(line.rstrip() for line in harmless(page.getvalue()).rstrip("\n").split("\n"))
 
 
 def rendered(record: Record) -> RenderableType:
@@ -67,6 +68,21 @@ def _profile(record: Record, rule: str) -> list[RenderableType]:
     return lines
 
 
+def _in_one_line(text: str) -> str:
+    """No name may look like a finding of its own."""
+    return harmless(text.replace("\n", "\\n"))
+
+
+def harmless(text: str) -> str:
+    """Text in which no control character reaches a terminal: names come from files that nobody may have looked at. Lines and tabs stay."""
+    return "".join(char if char in "\n\t" or not _controls(char) else char.encode("unicode_escape").decode() for char in text)
+
+
+def _controls(char: str) -> bool:
+    """Escape sequences and marks that turn the direction of writing, as Unicode counts them; halves of characters cannot be printed."""
+    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
 def _summary(record: Record) -> Text:
     counts = [(record.count(verdict), verdict) for verdict in (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS)]
     line = Text("wellposed: ")
@@ -92,12 +108,12 @@ def _heading(finding: Finding) -> Text:
     verdict = (f"{finding.verdict.value:<{_MARGIN}}", _STYLES[finding.verdict])
     line = Text.assemble(verdict, (f"{finding.rule} {finding.title}", "bold"))
     if finding.where:
-        line.append(f"  at {finding.where}")
+        line.append(f"  at {_in_one_line(finding.where)}")
     return line
 
 
 def _found(finding: Finding) -> RenderableType:
-    parts: list[RenderableType] = [_heading(finding), _margin("", Text(finding.message))]
+    parts: list[RenderableType] = [_heading(finding), _margin("", Text(_in_one_line(finding.message)))]
     parts += [_margin("measured" if first else "", _evidence(entry)) for first, entry in _numbered(finding.evidence)]
     if finding.cause:
         parts.append(_margin("cause", Text(finding.cause)))
@@ -111,7 +127,7 @@ def _consequences(hence: Iterable[Finding]) -> list[RenderableType]:
     lines = []
     for first, finding in _numbered(hence):
         line = Text.assemble((finding.verdict.value, _STYLES[finding.verdict]), f" {finding.rule} {finding.title}")
-        line.append(f" at {finding.where}" if finding.where else "")
+        line.append(f" at {_in_one_line(finding.where)}" if finding.where else "")
         lines.append(_margin("hence" if first else "", line))
     return lines
 
@@ -142,7 +158,7 @@ def _evidence(entry: Evidence) -> Text:
     line = Text(f"{entry.quantity}: ")
     line.append(f"{entry.value:.6g}{error}{unit}", style="bold")
     if entry.where:
-        line.append(f" at {entry.where}")
+        line.append(f" at {_in_one_line(entry.where)}")
     notes = [note for note in (f"sound: {entry.reference}" if entry.reference else "", entry.how) if note]
     if notes:
         line.append(f" ({'; '.join(notes)})", style="dim")
@@ -168,8 +184,8 @@ def _folded(undecided: Mapping[str, list[Finding]]) -> list[RenderableType]:
         verdict = (f"{Verdict.UNDECIDED.value:<{_MARGIN}}", _STYLES[Verdict.UNDECIDED])
         line = Text.assemble(verdict, (", ".join(dict.fromkeys(f.rule for f in group)), "bold"))
         places = [f.where for f in group if f.where]
-        line.append(f"  at {', '.join(dict.fromkeys(places))}" if places else "")
-        parts += [line, Padding(Text(message), (0, 0, 0, _MARGIN))]
+        line.append(f"  at {_in_one_line(', '.join(dict.fromkeys(places)))}" if places else "")
+        parts += [line, Padding(Text(_in_one_line(message)), (0, 0, 0, _MARGIN))]
     return parts
 
 

@@ -244,7 +244,10 @@ def name_of(path: tuple[Any, ...]) -> str:
 
 
 def _checked(name: str, leaf: Any) -> Any:
-    array = jnp.asarray(leaf)
+    try:
+        array = jnp.asarray(leaf)
+    except TypeError as error:
+        raise InputError(f"parameter {name!r} is no array: {error}", hint="keep what is no array out of params") from error
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise InputError(
             f"parameter {name!r} has dtype {array.dtype}; a derivative needs real floating-point numbers",

@@ -89,6 +89,16 @@ class TorchProblem(Problem):
             raise InputError(
                 f"loss must be a function of (outputs, targets), not {what}", hint="for example nn.CrossEntropyLoss(), with brackets"
             )
+        if optimizer is not None and (isinstance(optimizer, type) or not isinstance(getattr(optimizer, "param_groups", None), list)):
+            what = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else f"a {type(optimizer).__name__}"
+            raise InputError(
+                f"optimizer must be a torch optimizer that holds the model's parameters, not {what}",
+                hint="for example torch.optim.Adam(model.parameters(), lr=1e-3)",
+            )
+        if torch.is_inference_mode_enabled():
+            raise InputError("a check needs gradients, and torch.inference_mode() is on", hint="call it outside of that block")
+        if any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in tree_flatten(batch)[0]):
+            raise InputError("the batch holds a tensor on the meta device, which has no numbers", hint="give real inputs and targets")
         if any(isinstance(leaf, torch.Tensor) and leaf.is_inference() for leaf in tree_flatten(batch)[0]):
             raise InputError(
                 "the batch holds a tensor that was made in inference mode, which autograd cannot record",

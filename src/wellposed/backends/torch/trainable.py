@@ -18,6 +18,15 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
             continue
         if not parameter.dtype.is_floating_point:
             raise InputError(f"parameter {name!r} has dtype {parameter.dtype}; real floating-point numbers are needed")
+        if parameter.is_meta:
+            raise InputError(
+                f"parameter {name!r} is on the meta device and has no numbers", hint='model.to_empty(device="cpu"), then wp.initialize(model)'
+            )
+        if parameter.is_inference():
+            raise InputError(
+                f"parameter {name!r} was made in inference mode, so that autograd cannot record it",
+                hint="build or load the model outside of torch.inference_mode()",
+            )
         if not torch.isfinite(parameter).all():
             raise InputError(f"parameter {name!r} contains NaN or infinity; there is nothing to check at such a point")
         parameters[name] = parameter

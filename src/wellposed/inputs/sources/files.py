@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
@@ -16,14 +17,16 @@ from wellposed.errors import InputError
 from wellposed.inputs.sources import tables
 from wellposed.inputs.sources.chunk import Chunk, Source, rows_per_chunk, sliced
 from wellposed.numerics.arrays import Array
+from wellposed.reading import demand_regular
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+_LARGEST = 1 << 62  # bytes that any file can hold
 _BATCH = 1 << 16  # rows of a table at a time
 
 
 def files(paths: Sequence[str | Path], columns: Sequence[str] = (), key: str | None = None) -> Source:
     """The rows of all files, one after the other. Raises `InputError` for what is not there, or of different kinds."""
-    found = [file for path in paths for file in _expanded(str(path))]
+    found = paths_of(paths)
     kinds = {_kind(path) for path in found}
     if len(kinds) > 1:
         one, two = (next(path for path in found if _kind(path) == kind) for kind in sorted(kinds)[:2])
@@ -48,11 +51,16 @@ def files(paths: Sequence[str | Path], columns: Sequence[str] = (), key: str | N
     return Source(what, chunks)
 
 
+def paths_of(paths: Sequence[str | Path]) -> list[Path]:
+    """The files that `files` would read. Raises `InputError` for what is not there."""
+    return [file for path in paths for file in _expanded(str(path))]
+
+
 def _mapped(path: Path) -> tuple[int | None, bool, Callable[[Array], Iterator[Chunk]] | None]:
     """The rows of an npy file at will: how many, that they can be had again, and any of them."""
     try:
         array = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError):  # cut short, or of objects: reading says so
+    except (ValueError, EOFError, OverflowError, TypeError, MemoryError, RecursionError, OSError):  # cut short, of objects: reading says so
         return None, True, None
     if not array.ndim:
         return None, True, None
@@ -63,11 +71,12 @@ def _expanded(path: str) -> list[Path]:
     """The files that a path, a pattern or a folder stands for, sorted."""
     there = Path(path)
     if there.is_dir() and there.suffix != ".zarr" and not (there / "zarr.json").exists() and not (there / ".zarray").exists():
-        found = sorted(file for file in there.rglob("*") if file.suffix.lower() in _KINDS)
+        found = sorted(file for file in there.rglob("*") if file.suffix.lower() in _KINDS and (file.is_file() or file.is_dir()))
         if not found:
             raise InputError(f"the folder {path} holds no file that can be read", hint=f"known endings: {', '.join(sorted(_KINDS))}")
         return found
     if there.exists():
+        demand_regular(there)
         return [there]
     found = sorted(Path(name) for name in glob.glob(path, recursive=True))
     if not found:
@@ -92,7 +101,7 @@ def _reported(path: Path, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         if str(path) in str(error) or path.name in str(error):
             raise
         raise InputError(f"{path}: {error}") from error
-    except Exception as error:
+    except (Exception, MemoryError) as error:
         raise InputError(f"{path} cannot be read: {error}", hint="is it whole? what came before it was read") from error
 
 
@@ -117,10 +126,12 @@ def _stream(file: BinaryIO, where: str, path: Path) -> Iterator[Chunk]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
+    if any(isinstance(length, bool) or length < 0 for length in shape) or math.prod(shape) * dtype.itemsize > _LARGEST:
+        raise InputError(f"{path} says that it holds an array of shape {shape}, which cannot be", hint="is it whole? what wrote it?")
     if dtype.hasobject:
         raise InputError(f"{path} holds Python objects", hint="save numbers: array.astype(float)")
     if fortran and len(shape) > 1:
-        yield from sliced(np.load(path, mmap_mode="r"), where)
+        yield from sliced(_by_columns(file, path, shape, dtype), where)
         return
     step = rows_per_chunk(shape, dtype.itemsize) if shape else 1
     row = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
@@ -130,6 +141,17 @@ def _stream(file: BinaryIO, where: str, path: Path) -> Iterator[Chunk]:
         if len(content) < (stop - start) * row:
             raise InputError(f"{path} is cut short: it ends in row {start + len(content) // max(row, 1)} of {shape[0]}")
         yield Chunk(np.frombuffer(content, dtype=dtype).reshape(stop - start, *shape[1:]), f"{where}rows {start} to {stop - 1}")
+
+
+def _by_columns(file: BinaryIO, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array that lies in the order of Fortran: mapped, or read whole where it is a member of an archive."""
+    if path.suffix.lower() == ".npy":
+        mapped: Array = np.load(path, mmap_mode="r")
+        return mapped
+    content = file.read()
+    if len(content) < math.prod(shape) * dtype.itemsize:
+        raise InputError(f"{path} is cut short")
+    return np.frombuffer(content, dtype=dtype).reshape(shape, order="F")
 
 
 def _csv(path: Path, columns: Sequence[str], key: str | None) -> Iterator[Chunk]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from wellposed.inputs.sources.chunk import BYTES, Chunk, Source, numeric
 def table(data: Any, columns: Sequence[str] = ()) -> Source | None:
     """A table's rows; None where this is no table."""
     columns_there = list(getattr(data, "columns", ())) if type(data).__module__.startswith("pandas") else []
-    twice = next((name for number, name in enumerate(columns_there) if name in columns_there[:number]), None)
+    twice = next((name for name, number in Counter(columns_there).items() if number > 1), None)
     if twice is not None:
         raise InputError(f"the table has two columns named {twice!r}", hint="rename one of them")
     frame = nw.from_native(data, pass_through=True, eager_only=False, allow_series=False)
@@ -28,13 +29,16 @@ def table(data: Any, columns: Sequence[str] = ()) -> Source | None:
 
 def pieces(frame: nw.DataFrame[Any], columns: Sequence[str], where: str = "") -> Iterator[Chunk]:
     """Chunks of an eager frame, its columns in the order given, else in its own."""
-    names = chosen(frame.columns, columns, where or "the table")
-    places = [frame.columns.index(name) for name in names] if columns else list(range(len(names)))
+    there = frame.columns  # made anew at every look
+    names = chosen(there, columns, where or "the table")
+    position = {name: place for place, name in reversed(list(enumerate(there)))}
+    places = [position[name] for name in names] if columns else list(range(len(names)))
     shown = tuple(names) if all(isinstance(name, str) for name in names) else ()
     step = max(1, BYTES // (8 * max(1, len(names))))
     for start in range(0, max(len(frame), 1), step):
         part = frame[start : start + step]
-        arrays = [_column(part[:, j], str(frame.columns[j]), where) for j in places]
+        series = list(part.iter_columns())
+        arrays = [_column(series[j], str(there[j]), where) for j in places]
         if len(part):
             dtype = np.result_type(*arrays)
             rows = np.empty((len(part), len(names)), dtype=dtype)
@@ -76,8 +80,9 @@ def _lazy(frame: nw.LazyFrame[Any], columns: Sequence[str]) -> Iterator[Chunk]:
 
 def chosen(available: Sequence[str], columns: Sequence[str], what: str) -> list[str]:
     """The columns asked for, all where none is; raises `InputError` for one that is not there."""
+    there = set(available)
     for name in columns:
-        if name not in available:
+        if name not in there:
             shown = ", ".join(map(repr, list(available)[:8])) + (", ..." if len(available) > 8 else "")
             raise InputError(f"{what} has no column {name!r}", hint=f"it has {shown}")
     if not available:

@@ -1,0 +1,54 @@
+"""A loss with a wiggle on it: over steps longer than that the gradient is right, and over shorter ones it is not the slope."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from wellposed.findings import Evidence, Finding
+from wellposed.gradients.prober import Prober
+from wellposed.numerics.arrays import Vector
+from wellposed.rules.gradients import WRONG
+
+_LONG = 2.0 ** np.arange(-3, -10, -1.0)  # steps, in units of what moves every entry by its own size
+_FINE = 2.0**-20
+_STAYS, _GONE = 0.5, 0.1  # parts of the disagreement over short steps
+_DIRECTIONS = 2
+
+
+def wiggle(prober: Prober, names: Sequence[str]) -> Finding | None:
+    """WP501 as undecided where, along two directions, what disagrees over short steps is gone over two neighbouring long ones.
+
+    An error of the gradient is there over steps of any length: no bend of the loss makes up for it over a step and over its half. Some 6
+    evaluations where there is no wiggle.
+    """
+    if not names or not prober.exact:
+        return None
+    gone = [_gone(prober, prober.directions.jointly(names, along_claim=number == 0)) for number in range(_DIRECTIONS)]
+    if not all(gone):
+        return None
+    steps = [found for found in gone if found is not None]
+    short, long = max(found[0] for found in steps), max(found[1] for found in steps)
+    text = (
+        f"The slope of the loss depends on the step: over steps of {long:.2g} of the parameters' sizes the gradient agrees, over short ones it "
+        f"is off by up to {100 * short:.2g} %. The loss has a wiggle of that length, which the gradient leaves out."
+    )
+    evidence = (Evidence("disagreement over short steps, of the slope", short, "all tensors", reference="0"),)
+    return WRONG.undecided(text, where="all tensors", evidence=evidence)
+
+
+def _gone(prober: Prober, u: Vector) -> tuple[float, float] | None:
+    """The relative disagreement over short steps and the longest step at which it is gone; None where it stays."""
+    reach, claimed = prober.directions.reach(u), abs(float(prober.gradient @ u))
+    if not claimed:
+        return None
+    fine = max((prober.difference(u, reach * _FINE * part) for part in (1.0, 0.37)), key=abs)
+    first = prober.difference(u, reach * float(_LONG[-1]))
+    if not np.isfinite([fine, first]).all() or fine == 0 or abs(first) > _STAYS * abs(fine):
+        return None
+    seen = [abs(prober.difference(u, reach * float(step))) for step in _LONG[:-1]] + [abs(first)]
+    for place in range(len(seen) - 1):
+        if max(seen[place : place + 2]) <= _GONE * abs(fine):
+            return abs(fine) / claimed, float(_LONG[place])
+    return None
