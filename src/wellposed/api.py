@@ -229,12 +229,13 @@ def gradcheck(
     input requires a gradient or one is NaN, and for an option that the original does not know. `wellposed.testing.gradcheck` raises by
     default, as the original does.
     """
-    unknown = sorted(options.keys() - _OPTIONS)
+    unknown = sorted(options.keys() - _OPTIONS - {"masked_nan"})
     if unknown:
         raise InputError(f"gradcheck knows no option {unknown[0]!r}", hint=f"torch's are {', '.join(sorted(_OPTIONS))}")
     if order not in (1, 2):
         raise InputError(f"order must be 1 or 2, not {order!r}")
-    report = _function_report(tensor_function(fn, inputs, order), check_forward_ad or not check_backward_ad, check_backward_ad)
+    problems = tensor_function(fn, inputs, order, finite=not options.get("masked_nan", False))
+    report = _function_report(problems, check_forward_ad or not check_backward_ad, check_backward_ad)
     if raise_exception:
         report.raise_if_failed()
     return report
@@ -268,15 +269,15 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 1, mode
         raise InputError(f"modes must be 'fwd' and 'rev', not {unknown[0]!r}")
     if not isinstance(order, int) or order < 1:
         raise InputError(f"order must be a whole number from 1 on, not {order!r}")
-    if not modes or ("rev" not in modes and order > 1):
-        raise InputError("modes must hold 'rev' for an order above 1, and 'fwd' or 'rev' for order 1")
-    return _function_report(array_function(f, args, order), "fwd" in modes, "rev" in modes)
+    if not modes:
+        raise InputError("modes must hold 'fwd' or 'rev'")
+    return _function_report(array_function(f, args, order, forward="rev" not in modes), "fwd" in modes, "rev" in modes)
 
 
 def _function_report(problems: Sequence[Problem], forward: bool, backward: bool) -> Report:
     """The gradient of the first problem; of the others, its gradient's and so on, what does not hold in higher order."""
     if not backward:
-        return report_on(problems[0], (subjects.pushed,))
+        return _forward_report(problems)
     report = check_gradients(problems[0])
     findings = list(report.findings)
     evaluations, seconds = report.evaluations, report.seconds
@@ -291,6 +292,16 @@ def _function_report(problems: Sequence[Problem], forward: bool, backward: bool)
         findings = subjects.worse(findings, telling, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
         evaluations, seconds = evaluations + second.evaluations, seconds + second.seconds
     return replace(report, findings=tuple(sorted(findings, key=lambda f: f.rule)), evaluations=evaluations, seconds=seconds)
+
+
+def _forward_report(problems: Sequence[Problem]) -> Report:
+    """Forward mode alone: of the function, of its derivative along a direction, and so on."""
+    report, *others = (report_on(problem, (subjects.pushed,)) for problem in problems)
+    findings = list(report.findings)
+    for order, other in enumerate(others, 2):
+        findings = subjects.worse(findings, other.findings, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
+    evaluations = sum(one.evaluations for one in (report, *others))
+    return replace(report, findings=tuple(findings), evaluations=evaluations)
 
 
 _ORDINALS = {2: "second", 3: "third"}

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from wellposed import api
 from wellposed.backends.protocol import Problem
-from wellposed.errors import InputError
+from wellposed.errors import InputError, UserCodeRaised
 from wellposed.findings import Remedy
 from wellposed.inputs.shown import statistics_table
 from wellposed.inputs.sources.files import files, paths_of
@@ -52,6 +52,7 @@ def check(
     sarif: Annotated[str, Parameter(help="Write what was found as SARIF to this file, for code hosts")] = "",
     remedies: Annotated[bool, Parameter(help="Try the remedies on a copy, and show what they change", negative="")] = False,
     full: Annotated[bool, Parameter(help="Look as closely as can be, again after 20 steps, and try the remedies", negative="")] = False,
+    verbose: Annotated[bool, Parameter(help="List what holds and what does not apply too", negative="")] = False,
     traceback: Annotated[bool, Parameter(help="Show the call stack of an error", negative="")] = False,
 ) -> int:
     """Check the training problem that FILE defines; print the report."""
@@ -65,7 +66,7 @@ def check(
         report.to_html(html)
     if sarif:
         write_whole(sarif, report.to_sarif(path.as_posix(), lambda finding: line_of(path, finding.where, name)) + "\n")
-    return _told(report, json)
+    return _told(report, json, verbose=verbose)
 
 
 _Columns = Annotated[str, Parameter(help="Columns of a table, separated by commas")]
@@ -118,14 +119,14 @@ def audit(
     return _told(report, json)
 
 
-def _told(report: Report, json: str) -> int:
+def _told(report: Report, json: str, *, verbose: bool = False) -> int:
     """Print the report or write it as JSON; the exit status."""
     if json and json != "-":
         write_whole(json, report.to_json() + "\n")
     if json == "-":
         print(report.to_json())
     else:
-        _show(rendered(report))
+        _show(rendered(report, verbose=verbose))
     return _HOLDS if report.ok else _FAILS
 
 
@@ -180,14 +181,16 @@ def _checked(problem: Problem, rules: _Filter, file: str, after_steps: int, *, r
     try:
         with _progress() as told:
             return api.checkup(problem, only=rules, after_steps=after_steps, remedies=remedies, full=full, progress=told)
-    except InputError:
-        raise
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}"
+    except UserCodeRaised as error:
         raise InputError(
-            f"{file} raised while it was being checked: {said}",
+            f"{file} raised while it was being checked: {error.said}",
             hint="does the loss run by itself? --traceback shows the whole call stack",
         ) from error
+    except InputError:
+        raise
+    except Exception as error:  # of the user's code, where a remedy is tried
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(f"{file} raised while it was being checked: {said}", hint="--traceback shows the whole call stack") from error
 
 
 @contextmanager

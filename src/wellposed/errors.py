@@ -18,5 +18,15 @@ class InputError(WellposedError, ValueError):
         super().__init__(f"{message}\n\nHint: {hint}" if hint else message)
 
 
+class UserCodeRaised(InputError):
+    """The model, the loss or its backward pass raised; `said` is the error as its traceback ends."""
+
+    def __init__(self, error: Exception) -> None:
+        self.said = f"{type(error).__name__}: {error}"
+        super().__init__(
+            f"the loss raises {self.said}", hint="does it run by itself, forwards and backwards? The traceback above shows where"
+        )
+
+
 class CheckFailed(WellposedError, AssertionError):
     """Raised by `Report.raise_if_failed()`: its message is the report."""

@@ -11,12 +11,13 @@ SCHEMA = 1
 
 
 class Verdict(Enum):
-    """One of four words. `undecided` is a verdict too: the measurement could not tell, and says why."""
+    """One of five words. `undecided`: the measurement could not tell, and says why; `not applicable`: there is nothing here to judge."""
 
     HOLDS = "holds"
     SUSPECT = "suspect"
     FAILS = "fails"
     UNDECIDED = "undecided"
+    NOT_APPLICABLE = "not applicable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class Remedy:
 class Finding:
     """A rule's verdict at a place whose name the user knows, such as `layers.3.weight[12, 7]`.
 
-    `follows` is the rule of which this is only a consequence, as far as is known: mend that first.
+    `follows` is the rule of which this is only a consequence, as far as is known: mend that first. `places` are the entries, rows or
+    slices at fault where they are known, each as a user writes it: `W1[123, 45]`, `W1[2, :]`.
     """
 
     rule: str
@@ -62,6 +64,7 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     remedies: tuple[Remedy, ...] = ()
     follows: str = ""
+    places: tuple[str, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -74,7 +77,8 @@ class Summary:
     """What was checked: the framework, its size, its dtype and the loss at the point checked.
 
     `loss` is None where no loss was evaluated, as for plain data. `checked_in` is the dtype of the
-    copy on which the gradient was checked, where that is another one; `later` says after how many steps it was looked at again.
+    copy on which the gradient was checked, where that is another one, and `coarse` why there was none in float64; `later` says after how
+    many steps it was looked at again.
     """
 
     backend: str
@@ -84,6 +88,7 @@ class Summary:
     loss: float | None = None
     checked_in: str = ""
     later: str = ""
+    coarse: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,10 +120,23 @@ class Record:
         )
 
     @property
+    def noted(self) -> tuple[Finding, ...]:
+        """What holds, but for something that a person should know of: a gradient that leaves out what is cut on purpose."""
+        return tuple(finding for finding in self.findings if finding.verdict is Verdict.HOLDS and finding.cause)
+
+    @property
     def undecided(self) -> dict[str, list[Finding]]:
         """What is undecided, by the reason."""
+        return self._by_reason(Verdict.UNDECIDED)
+
+    @property
+    def not_applicable(self) -> dict[str, list[Finding]]:
+        """What there is nothing to judge for, by the reason."""
+        return self._by_reason(Verdict.NOT_APPLICABLE)
+
+    def _by_reason(self, verdict: Verdict) -> dict[str, list[Finding]]:
         reasons: dict[str, list[Finding]] = {}
         for finding in self.findings:
-            if finding.verdict is Verdict.UNDECIDED:
+            if finding.verdict is verdict:
                 reasons.setdefault(finding.message, []).append(finding)
         return reasons

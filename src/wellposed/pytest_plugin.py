@@ -14,6 +14,7 @@ from wellposed.errors import InputError
 from wellposed.findings import Finding, Record, Verdict
 from wellposed.report import Report
 from wellposed.report.json import loads as record_of
+from wellposed.report.text import harmless
 from wellposed.rules import CATALOGUE
 from wellposed.writing import write_whole
 
@@ -65,19 +66,27 @@ class Checks:
         def checked(*args: Any, **kwargs: Any) -> Report:
             report: Report = getattr(api, name)(*args, **kwargs)
             failing = [finding for finding in report.findings if self._fails(finding)]
-            self._properties.append((_PROPERTY, json.dumps([name, [_said(finding) for finding in report.findings]])))
+            self._properties.append(
+                (_PROPERTY, json.dumps([name, [_said(finding) for finding in report.findings if not self._ignored(finding)]]))
+            )
             if self._kept:
                 self._properties.append((_REPORT, json.dumps([name, report.to_json()])))
             if failing:
                 bar = " (suspect fails here)" if self._strict else ""
-                pytest.fail(f"wellposed.{name}{bar}\n{report}", pytrace=False)
+                first = failing[0]
+                where = f" at {harmless(first.where)}" if first.where else ""
+                said = f"{first.verdict.value} {first.rule} {first.title}{where}"
+                pytest.fail(f"wellposed.{name}{bar}: {said}\n{report}", pytrace=False)
             return report
 
         return checked
 
     def _fails(self, finding: Finding) -> bool:
         grave = (Verdict.FAILS, Verdict.SUSPECT) if self._strict else (Verdict.FAILS,)
-        return finding.verdict in grave and not finding.rule.startswith(self._ignore or ("-",))
+        return finding.verdict in grave and not self._ignored(finding)
+
+    def _ignored(self, finding: Finding) -> bool:
+        return bool(self._ignore) and finding.rule.startswith(self._ignore)
 
 
 def _said(finding: Finding) -> list[str]:
@@ -89,7 +98,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     checks = list(_kept(terminalreporter, _PROPERTY))
     if not checks:
         return
-    counts = dict.fromkeys((verdict.value for verdict in (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS)), 0)
+    order = (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS, Verdict.NOT_APPLICABLE)
+    counts = dict.fromkeys((verdict.value for verdict in order), 0)
     for _test, _verb, findings in checks:
         for _rule, verdict, *_ in findings:
             counts[verdict] += 1
@@ -100,7 +110,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for test, verb, findings in checks:
         for rule, verdict, title, where in findings:
             if verdict in (Verdict.FAILS.value, Verdict.SUSPECT.value):
-                terminalreporter.write_line(f"{verdict:<8} {rule} {title}{f' at {where}' if where else ''}  {test} ({verb})")
+                terminalreporter.write_line(f"{verdict:<8} {rule} {title}{f' at {harmless(where)}' if where else ''}  {test} ({verb})")
 
 
 def _write(terminalreporter: Any) -> None:

@@ -261,6 +261,12 @@ class Problem(ABC):
         """The network as a function of its inputs; None where the problem does not show it, or its inputs are no real numbers."""
         return None
 
+    def named_inputs(self) -> dict[str, Array]:
+        """Every real array among the batch's inputs, by the name that its owner knows it by; constant zeros beside others, as a first
+        state is, are no data."""
+        data = self.inputs()
+        return {} if data is None else {"inputs": data}
+
     def inputs(self) -> Array | None:
         """The batch's inputs, shape [N, ...]; None where the problem does not show them."""
         return None

@@ -77,19 +77,19 @@ def initializable_of(model: Any, batch: Any) -> Initializable:
     )
 
 
-def tensor_function(fn: Any, inputs: Any, order: int) -> list[Any]:
+def tensor_function(fn: Any, inputs: Any, order: int, *, finite: bool = True) -> list[Any]:
     """torch: fn as a problem and, for order 2, its gradient as another."""
     function = _adapter("torch", "function")
-    problems = [function.TensorFunctionProblem(fn, inputs)]
-    return problems + [function.TensorFunctionProblem(*function.second_order(fn, inputs)) for _ in range(order - 1)]
+    problems = [function.TensorFunctionProblem(fn, inputs, finite=finite)]
+    return problems + [function.TensorFunctionProblem(*function.second_order(fn, inputs), finite=finite) for _ in range(order - 1)]
 
 
-def array_function(f: Any, args: Any, order: int) -> list[Any]:
-    """JAX: f as a problem and, for higher orders, its gradient, that one's gradient, and so on."""
+def array_function(f: Any, args: Any, order: int, *, forward: bool = False) -> list[Any]:
+    """JAX: f as a problem and, for higher orders, its gradient (in `forward` mode its derivative along a direction), that one's, and so on."""
     function = _adapter("jax", "function")
     problems = [function.function_problem(f, args)]
     for seed in range(1, order):
-        f, args = function.second_order(f, args, seed)
+        f, args = (function.pushed_along if forward else function.second_order)(f, args, seed)
         problems.append(function.function_problem(f, args))
     return problems
 

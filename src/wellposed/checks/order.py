@@ -50,7 +50,8 @@ def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     for root in roots:
         first = all(root.rule != other.rule for other in told)
         told += [root, *sorted((f for f in marked if first and f.follows == root.rule), key=_urgency)]
-    rest = sorted((f for f in findings if not f.found), key=lambda f: (f.verdict is Verdict.HOLDS, f.rule))
+    order = (Verdict.UNDECIDED, Verdict.HOLDS, Verdict.NOT_APPLICABLE)
+    rest = sorted((f for f in findings if not f.found), key=lambda f: (order.index(f.verdict), f.rule))
     return (*told, *rest)
 
 
@@ -59,7 +60,11 @@ def _urgency(finding: Finding) -> tuple[bool, int]:
 
 
 def _marked(finding: Finding, found: Sequence[Finding]) -> Finding:
-    """With the rule that it follows from in the end, of those found with a verdict as grave."""
+    """With the rule that it follows from in the end, of those found with a verdict as grave; what is known to inherit another's error of
+    the same rule follows from that.
+    """
+    if finding.follows == finding.rule:
+        return finding
     by_rule: dict[str, Finding] = {}
     for other in found:
         if other.rule not in by_rule or by_rule[other.rule].verdict is not Verdict.FAILS:

@@ -11,7 +11,7 @@ from wellposed.checks.drawn import figures_of
 from wellposed.checks.order import ordered
 from wellposed.checks.session import Effort, Session
 from wellposed.checks.subjects import RULES_OF, Subject, inputs, objective, signals, unjudged, weights, without_gradient
-from wellposed.errors import InputError, WellposedError
+from wellposed.errors import InputError, UserCodeRaised, WellposedError
 from wellposed.findings import Finding, Summary, Verdict
 from wellposed.report import Report
 from wellposed.signals.spectrum import Spectrum, spectrum_of
@@ -51,7 +51,8 @@ def report_on(
             session.spectrum = _spectrum(problem)
         seen_later = session.seen_later
     layout = problem.layout
-    summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in, seen_later)
+    coarse = "" if session.checked_in else problem.coarse
+    summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in, seen_later, coarse)
     evaluations = problem.evaluations - before + session.evaluations
     told = ordered(findings)
     return Report(summary, told, evaluations, time.perf_counter() - started, figures_of(session, told))
@@ -100,8 +101,7 @@ def _of_the_users(error: Exception) -> InputError | None:
         trace = trace.tb_next
     if last.startswith("wellposed") or not entered:
         return None
-    said = f"{type(error).__name__}: {error}"
-    return InputError(f"the loss raises {said}", hint="does it run by itself, forwards and backwards? The traceback above shows where")
+    return UserCodeRaised(error)
 
 
 def demand_problem(problem: Any) -> None:

@@ -13,6 +13,7 @@ from wellposed.gradients import check as gradient_checks
 from wellposed.gradients.forward import check_forward
 from wellposed.inputs import check as input_checks
 from wellposed.inputs.features import as_array, features_of
+from wellposed.numerics.arrays import Array
 from wellposed.objective import check as objective_checks
 from wellposed.rules import Rule
 from wellposed.rules.signals import SATURATED
@@ -27,20 +28,32 @@ NO_LAYERS = "This problem shows no layers: it is given by its value and gradient
 
 
 def inputs(session: Session) -> list[Finding]:
-    data = session.problem.inputs()
-    if data is None:
+    """Of several input arrays each is judged, and of each rule what is worst is told."""
+    arrays = {name: as_array(data, "the inputs") for name, data in session.problem.named_inputs().items()}
+    varying = {name: array for name, array in arrays.items() if array.size and (array != array.flat[0]).any()}
+    if varying:  # what is one number throughout, as a mask of ones or a first state is, is no data beside what varies
+        arrays = varying
+    if not arrays:
         return input_checks.not_judged("This problem does not show its inputs; wp.check_inputs(x) takes them directly.")
-    array = as_array(data, "the inputs")
+    told = [_inputs_of(session, name, array) for name, array in arrays.items()]
+    worst = [min(same, key=lambda finding: _GRAVITY.index(finding.verdict)) for same in zip(*told, strict=True)]
+    return worst if len(told) > 1 else told[0]
+
+
+_GRAVITY = (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS, Verdict.NOT_APPLICABLE)
+
+
+def _inputs_of(session: Session, name: str, array: Array) -> list[Finding]:
     if array.dtype.kind in "iub" and array.dtype.itemsize > 1:
         return input_checks.not_judged("The inputs are whole numbers, read as indices or counts: their scale means nothing.")
     run = None if session.raised or session.backward_raised else session.run
     first = run.operations[0] if run is not None and run.operations else None
     conv = first is not None and first.kind == "conv" and session.problem.backend == "torch"
-    features = features_of(array, 1 if conv and array.ndim > 2 else None)
+    features = replace(features_of(array, 1 if conv and array.ndim > 2 else None), label=name)
     normalised = ""
     if first is not None and not first.inputs and first.kind == "norm":
         normalised = f"The model's first operation, {first.name}, normalises its inputs."
-    return input_checks.check(features, normalised=normalised)
+    return sorted(input_checks.check(features, normalised=normalised), key=lambda finding: finding.rule)
 
 
 def signals(session: Session) -> list[Finding]:
@@ -132,6 +145,8 @@ def _at_both_points(session: Session, problem: Problem, loss: float | None) -> l
         return findings
     steps, later = session.later
     found = gradient_checks.check(problem, later.theta, quick=quick)
+    # By then experts may be idle and terms clipped: what matters is what has become wrong.
+    found = [finding for finding in found if finding.rule != rules.gradients.ZERO.id or finding.verdict is Verdict.FAILS]
     if abs(later.loss) < _SOLVED * abs(session.loss):
         found = [_at_the_end(finding, later.loss) for finding in found]
     return worse(findings, found, f"After {steps} steps: ")

@@ -159,7 +159,8 @@ class Ladder:
         """The least bound on |f'''/6| that two neighbouring rungs give."""
         pairs = () if self.side else pairwise(self.rungs)
         bounds = [
-            (abs(self.slope((coarse,)) - self.slope((fine,))) + self.bar((fine,))) / (self.step(coarse) * self.step(coarse) - self.step(fine) * self.step(fine))
+            (abs(self.slope((coarse,)) - self.slope((fine,))) + self.bar((fine,)))
+            / (self.step(coarse) * self.step(coarse) - self.step(fine) * self.step(fine))
             for fine, coarse in pairs
         ]
         return min(bounds, default=nan)

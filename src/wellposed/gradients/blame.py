@@ -43,10 +43,17 @@ def blamed(problem: Problem, prober: Prober, found: list[Finding], judge: Judge)
             return _by_operation(found, unexplained, start, explanation)
     if len(inheriting) == 1:
         return found
-    others = [f for f in inheriting if f is not start and order.index(f.where) < order.index(start.where)]
-    told = {id(f): f" It may inherit the error of `{start.where}`." for f in others}
-    told[id(start)] = f" Start here: of {len(inheriting)} tensors that fail it is the nearest to the loss."
-    return [replace(f, message=f.message + told.get(id(f), "")) for f in found]
+    before = [f for f in inheriting if f is not start and order.index(f.where) < order.index(start.where)]
+    likely = {id(f) for f in before if f.cause in ("", start.cause)}
+    text = f"{start.message} Start here: of {len(inheriting)} tensors that fail it is the nearest to the loss."
+    told = [replace(start, message=text)]
+    for finding in found:
+        if finding is start:
+            continue
+        words = f" It may inherit the error of `{start.where}`." if any(finding is other for other in before) else ""
+        follows = start.rule if id(finding) in likely and finding.rule == start.rule else ""
+        told.append(replace(finding, message=finding.message + words, follows=follows))
+    return told
 
 
 def _by_operation(found: list[Finding], unexplained: list[Finding], start: Finding, explanation: Explanation) -> list[Finding]:
@@ -66,12 +73,16 @@ def _inheriting(finding: Finding, guilty: list[Finding]) -> Finding:
     """A failing tensor when its cause is found elsewhere: what fits its own numbers then means nothing."""
     names = ", ".join(f"`{one.where}`" for one in guilty)
     text = f"The gradient of `{finding.where}` does not agree with the loss. It inherits the error of {names}."
-    return replace(finding, message=text, cause="", remedies=(Remedy(f"Mend {names} first, then check again"),))
+    remedies = (Remedy(f"Mend {names} first, then check again"),)
+    return replace(finding, message=text, cause="", remedies=remedies, follows=guilty[0].rule)
 
 
 def _of_part(part: Part, judge: Judge) -> Finding | None:
     """What fails in a part, under the part's name."""
-    wrong = next((f for f in judge(part.problem) if f.verdict is Verdict.FAILS), None)
+    try:
+        wrong = next((f for f in judge(part.problem) if f.verdict is Verdict.FAILS), None)
+    except Exception:  # a rule that does not run by itself, as one that closes over what a transformation has made
+        return None
     if wrong is None:
         return None
     place = f" (called in `{part.where}`)" if part.where else ""

@@ -62,7 +62,7 @@ def check(
     known = problem.first if theta is None else None
     theta = problem.theta() if theta is None else theta
     if not theta.size:
-        return [rule.undecided("There is no entry to differentiate by.") for rule in RULES]
+        return [rule.not_applicable("There is no entry to differentiate by.") for rule in RULES]
     try:
         gradient = problem.gradient(theta) if known is None else known[1]
     except (WellposedError, MemoryError):
@@ -177,6 +177,10 @@ class _Check:
 
     def findings(self, *, each: bool = False) -> list[Finding]:
         joint, closer = self.look()
+        if self._alarmed and not self._alone and self._ignored():
+            text = "The loss does not change with the parameters at all, and the gradient says that it does: are they used in it?"
+            where = self.carrying[0]
+            return self._with_those_that_hold([WRONG.found(Verdict.FAILS, text, where=where, cause="ignored-parameters")], joint)
         scales = wiggle(self._prober, self.carrying) if self._alarmed and not self._alone else None
         if scales is not None:
             return self._with_those_that_hold([scales], joint)
@@ -296,11 +300,19 @@ class _Check:
         left = set(names)
         for _ in range(_STEPS if left else 0):
             theta = problem.stored(descended(theta, problem.layout.pack_known(gradient)))
-            gradient = problem.gradient(theta)
+            try:
+                gradient = problem.gradient(theta)
+            except WellposedError:
+                raise
+            except Exception:  # the user's code: it need not be defined there
+                break
             left = {name for name in left if not carries(gradient, name)}
         if not left:
             return []
-        names = [name for name in names if name in left]
+        # A bias that cancels, and what is clipped or masked on this batch, costs nothing; what no backward pass reaches does.
+        names = [name for name in names if name in left and (gradient[name] is None or len(self._problem.layout.shapes[name]) > 1)]
+        if not names:
+            return []
         text = (
             f"{len(names)} of {len(self._names)} tensors ({tensor.some(names)}) have a gradient that is zero or missing, and the loss does "
             f"not change along them either, here and after {_STEPS} small steps."
@@ -341,6 +353,11 @@ class _Check:
             "no single tensor does the gradient disagree by more than the error bar."
         )
         return WRONG.undecided(text, where="all tensors")
+
+    def _ignored(self) -> bool:
+        """Whether the loss is the same to the last digit when every parameter moves by its own size, and by less."""
+        u = self._prober.directions.jointly(self._names)
+        return all(self._prober.along(u, t) == self._prober.value for t in (1.0, 0.3, -0.1))
 
     def _not_seen(self, blind: dict[str, float]) -> Finding:
         worst = max(blind, key=lambda name: blind[name])

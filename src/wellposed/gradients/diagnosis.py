@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from wellposed.rules.gradients import WRONG
 _MORE_DIRECTIONS = 4
 _BUDGET = 400
 _CANDIDATES = 4
+_SHOWN = 6  # places in a sentence
 _FLAT = 1e-6
 
 
@@ -89,7 +91,8 @@ def diagnosed(
         text = f"The loss is flat along `{name}`, in steps, and its gradient is not zero."
     if meant:
         text += " It looks deliberate, as in a straight-through estimator or a target that is held: then it is right as it is."
-    return [WRONG.found(Verdict.SUSPECT if meant else Verdict.FAILS, text, where=name, cause=cause, evidence=tuple(evidence))]
+    verdict = Verdict.SUSPECT if meant else Verdict.FAILS
+    return [replace(WRONG.found(verdict, text, where=name, cause=cause, evidence=tuple(evidence)), places=_places(name, located))]
 
 
 _IN_PLACE = "modified by an inplace operation"  # torch's words, once the edit is no longer hidden
@@ -125,15 +128,20 @@ def _where(name: str, located: Located) -> str:
     if located.dense:
         wrong = sum(abs(error) > bar for _, error, bar in located.sample)
         return f" Of {len(located.sample)} entries measured {wrong} are wrong: the error is everywhere."
-    index = [str(tuple(entry.index)) for entry in located.entries]
-    slices = ["[" + ", ".join(":" if i is None else str(i) for i in piece.index) + "]" for piece in located.slices]
+    places = _places(name, located)
+    count = len(places)
     if not located.complete:
-        return f" At least {len(index) + len(slices)} places in it are wrong." if index or slices else ""
-    count = len(index) + len(slices)
+        return f" At least {count} places in it are wrong." if count else ""
     if not count:
         return ""
-    parts = [f"`{name}{piece}`" for piece in slices] + [f"`{name}[{i.strip('(),')}]`" for i in index]
-    return f" Wrong {'is' if count == 1 else 'are'} {', '.join(parts[:6])}{f' and {count - 6} more' if count > 6 else ''}; the rest agrees."
+    more = f" and {count - _SHOWN} more" if count > _SHOWN else ""
+    return f" Wrong {'is' if count == 1 else 'are'} {', '.join(f'`{p}`' for p in places[:_SHOWN])}{more}; the rest agrees."
+
+
+def _places(name: str, located: Located) -> tuple[str, ...]:
+    """The slices and entries that are wrong, as a user writes them."""
+    indices = [piece.index for piece in located.slices] + [tuple(entry.index) for entry in located.entries]
+    return tuple(f"{name}[{', '.join(':' if i is None else str(i) for i in index)}]" for index in indices)
 
 
 def _unmoved(suspect: Suspect, prober: Prober, beside: Prober, place: slice) -> Explanation | None:

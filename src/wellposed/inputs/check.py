@@ -6,16 +6,19 @@ import numpy as np
 
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.inputs.features import Features
-from wellposed.numerics.arrays import Vector
+from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.moments import Moments
 from wellposed.rules.inputs import CONSTANT, NOT_FINITE, NOT_STANDARD, UNEQUAL
 
 _JUDGED = (NOT_STANDARD, UNEQUAL, CONSTANT, NOT_FINITE)
+_FEW_ROWS = 8  # fewer tell hardly anything of a standard deviation: its own is a quarter of it
+_MOSTLY = 0.4  # share of zeros: half of a ReLU's outputs, and most of a bag of words
+_DIGITS = 4.0  # units in the last place
 _MOST_ROWS = 4096  # rows of the covariance's sample
 
 
 def not_judged(reason: str) -> list[Finding]:
-    return [rule.undecided(reason) for rule in _JUDGED]
+    return [rule.not_applicable(reason) for rule in _JUDGED]
 
 
 def check(features: Features, *, normalised: str = "") -> list[Finding]:
@@ -27,16 +30,27 @@ def check(features: Features, *, normalised: str = "") -> list[Finding]:
     findings = [_not_finite(features, moments)]
     if features.rows.shape[0] < 2:
         return findings + [rule.undecided("One row says nothing about the spread of a feature.") for rule in _JUDGED[:3]]
+    sparse = _sparse(features)
     constant = _constant(features, moments)
     findings.append(constant)
     if constant.verdict is Verdict.FAILS or not (moments.count > 1).any():
         return findings + [rule.undecided("No feature varies, so there is no spread to judge.") for rule in _JUDGED[:2]]
     if normalised:
         return [NOT_STANDARD.holds(message=normalised), UNEQUAL.holds(message=normalised), *findings]
-    return [_not_standard(features, moments), _unequal(features, moments), *findings]
+    few = features.rows.shape[0] < _FEW_ROWS
+    text = f"{features.rows.shape[0]} rows say too little about the spread of each feature."
+    unequal = UNEQUAL.undecided(text) if few else _unequal(features, moments, sparse=sparse)
+    return [_not_standard(features, moments, sparse=sparse), unequal, *findings]
 
 
-def _not_standard(features: Features, moments: Moments) -> Finding:
+def _sparse(features: Features) -> bool:
+    """Whether the inputs are counts, shares or activations that are mostly 0 and never below: then 0 has a meaning that centring would
+    take away, and features of different sizes share one unit."""
+    rows = features.rows
+    return bool(rows.min() >= 0) and float(np.mean(rows == 0)) > _MOSTLY
+
+
+def _not_standard(features: Features, moments: Moments, *, sparse: bool) -> Finding:
     mean, variance = moments.mean, moments.var
     seen = moments.count > 0
     with np.errstate(over="ignore"):  # infinite for squares beyond float64, and so far from 1
@@ -49,6 +63,9 @@ def _not_standard(features: Features, moments: Moments) -> Finding:
             how="what the mean adds to the condition of the first layer",
         ),
     )  # fmt: skip
+    if sparse and size < 1:  # few entries are not 0 in a row: what the first layer makes of it is small, and grows in a few steps
+        text = "The inputs are not negative and mostly 0, as counts and shares are: they are taken as they are."
+        return NOT_STANDARD.holds(evidence, text)
     off_scale = max(size, 1 / size) if size > 0 else np.inf
     scale_fails, scale_suspect = off_scale > 10, off_scale > 5
     if scale_fails or (scale_suspect and ratio <= 300):
@@ -79,8 +96,8 @@ def _offset(features: Features, moments: Moments) -> float:
     return total / largest if largest > 0 else 0.0
 
 
-def _unequal(features: Features, moments: Moments) -> Finding:
-    varies = ~moments.constant & (moments.count > 1)
+def _unequal(features: Features, moments: Moments, *, sparse: bool) -> Finding:
+    varies = ~moments.constant & (moments.count > 1) & ~_rounding_alone(features, moments)
     deviation, half_range = moments.std, (moments.max - moments.min) / 2
     if varies.sum() < 2:
         return UNEQUAL.holds(message="There is one feature, so there is nothing to compare.")
@@ -94,13 +111,20 @@ def _unequal(features: Features, moments: Moments) -> Finding:
         Evidence("size of the median feature over the smallest", float(small[k]), features.where(k), reference="below 100"),
     )
     verdict = _worse(large[j], 10, 100, small[k], 100, 1000)
-    if verdict is Verdict.HOLDS:
+    if verdict is Verdict.HOLDS or sparse:
         return UNEQUAL.holds(evidence)
     big = large[j] / 10 >= small[k] / 100
     where, factor = (features.where(j), large[j]) if big else (features.where(k), small[k])
     word = "larger" if big else "smaller"
     text = f"`{where}` is {factor:.3g} times {word} than the median feature (standard deviation {deviation[j if big else k]:.3g})."
     return UNEQUAL.found(verdict, text, where=where, cause="units", evidence=evidence)
+
+
+def _rounding_alone(features: Features, moments: Moments) -> Array:
+    """Which features vary by no more than their own last digits, as a constant does that was mixed or rescaled."""
+    dtype = features.array.dtype
+    eps = float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
+    return np.asarray(moments.std <= _DIGITS * eps * np.abs(moments.mean))
 
 
 def _worse(large: float, large_suspect: float, large_fails: float, small: float, small_suspect: float, small_fails: float) -> Verdict:
@@ -120,7 +144,13 @@ def _constant(features: Features, moments: Moments) -> Finding:
     if number == constant.size:
         text = f"All {number} features have one value in all {features.rows.shape[0]} rows: the inputs tell no example from another."
         return CONSTANT.found(Verdict.FAILS, text, where="inputs", cause="all-constant", evidence=evidence)
-    if not features.rows[0, constant].any():  # zero everywhere, as pixels at a border: adds nothing
+    if features.rows.shape[0] < _FEW_ROWS:
+        return CONSTANT.undecided(
+            f"{features.rows.shape[0]} rows say too little: {number} of {constant.size} features have one value in all."
+        )
+    values = features.rows[0, constant]
+    if (np.isin(values, (0, moments.min.min(), moments.max.max()))).all() or features.array.ndim > 2:
+        # The background of an image, an absent word, a category or padding: it adds nothing, and costs nothing.
         return CONSTANT.holds(evidence)
     first = [features.where(int(j)) for j in np.flatnonzero(constant)[:3]]
     more = f" and {number - 3} more" if number > 3 else ""

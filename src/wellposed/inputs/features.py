@@ -21,6 +21,7 @@ class Features:
     array: Array
     axes: tuple[int, ...]
     names: tuple[str, ...] = ()
+    label: str = "inputs"
 
     @property
     def rows(self) -> Array:
@@ -34,13 +35,13 @@ class Features:
 
     def where(self, j: int) -> str:
         if not self.axes:
-            return "inputs"
+            return self.label
         if self.names:
             return self.called(self.names, j)
         index = [":"] * self.array.ndim
         for axis, place in zip(self.axes, np.unravel_index(j, [self.array.shape[axis] for axis in self.axes]), strict=True):
             index[axis] = str(int(place))
-        return f"inputs[{', '.join(index[: self.axes[-1] + 1])}]"
+        return f"{self.label}[{', '.join(index[: self.axes[-1] + 1])}]"
 
     @staticmethod
     def called(names: tuple[str, ...], j: int) -> str:

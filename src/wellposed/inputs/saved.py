@@ -17,7 +17,12 @@ _FORMAT, _VERSION = "wellposed.Standardizer", 2
 
 
 def write(
-    path: str | os.PathLike[str], params: dict[str, Any], arrays: dict[str, Vector], state: dict[str, Any], names: list[str], seen: int,
+    path: str | os.PathLike[str],
+    params: dict[str, Any],
+    arrays: dict[str, Vector],
+    state: dict[str, Any],
+    names: list[str],
+    seen: int,
 ) -> None:
     """Raises `InputError` where the file cannot be written; an older one is then as it was."""
     content = {

@@ -26,7 +26,7 @@ def check_dependence(
     in float64, where other rows of a right network do not change by a single bit.
     """
     if here is None:
-        return DEPENDS.undecided("The examples of the batch cannot be told apart in the inputs, the outputs and the targets.")
+        return DEPENDS.not_applicable("The examples of the batch cannot be told apart in the inputs, the outputs and the targets.")
     evidence = (
         Evidence(
             "change of an example's outputs by its own inputs", here.own, "outputs", reference="above 0", how="over the largest output"

@@ -39,8 +39,9 @@ _Check = Callable[[LossArguments], _Misfit | None]
 def check_fit(calls: list[LossArguments], raised: str) -> Finding:
     """The worst misfit of all calls. `raised`: what the loss raised, "" where it has a value."""
     if not calls:
-        reason = f"The loss raised before a known loss function was called: {raised}" if raised else "No known loss function was called."
-        return FIT.undecided(reason)
+        if raised:
+            return FIT.undecided(f"The loss raised before a known loss function was called: {raised}")
+        return FIT.not_applicable("No known loss function was called.")
     found = [misfit for call in calls for misfit in _misfits(call)]
     if not found and not all(np.isfinite(array).all() for call in calls for array in (call.outputs, call.targets)):
         return FIT.undecided("What the loss function gets holds NaN or infinity.")

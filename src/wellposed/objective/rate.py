@@ -42,7 +42,7 @@ class Steps:
 
 def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
     if steps is None:
-        return RATE.undecided(
+        return RATE.not_applicable(
             "The optimizer is not known, so its steps cannot be tried.",
             remedies=(Remedy("Give it", "wp.TorchProblem(model, loss, batch, optimizer=optimizer)"),),
         )

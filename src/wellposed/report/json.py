@@ -22,7 +22,8 @@ def as_dict(record: Record) -> dict[str, Any]:
         "wellposed": version("wellposed"),
         "problem": {
             "backend": problem.backend, "parameters": problem.parameters, "tensors": problem.tensors,
-            "dtype": problem.dtype, "loss": _number(problem.loss),
+            "dtype": problem.dtype, "loss": _number(problem.loss), "checked_in": problem.checked_in, "coarse": problem.coarse,
+            "later": problem.later,
         },
         "ok": record.ok,
         "evaluations": record.evaluations,
@@ -35,7 +36,7 @@ def as_dict(record: Record) -> dict[str, Any]:
 def _finding(finding: Finding) -> dict[str, Any]:
     return {
         "rule": finding.rule, "where": finding.where, "verdict": finding.verdict.value, "cause": finding.cause,
-        "message": finding.message, "follows": finding.follows,
+        "message": finding.message, "follows": finding.follows, "places": list(finding.places),
         "evidence": [_evidence(entry) for entry in finding.evidence],
         "remedies": [_remedy(remedy) for remedy in finding.remedies],
     }  # fmt: skip
@@ -93,7 +94,8 @@ def loads(text: str) -> Record:
 def _read_finding(given: dict[str, Any]) -> Finding:
     evidence = tuple(Evidence(**{**entry, "value": _read(entry["value"]), "error": _read(entry["error"])}) for entry in given["evidence"])
     remedies = tuple(Remedy(**{**entry, "before": _read(entry["before"]), "after": _read(entry["after"])}) for entry in given["remedies"])
-    return Finding(**{**given, "verdict": Verdict(given["verdict"]), "evidence": evidence, "remedies": remedies})
+    places = tuple(given.get("places", ()))
+    return Finding(**{**given, "verdict": Verdict(given["verdict"]), "evidence": evidence, "remedies": remedies, "places": places})
 
 
 def _read_figure(given: dict[str, Any]) -> Figure:

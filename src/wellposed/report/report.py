@@ -27,6 +27,10 @@ class Report(Record):
     def __str__(self) -> str:
         return text.plain(self)
 
+    def verbose(self) -> str:
+        """The text report with what holds and what does not apply."""
+        return text.plain(self, verbose=True)
+
     def to_json(self) -> str:
         """The report as JSON, schema 1 (`wellposed/report/schema.json`)."""
         return json.dumps(self)

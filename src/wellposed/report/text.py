@@ -15,16 +15,23 @@ from rich.text import Text
 from wellposed.findings import Evidence, Finding, Record, Remedy, Verdict
 from wellposed.report import bars
 
-_STYLES = {Verdict.FAILS: "bold red", Verdict.SUSPECT: "yellow", Verdict.UNDECIDED: "cyan", Verdict.HOLDS: "green"}
+_STYLES = {
+    Verdict.FAILS: "bold red",
+    Verdict.SUSPECT: "yellow",
+    Verdict.UNDECIDED: "cyan",
+    Verdict.HOLDS: "green",
+    Verdict.NOT_APPLICABLE: "dim",
+}
 _T = TypeVar("_T")
 _WIDTH = 80
 _MARGIN = 11
+_ORDER = (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS, Verdict.NOT_APPLICABLE)
 _OF_DEPTH = ("WP201", "WP202", "WP203", "WP206")
 
 
-def plain(record: Record, width: int = _WIDTH) -> str:
-    """The report without colour."""
-    return without_colour(rendered(record), width)
+def plain(record: Record, width: int = _WIDTH, *, verbose: bool = False) -> str:
+    """The report without colour; `verbose` lists what holds, and what does not apply, too."""
+    return without_colour(rendered(record, verbose=verbose), width)
 
 
 def without_colour(shown: RenderableType, width: int = _WIDTH) -> str:
@@ -34,8 +41,8 @@ def without_colour(shown: RenderableType, width: int = _WIDTH) -> str:
     return "\n".join(line.rstrip() for line in harmless(page.getvalue()).rstrip("\n").split("\n"))
 
 
-def rendered(record: Record) -> RenderableType:
-    """The report for a rich console, which knows the terminal's width and colours."""
+def rendered(record: Record, *, verbose: bool = False) -> RenderableType:
+    """The report for a rich console, which knows the terminal's width and colours; `verbose` as for `plain`."""
     parts: list[RenderableType] = [_summary(record)]
     shown: set[str] = set()
     for verdict in (Verdict.FAILS, Verdict.SUSPECT):
@@ -45,9 +52,12 @@ def rendered(record: Record) -> RenderableType:
                 about = next((f.rule for f in (root, *hence) if f.rule in _OF_DEPTH and f.rule not in shown), "")
                 parts += _profile(record, about)
                 shown |= set(_OF_DEPTH) if about else set()
-    holds = [finding for finding in record.findings if finding.verdict is Verdict.HOLDS]
-    for group in (_folded(record.undecided) if record.undecided else [], [_listed(holds)] if holds else []):
-        parts += [Text(""), *group] if group else []
+    parts += [part for finding in record.noted for part in (Text(""), _heading(finding), _margin("", Text(_in_one_line(finding.message))))]
+    parts += [Text(""), *_folded(Verdict.UNDECIDED, record.undecided)] if record.undecided else []
+    if verbose:
+        holds = [finding for finding in record.findings if finding.verdict is Verdict.HOLDS and finding not in record.noted]
+        parts += [Text(""), _listed(holds)] if holds else []
+        parts += [Text(""), *_folded(Verdict.NOT_APPLICABLE, record.not_applicable)] if record.not_applicable else []
     return Group(*parts)
 
 
@@ -84,7 +94,8 @@ def _controls(char: str) -> bool:
 
 
 def _summary(record: Record) -> Text:
-    counts = [(record.count(verdict), verdict) for verdict in (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS)]
+    counts = [(record.count(verdict), verdict) for verdict in Verdict]
+    counts.sort(key=lambda pair: _ORDER.index(pair[1]))
     line = Text("wellposed: ")
     line.append("ok" if record.ok else "not ok", style=_STYLES[Verdict.HOLDS if record.ok else Verdict.FAILS])
     words = {Verdict.FAILS: ("fails", "fail"), Verdict.SUSPECT: ("suspect", "suspect"), Verdict.HOLDS: ("holds", "hold")}
@@ -96,6 +107,8 @@ def _summary(record: Record) -> Text:
         about += [f"{problem.parameters:,} parameters in {problem.tensors} tensors, {problem.dtype}"]
     if problem.checked_in:
         about += [f"gradient checked in {problem.checked_in}"]
+    elif problem.coarse:
+        about += [f"not in float64, as {problem.coarse}"]
     if problem.loss is not None:
         about += [f"loss {problem.loss:.5g}"]
     about += [problem.later] if problem.later else []
@@ -177,12 +190,12 @@ def _remedy(label: str, remedy: Remedy) -> list[RenderableType]:
     return parts
 
 
-def _folded(undecided: Mapping[str, list[Finding]]) -> list[RenderableType]:
-    """Undecided findings of one reason share a paragraph."""
+def _folded(verdict: Verdict, by_reason: Mapping[str, list[Finding]]) -> list[RenderableType]:
+    """Findings of one reason share a paragraph."""
     parts: list[RenderableType] = []
-    for message, group in undecided.items():
-        verdict = (f"{Verdict.UNDECIDED.value:<{_MARGIN}}", _STYLES[Verdict.UNDECIDED])
-        line = Text.assemble(verdict, (", ".join(dict.fromkeys(f.rule for f in group)), "bold"))
+    for message, group in by_reason.items():
+        head = (f"{verdict.value:<{_MARGIN - 1}} ", _STYLES[verdict])
+        line = Text.assemble(head, (", ".join(dict.fromkeys(f.rule for f in group)), "bold"))
         places = [f.where for f in group if f.where]
         line.append(f"  at {_in_one_line(', '.join(dict.fromkeys(places)))}" if places else "")
         parts += [line, Padding(Text(_in_one_line(message)), (0, 0, 0, _MARGIN))]

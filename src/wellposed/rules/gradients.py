@@ -101,6 +101,12 @@ WRONG = Rule(
             (Remedy("Take the detach out, or make it deliberate by leaving that part out of the loss"),),
         ),
         Cause(
+            "ignored-parameters",
+            "The loss is computed from other arrays than those it is given: globals, attributes, or copies made before.",
+            "Change a parameter by hand and call the loss.",
+            (Remedy("Compute the loss from its argument", 'value = lambda p: loss(p["W"], p["b"])'),),
+        ),
+        Cause(
             "in-place",
             "A value that the backward pass needs is edited in place where autograd does not see it: through .data, detach() or NumPy.",
             "Edit a clone instead, and see whether the gradient changes.",

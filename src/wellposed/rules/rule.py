@@ -45,6 +45,10 @@ class Rule:
     def undecided(self, reason: str, *, where: str = "", evidence: tuple[Evidence, ...] = (), remedies: tuple[Remedy, ...] = ()) -> Finding:
         return Finding(self.id, Verdict.UNDECIDED, reason, self.title, where, "", evidence, remedies)
 
+    def not_applicable(self, reason: str, *, remedies: tuple[Remedy, ...] = ()) -> Finding:
+        """There is nothing here for the rule to judge."""
+        return Finding(self.id, Verdict.NOT_APPLICABLE, reason, self.title, remedies=remedies)
+
     def found(
         self,
         verdict: Verdict,

@@ -29,7 +29,7 @@ _OF_NETWORKS = tuple(rule for rule in RULES if rule.id != "WP207")
 
 
 def not_judged(reason: str) -> list[Finding]:
-    return [rule.undecided(reason) for rule in _OF_NETWORKS]
+    return [rule.not_applicable(reason) for rule in _OF_NETWORKS]
 
 
 def check(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:
@@ -40,7 +40,7 @@ def check(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:
     others = [*units.check(trace, lambda: after_steps(1)), collapse.check(trace), recurrent.check(trace)]
     if len(trace.trunk) < 2:
         shallow = _SHALLOW if len(trace.sites) < 2 else _ASIDE.format(len(trace.sites))
-        return [*(rule.undecided(shallow) for rule in (VANISHING, EXPLODING, FORWARD)), *others]
+        return [*(rule.not_applicable(shallow) for rule in (VANISHING, EXPLODING, FORWARD)), *others]
     return [*_backward(trace, after_steps), _forward(trace), *others]
 
 
@@ -54,7 +54,7 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
         ]
     trunk = trace.compared if _reached(trace.compared) else trace.trained
     if len(trunk) < 2:
-        return [rule.undecided("Fewer than two layers are trained.") for rule in (VANISHING, EXPLODING)]
+        return [rule.not_applicable("Fewer than two layers are trained.") for rule in (VANISHING, EXPLODING)]
     later = ""
     if trunk[0].gradient == 0 and _reached(trunk):
         # What a zero-initialised layer lets through after a step is as small as the step: compare only what lies before it.
@@ -79,7 +79,7 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
             EXPLODING.holds((zero,)),
         ]
     if len(sites) < 2:
-        return [rule.undecided("Only one layer is left to compare.") for rule in (VANISHING, EXPLODING)]
+        return [rule.not_applicable("Only one layer is left to compare.") for rule in (VANISHING, EXPLODING)]
     backward = growth([site.gradient for site in reversed(sites)])
     evidence = _evidence("gradient norm, first layer over last", backward, sites[0].name, trace)
     path = list(reversed(sites))
@@ -129,7 +129,7 @@ def _forward(trace: Trace) -> Finding:
         verdict = Verdict.SUSPECT if hidden[0].gradient > 0 else Verdict.FAILS
         return FORWARD.found(verdict, text, where=silent[0].name, cause="activation" if silent[0].function else "")
     if len(sites) < 2:
-        return FORWARD.undecided("Fewer than two hidden layers carry a signal, so there is no depth over which it could change.")
+        return FORWARD.not_applicable("Fewer than two hidden layers carry a signal, so there is no depth over which it could change.")
     forward = growth([site.forward.spread for site in sites])
     evidence = _evidence("standard deviation over the batch, last hidden layer over first", forward, sites[-1].name, trace)
     verdict = _verdict(max(forward.total, 1 / forward.total), len(forward.factors))

@@ -16,7 +16,7 @@ def check(trace: Trace) -> Finding:
     """Judged at the last hidden place of the trunk, beside the first: 1 minus the similarity of different examples."""
     sites = [site for site in trace.trunk if not site.is_output and site.forward.finite and np.isfinite(site.forward.similarity)]
     if len(sites) < 2:
-        return COLLAPSE.undecided("Fewer than two hidden layers, or fewer than two different rows: nothing to compare.")
+        return COLLAPSE.not_applicable("Fewer than two hidden layers, or fewer than two different rows: nothing to compare.")
     first, last = _apart(sites[0]), _apart(sites[-1])
     if not first > 0:
         return COLLAPSE.undecided(f"The rows of the batch give the same output already at `{sites[0].name}`.")

@@ -27,7 +27,7 @@ def check(trace: Trace) -> Finding:
     if not measured and trace.loops:
         return HORIZON.undecided(f"`{trace.loops[0].name}` is used again and again, but its gradient shows no steady factor per step.")
     if not measured:
-        return HORIZON.undecided("No recurrent layer was seen.")
+        return HORIZON.not_applicable("No recurrent layer was seen.")
     resolution = float(np.log(format_of(trace.dtype if "+" not in trace.dtype else "float32").eps))
     findings = [_judged(*one, resolution) for one in measured]
     order = [Verdict.FAILS, Verdict.SUSPECT, Verdict.HOLDS]

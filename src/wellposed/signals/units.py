@@ -24,7 +24,7 @@ def check(trace: Trace, after_a_step: Callable[[], Trace]) -> list[Finding]:
 def _dead(trace: Trace, after_a_step: Callable[[], Trace]) -> Finding:
     seen = [(index, operation) for index, operation in enumerate(trace.operations) if operation.flat and not operation.flat.bounded]
     if not seen:
-        return DEAD.undecided("No activation with a flat side was seen.")
+        return DEAD.not_applicable("No activation with a flat side was seen.")
     worst, operation = max(seen, key=lambda pair: (_verdict(pair[1].flat) is not Verdict.HOLDS, pair[1].flat.units if pair[1].flat else 0))
     flat = operation.flat
     assert flat is not None
@@ -88,7 +88,7 @@ def _sharp(trace: Trace) -> Finding | None:
 def _units(trace: Trace) -> Finding:
     seen = [(index, operation) for index, operation in enumerate(trace.operations) if operation.flat and operation.flat.bounded]
     if not seen:
-        return SATURATED.undecided("No activation that saturates was seen.")
+        return SATURATED.not_applicable("No activation that saturates was seen.")
     index, operation = max(seen, key=lambda pair: pair[1].flat.entries if pair[1].flat else 0.0)
     flat = operation.flat
     assert flat is not None

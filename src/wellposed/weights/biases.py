@@ -12,17 +12,24 @@ from wellposed.signals.trace import Trace
 
 _SUSPECT, _FAILS = 10.0, 100.0
 _TOLD_APART, _MEANT = 0.1, 1e-4
+_STILL_TOLD = 0.1  # of the outputs' size: what their deviation over the batch is at least where the biases do no harm
 
 
 def check_biases(trace: Trace, weights: dict[str, Vector]) -> Finding:
-    judged = [(site, ratio) for site in trace.hidden if (ratio := _over_signal(site, weights)) is not None]
+    passed = {id(site) for site in trace.trunk}  # what goes another way need not tell examples apart
+    judged = [
+        (site, ratio)
+        for site in trace.hidden
+        if id(site) in passed and site.gradient and (ratio := _over_signal(site, weights)) is not None
+    ]
     if not judged:
-        return BIAS.undecided("No hidden layer adds a bias to a signal that tells examples apart, without a normalisation behind it.")
+        return BIAS.not_applicable("No hidden layer adds a bias to a signal that tells examples apart, without a normalisation behind it.")
     site, ratio = max(judged, key=lambda pair: pair[1])
     name = site.layer.weight.bias if site.layer.weight is not None else ""
     quantity, over = "bias over the signal's deviation over the batch", f"largest of {len(judged)}"
     evidence = (Evidence(quantity, ratio, name, reference=f"below {_SUSPECT:g}", how=over),)
-    if ratio <= _SUSPECT:
+    last = trace.trunk[-1].forward
+    if ratio <= _SUSPECT or last.spread > _STILL_TOLD * last.rms:  # what the outputs still tell apart was not drowned
         return BIAS.holds(evidence)
     text = (
         f"The biases of `{site.name}` are {ratio:.3g} times what tells one example from another there: "

@@ -15,7 +15,7 @@ def check_branches(trace: Trace) -> Finding:
     """The stream's size behind the last branch over that behind the first, and the branch that adds most to it."""
     branches = [branch for branch in trace.branches if np.isfinite(branch.stream) and np.isfinite(branch.branch) and branch.stream > 0]
     if not branches:
-        return GROWTH.undecided("No residual branch joins a stream that every way passes.")
+        return GROWTH.not_applicable("No residual branch joins a stream that every way passes.")
     last = branches[-1]
     # Behind the first branch: embeddings may start small before a branch that a normalisation gives its size.
     growth = float(np.hypot(last.stream, last.branch) / np.hypot(branches[0].stream, branches[0].branch))

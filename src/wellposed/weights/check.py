@@ -18,7 +18,7 @@ from wellposed.weights.variance import check_variance
 
 
 def not_judged(reason: str) -> list[Finding]:
-    return [rule.undecided(reason) for rule in RULES]
+    return [rule.not_applicable(reason) for rule in RULES]
 
 
 def check(

@@ -35,7 +35,7 @@ def check_fans(trace: Trace, weights: dict[str, Vector]) -> Finding:
     layers = list(_layers(trace, weights))
     rule = _common(layers)
     if rule is None:
-        return FAN.undecided("The layers that nothing rescales follow no common rule, so none can be held against the others'.")
+        return FAN.not_applicable("The layers that nothing rescales follow no common rule, so none can be held against the others'.")
     evidence = (Evidence("fan_in mean(W^2), most layers", rule, how=f"{len(layers)} layers"),)
     factors = [layer.value / rule for layer in layers]
     worst: tuple[float, _Layer, str, float] | None = None

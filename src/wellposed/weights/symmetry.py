@@ -24,14 +24,16 @@ AfterAStep = Callable[[], tuple[dict[str, Vector], Gradient]]
 def check_symmetry(trace: Trace, run: Run, weights: dict[str, Vector], after_a_step: AfterAStep) -> Finding:
     """Of hidden layers: units that are twins, else a layer that is all zeros, or recurrent matrices of one number."""
     found = _symmetric(trace, run, weights, after_a_step)
-    return found if found.verdict is Verdict.FAILS else _constant(trace, weights) or found
+    return found if found.verdict is Verdict.FAILS else _constant(trace, weights, after_a_step) or found
 
 
-def _constant(trace: Trace, weights: dict[str, Vector]) -> Finding | None:
+def _constant(trace: Trace, weights: dict[str, Vector], after_a_step: AfterAStep) -> Finding | None:
     for site in trace.trunk:
         use = site.layer.weight
         hidden = not site.is_output and not site.normalised and site.follower in ("activation", "linear", "conv")
-        if use is not None and hidden and use.name in weights and not weights[use.name].any():
+        zero = use is not None and hidden and use.name in weights and not weights[use.name].any()
+        # What a step wakes up, as it does the second factor of an adapter and the last layer of a coupling, costs nothing.
+        if use is not None and zero and not _wakes(use.name, use.unit_axis, after_a_step):
             text = f"All weights of `{site.name}` are zero, and every signal passes it: at first whatever comes in, the same goes out."
             evidence = (Evidence("largest entry", 0.0, use.name),)
             return SYMMETRIC.found(Verdict.SUSPECT, text, where=use.name, cause="constant", evidence=evidence)
@@ -45,6 +47,12 @@ def _constant(trace: Trace, weights: dict[str, Vector]) -> Finding | None:
     return None
 
 
+def _wakes(name: str, axis: int, after_a_step: AfterAStep) -> bool:
+    """Whether one step makes the units of a layer that is all zeros different from each other."""
+    weight = after_a_step()[0][name]
+    return bool(weight.any()) and _repeated(_per_unit(weight, axis)) < weight.shape[axis]
+
+
 def _symmetric(trace: Trace, run: Run, weights: dict[str, Vector], after_a_step: AfterAStep) -> Finding:
     suspects = [site for site in trace.hidden if _twins(site, weights, run.gradient) > 0]
     if suspects:
@@ -53,7 +61,7 @@ def _symmetric(trace: Trace, run: Run, weights: dict[str, Vector], after_a_step:
     if not suspects:
         seen = [site for site in trace.hidden if site.layer.weight is not None and site.layer.weight.name in weights]
         if not seen:
-            return SYMMETRIC.undecided("No hidden layer's weights were seen at work.")
+            return SYMMETRIC.not_applicable("No hidden layer's weights were seen at work.")
         return _alike(seen, weights) or _copies(seen, weights) or SYMMETRIC.holds()
     site = max(suspects, key=lambda s: _twins(s, weights, run.gradient) / _units(s, weights))
     use = site.layer.weight
@@ -86,13 +94,17 @@ def _twins(site: Site, weights: dict[str, Vector], gradient: Gradient) -> int:
     units = _per_unit(weights[use.name], use.unit_axis)
     if not _repeated(units):
         return 0
-    rows = [units, _rounded(_per_unit(slope, use.unit_axis))]
+    slopes = _per_unit(slope, use.unit_axis)
+    idle = ~slopes.any(axis=1)
+    rows = [units, _rounded(slopes)]
     if use.bias in weights and weights[use.bias].size == rows[0].shape[0]:
         bias_slope = gradient.get(use.bias)
         rows.append(weights[use.bias].reshape(-1, 1))
         if bias_slope is not None:
             rows.append(_rounded(bias_slope.reshape(-1, 1)))
-    return _repeated(np.concatenate(rows, axis=1))
+    joined = np.concatenate(rows, axis=1)
+    # Units without a gradient on this batch, behind others that are dead, tell nothing: they part where one comes.
+    return _repeated(joined if idle.all() else joined[~idle])
 
 
 def _repeated(rows: Vector) -> int:

@@ -53,7 +53,7 @@ def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
         if np.isfinite(factor) and factor > 0:
             judged.append((site, factor, error))
     if not judged:
-        return VARIANCE.undecided(
+        return VARIANCE.not_applicable(
             "No hidden layer on the way of every signal stands alone before an activation: normalisation, sums or the loss set the scale."
         )
     logs = np.log([factor for _, factor, _ in judged])

@@ -65,6 +65,20 @@ def second_order(f: Callable[..., Any], args: Sequence[Any], seed: int = 1) -> t
     return _GradientOf(problem.loss, problem.layout.names), tuple(problem._leaves.values())
 
 
+def pushed_along(f: Callable[..., Any], args: Sequence[Any], seed: int = 1) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The derivative of f along one random direction, by forward mode, as a function at the same arguments: for another check."""
+    problem = function_problem(f, args, seed)
+    draw = np.random.default_rng(seed)
+    loss, names = problem.loss, list(problem.layout.names)
+    along = {name: jnp.asarray(draw.standard_normal(leaf.shape), leaf.dtype) for name, leaf in problem._leaves.items()}
+
+    def pushed(*arrays: Any) -> Any:
+        given = dict(zip(names, arrays, strict=True))
+        return jax.jvp(loss, (given,), ({name: along[name].astype(given[name].dtype) for name in names},))[1]
+
+    return pushed, tuple(problem._leaves.values())
+
+
 class _GradientOf:
     """The gradient of a loss of named arrays, as a function of these arrays."""
 

@@ -63,6 +63,9 @@ def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
 def backed_up(tensor: torch.Tensor) -> bool:
     """Whether a tensor has bits of its own that can be kept: not one on the meta device, sparse, or spread over ranks."""
     plain = type(tensor) in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
-    return plain and tensor.layout is torch.strided and tensor.device.type != "meta" and not isinstance(
-        tensor, torch.nn.parameter.UninitializedTensorMixin
+    return (
+        plain
+        and tensor.layout is torch.strided
+        and tensor.device.type != "meta"
+        and not isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin)
     )

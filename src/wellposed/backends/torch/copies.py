@@ -42,7 +42,9 @@ class _Copies:
         self._bound: dict[int, bool] = {}
 
     def of(self, thing: Any) -> Any:
-        if thing is None or isinstance(thing, bool | int | float | complex | str | bytes | type | types.ModuleType | torch.dtype | torch.device):
+        if thing is None or isinstance(
+            thing, bool | int | float | complex | str | bytes | type | types.ModuleType | torch.dtype | torch.device
+        ):
             return thing
         if id(thing) in self._made:
             return self._made[id(thing)]

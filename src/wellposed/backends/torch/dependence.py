@@ -44,6 +44,9 @@ def dependence_of(model: nn.Module, inputs: Any, targets: Any) -> Dependence | N
     if as_it_is is None or in_use is None:
         return None
     in_use[one], own = 0.0, float(as_it_is[one])
+    if own == 0:  # outputs in steps, as of a hard choice, may be the same for two examples: all of them, each given its neighbour's
+        all_moved = _changes(model, inputs, tree_map(lambda leaf: x.roll(1, 0) if leaf is x else leaf, inputs), rows)
+        own = 0.0 if all_moved is None else float(all_moved.max())
     others = float(in_use.max())
     if others > _MIXED and (watch.unbatched or _steps_first(model, inputs, x, targets)):
         return None

@@ -24,6 +24,10 @@ from wellposed.numerics.theta import Gradient, Layout
 _PLAIN = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8")
 
 
+class OtherShapes(ValueError):
+    """fn returns other shapes than at the point."""
+
+
 class TensorFunctionProblem(Problem):
     """J(theta) = Re <w, fn(*inputs)> with a cotangent w for each output: those given, else random ones.
 
@@ -35,7 +39,10 @@ class TensorFunctionProblem(Problem):
 
     backend = "torch"
 
-    def __init__(self, fn: Callable[..., Any], inputs: Any, seed: int = 0, cotangents: Sequence[torch.Tensor | None] = ()) -> None:
+    def __init__(
+        self, fn: Callable[..., Any], inputs: Any, seed: int = 0, cotangents: Sequence[torch.Tensor | None] = (), *, finite: bool = True
+    ) -> None:
+        """`finite`: whether NaN among the inputs is refused, and not held."""
         if not callable(fn):
             raise InputError(f"fn must be a function, not a {type(fn).__name__}")
         self._fn, self._seed, self._given = fn, seed, cotangents
@@ -48,7 +55,7 @@ class TensorFunctionProblem(Problem):
         names = dict(zip(self._moving, _names(fn, given, self._moving), strict=True))
         self._tensors: dict[str, torch.Tensor] = {names[i]: self._leaves[i] for i in self._moving}
         for name, tensor in self._tensors.items():
-            if torch.isnan(_values(tensor.detach())).any():
+            if finite and torch.isnan(_values(tensor.detach())).any():
                 raise InputError(f"input {name!r} contains NaN; there is no derivative at such a point")
         self._random = Randomness(*torch_generators(), *owned_generators(fn))
         self._modules = modules_of(fn)
@@ -90,16 +97,18 @@ class TensorFunctionProblem(Problem):
     def value(self, theta: Vector) -> float:
         with self._at(theta, quick=True) as inputs:
             outputs = self._outputs(inputs)
+        self._demand_shapes(outputs)
+        pairs = zip(outputs, self._cotangents, strict=True)
+        return sum(_product(output.detach(), cotangent) for output, cotangent in pairs if cotangent is not None)
+
+    def _demand_shapes(self, outputs: Sequence[torch.Tensor]) -> None:
+        """Beside the point fn must return what it does there; further out it need not, and is not defined for us."""
         if len(outputs) != len(self._cotangents):
-            raise InputError(f"fn returns {len(self._cotangents)} tensors at the point, but {len(outputs)} beside it")
-        total = 0.0
+            raise OtherShapes(f"fn returns {len(self._cotangents)} tensors at the point, but {len(outputs)} beside it")
         for output, cotangent in zip(outputs, self._cotangents, strict=True):
-            if cotangent is not None:
-                if output.shape != cotangent.shape:
-                    shapes = f"{tuple(cotangent.shape)} at the point and {tuple(output.shape)} beside it"
-                    raise InputError(f"an output of fn has shape {shapes}")
-                total += _product(output.detach(), cotangent)
-        return total
+            if cotangent is not None and output.shape != cotangent.shape:
+                shapes = f"{tuple(cotangent.shape)} at the point and {tuple(output.shape)} beside it"
+                raise OtherShapes(f"an output of fn has shape {shapes}: a shape that depends on the values has no derivative")
 
     def gradient(self, theta: Vector) -> Gradient:
         return self.gradient_of_multiple(theta, 1.0)
@@ -107,6 +116,7 @@ class TensorFunctionProblem(Problem):
     def gradient_of_multiple(self, theta: Vector, factor: float) -> Gradient:
         with self._at(theta) as inputs:
             outputs = self._outputs(inputs)
+            self._demand_shapes(outputs)
             wanted = [inputs[i] for i in self._moving] + list(self._closed.values())
             pairs = [(o, w) for o, w in zip(outputs, self._cotangents, strict=True) if w is not None and o.requires_grad]
             if not pairs:
@@ -114,10 +124,13 @@ class TensorFunctionProblem(Problem):
             parts = torch.autograd.grad(
                 [o for o, _ in pairs], wanted, [w if factor == 1 else w * factor for _, w in pairs], allow_unused=True
             )
-        return {
-            name: None if part is None else _as_gradient(tensor, part)
-            for (name, tensor), part in zip((self._tensors | self._closed).items(), parts, strict=True)
-        }
+        named = zip((self._tensors | self._closed).items(), parts, strict=True)
+        found = {name: None if part is None else _as_gradient(tensor, part) for (name, tensor), part in named}
+        for name, mask in self._infinite.items():
+            part = found[name]
+            if part is not None:
+                found[name] = np.where(mask, 0.0, part)  # of what is not finite there is no derivative to compare
+        return found
 
     def pointwise(self) -> tuple[Callable[[Vector], Vector], Vector] | None:
         alone = len(self._moving) == len(self._cotangents) == 1 and not self._closed
@@ -158,7 +171,7 @@ class TensorFunctionProblem(Problem):
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        gradients = [(tensor, tensor.grad) for tensor in (self._tensors | self._closed).values()]
+        gradients = [(tensor, tensor.grad) for tensor in (self._tensors | self._closed).values() if tensor.is_leaf or tensor.retains_grad]
         with self._random.fixed(), model_restored(*self._modules):
             try:
                 yield
@@ -170,7 +183,7 @@ class TensorFunctionProblem(Problem):
     def _prepare(self) -> None:
         """One run at the point: what it returns, what it closes over, and a cotangent for every output that may carry a gradient."""
         with model_restored(*self._modules), self._random.fixed(), torch.enable_grad():
-            inputs = [_copied(leaf).requires_grad_() if i in self._moving else _own(leaf) for i, leaf in enumerate(self._leaves)]
+            inputs = [_leaf_like(leaf, _copied(leaf)) if i in self._moving else _own(leaf) for i, leaf in enumerate(self._leaves)]
             outputs = self._outputs(inputs)
             still = [i for i, leaf in enumerate(inputs) if i not in self._moving and isinstance(leaf, torch.Tensor)]
             self._changing = [i for i in still if inputs[i]._version]
@@ -194,7 +207,8 @@ class TensorFunctionProblem(Problem):
         numbers = draw.standard_normal(shape)
         if output.is_complex():
             numbers = numbers + 1j * draw.standard_normal(shape)
-        return torch.as_tensor(np.asarray(numbers)).to(dtype=output.dtype, device=output.device)
+        drawn = torch.as_tensor(np.asarray(numbers)).to(dtype=output.dtype, device=output.device)
+        return torch.where(torch.isfinite(output.detach()), drawn, torch.zeros_like(drawn))
 
     @contextmanager
     def _at(self, theta: Vector, *, quick: bool = False) -> Iterator[list[Any]]:
@@ -207,7 +221,7 @@ class TensorFunctionProblem(Problem):
         for index in self._changing:  # fn writes to it: each evaluation gets a copy of its own
             inputs[index] = _own(inputs[index])
         for index, name in zip(self._moving, self._tensors, strict=True):
-            inputs[index] = _rebuilt(self._tensors[name], parts[name]).requires_grad_()
+            inputs[index] = _leaf_like(self._tensors[name], _rebuilt(self._tensors[name], parts[name]))
         closed = [(tensor, _rebuilt(tensor, parts[name])) for name, tensor in self._closed.items()]
         with (
             self._random.fixed(seen=quick),
@@ -232,7 +246,7 @@ def second_order(fn: Callable[..., Any], inputs: Any, seed: int = 1) -> tuple[Ca
     given = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
     held = Randomness(*torch_generators(), *owned_generators(fn))
     with torch.enable_grad(), held.fixed(), model_restored(*modules_of(fn)):
-        copies = tuple(_copied(x).requires_grad_() if isinstance(x, torch.Tensor) and x.requires_grad else _own(x) for x in given)
+        copies = tuple(_leaf_like(x, _copied(x)) if isinstance(x, torch.Tensor) and x.requires_grad else _own(x) for x in given)
         outputs = _differentiable(fn(*copies))
     if any(output.layout is not torch.strided for output in outputs):
         raise InputError("fn returns a sparse tensor; its second derivatives are not checked")
@@ -305,6 +319,11 @@ def _rebuilt(like: torch.Tensor, numbers: Array) -> torch.Tensor:
     return torch.sparse_compressed_tensor(compressed, plain, values, like.shape, layout=like.layout)
 
 
+def _leaf_like(tensor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """A leaf with these values, a parameter where the tensor is one: the user's code may look for that."""
+    return torch.nn.Parameter(values) if isinstance(tensor, torch.nn.Parameter) else values.requires_grad_()
+
+
 def _own(leaf: Any) -> Any:
     return leaf.detach().clone() if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided else leaf
 
@@ -337,4 +356,5 @@ def _product(output: torch.Tensor, cotangent: torch.Tensor) -> float:
         return 0.0
     if output.is_complex():
         return float((cotangent.conj().to(torch.complex128) * output.to(torch.complex128)).sum().real)
-    return float((cotangent.double() * output.double()).sum())
+    product = cotangent.double() * output.double()
+    return float((product if torch.isfinite(product).all() else torch.where(cotangent == 0, 0.0, product)).sum())

@@ -24,13 +24,13 @@ from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.snapshot import Snapshot
 from wellposed.backends.torch.arrays import as_numpy, described, viewed
 from wellposed.backends.torch.backup import Backup, backed_up
+from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.calls import custom_calls
 from wellposed.backends.torch.copies import copied, originals_gone
 from wellposed.backends.torch.cuts import Through
 from wellposed.backends.torch.dependence import dependence_of
 from wellposed.backends.torch.finite import Finite
 from wellposed.backends.torch.forward import forward
-from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.function import TensorFunctionProblem
 from wellposed.backends.torch.held import HeldCuts
 from wellposed.backends.torch.initializable import TorchInitializable
@@ -45,8 +45,8 @@ from wellposed.backends.torch.state import (
     TORCH,
     buffers_lent,
     gradients_restored,
-    modes_restored,
     model_restored,
+    modes_restored,
     parameters_at,
     power_iteration_stopped,
     torch_generators,
@@ -105,7 +105,7 @@ class TorchProblem(Problem):
                 hint="clone it outside of torch.inference_mode(): inputs.clone()",
             )
         self.model, self.loss, self.batch, self.optimizer = model, loss, batch, optimizer
-        self._takes_model = _takes_one_argument(loss)
+        self._takes_model = _takes_one_argument(loss, paired=isinstance(batch, tuple | list) and len(batch) == 2)
         self._twin: Twin | None = None  # of a float64 copy
         self._replay: Callable[[], AbstractContextManager[None]] | None = None  # of what passes cuts
         self._backup: Backup | None = None  # while it is preserved
@@ -151,7 +151,10 @@ class TorchProblem(Problem):
     def unreached(self) -> tuple[str, ...]:
         known = {id(parameter) for parameter in self._parameters.values()}
         with self._as_it_is():
-            found = [leaf for leaf in leaves(self._loss()) if id(leaf) not in known]
+            places = {
+                parameter.data_ptr() for parameter in self._parameters.values()
+            }  # a scripted module makes tensors of its own for them
+            found = [leaf for leaf in leaves(self._loss()) if id(leaf) not in known and leaf.data_ptr() not in places]
         if found:  # what the loss makes for itself, as inputs to differentiate by, is another one the next time
             with self._as_it_is():
                 again = {id(leaf) for leaf in leaves(self._loss())}
@@ -350,7 +353,16 @@ class TorchProblem(Problem):
             return None
         tensors = [leaf for leaf in tree_flatten(self.batch[0])[0] if isinstance(leaf, torch.Tensor)]
         floating = [tensor for tensor in tensors if tensor.is_floating_point()]
-        return as_numpy((floating or tensors)[0], keep_dtype=True) if tensors else None
+        telling = [tensor for tensor in floating if tensor.dim() and bool(tensor.any())]
+        return as_numpy((telling or floating or tensors)[0], keep_dtype=True) if tensors else None
+
+    def named_inputs(self) -> dict[str, Array]:
+        if not isinstance(self.batch, tuple | list) or len(self.batch) != 2 or isinstance(self.batch[0], torch.Tensor):
+            return super().named_inputs()
+        named = {f"inputs{keystr(path)}": leaf for path, leaf in tree_flatten_with_path(self.batch[0])[0]}
+        real = {name: t for name, t in named.items() if isinstance(t, torch.Tensor) and t.is_floating_point() and t.dim()}
+        told = {name: as_numpy(tensor, keep_dtype=True) for name, tensor in real.items() if bool(tensor.any())}
+        return told or super().named_inputs()
 
     def parts(self, theta: Vector) -> list[Part]:
         with self._at(theta):
@@ -618,7 +630,8 @@ class _Double(TorchProblem):
     _casting = Wide
 
 
-def _takes_one_argument(loss: Callable[..., Any]) -> bool:
+def _takes_one_argument(loss: Callable[..., Any], *, paired: bool) -> bool:
+    """The model alone; with a pair of inputs and targets given, a second argument that has a default gets the targets."""
     target = loss.forward if isinstance(loss, nn.Module) else loss
     try:
         parameters = inspect.signature(target).parameters.values()
@@ -626,4 +639,5 @@ def _takes_one_argument(loss: Callable[..., Any]) -> bool:
         return False
     needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    return len(needed) == 1 and not variadic and not isinstance(loss, nn.Module)
+    optional = paired and any(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is None for p in parameters)
+    return len(needed) == 1 and not variadic and not optional and not isinstance(loss, nn.Module)

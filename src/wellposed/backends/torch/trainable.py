@@ -20,7 +20,8 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
             raise InputError(f"parameter {name!r} has dtype {parameter.dtype}; real floating-point numbers are needed")
         if parameter.is_meta:
             raise InputError(
-                f"parameter {name!r} is on the meta device and has no numbers", hint='model.to_empty(device="cpu"), then wp.initialize(model)'
+                f"parameter {name!r} is on the meta device and has no numbers",
+                hint='model.to_empty(device="cpu"), then wp.initialize(model)',
             )
         if parameter.is_inference():
             raise InputError(

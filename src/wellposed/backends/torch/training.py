@@ -10,8 +10,8 @@ import torch
 
 from wellposed.backends.interrupts import interruptible
 from wellposed.backends.snapshot import Snapshot
-from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.backup import Backup, backed_up
+from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.state import parameters_at
 
 
