@@ -229,14 +229,16 @@ def test_a_straight_through_estimator_does_not_fail():
     assert wp.checkup(wp.TorchProblem(Hard(True), nn.CrossEntropyLoss(), classes())).ok
 
 
-def test_a_target_that_is_held_in_the_loss_is_suspect_at_most():
+def test_a_target_that_is_held_in_the_loss_holds_with_one_line():
     def loss(outputs, targets):
         return nn.functional.cross_entropy(outputs, targets) + (outputs - outputs.detach().roll(1, 0)).square().mean()
 
     report = wp.checkup(wp.TorchProblem(network(), loss, classes()))
-    told = [finding for finding in report.findings if finding.rule == "WP501" and finding.found]
-    assert {finding.verdict for finding in told} == {SUSPECT}
-    assert "It looks deliberate, as in a straight-through estimator or a target that is held" in told[0].message
+    told = found(report, "WP501")
+    assert (told.verdict, told.cause) == (HOLDS, "detached")
+    assert "leaves out what passes the detach() at test_checkup.py:" in told.message
+    assert told.message.endswith("; the rest agrees with the loss.")
+    assert "leaves out" in str(report)
 
 
 def test_findings_that_may_follow_from_each_other_are_ordered_all_the_same():

@@ -12,6 +12,7 @@ from test_signals_rules import verdict
 
 torch.manual_seed(0)  # for what is built while tests are collected
 FAILS, SUSPECT, HOLDS, UNDECIDED = wp.Verdict.FAILS, wp.Verdict.SUSPECT, wp.Verdict.HOLDS, wp.Verdict.UNDECIDED
+NOT_APPLICABLE = wp.Verdict.NOT_APPLICABLE
 
 
 def inputs(rows=64):
@@ -98,7 +99,7 @@ def test_a_loss_that_raises_elsewhere_is_the_users_error():
 
 def test_an_unknown_loss_is_not_judged():
     found = judged("WP401", network(), lambda out, y: out.square().mean(), classes())
-    assert (found.verdict, found.message) == (UNDECIDED, "No known loss function was called.")
+    assert (found.verdict, found.message) == (NOT_APPLICABLE, "No known loss function was called.")
 
 
 # --- WP402 ---------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def test_infinity_in_the_forward_pass_names_the_layer():
 
 def test_one_row_and_one_layer_are_undecided_with_a_reason():
     single = verdict(wp.check_signals(classify(nn.Sequential(nn.Linear(16, 4)))), "WP201")
-    assert single.verdict is wp.Verdict.UNDECIDED
+    assert single.verdict is wp.Verdict.NOT_APPLICABLE
     assert "Fewer than two weighted layers" in single.message
     x, y = batch(rows=1)
     assert "one row" in verdict(wp.check_signals(classify(mlp(), (x, y))), "WP203").message

@@ -536,7 +536,7 @@ def test_what_lies_aside_of_every_way_is_said_so():
             return torch.cat([part(x) for part in self.parts], 1)
 
     (found,) = [finding for finding in wp.check_signals(classify(Wide())).findings if finding.rule == "WP201"]
-    assert found.verdict is wp.Verdict.UNDECIDED
+    assert found.verdict is wp.Verdict.NOT_APPLICABLE
     assert "Of 5 weighted layers fewer than two lie on every way" in found.message
 
 

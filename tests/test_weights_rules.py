@@ -36,7 +36,7 @@ def test_the_scale_before_a_normalisation_is_not_judged():
         if isinstance(module, nn.Linear):
             module.weight.data *= 1e-3
     found = verdict(wp.check_weights(classify(model)), "WP301")
-    assert found.verdict is wp.Verdict.UNDECIDED
+    assert found.verdict is wp.Verdict.NOT_APPLICABLE
     assert "set the scale" in found.message
 
 
@@ -138,7 +138,7 @@ def test_the_loss_rule_sees_the_call_and_not_the_scaled_value():
 
 def test_an_unknown_loss_is_undecided():
     found = verdict(wp.check_weights(wp.TorchProblem(mlp(), lambda o, t: o.square().mean(), batch())), "WP305")
-    assert found.verdict is wp.Verdict.UNDECIDED
+    assert found.verdict is wp.Verdict.NOT_APPLICABLE
     assert "No known loss function" in found.message
 
 

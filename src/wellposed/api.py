@@ -21,8 +21,8 @@ from wellposed.backends.select import (
     tensor_function,
 )
 from wellposed.checks import drawn, subjects
-from wellposed.checks.run import Progress, demand_problem, report_on
-from wellposed.errors import InputError
+from wellposed.checks.run import Progress, demand_problem, of_the_users, report_on
+from wellposed.errors import InputError, WellposedError
 from wellposed.findings import Summary, Verdict
 from wellposed.gradients import check as gradient_checks
 from wellposed.gradients.equivalence import compared, over_ranks
@@ -115,7 +115,15 @@ def trace(problem: Problem) -> Trace:
     """
     demand_problem(problem)
     with problem.preserved():
-        run = problem.run()
+        try:
+            run = problem.run()
+        except WellposedError:
+            raise
+        except Exception as error:
+            clear = of_the_users(error)
+            if clear is None:
+                raise
+            raise clear from error
         if run is None:
             raise InputError(
                 subjects.NO_LAYERS, hint="FunctionProblem(value, gradient, params, activations=...) shows what each layer makes"

@@ -21,6 +21,14 @@ class InputError(WellposedError, ValueError):
 class UserCodeRaised(InputError):
     """The model, the loss or its backward pass raised; `said` is the error as its traceback ends."""
 
+    @staticmethod
+    def of(error: Exception) -> UserCodeRaised:
+        """One that is an error of the same kind too, so that who waits for that still catches it."""
+        try:
+            return type("UserCodeRaised", (UserCodeRaised, type(error)), {})(error)  # type: ignore[no-any-return]
+        except TypeError:  # a class that cannot be joined with ours, or needs more to be made
+            return UserCodeRaised(error)
+
     def __init__(self, error: Exception) -> None:
         self.said = f"{type(error).__name__}: {error}"
         super().__init__(

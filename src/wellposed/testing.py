@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wellposed import api
+from wellposed.backends.select import gradcheck_error
 from wellposed.errors import CheckFailed, InputError
 from wellposed.findings import Finding, Verdict
 from wellposed.report import Report
@@ -42,8 +43,8 @@ def gradcheck(
     inputs: Any,
     *,
     eps: float | None = None,
-    atol: float | None = None,
-    rtol: float | None = None,
+    atol: Any = None,
+    rtol: Any = None,
     raise_exception: bool = True,
     check_forward_ad: bool = False,
     check_backward_ad: bool = True,
@@ -54,9 +55,7 @@ def gradcheck(
     `eps`, `nondet_tol`, `fast_mode`, `masked` and the other options of the original have no effect. Entries that are NaN or infinite are
     held.
     """
-    report = api.gradcheck(
-        func, inputs, check_forward_ad=check_forward_ad, check_backward_ad=check_backward_ad, masked_nan=True, **options
-    )
+    report = api.gradcheck(func, inputs, check_forward_ad=check_forward_ad, check_backward_ad=check_backward_ad, masked_nan=True, **options)
     return _passed(report, atol, rtol, raise_exception=raise_exception)
 
 
@@ -66,8 +65,8 @@ def gradgradcheck(
     grad_outputs: Any = None,
     *,
     eps: float | None = None,
-    atol: float | None = None,
-    rtol: float | None = None,
+    atol: Any = None,
+    rtol: Any = None,
     raise_exception: bool = True,
     **options: Any,
 ) -> bool:
@@ -80,8 +79,8 @@ def check_grads(
     args: Sequence[Any],
     order: int,
     modes: str | Sequence[str] = ("fwd", "rev"),
-    atol: float | None = None,
-    rtol: float | None = None,
+    atol: Any = None,
+    rtol: Any = None,
     eps: float | None = None,
 ) -> None:
     """`jax.test_util.check_grads`, with any mix of modes and orders; raises an AssertionError with the report. `eps` has no effect."""
@@ -99,10 +98,10 @@ def check_grads(
     _passed(report, atol, rtol, raise_exception=True)
 
 
-def _passed(report: Report, atol: float | None, rtol: float | None, *, raise_exception: bool) -> bool:
+def _passed(report: Report, atol: Any, rtol: Any, *, raise_exception: bool) -> bool:
     failing = [finding for finding in report.findings if finding.verdict is Verdict.FAILS]
     accepted = atol is not None or rtol is not None
-    allowed = (_ATOL if atol is None else atol, _RTOL if rtol is None else rtol)
+    allowed = _number(atol, _ATOL), _number(rtol, _RTOL)
     beyond = [finding for finding in failing if not (accepted and _within(finding, *allowed))]
     if beyond:
         if raise_exception:
@@ -117,6 +116,13 @@ def _passed(report: Report, atol: float | None, rtol: float | None, *, raise_exc
     return True
 
 
+def _number(given: Any, usual: float) -> float:
+    """JAX takes tolerances by dtype too: the largest."""
+    if isinstance(given, Mapping):
+        return max(map(float, given.values()), default=usual)
+    return usual if given is None else float(given)
+
+
 def _within(finding: Finding, atol: float, rtol: float) -> bool:
     """Whether every pair of a claimed and a measured slope is as close as the caller asks."""
     values = {entry.quantity: entry.value for entry in finding.evidence}
@@ -128,6 +134,4 @@ def _failure() -> type[CheckFailed]:
     """What raises as torch's own does too, where torch is there."""
     if "torch" not in sys.modules:
         return CheckFailed
-    from torch.autograd.gradcheck import GradcheckError
-
-    return type("GradientCheckFailed", (CheckFailed, GradcheckError), {})
+    return type("GradientCheckFailed", (CheckFailed, gradcheck_error()), {})

@@ -268,9 +268,9 @@ CASES: list[Case] = [
         W where W.T belongs | Linear.backward {BEFORE} | transposed | pulp-platform/pulp-trainlib#3
         """),
     *cases("torch", cut, f"""
-        gate detached | {BEFORE} | detached | queenie88/A-GCN#4
-        residual from .data | {BEFORE} | detached | queenie88/A-GCN#4
-        computed under no_grad | {BEFORE} | detached | queenie88/A-GCN#4
+        gate detached | {BEFORE} | left-out | queenie88/A-GCN#4
+        residual from .data | {BEFORE} | left-out | queenie88/A-GCN#4
+        computed under no_grad | {BEFORE} | left-out | queenie88/A-GCN#4
         all of it detached | {BEFORE} | detached | queenie88/A-GCN#4
         """),
     *cases("torch", embedding, """

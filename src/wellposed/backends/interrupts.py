@@ -43,7 +43,7 @@ def interrupts_deferred() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or _GATE.own:
         yield
         return
-    handlers = {number: handler for number in signal.valid_signals() if callable(handler := signal.getsignal(number))}
+    handlers: dict[int, Handler] = {int(n): handler for n in signal.valid_signals() if callable(handler := signal.getsignal(n))}
     _GATE.own, _GATE.open = dict(handlers), False
     replaced = []
     try:

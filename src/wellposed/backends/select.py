@@ -85,13 +85,18 @@ def tensor_function(fn: Any, inputs: Any, order: int, *, finite: bool = True) ->
 
 
 def array_function(f: Any, args: Any, order: int, *, forward: bool = False) -> list[Any]:
-    """JAX: f as a problem and, for higher orders, its gradient (in `forward` mode its derivative along a direction), that one's, and so on."""
+    """JAX: f as a problem and, for higher orders, its gradient (`forward`: its derivative along a direction), that one's, and so on."""
     function = _adapter("jax", "function")
     problems = [function.function_problem(f, args)]
     for seed in range(1, order):
         f, args = (function.pushed_along if forward else function.second_order)(f, args, seed)
         problems.append(function.function_problem(f, args))
     return problems
+
+
+def gradcheck_error() -> type[Exception]:
+    """torch: what its own gradcheck raises."""
+    return importlib.import_module("torch.autograd.gradcheck").GradcheckError  # type: ignore[no-any-return]
 
 
 def accumulation_of(problem: Any, count: int, step: Any) -> tuple[Any, Any, Any, float]:

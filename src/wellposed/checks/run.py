@@ -43,10 +43,10 @@ def report_on(
         except (WellposedError, MemoryError):
             raise
         except Exception as error:
-            told = _of_the_users(error)
-            if told is None:
+            clear = of_the_users(error)
+            if clear is None:
                 raise
-            raise told from error
+            raise clear from error
         if effort == "full" and not raised:
             session.spectrum = _spectrum(problem)
         seen_later = session.seen_later
@@ -91,7 +91,7 @@ def _spectrum(problem: Problem) -> Spectrum | None:
         return None
 
 
-def _of_the_users(error: Exception) -> InputError | None:
+def of_the_users(error: Exception) -> InputError | None:
     """What the user's code raised as one clear message; None for a mistake of our own."""
     trace, last = error.__traceback__, ""
     entered = False
@@ -101,7 +101,7 @@ def _of_the_users(error: Exception) -> InputError | None:
         trace = trace.tb_next
     if last.startswith("wellposed") or not entered:
         return None
-    return UserCodeRaised(error)
+    return UserCodeRaised.of(error)
 
 
 def demand_problem(problem: Any) -> None:

@@ -15,6 +15,15 @@ from wellposed.rules.gradients import WRONG, ZERO
 Judge = Callable[[Problem], Sequence[Finding]]
 
 _OWN = ("missing-weight-decay", "extra-weight-decay")  # what a tensor does not inherit from others
+_PASSED_ON = (
+    "scale",
+    "sign",
+    "mean-or-sum",
+    "doubled",
+    "stale",
+    "detached",
+    "in-place",
+)  # of a wrong gradient, what is computed from it has these too
 _MOST = 20  # custom functions looked at
 
 
@@ -44,7 +53,7 @@ def blamed(problem: Problem, prober: Prober, found: list[Finding], judge: Judge)
     if len(inheriting) == 1:
         return found
     before = [f for f in inheriting if f is not start and order.index(f.where) < order.index(start.where)]
-    likely = {id(f) for f in before if f.cause in ("", start.cause)}
+    likely = {id(f) for f in before if not f.cause or (f.cause == start.cause and f.cause in _PASSED_ON)}
     text = f"{start.message} Start here: of {len(inheriting)} tensors that fail it is the nearest to the loss."
     told = [replace(start, message=text)]
     for finding in found:

@@ -32,7 +32,8 @@ from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
 
 _STEPS = 3
 _HARDLY, _BLIND = 1e-4, 0.05  # chances
-_UNSEEN = 0.5  # chance: what an error as large as is to be seen would rather have passed than not was not looked at
+_SAME = 64.0  # units in the last place: one loss, summed up in another order
+_UNSEEN = 0.99  # chance: what an error as large as is to be seen would rather have passed than not was not looked at
 _CHANCE = "chance that an error of 1 % of a tensor's gradient was missed"
 _AGAIN = 4  # directions within a tensor at most, where one tells too little
 _TELLING = 8  # wrong tensors that a quick look tells of
@@ -97,7 +98,8 @@ def _beside_cuts(problem: Problem, prober: Prober, held: Held, looked: _Check, *
     inside = Prober(held.problem, prober.theta, prober.gradient, held=True)
     again = looked.with_cuts_held(held.problem, inside)
     again.look()
-    if held.broken or not inside.repeatable:
+    same = abs(inside.value - prober.value) <= _SAME * prober.eps * abs(prober.value)  # else what was held has changed the loss itself
+    if held.broken or not inside.repeatable or not same:
         return looked.findings(each=each)
     found = again.findings(each=each)
     found = told(problem, held, prober.gradient, [inside.directions.jointly(again.carrying)], found)
@@ -261,6 +263,8 @@ class _Check:
         if self._alarmed:
             doubtful |= self._not_clearly_right(directions[0], random)
         doubtful |= {name for name, floor in self._floors.items() if floor > VISIBLE}
+        blind = {name for name, miss in self._misses.items() if miss > _UNSEEN}
+        doubtful |= blind if len(blind) <= _CLOSER else set()
         return joint, [name for name in self._names if name in doubtful]
 
     def _not_clearly_right(self, u: Vector, random: Probe) -> set[str]:
@@ -309,8 +313,9 @@ class _Check:
             left = {name for name in left if not carries(gradient, name)}
         if not left:
             return []
-        # A bias that cancels, and what is clipped or masked on this batch, costs nothing; what no backward pass reaches does.
-        names = [name for name in names if name in left and (gradient[name] is None or len(self._problem.layout.shapes[name]) > 1)]
+        # A bias that cancels beside weights that learn costs nothing.
+        learning = {name.rpartition(".")[0] for name in self.carrying if "." in name}
+        names = [name for name in names if name in left and name.rpartition(".")[0] not in learning]
         if not names:
             return []
         text = (
@@ -362,8 +367,8 @@ class _Check:
     def _not_seen(self, blind: dict[str, float]) -> Finding:
         worst = max(blind, key=lambda name: blind[name])
         text = (
-            f"What was measured agrees, but in {len(blind)} of {len(self._names)} tensors ({tensor.some(list(blind))}) an error of 1 % of the "
-            f"gradient would have been missed with a chance of {100 * blind[worst]:.0f} %."
+            f"What was measured agrees, but in {len(blind)} of {len(self._names)} tensors ({tensor.some(list(blind))}) an error of 1 % of "
+            f"the gradient would have been missed with a chance of {100 * blind[worst]:.0f} %."
         )
         evidence = (Evidence(_CHANCE, blind[worst], worst, reference=f"below {_UNSEEN:g}"),)
         return WRONG.undecided(text, where=next(iter(blind)), evidence=evidence)

@@ -67,7 +67,7 @@ def _never_meant(problem: Problem, held: Held, cut: Cut, gradient: Vector, direc
     change, size = float(np.linalg.norm(nudged - gradient)), float(np.linalg.norm(gradient))
     if change <= _UNCHANGED * np.finfo(np.float64 if problem.dtype == "float64" else np.float32).eps * size:
         return (
-            f"A term of the loss is a number without a gradient: {cut} makes it one. It is added to the loss, and nothing is trained by it; "
+            f"A term of the loss is a number without a gradient: {cut} makes it one. It is added, and nothing is trained by it; "
             "the rest of the gradient agrees with the loss."
         )
     if cut.within and cut.what in _ARRAYS:

@@ -62,8 +62,10 @@ class Prober:
         """
         for name in ("float16", "float32"):
             coarser = format_of(name)
-            if coarser.eps > self.eps and _held_by(name, self.value) and _held_by(name, self.beside(self._stored_nearby)):
-                return coarser.eps
+            if coarser.eps > self.eps and _held_by(name, self.value):
+                other = self.beside(self._stored_nearby)
+                if other != self.value and _held_by(name, other):
+                    return coarser.eps
         return self.eps
 
     @cached_property

@@ -31,8 +31,8 @@ def wiggle(prober: Prober, names: Sequence[str]) -> Finding | None:
     steps = [found for found in gone if found is not None]
     short, long = max(found[0] for found in steps), max(found[1] for found in steps)
     text = (
-        f"The slope of the loss depends on the step: over steps of {long:.2g} of the parameters' sizes the gradient agrees, over short ones it "
-        f"is off by up to {100 * short:.2g} %. The loss has a wiggle of that length, which the gradient leaves out."
+        f"The loss's slope depends on the step: over steps of {long:.2g} of the parameters' sizes the gradient agrees, over short ones "
+        f"it is off by up to {100 * short:.2g} %. The loss has a wiggle of that length, which the gradient leaves out."
     )
     evidence = (Evidence("disagreement over short steps, of the slope", short, "all tensors", reference="0"),)
     return WRONG.undecided(text, where="all tensors", evidence=evidence)
@@ -44,10 +44,12 @@ def _gone(prober: Prober, u: Vector) -> tuple[float, float] | None:
     if not claimed:
         return None
     fine = max((prober.difference(u, reach * _FINE * part) for part in (1.0, 0.37)), key=abs)
-    first = prober.difference(u, reach * float(_LONG[-1]))
-    if not np.isfinite([fine, first]).all() or fine == 0 or abs(first) > _STAYS * abs(fine):
+    middle = [abs(prober.difference(u, reach * float(step))) for step in _LONG[1:3]]
+    if not np.isfinite([fine, *middle]).all() or fine == 0 or min(middle) > _STAYS * abs(fine):
         return None
-    seen = [abs(prober.difference(u, reach * float(step))) for step in _LONG[:-1]] + [abs(first)]
+    ends = ([abs(prober.difference(u, reach * float(step))) for step in steps] for steps in (_LONG[:1], _LONG[3:]))
+    first, rest = ends
+    seen = [*first, *middle, *rest]
     for place in range(len(seen) - 1):
         if max(seen[place : place + 2]) <= _GONE * abs(fine):
             return abs(fine) / claimed, float(_LONG[place])

@@ -148,9 +148,10 @@ def _constant(features: Features, moments: Moments) -> Finding:
         return CONSTANT.undecided(
             f"{features.rows.shape[0]} rows say too little: {number} of {constant.size} features have one value in all."
         )
-    values = features.rows[0, constant]
-    if (np.isin(values, (0, moments.min.min(), moments.max.max()))).all() or features.array.ndim > 2:
-        # The background of an image, an absent word, a category or padding: it adds nothing, and costs nothing.
+    values = np.unique(features.rows[0, constant])
+    others = features.rows[:, ~constant]
+    if features.array.ndim > 2 or all(value == 0 or (others == value).any() for value in values):
+        # The background of an image, an absent word, a category or padding, as elsewhere too: it adds nothing, and costs nothing.
         return CONSTANT.holds(evidence)
     first = [features.where(int(j)) for j in np.flatnonzero(constant)[:3]]
     more = f" and {number - 3} more" if number > 3 else ""

@@ -44,7 +44,7 @@ def plain(array: Any, name: str = "x") -> Array:
 
 
 def of_any_library(data: Any, what: str, complaint: str = "{} cannot be read as an array") -> Array:
-    """NumPy of an array or tensor of any library and layout, of nested lists and of lists of tensors; formats that NumPy lacks become float32.
+    """NumPy of an array or tensor of any library and layout, of nested lists and of lists of tensors; what NumPy lacks becomes float32.
 
     Raises `InputError` for what has no numbers, as a tensor on the meta device, and for rows of different lengths.
     """

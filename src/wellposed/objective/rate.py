@@ -17,6 +17,7 @@ _GROWN, _FELL, _LEAP = 2.0, 0.7, 4.0
 _SLOW, _STILL, _LOST = 1e-6, 1e-8, 0.9
 _LOWER, _HIGHER = (0.1, 0.01, 0.001), (100.0, 1000.0)
 _FAR_LOWER = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-10)  # tried one after the other, where none of the others lowers the loss
+_SOLVED = 1e-3  # of the loss: what is left of it where large steps have done their work
 _STRIDE = 0.5  # of the weights' size: a first step as long forgets how they were initialised
 _CRAWL = _FEW * np.log(2) / 1e4  # of the loss, in a few steps: ten thousand would not halve it
 
@@ -77,7 +78,9 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
         *(Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", value, "loss") for factor, value in lower.items()),
     ]
     good = {factor: value for factor, value in lower.items() if value < loss - 0.01 * abs(loss)}
-    for factor in _FAR_LOWER if not good and not all(value <= loss for value in lower.values()) else ():
+    smallest = lower[_LOWER[-1]]
+    far = not good and not smallest - loss <= (_GROWN - 1) * abs(loss)
+    for factor in _FAR_LOWER if far else ():
         lower[factor] = steps.value(steps.stepped(_MANY, factor))
         if lower[factor] < loss - 0.01 * abs(loss):
             good = {factor: lower[factor]}
@@ -89,7 +92,7 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
         return RATE.undecided("Neither this learning rate nor a smaller one lowers the loss on this batch.", evidence=tuple(evidence))
     best = min(good, key=good.__getitem__)
     worse = not np.isfinite(many) or many - loss > (_GROWN - 1) * abs(loss) or (many >= loss and good[best] <= _FELL * loss)
-    leaping = stride > _STRIDE and good[best] <= _FELL * many
+    leaping = stride > _STRIDE and good[best] <= _FELL * many and many > _SOLVED * loss
     if stride > _STRIDE:
         evidence.append(Evidence("size of the first step over that of the weights (median)", stride, reference="about 1e-3, below 0.5"))
     if not worse and not leaping and many < loss and first - loss <= _LEAP * abs(loss):

@@ -32,8 +32,9 @@ def _constant(trace: Trace, weights: dict[str, Vector], after_a_step: AfterAStep
         use = site.layer.weight
         hidden = not site.is_output and not site.normalised and site.follower in ("activation", "linear", "conv")
         zero = use is not None and hidden and use.name in weights and not weights[use.name].any()
-        # What a step wakes up, as it does the second factor of an adapter and the last layer of a coupling, costs nothing.
-        if use is not None and zero and not _wakes(use.name, use.unit_axis, after_a_step):
+        # What a step wakes up while the batch goes another way too, as in a coupling, costs nothing.
+        beside = any(operation.reads_batch for operation in trace.operations[site.index + 1 :])
+        if use is not None and zero and not (beside and _wakes(use.name, use.unit_axis, after_a_step)):
             text = f"All weights of `{site.name}` are zero, and every signal passes it: at first whatever comes in, the same goes out."
             evidence = (Evidence("largest entry", 0.0, use.name),)
             return SYMMETRIC.found(Verdict.SUSPECT, text, where=use.name, cause="constant", evidence=evidence)

@@ -67,5 +67,5 @@ def backed_up(tensor: torch.Tensor) -> bool:
         plain
         and tensor.layout is torch.strided
         and tensor.device.type != "meta"
-        and not isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin)
+        and not isinstance(tensor, torch.nn.parameter.UninitializedParameter | torch.nn.parameter.UninitializedBuffer)
     )

@@ -90,7 +90,7 @@ class _Copies:
     def _container(self, thing: Any) -> Any:
         if isinstance(thing, tuple):
             parts = [self.of(part) for part in thing]
-            return type(thing)._make(parts) if hasattr(thing, "_fields") else tuple(parts)
+            return type(thing)(*parts) if hasattr(thing, "_fields") else tuple(parts)
         if isinstance(thing, dict):
             made = self._known(thing, defaultdict(thing.default_factory) if isinstance(thing, defaultdict) else type(thing)())
             made.update({self.of(key): self.of(value) for key, value in thing.items()})
@@ -139,11 +139,11 @@ class _Copies:
             made = copy.deepcopy(thing, {})
             return made._apply(self._change) if isinstance(made, nn.Module) and made is not thing else made
         held = getattr(thing, "__dict__", None)  # not every object has attributes of its own
-        plain = kind.__new__ is object.__new__ and kind.__module__ != "builtins" and isinstance(held, dict)
+        plain = vars(kind).get("__new__", kind.__new__) is object.__new__ and kind.__module__ != "builtins" and isinstance(held, dict)
         if not plain or not (isinstance(thing, nn.Module | torch.optim.Optimizer) or self._binds(thing)):
             return thing
         made = self._known(thing, object.__new__(kind))
-        for key, value in list(held.items()):
+        for key, value in list((held or {}).items()):
             if isinstance(thing, torch.optim.Optimizer) and callable(value):
                 continue  # a schedule's wrapper of `step` is bound to the user's own optimizer
             vars(made)[key] = None if key == "_compiled_call_impl" else self.of(value)

@@ -25,7 +25,7 @@ _DATA: Any = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 _NUMBERS = {"item", "tolist", "numpy", "__float__", "__int__", "__array__", "__complex__"}
 _ASKING = {"__bool__", "__len__", "__repr__", "__format__", "size", "dim", "numel", "__get__", "__set__", "is_floating_point"}
 _RENORMED = {"embedding", "embedding_bag"}
-_INSIDE = ("torch",)
+_INSIDE = ("torch", "wellposed")
 _NUDGE = 1e-3  # of a Python number: enough to see in a gradient whether it depends on it
 
 
@@ -179,10 +179,10 @@ class HeldCuts(Watcher):
         """A trained parameter changed in place with no gradient: by as much as it was in the recording."""
         parameter = self._base(args[0])
         assert parameter is not None
-        before = None if self._replays else parameter.detach().clone()
         if self._replays:
             parameter.data.add_(self._passed(parameter, None, _as_it_is, _as_it_is))
             return args[0]
+        before = parameter.detach().clone()
         result = function(*args, **kwargs)
         change = parameter.detach() - before
         self._passed(change, Cut("an edit in place", place_of(_INSIDE), self._within[-1] if self._within else ""), torch.clone, torch.clone)

@@ -150,11 +150,10 @@ class TorchProblem(Problem):
 
     def unreached(self) -> tuple[str, ...]:
         known = {id(parameter) for parameter in self._parameters.values()}
+        if any(isinstance(part, torch.jit.ScriptModule) for module in self._modules for part in module.modules()):
+            return ()  # what is scripted makes tensors of its own for its parameters
         with self._as_it_is():
-            places = {
-                parameter.data_ptr() for parameter in self._parameters.values()
-            }  # a scripted module makes tensors of its own for them
-            found = [leaf for leaf in leaves(self._loss()) if id(leaf) not in known and leaf.data_ptr() not in places]
+            found = [leaf for leaf in leaves(self._loss()) if id(leaf) not in known]
         if found:  # what the loss makes for itself, as inputs to differentiate by, is another one the next time
             with self._as_it_is():
                 again = {id(leaf) for leaf in leaves(self._loss())}

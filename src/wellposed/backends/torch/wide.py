@@ -34,7 +34,7 @@ class Wide(Watcher):
             return function(*args, **{**kwargs, "dtype": torch.float32}).double()
         if name in _DRAWN_FROM and any(map(_is_double, (*args, *kwargs.values()))):
             return tree_map(_lifted, function(*tree_map(_lowered, args), **tree_map(_lowered, kwargs)))
-        if name in _DRAWN_INTO and double:
+        if name in _DRAWN_INTO and isinstance(first, torch.Tensor) and double:
             drawn = getattr(torch.empty(first.shape, dtype=torch.float32, device=first.device), name)(*args[1:], **kwargs)
             with torch.no_grad():
                 return first.copy_(drawn)
