@@ -234,7 +234,6 @@ def test_jax_functions_right_and_wrong():
         (lambda: wp.gradcheck(torch.sin, tensor(3), order=3), "order must be 1 or 2, not 3"),
         (lambda: wp.gradcheck(torch.sin, tensor(3), atoll=1e-3), "gradcheck knows no option 'atoll'"),
         (lambda: wp.check_grads(jnp.sin, (1.0,), order=0), "order must be a whole number from 1 on, not 0"),
-        (lambda: wp.check_grads(jnp.sin, (1.0,), order=2, modes="fwd"), "modes must hold 'rev' for an order above 1"),
         (lambda: wp.check_grads(jnp.sin, (jnp.arange(3),)), "args holds no floating-point array"),
         (lambda: wp.check_grads(jnp.sin, jnp.ones(3)), "args must be a tuple of f's arguments"),
         (lambda: wp.check_grads(jnp.sin, (jnp.ones(3),), modes=("fwd", "back")), "modes must be 'fwd' and 'rev', not 'back'"),

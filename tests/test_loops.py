@@ -336,7 +336,8 @@ def test_keras_on_both_backends(backend):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     first = done.stdout.splitlines()[0]
-    assert first in (f"{backend} None {backend} holds holds True", f"{backend} None {backend} undecided holds True")
+    # Keras computes its loss in float32: what that hides of a bias's gradient is undecided.
+    assert first in (f"{backend} None {backend} holds {told} True" for told in ("holds", "undecided"))
 
 
 def test_keras_on_another_backend_says_so():

@@ -149,7 +149,7 @@ def test_the_rate_of_a_schedule_that_starts_at_zero_is_that_of_its_end():
 
 
 def test_without_an_optimizer_nothing_is_judged_and_with_one_it_stays_as_it_was():
-    assert judged("WP402", network(), nn.CrossEntropyLoss(), classes()).verdict is UNDECIDED
+    assert judged("WP402", network(), nn.CrossEntropyLoss(), classes()).verdict is NOT_APPLICABLE
     model = network()
     optimizer = Adam(model.parameters(), lr=1.0)
     before = [parameter.detach().clone() for parameter in model.parameters()]
@@ -314,7 +314,7 @@ class Sequence(nn.Module):
 def test_steps_along_the_first_axis_are_no_examples():
     ids = torch.randint(30, (11, 16))
     found = judged("WP404", Sequence(), lambda out, y: F.cross_entropy(out.flatten(0, 1), y.flatten()), ids[1:], ids[:-1])
-    assert found.verdict is UNDECIDED
+    assert found.verdict is NOT_APPLICABLE
 
 
 def masked(out, y):
@@ -341,7 +341,7 @@ def nearest(out, y):
     ids=["masked targets", "distributions over an image", "nearest of a set", "differences of pairs"],
 )
 def test_losses_of_their_own_kind_are_not_blamed(loss, targets):
-    assert judged("WP401", network(), loss, targets).verdict in (HOLDS, UNDECIDED)
+    assert judged("WP401", network(), loss, targets).verdict in (HOLDS, NOT_APPLICABLE)
 
 
 def test_what_the_optimizer_does_not_know_is_not_taken_for_rounded_away():

@@ -66,7 +66,7 @@ def run(tmp_path):
 def test_reports_fail_tests_and_are_summed_up(run, options, tmp_path):
     said = run(SUITE, *options, "--junitxml", str(tmp_path / "junit.xml"), "--wellposed-html", "all.html")
     assert re.search(r"3 failed, 3 passed", said)
-    assert "wellposed.check_objective\nwellposed: not ok (1 fails" in said
+    assert "wellposed.check_objective: fails WP401 output and loss do not fit at loss" in said
     assert "cross_entropy gets probabilities: every row sums to 1." in " ".join(said.split())
     assert "wellposed.check_inputs (suspect fails here)" in said
     assert "the fixture wellposed has no 'check_everything'; it has checkup, check_inputs" in said

@@ -66,7 +66,8 @@ def checkup(
     if not remedies and not full:
         return report
     started, before = time.perf_counter(), problem.evaluations
-    findings = tried(problem, report.findings, progress)
+    with problem.preserved():
+        findings = tried(problem, report.findings, progress)
     spent = problem.evaluations - before
     return replace(
         report,

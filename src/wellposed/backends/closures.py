@@ -60,6 +60,8 @@ def _attributes(label: str, thing: Any) -> Iterator[tuple[str, Any]]:
     prefix = f"{label}." if label else ""
     for key, part in [*getattr(thing, "__dict__", {}).items(), *slots(thing)]:  # not every object has attributes of its own
         yield (f"{prefix}{key}" if not key.startswith("_") else label), part
+    if hasattr(type(thing), "_backward_hooks"):  # of a tensor, which keeps them outside of its dictionary
+        yield label, thing._backward_hooks
     for name in ("forward", "__call__"):
         method = vars(type(thing)).get(name)
         if isinstance(method, types.FunctionType):

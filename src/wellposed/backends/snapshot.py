@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import types
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ class Snapshot:
                     seen.add(id(thing))
                     self.things.append(thing)
                     self._restores += _restores_of(thing)
+                    if isinstance(thing, type) and any(True for _ in _own_classes(thing)):
+                        self._restores.append(_class_restored(thing))
                     if not isinstance(thing, type) and type(thing).__module__ not in ("builtins", "torch.nn.parameter"):
                         for kind in _own_classes(type(thing)):
                             if id(kind) not in seen:
@@ -53,6 +56,8 @@ def _restores_of(thing: Any) -> Iterator[Restore]:
         yield _dict_restored(thing)
     elif isinstance(thing, list | deque):
         yield _list_restored(thing)
+    elif isinstance(thing, io.StringIO | io.BytesIO):
+        yield _written_restored(thing)
     elif isinstance(thing, set):
         yield _set_restored(thing)
     elif isinstance(thing, np.ndarray):
@@ -106,6 +111,21 @@ def _array_restored(held: np.ndarray[Any, Any]) -> Restore:
     def restore() -> None:
         if held.flags.writeable and held.tobytes() != before.tobytes():
             held[...] = before
+
+    return restore
+
+
+def _written_restored(held: io.StringIO | io.BytesIO) -> Restore:
+    if held.closed:
+        return lambda: None
+    before, place = held.getvalue(), held.tell()
+
+    def restore() -> None:
+        if not held.closed and held.getvalue() != before:
+            held.seek(0)
+            held.truncate()
+            held.write(before)  # type: ignore[arg-type]
+            held.seek(place)
 
     return restore
 

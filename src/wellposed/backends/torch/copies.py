@@ -68,7 +68,7 @@ class _Copies:
             return types.MethodType(self.of(thing.__func__), self.of(thing.__self__))
         if isinstance(thing, functools.partial):
             return functools.partial(self.of(thing.func), *self.of(thing.args), **self.of(thing.keywords))
-        if isinstance(thing, weakref.ReferenceType):
+        if isinstance(thing, weakref.ReferenceType) or type(thing) in weakref.ProxyTypes:
             return thing
         return self._object(thing)
 

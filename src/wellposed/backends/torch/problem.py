@@ -44,6 +44,7 @@ from wellposed.backends.torch.sizes import parameter_size
 from wellposed.backends.torch.state import (
     TORCH,
     buffers_lent,
+    flags_restored,
     gradients_restored,
     model_restored,
     modes_restored,
@@ -425,7 +426,7 @@ class TorchProblem(Problem):
             lent = {id(tensor) for tensor in self._lent()}
             self._backup = Backup(t for t in held.things if isinstance(t, torch.Tensor) and id(t) not in lent and backed_up(t))
             try:
-                with model_restored(*self._modules):
+                with flags_restored(t for t in held.things if isinstance(t, torch.Tensor)), model_restored(*self._modules):
                     yield
             finally:
                 held.restore()

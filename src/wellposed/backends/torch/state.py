@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -96,20 +97,37 @@ def model_restored(*modules: Any) -> Iterator[None]:
 
 @contextmanager
 def modes_restored() -> Iterator[None]:
-    """Grad mode, autocast's cache, the default dtype and the stack of functions that watch torch are the thread's own state."""
+    """What a forward pass may set for the whole process: grad mode, default dtype, what watches torch, warnings and the like."""
     grad, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
     watching = [torch._C._get_function_stack_at(index) for index in range(torch._C._len_torch_function_stack())]
-    with np.errstate():
+    exact, only_warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    with np.errstate(), warnings.catch_warnings():
         try:
             yield
         finally:
             torch.set_grad_enabled(grad)
+            if torch.are_deterministic_algorithms_enabled() != exact:
+                torch.use_deterministic_algorithms(exact, warn_only=only_warned)
             if torch.get_default_dtype() is not dtype:
                 torch.set_default_dtype(dtype)
             while torch._C._len_torch_function_stack() > len(watching):
                 torch._C._pop_torch_function_stack()
             for mode in watching[torch._C._len_torch_function_stack() :]:
                 torch._C._push_on_torch_function_stack(mode)
+
+
+@contextmanager
+def flags_restored(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
+    """Whether leaves require a gradient, and which they hold."""
+    kept = [(tensor, tensor.requires_grad, tensor.grad) for tensor in tensors if tensor.is_leaf]
+    try:
+        yield
+    finally:
+        for tensor, requires, gradient in kept:
+            if tensor.is_leaf and tensor.requires_grad != requires:
+                tensor.requires_grad_(requires)
+            if tensor.grad is not gradient:
+                tensor.grad = gradient
 
 
 @contextmanager
