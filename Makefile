@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-distributed test lint types contracts pytest docs test-engines test-report bench-checkup bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-import bench-trainability format clean
+.PHONY: help demo demo-distributed test lint types contracts pytest docs test-engines test-report bench-checkup bench-controls bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test-report: .venv/dev build/node_modules/axe-core/axe.min.js ## the HTML report
 
 bench-checkup: .venv/zoo ## the check-up: 98 programs that were asked about in public, other tools beside ours, its cost, a zoo of known-good networks (70 minutes)
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/checkup.py
+
+bench-controls: .venv/dev ## 152 healthy set-ups of many kinds: what a quick check-up says of them (4 minutes)
+	$(BIN)/python benchmarks/controls.py
 
 bench-normalise: .venv/bench ## note 1: accuracy, constants, speed, 20 GB on disk, early stopping, every engine; peers beside it (20 minutes; needs Java)
 	$(BIN)/python benchmarks/normalise.py

@@ -1,5 +1,7 @@
 """Deliberate stop-gradients hold, with one line; what is wrong beside one fails; what is never meant fails."""
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -13,7 +15,7 @@ HOLDS, FAILS = wp.Verdict.HOLDS, wp.Verdict.FAILS
 
 def net(*sizes):
     torch.manual_seed(0)
-    layers = [part for a, b in zip(sizes, sizes[1:], strict=False) for part in (nn.Linear(a, b), nn.Tanh())]
+    layers = [part for a, b in itertools.pairwise(sizes) for part in (nn.Linear(a, b), nn.Tanh())]
     return nn.Sequential(*layers[:-1])
 
 

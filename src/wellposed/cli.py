@@ -23,8 +23,9 @@ from wellposed.inputs.sources.files import files, paths_of
 from wellposed.inputs.standardizer import Standardizer
 from wellposed.loading import load_problem, split
 from wellposed.places import line_of
+from wellposed.printable import harmless
 from wellposed.report import Report
-from wellposed.report.text import harmless, rendered, without_colour
+from wellposed.report.text import rendered, without_colour
 from wellposed.rules import CATALOGUE, Cause, Rule
 from wellposed.writing import refuse_inputs, write_whole
 

@@ -12,9 +12,9 @@ import pytest
 from wellposed import api
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Record, Verdict
+from wellposed.printable import harmless
 from wellposed.report import Report
 from wellposed.report.json import loads as record_of
-from wellposed.report.text import harmless
 from wellposed.rules import CATALOGUE
 from wellposed.writing import write_whole
 

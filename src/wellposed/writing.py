@@ -40,7 +40,10 @@ def refuse_inputs(outputs: Iterable[Where], read: Iterable[Where]) -> None:
     taken: list[Path] = []
     inputs = list(read)
     for path in outputs:
-        target = Path(path).resolve(strict=False)
+        try:
+            target = Path(path).resolve(strict=False)
+        except (OSError, RuntimeError) as error:  # links in a circle
+            raise InputError(f"{_COMPLAINT.format(path)}: {error}", hint="give another name") from error
         _refuse_inputs(target, path, inputs, _COMPLAINT)
         if target in taken:
             raise InputError(f"two outputs would be written to {path}", hint="give each a file of its own")

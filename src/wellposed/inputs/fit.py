@@ -14,6 +14,7 @@ from wellposed.inputs.engines import engine_of
 from wellposed.inputs.features import feature_axes
 from wellposed.inputs.sources import Chunk, Source, source_of
 from wellposed.inputs.state import State, merged
+from wellposed.printable import harmless
 
 ONE_DIMENSION = (
     "Expected an array of at least 2 dimensions, got 1. Reshape your data: x[:, None] is one feature, x[None, :] one row of features"
@@ -118,5 +119,5 @@ def _bar(source: Source, wanted: bool) -> Iterator[Any]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} rows"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"reading {source.what}", total=source.total)
+        task = bar.add_task(harmless(f"reading {source.what}"), total=source.total)
         yield lambda rows: bar.advance(task, rows)

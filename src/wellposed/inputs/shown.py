@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wellposed.inputs.standardizer import Standardizer
+from wellposed.printable import harmless
 
 _MOST = 40
 
@@ -28,7 +29,7 @@ def statistics_table(standardizer: Standardizer) -> RenderableType:
             f"{int(counts[j]):,} {what}" for what, counts in (("NaN", moments.nan_count), ("infinite", moments.inf_count)) if counts[j]
         ]
         places = [_digits(number, deviation[j]) for number in (moments.mean[j], moments.min[j], moments.max[j])]
-        table.add_row(Text(str(name)), places[0], f"{deviation[j]:.6g}", *places[1:], Text(", ".join(remarks), style="yellow"))
+        table.add_row(Text(harmless(str(name))), places[0], f"{deviation[j]:.6g}", *places[1:], Text(", ".join(remarks), style="yellow"))
     rows = standardizer.n_samples_seen_
     lines: list[RenderableType] = [Text(f"{rows:,} {'entries' if rows != 1 else 'entry'} seen, {len(moments)} features"), table]
     if len(moments) > _MOST:

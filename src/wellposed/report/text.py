@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wellposed.findings import Evidence, Finding, Record, Remedy, Verdict
+from wellposed.printable import harmless
 from wellposed.report import bars
 
 _STYLES = {
@@ -81,16 +81,6 @@ def _profile(record: Record, rule: str) -> list[RenderableType]:
 def _in_one_line(text: str) -> str:
     """No name may look like a finding of its own."""
     return harmless(text.replace("\n", "\\n"))
-
-
-def harmless(text: str) -> str:
-    """Text in which no control character reaches a terminal: names come from files that nobody may have looked at. Lines and tabs stay."""
-    return "".join(char if char in "\n\t" or not _controls(char) else char.encode("unicode_escape").decode() for char in text)
-
-
-def _controls(char: str) -> bool:
-    """Escape sequences and marks that turn the direction of writing, as Unicode counts them; halves of characters cannot be printed."""
-    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def _summary(record: Record) -> Text:

@@ -12,6 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from wellposed.printable import harmless
 from wellposed.signals.growth import Growth
 from wellposed.signals.site import Site
 from wellposed.signals.theory import Expected
@@ -53,12 +54,12 @@ def trace_table(trace: Trace) -> RenderableType:
         lines.append(
             Text(f"theory: {np.sqrt(d.chi):.4g} per layer back; trainable to about {d.trainable:.3g} layers, this network has {d.layers}")
         )
-    lines += [Text(line) for line in _others(trace)]
+    lines += [Text(harmless(line)) for line in _others(trace)]
     return Group(*lines)
 
 
 def _row(site: Site, back: float, theory: Expected) -> list[str | Text]:
-    name = Text(site.name if site.layer.kind != "add" else f"{site.name} (sum)")
+    name = Text(harmless(site.name if site.layer.kind != "add" else f"{site.name} (sum)"))
     if not site.forward.finite:
         return [name, "NaN or infinite", "", "", "", "", "", site.function or site.follower]
     return [
