@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from wellposed.backends.closures import reachable
+from wellposed.backends.exclusive import exclusively
 from wellposed.backends.lines import raised
 from wellposed.backends.measured import NotFinite, Operation, Run, parameter_size, signal_of
 from wellposed.backends.protocol import Problem
@@ -154,7 +155,7 @@ class FunctionProblem(Problem):
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        with self._random.fixed():
+        with exclusively(), self._random.fixed():
             yield
 
     def _arrays(self, theta: Vector) -> dict[str, Array]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wellposed.backends.closures import reachable
+from wellposed.backends.exclusive import exclusively
 from wellposed.backends.jax.calls import Call, custom_calls, with_stops_held, without_stops
 from wellposed.backends.jax.finite import first_not_finite
 from wellposed.backends.jax.recorder import record
@@ -176,7 +177,7 @@ class JaxProblem(Problem):
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        with self._random.fixed():
+        with exclusively(), self._random.fixed():
             yield
 
     def precise(self) -> Problem:
