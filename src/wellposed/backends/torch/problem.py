@@ -417,11 +417,14 @@ class TorchProblem(Problem):
     @contextmanager
     def preserved(self) -> Iterator[None]:
         """The outermost one keeps all that the user's objects hold; of a float64 copy, which is thrown away, only what a run needs."""
-        if self._backup is not None or self._twin is not None:
-            with model_restored(*self._modules):
+        with exclusively():  # before a look at what another thread may have set
+            inner = self._backup is not None or self._twin is not None
+            with model_restored(*self._modules) if inner else self._restored():
                 yield
-            return
-        with exclusively(), modes_restored():
+
+    @contextmanager
+    def _restored(self) -> Iterator[None]:
+        with modes_restored():
             held = Snapshot(self.model, self.loss, self.batch, self.optimizer)
             lent = {id(tensor) for tensor in self._lent()}
             self._backup = Backup(t for t in held.things if isinstance(t, torch.Tensor) and id(t) not in lent and backed_up(t))
