@@ -21,8 +21,8 @@ from wellposed.backends.select import (
     tensor_function,
 )
 from wellposed.checks import drawn, subjects
-from wellposed.checks.run import Progress, demand_problem, of_the_users, report_on
-from wellposed.errors import InputError, WellposedError
+from wellposed.checks.run import Progress, demand_problem, report_on, users_errors_told
+from wellposed.errors import InputError
 from wellposed.findings import Summary, Verdict
 from wellposed.gradients import check as gradient_checks
 from wellposed.gradients.equivalence import compared, over_ranks
@@ -116,15 +116,8 @@ def trace(problem: Problem) -> Trace:
     """
     demand_problem(problem)
     with problem.preserved():
-        try:
+        with users_errors_told():
             run = problem.run()
-        except WellposedError:
-            raise
-        except Exception as error:
-            clear = of_the_users(error)
-            if clear is None:
-                raise
-            raise clear from error
         if run is None:
             raise InputError(
                 subjects.NO_LAYERS, hint="FunctionProblem(value, gradient, params, activations=...) shows what each layer makes"

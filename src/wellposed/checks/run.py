@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from wellposed.backends.protocol import Problem
@@ -37,16 +38,9 @@ def report_on(
     started, before = time.perf_counter(), problem.evaluations
     session = Session(problem, after_steps, effort)
     with problem.preserved():
-        try:
+        with users_errors_told():
             findings, raised = _findings(session, subjects, only, progress)
             loss = None if raised else session.loss
-        except (WellposedError, MemoryError):
-            raise
-        except Exception as error:
-            clear = of_the_users(error)
-            if clear is None:
-                raise
-            raise clear from error
         if effort == "full" and not raised:
             session.spectrum = _spectrum(problem)
         seen_later = session.seen_later
@@ -91,7 +85,21 @@ def _spectrum(problem: Problem) -> Spectrum | None:
         return None
 
 
-def of_the_users(error: Exception) -> InputError | None:
+@contextmanager
+def users_errors_told() -> Iterator[None]:
+    """What the user's code raises within becomes one clear message."""
+    try:
+        yield
+    except (WellposedError, MemoryError):
+        raise
+    except Exception as error:
+        clear = _of_the_users(error)
+        if clear is None:
+            raise
+        raise clear from error
+
+
+def _of_the_users(error: Exception) -> InputError | None:
     """What the user's code raised as one clear message; None for a mistake of our own."""
     trace, last = error.__traceback__, ""
     entered = False
