@@ -2,10 +2,12 @@
 
 Plain networks of several depths, activations and initialisations are measured by `wp.check_signals` and
 then trained, with SGD and with Adam at several learning rates. The table says, for each decade of the
-measured sizes, how many reached 0.9 test accuracy. Usage: python benchmarks/trainability.py
+measured sizes, how many reached 0.9 test accuracy. And what it costs that layers start as copies of one (WP302).
+Usage: python benchmarks/trainability.py [growth copies]
 """
 
 import itertools
+import sys
 from collections import Counter
 from math import floor, log10
 
@@ -77,8 +79,49 @@ def decade(size: float) -> int:
     return max(-9, min(4, floor(log10(size)))) if 0 < size < float("inf") else (-9 if size == 0 else 4)
 
 
-def main() -> None:
-    torch.set_num_threads(1)
+class Stack(nn.Module):
+    """Hidden layers one after another, or each added to what it reads; `copies` start with the weights of the first."""
+
+    def __init__(self, depth: int, *, residual: bool, copies: bool, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layers = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(depth))
+        self.head, self.scale = nn.Linear(WIDTH, 10), depth**-0.5 if residual else 0.0
+        for layer in self.layers:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+            if copies:
+                layer.load_state_dict(self.layers[0].state_dict())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = x + self.scale * torch.relu(layer(x)) if self.scale else torch.relu(layer(x))
+        return self.head(x)
+
+
+def copies(seeds: int = 8) -> None:
+    """Test accuracy after 200 steps of Adam at 1e-3 of stacks whose layers were drawn one by one, and copied from one."""
+    x, y, x_test, y_test = digits()
+    print("| stack | layers | drawn one by one | copies of one | difference, standard errors |\n|---|---|---|---|---|")
+    for residual, depth in itertools.product((False, True), (4, 8, 12, 16, 24, 32)):
+        reached: dict[bool, list[float]] = {False: [], True: []}
+        for copied, seed in itertools.product(reached, range(seeds)):
+            model = Stack(depth, residual=residual, copies=copied, seed=seed)
+            optimizer, draw = torch.optim.Adam(model.parameters(), 1e-3), torch.Generator().manual_seed(seed)
+            for _ in range(200):
+                rows = torch.randint(len(x), (BATCH // 2,), generator=draw)
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+                optimizer.step()
+            with torch.no_grad():
+                reached[copied].append(float((model(x_test).argmax(1) == y_test).float().mean()))
+        drawn, same = (torch.tensor(reached[copied]) for copied in (False, True))
+        apart = float((same.mean() - drawn.mean()) / ((same.var() + drawn.var()) / seeds).sqrt())
+        words = "residual" if residual else "plain"
+        print(f"| {words} | {depth} | {drawn.mean():.3f} | {same.mean():.3f} | {same.mean() - drawn.mean():.3f}, {apart:.1f} |", flush=True)
+
+
+def growth() -> None:
     data = digits()
     tables: dict[str, Counter[tuple[int, str]]] = {}
     for depth, activation, (_, variance) in itertools.product(DEPTHS, ACTIVATIONS, SCHEMES.items()):
@@ -98,5 +141,13 @@ def main() -> None:
             print(f"| {low} | " + " | ".join(str(table[exponent, column]) for column in columns) + " |")
 
 
+def main(words: list[str]) -> None:
+    torch.set_num_threads(1)
+    parts = {"growth": growth, "copies": copies}
+    for part in [word for word in words if word in parts] or list(parts):
+        parts[part]()
+        print()
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -292,26 +292,25 @@ def right_according_to_torch(case):
         return False
 
 
-TOO_COARSE = {"nn_functional_hardsigmoid"}
-"""Its backward pass multiplies by a sixth rounded to float32: 3e-8 too much, in float64 too."""
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("part", range(6))
 def test_no_operator_s_gradient_fails_that_is_right(part):
     for op in operators()[part::6]:
         for case in cases(op, torch.float64, 2):
             report = wp.gradcheck(case.fn, case.inputs)
-            if not report.ok and case.operator not in TOO_COARSE:
+            if not report.ok:
                 assert not right_according_to_torch(case), f"{case.name}\n{report}"
 
 
-def test_torch_s_hardsigmoid_is_off_by_a_rounded_constant():
+def test_torch_s_hardsigmoid_is_off_by_a_rounded_constant_which_costs_nothing():
+    """Its backward pass multiplies by a sixth rounded to float32: 3e-8 too much, in float64 too."""
     x = torch.tensor([0.5], dtype=DOUBLE, requires_grad=True)
     (gradient,) = torch.autograd.grad(nn.functional.hardsigmoid(x).sum(), x)
     assert float(gradient) != 1 / 6
     assert float(gradient) == np.float32(1 / 6)
-    assert not wp.gradcheck(nn.functional.hardsigmoid, x).ok
+    found = verdict(wp.gradcheck(nn.functional.hardsigmoid, x), "WP501")
+    assert (found.verdict, found.cause) == (HOLDS, "slight")
+    assert "agrees with the loss to 1e-08 of its size; the rest is more than the measurement's error" in found.message
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -144,14 +144,26 @@ def absolute(claimed, at=0.0):
     return wp.FunctionProblem(lambda p: np.abs(p["w"]).sum() + 0.3 * p["w"][0], lambda p: {"w": claimed(p["w"])}, {"w": w})
 
 
-def test_a_kink_at_the_point_is_suspect_where_the_gradient_is_a_subgradient():
+def test_a_kink_at_the_point_is_told_where_the_gradient_is_a_subgradient():
     def claimed(w):
         return np.sign(w) + 0.3 * np.array([1, 0, 0])
 
     found = verdict(wp.check_gradients(absolute(claimed)), "WP502")
-    assert (found.verdict, found.cause, found.where) == (SUSPECT, "kink", "w")
+    assert (found.verdict, found.cause, found.where) == (HOLDS, "kink", "w")
     assert "at a point nearby the gradient agrees" in found.message
     assert verdict(wp.check_gradients(absolute(claimed, at=0.5)), "WP502").verdict is HOLDS
+
+
+def test_a_kink_that_no_step_leaves_is_suspect():
+    w, v = np.array([0.0, 0.0]), np.array([1.0])
+    problem = wp.FunctionProblem(
+        lambda p: np.maximum(p["w"], 0.0).sum() + (p["v"] ** 2).sum(),
+        lambda p: {"w": (p["w"] > 0) * 1.0, "v": 2 * p["v"]},
+        {"w": w, "v": v},
+    )
+    found = verdict(wp.check_gradients(problem), "WP502")
+    assert (found.verdict, found.cause, found.where) == (SUSPECT, "kink", "w")
+    assert found.message.endswith("Its gradient is zero: no step leaves the kink.")
 
 
 def test_a_wrong_gradient_at_a_kink_still_fails():
@@ -183,17 +195,19 @@ def test_a_zero_gradient_along_which_the_loss_changes_fails():
     assert (found.verdict, found.where, found.cause) == (FAILS, "b", "zero")
 
 
-def test_a_detached_parameter_fails_and_an_unused_one_is_suspect():
+@pytest.mark.parametrize(("idle", "verdict"), [(30, SUSPECT), (2, HOLDS)])
+def test_a_detached_parameter_fails_and_an_unused_one_is_suspect_where_it_costs_something(idle, verdict):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.used, self.cut, self.idle = nn.Linear(16, 4), nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(3))
+            self.used, self.cut = nn.Linear(16, 4), nn.Parameter(torch.ones(4))
+            self.idle, self.little = nn.Parameter(torch.ones(idle)), nn.Parameter(torch.ones(1))
 
         def forward(self, x):
             return self.used(x) * self.cut.detach()
 
     found = {f.where: (f.verdict, f.cause) for f in wp.check_gradients(classify(Net())).findings if f.rule == "WP505"}
-    assert found == {"cut": (FAILS, "detached"), "idle": (SUSPECT, "unused")}
+    assert found == {"cut": (FAILS, "detached"), "idle": (verdict, "unused")}
 
 
 @pytest.mark.parametrize("kind", ["zero head", "ResNet, zero gamma"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -231,16 +231,20 @@ def gradcheck(
     input requires a gradient or one is NaN, and for an option that the original does not know. `wellposed.testing.gradcheck` raises by
     default, as the original does.
     """
-    unknown = sorted(options.keys() - _OPTIONS - {"masked_nan"})
-    if unknown:
-        raise InputError(f"gradcheck knows no option {unknown[0]!r}", hint=f"torch's are {', '.join(sorted(_OPTIONS))}")
+    demand_known(options)
     if order not in (1, 2):
         raise InputError(f"order must be 1 or 2, not {order!r}")
-    problems = tensor_function(fn, inputs, order, finite=not options.get("masked_nan", False))
-    report = _function_report(problems, check_forward_ad or not check_backward_ad, check_backward_ad)
+    report = function_report(tensor_function(fn, inputs, order), check_forward_ad or not check_backward_ad, check_backward_ad)
     if raise_exception:
         report.raise_if_failed()
     return report
+
+
+def demand_known(options: Mapping[str, Any]) -> None:
+    """Raises `InputError` for an option that torch's gradcheck does not know."""
+    unknown = sorted(options.keys() - _OPTIONS)
+    if unknown:
+        raise InputError(f"gradcheck knows no option {unknown[0]!r}", hint=f"torch's are {', '.join(sorted(_OPTIONS))}")
 
 
 _OPTIONS = {
@@ -273,10 +277,10 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 1, mode
         raise InputError(f"order must be a whole number from 1 on, not {order!r}")
     if not modes:
         raise InputError("modes must hold 'fwd' or 'rev'")
-    return _function_report(array_function(f, args, order, forward="rev" not in modes), "fwd" in modes, "rev" in modes)
+    return function_report(array_function(f, args, order, forward="rev" not in modes), "fwd" in modes, "rev" in modes)
 
 
-def _function_report(problems: Sequence[Problem], forward: bool, backward: bool) -> Report:
+def function_report(problems: Sequence[Problem], forward: bool, backward: bool) -> Report:
     """The gradient of the first problem; of the others, its gradient's and so on, what does not hold in higher order."""
     if not backward:
         return _forward_report(problems)

@@ -5,8 +5,8 @@
 
 As there, a wrong gradient raises: an error that is both an AssertionError and what the original raises. Steps come from the measured
 noise. An `atol` or `rtol` that is given is what the caller accepts: a difference beyond our error bar and within it passes, with a warning
-that names it. So does, with a warning, a point at which no wrong gradient could be seen. `wp.gradcheck` and `wp.check_grads` are the same
-checks as functions that return a `Report`.
+that names it; where neither is given, 1e-5 of the slope does so, as of a solver that stops early. A point at which no wrong gradient could
+be seen passes with a warning too. `wp.gradcheck` and `wp.check_grads` are the same checks as functions that return a `Report`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wellposed import api
-from wellposed.backends.select import gradcheck_error
+from wellposed.backends.select import gradcheck_error, tensor_function
 from wellposed.errors import CheckFailed, InputError
 from wellposed.findings import Finding, Verdict
 from wellposed.report import Report
 
 _ATOL, _RTOL = 1e-5, 1e-3  # torch's own, for the one of the two that a caller leaves out
+_UNASKED = 1e-5  # relative: what passes with a warning where a caller gives neither, as the originals accept a hundred times as much
 _MEASURED = (
     ("claimed derivative at the worst entry measured", "measured derivative there"),
     ("claimed slope along a direction", "measured slope along it"),
@@ -53,9 +54,11 @@ def gradcheck(
     """`torch.autograd.gradcheck`. Raises what the original raises, with the report, or returns False without `raise_exception`.
 
     `eps`, `nondet_tol`, `fast_mode`, `masked` and the other options of the original have no effect. Entries that are NaN or infinite are
-    held.
+    held. As in the original the gradient is that by the inputs; `wp.gradcheck` checks what func closes over too.
     """
-    report = api.gradcheck(func, inputs, check_forward_ad=check_forward_ad, check_backward_ad=check_backward_ad, masked_nan=True, **options)
+    api.demand_known(options)
+    problems = tensor_function(func, inputs, 1, finite=False, inputs_alone=True)
+    report = api.function_report(problems, check_forward_ad or not check_backward_ad, check_backward_ad)
     return _passed(report, atol, rtol, raise_exception=raise_exception)
 
 
@@ -71,7 +74,8 @@ def gradgradcheck(
     **options: Any,
 ) -> bool:
     """`torch.autograd.gradgradcheck`: the gradient of the gradient, and the gradient itself. Random grad_outputs are drawn."""
-    return _passed(api.gradcheck(func, inputs, order=2, masked_nan=True), atol, rtol, raise_exception=raise_exception)
+    problems = tensor_function(func, inputs, 2, finite=False, inputs_alone=True)
+    return _passed(api.function_report(problems, forward=False, backward=True), atol, rtol, raise_exception=raise_exception)
 
 
 def check_grads(
@@ -100,15 +104,16 @@ def check_grads(
 
 def _passed(report: Report, atol: Any, rtol: Any, *, raise_exception: bool) -> bool:
     failing = [finding for finding in report.findings if finding.verdict is Verdict.FAILS]
-    accepted = atol is not None or rtol is not None
-    allowed = _number(atol, _ATOL), _number(rtol, _RTOL)
-    beyond = [finding for finding in failing if not (accepted and _within(finding, *allowed))]
+    given = atol is not None or rtol is not None
+    allowed = (_number(atol, _ATOL), _number(rtol, _RTOL)) if given else (0.0, _UNASKED)
+    beyond = [finding for finding in failing if not _within(finding, *allowed)]
     if beyond:
         if raise_exception:
             raise _failure()(str(report))
         return False
     for finding in failing:
-        text = f"{finding.rule} {finding.message} It is within the tolerances given (atol={allowed[0]:g}, rtol={allowed[1]:g})."
+        what = f"atol={allowed[0]:g}, rtol={allowed[1]:g} as given" if given else f"rtol={_UNASKED:g}, and no tolerance was given"
+        text = f"{finding.rule} {finding.message} It is within the tolerances ({what})."
         warnings.warn(text, WithinTolerance, stacklevel=3)
     for finding in report.findings:
         if finding.rule == "WP508" and finding.verdict is Verdict.SUSPECT:

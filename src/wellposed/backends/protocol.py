@@ -82,6 +82,7 @@ class Problem(ABC):
     handwritten: bool = False  # whether the gradient is the user's own code, called as such
     rows: int = 0  # of the batch, where the problem is a part of another one
     first: tuple[float, Gradient] | None = None  # the loss and its gradient at theta(), where making the problem took them
+    cuts_count: bool = False  # whether its gradient is to hold along what passes a detach too, as that of a function differentiated as such
     coarse: str = ""  # why `precise` found no float64 copy, where it looked for one
     trained_in: str = ""  # the dtype of the problem that this is a float64 copy of
 
@@ -208,6 +209,14 @@ class Problem(ABC):
     def taped(self, theta: Vector, tape: Tape) -> float | None:
         """J(theta) with its operations noted on the tape, and changed as it says; None where they cannot be seen."""
         return None
+
+    def redrawn(self, theta: Vector, times: int = 4) -> Iterator[Gradient]:
+        """The gradient for as many other random numbers; none where evaluations so far have drawn nothing."""
+        if not self.draws:
+            return
+        with self._random.let_run():
+            for _ in range(times):
+                yield self.gradient(theta)
 
     def pointwise(self) -> tuple[Callable[[Vector], Vector], Vector] | None:
         """Where J is <w, f(x)> for one tensor x and an f of its shape: f on float64 arrays of x's shape, and w."""

@@ -32,6 +32,7 @@ class Randomness:
     def __init__(self, *generators: Generator) -> None:
         self._all = (*GLOBAL, *generators)
         self._drawn: dict[str, Generator] = {}
+        self._let_run = False
 
     @property
     def drawn(self) -> tuple[str, ...]:
@@ -51,7 +52,18 @@ class Randomness:
         With `seen` only those that were drawn from before are looked after, which is much quicker.
         """
         held = tuple(self._drawn.values()) if seen else self._all
-        return self._held(held) if held else nullcontext()
+        return self._held(held) if held and not self._let_run else nullcontext()
+
+    @contextmanager
+    def let_run(self) -> Iterator[None]:
+        """Within it each evaluation draws other numbers; afterwards the generators are as they were."""
+        states = self.states()
+        self._let_run = True
+        try:
+            yield
+        finally:
+            self._let_run = False
+            self.put(states)
 
     @contextmanager
     def _held(self, held: Sequence[Generator]) -> Iterator[None]:

@@ -77,11 +77,16 @@ def initializable_of(model: Any, batch: Any) -> Initializable:
     )
 
 
-def tensor_function(fn: Any, inputs: Any, order: int, *, finite: bool = True) -> list[Any]:
-    """torch: fn as a problem and, for order 2, its gradient as another."""
+def tensor_function(fn: Any, inputs: Any, order: int, *, finite: bool = True, inputs_alone: bool = False) -> list[Any]:
+    """torch: fn as a problem and, for order 2, its gradient as another. `finite`: NaN among the inputs is refused, and not held;
+    `inputs_alone`: what fn closes over is left as it is.
+    """
     function = _adapter("torch", "function")
-    problems = [function.TensorFunctionProblem(fn, inputs, finite=finite)]
-    return problems + [function.TensorFunctionProblem(*function.second_order(fn, inputs), finite=finite) for _ in range(order - 1)]
+    options = {"finite": finite, "inputs_alone": inputs_alone}
+    problems = [function.TensorFunctionProblem(fn, inputs, **options)]
+    if order > 1:
+        problems.append(function.TensorFunctionProblem(*function.second_order(fn, inputs, inputs_alone=inputs_alone), **options))
+    return problems
 
 
 def array_function(f: Any, args: Any, order: int, *, forward: bool = False) -> list[Any]:

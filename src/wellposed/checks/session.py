@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
-from wellposed.backends.measured import Dependence, LossArguments, Run
+from wellposed.backends.measured import Dependence, LossArguments, Run, Uncut
 from wellposed.backends.protocol import Problem
 from wellposed.errors import InputError, WellposedError
 from wellposed.findings import Finding
 from wellposed.gradients.probe import Probe
 from wellposed.numerics.arrays import Vector
-from wellposed.numerics.theta import Gradient, descended
+from wellposed.numerics.theta import Gradient, descended, moved_by_its_size
 from wellposed.objective.curvature import sharpness
 from wellposed.objective.rate import Steps
 from wellposed.signals import finite
@@ -151,22 +151,19 @@ class Session:
         return self.problem.gradient(self.theta) if self.run is None else self.run.gradient
 
     @cached_property
-    def cut(self) -> str:
-        """What cuts the graph between parameters and loss, in words, where a gradient is missing."""
-        if all(part is not None for part in self.gradient.values()):
-            return ""
-        uncut = self.problem.uncut(self.theta)
-        return "" if uncut is None else uncut.cuts
+    def uncut(self) -> Uncut | None:
+        """The gradient with nothing on its way cut, where one is missing."""
+        return self.problem.uncut(self.theta) if any(part is None for part in self.gradient.values()) else None
 
     def matters(self, names: Sequence[str]) -> bool:
         """Whether the loss changes when these parameters are moved by about their own size."""
-        random, theta = np.random.default_rng(0), self.theta.copy()
-        for name in names:
-            place = self.problem.layout.slices[name]
-            size = float(np.sqrt(np.mean(theta[place] ** 2))) or 1.0
-            theta[place] += size * random.standard_normal(theta[place].shape)
+        theta = moved_by_its_size(self.problem.layout, self.theta, names)
         moved = self.problem.value(self.problem.stored(theta))
         return bool(np.isfinite(moved)) and abs(moved - self.loss) > _MATTERS * abs(self.loss)
+
+    def redrawn(self) -> Iterator[Gradient]:
+        """Gradients for other random numbers; none where nothing is drawn."""
+        return self.problem.redrawn(self.theta)
 
     @cached_property
     def dependence(self) -> Dependence | None:

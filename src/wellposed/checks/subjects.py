@@ -95,7 +95,9 @@ def objective(session: Session) -> list[Finding]:
     return [
         *found,
         objective_checks.check_rate(session.loss, session.theta, session.optimizer_steps),
-        objective_checks.check_reached(session.gradient, problem.left_out(), problem.unregistered(), session.cut, session.matters),
+        objective_checks.check_reached(
+            problem.layout, session.gradient, problem.left_out(), problem.unregistered(), session.uncut, session.matters, session.redrawn
+        ),
         objective_checks.check_dependence(
             session.dependence, session.dependence_after_a_step, session.dependence_precisely, reached=session.reached
         ),

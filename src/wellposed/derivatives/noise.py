@@ -15,7 +15,9 @@ ORDER = 0.18
 UNEVEN = 1.1234567
 """Steps must not be round numbers: f would compute them more exactly than others, and hide its rounding."""
 
-_POINTS = 4
+_GRID = (1.0, 2.2360680, 3.1415927, 4.4142136)
+"""Points of the grid in units of its spacing: on an even one, the rounding of a factor within f may come out as a straight line."""
+
 _WIDEN = 16.0
 _APART = 30.0
 
@@ -43,7 +45,7 @@ def noise_level(scale: float, eps: float, f0: float = nan, room: tuple[float, fl
     left and to the right. The grid lies on one side of 0, and f0 counts only where it fits, so that a kink or a jump at 0 itself
     is not taken for noise. Where the grid is so fine that the values repeat or climb in even steps, it is widened.
     """
-    spacing = min(UNEVEN * scale * eps * (256.0 if eps < 1e-6 else 4.0), max(room) / (_POINTS + 1))
+    spacing = min(UNEVEN * scale * eps * (256.0 if eps < 1e-6 else 4.0), max(room) / (_GRID[-1] + 1))
     side = 1.0 if room[1] >= room[0] else -1.0
     # A function that is constant even here is constant near the point; where it changes further out, that is no noise.
     widest = scale * eps**ORDER / 64
@@ -51,8 +53,8 @@ def noise_level(scale: float, eps: float, f0: float = nan, room: tuple[float, fl
     while True:
         if not isfinite(spacing):
             return Noise(nan, nan, inf, used)
-        found = yield [side * spacing * k for k in range(1, _POINTS + 1)]
-        used += _POINTS
+        found = yield [side * spacing * k for k in _GRID]
+        used += len(_GRID)
         points, values = [made for made, _ in found], [value for _, value in found]
         if not all(map(isfinite, values)):
             return Noise(nan, nan, inf, used)

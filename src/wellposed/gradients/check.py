@@ -29,6 +29,7 @@ from wellposed.gradients.wiggle import wiggle
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Gradient, descended
 from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
+from wellposed.rules.rule import NEGLIGIBLE
 
 _STEPS = 3
 _HARDLY, _BLIND = 1e-4, 0.05  # chances
@@ -205,6 +206,7 @@ class _Check:
             found += findings
             if not findings and name in self._silent:
                 idle[name] = None
+        found = _one_note(found)
         if not self._alone:
             found = blamed(self._problem, self._prober, found, _by_itself)
         if self._kink is not None:
@@ -311,6 +313,8 @@ class _Check:
             except Exception:  # the user's code: it need not be defined there
                 break
             left = {name for name in left if not carries(gradient, name)}
+        for other in problem.redrawn(self._prober.theta) if left else ():  # layers are left out at random
+            left = {name for name in left if not carries(other, name)}
         if not left:
             return []
         # A bias that cancels beside weights that learn costs nothing.
@@ -322,7 +326,8 @@ class _Check:
             f"{len(names)} of {len(self._names)} tensors ({tensor.some(names)}) have a gradient that is zero or missing, and the loss does "
             f"not change along them either, here and after {_STEPS} small steps."
         )
-        return [ZERO.found(Verdict.SUSPECT, text, where=names[0], cause="unused")]
+        little = problem.layout.share(names) < NEGLIGIBLE
+        return [ZERO.found(Verdict.HOLDS if little else Verdict.SUSPECT, text, where=names[0], cause="unused")]
 
     def _out_of_reach(self) -> list[Finding]:
         missing = self._problem.unreached()
@@ -389,6 +394,15 @@ class _Check:
         known = {finding.rule for finding in found}
         holding = [rule.holds(compared if rule in (WRONG, NOISE_FLOOR) else ()) for rule in RULES if rule.id not in known]
         return sorted(found + holding, key=lambda finding: finding.rule)
+
+
+def _one_note(found: list[Finding]) -> list[Finding]:
+    """Tensors that agree but for next to nothing have one finding in all."""
+    slight = [finding for finding in found if finding.cause == "slight"]
+    if len(slight) < 2:
+        return found
+    text = f"{slight[0].message} So in {len(slight)} tensors."
+    return [f for f in found if f.cause != "slight"] + [replace(slight[0], message=text)]
 
 
 def _by_itself(part: Problem) -> list[Finding]:

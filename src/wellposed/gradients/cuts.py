@@ -23,10 +23,14 @@ _ARRAYS = ("numpy()", "tolist()", "np.asarray()")
 def told(problem: Problem, held: Held, gradient: Vector, directions: Sequence[Vector], found: list[Finding]) -> list[Finding]:
     """The findings of the held problem, with one line on the cuts in the place of what holds.
 
-    A number that is a term of the loss fails, as it is there to be trained and is not; so does a way through NumPy within a module. What
-    a distribution draws, without a gradient where one could pass, is suspect.
+    Where cuts count that line fails. A number that is a term of the loss fails too, as it is there to be trained and is not; so does a way
+    through NumPy within a module. What a distribution draws, without a gradient where one could pass, is suspect.
     """
     cuts = list(held.cuts)
+    if problem.cuts_count:
+        words = f"The gradient leaves out what passes the {_listed(cuts)}; the rest agrees."
+        failing = WRONG.found(Verdict.FAILS, words, where=problem.layout.names[0], cause="detached")
+        return sorted([failing if f.rule == WRONG.id and f.verdict is Verdict.HOLDS else f for f in found], key=lambda f: f.rule)
     numbers = [cut for cut in cuts if cut.number and not cut.sampled][:_LOOKED_AT]
     for cut in numbers:
         if any(finding.rule == WRONG.id and finding.verdict is Verdict.FAILS for finding in found):

@@ -11,7 +11,7 @@ from wellposed.gradients.diagnosis import diagnosed
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
 from wellposed.numerics.theta import Gradient
-from wellposed.rules.gradients import NOISE_FLOOR, NOT_DIFFERENTIABLE, RANDOM, ZERO
+from wellposed.rules.gradients import NOISE_FLOOR, NOT_DIFFERENTIABLE, RANDOM, WRONG, ZERO
 
 _LABEL = " Its gradient is zero or missing: a label or a threshold is like that."
 
@@ -30,24 +30,47 @@ def judge(
         return [NOISE_FLOOR.undecided(f"Along `{name}` {_why(prober, unknown)}.", where=name)]
     if any(probe.slope.jump for probe in probes):
         text = f"The loss jumps as `{name}` moves: the difference quotient grows without bound as the step shrinks."
-        if carries(gradient, name) and prober.exact:
+        if not carries(gradient, name):
+            return [NOT_DIFFERENTIABLE.found(Verdict.SUSPECT, text + _LABEL, where=name, cause="jump")]
+        if prober.exact:
             return [NOT_DIFFERENTIABLE.found(Verdict.FAILS, text, where=name, cause="jump")]
-        text += f" In {problem.dtype} it may be a little beside the point." if carries(gradient, name) else _LABEL
-        return [NOT_DIFFERENTIABLE.found(Verdict.SUSPECT, text, where=name, cause="jump")]
+        return [NOT_DIFFERENTIABLE.undecided(f"{text} In {problem.dtype} it may be a little beside the point.", where=name)]
     kinks = [probe for probe in probes if probe.slope.kink]
-    wrong = [probe for probe in probes if probe.smooth and not probe.agrees]
+    wrong = [probe for probe in probes if _disagrees(probe)]
     if wrong and not carries(gradient, name):
         return [_zero(problem, prober, name, gradient[name] is None, max(wrong, key=lambda probe: abs(probe.measured)))]
+    if wrong and not prober.exact and not _wrong_nearby(problem, nearby(), name):
+        text = (
+            f"Along one direction in `{name}` the slope is {wrong[0].measured:.6g}, where {wrong[0].claimed:.6g} is claimed; at a point "
+            f"nearby the gradient agrees. In {problem.dtype} a jump or a kink beside the point looks like this."
+        )
+        return [WRONG.undecided(text, where=name)]
     if wrong:
         return diagnosed(problem, prober, nearby, name, probes, wrong[0])
     if kinks:
         # Where several kinks meet, a right gradient need not lie between the two slopes of their sum: ask next to the point.
-        place = problem.layout.slices[name]
-        along = nearby().directions.along_claim(place)
-        there = nearby().confirmed([u for u in (along, nearby().directions.random_direction(place)) if u is not None])
-        wrong = [probe for probe in there if probe.smooth and not probe.agrees]
-        return diagnosed(problem, nearby(), nearby, name, there, wrong[0]) if wrong else [kink(name, kinks[0])]
+        there = _seen_from(problem, nearby(), name)
+        wrong = [probe for probe in there if _disagrees(probe)]
+        if wrong:
+            return diagnosed(problem, nearby(), nearby, name, there, wrong[0])
+        return [kink(name, kinks[0], stuck=not carries(gradient, name))]
     return []
+
+
+def _seen_from(problem: Problem, prober: Prober, name: str) -> list[Probe]:
+    place = problem.layout.slices[name]
+    along = prober.directions.along_claim(place)
+    return prober.confirmed([u for u in (along, prober.directions.random_direction(place)) if u is not None])
+
+
+def _wrong_nearby(problem: Problem, prober: Prober, name: str) -> bool:
+    """Whether the gradient is wrong at another point too, or it cannot be seen there: corners lie elsewhere beside another point."""
+    there = _seen_from(problem, prober, name)
+    return any(map(_disagrees, there)) or not any(probe.smooth for probe in there)
+
+
+def _disagrees(probe: Probe) -> bool:
+    return probe.smooth and not probe.agrees
 
 
 def said(error: Exception) -> str:
@@ -101,8 +124,11 @@ def _cut(problem: Problem, name: str, text: str, probe: Probe, cause: str = "det
     return ZERO.found(verdict, text, where=name, cause=cause, evidence=evidence)
 
 
-def kink(name: str, probe: Probe) -> Finding:
-    """WP502 along a tensor, or along all of them, where the gradient agrees at a point nearby."""
+def kink(name: str, probe: Probe, *, stuck: bool = False) -> Finding:
+    """WP502 along a tensor, or along all of them, where the gradient agrees at a point nearby.
+
+    A corner at the point costs nothing where a step leaves it; a tensor that is `stuck` at one has no gradient to leave it with.
+    """
     left, right = probe.claimed + probe.slope.left, probe.claimed + probe.slope.right
     between = min(left, right) - probe.error <= probe.claimed <= max(left, right) + probe.error
     claim = f"The claimed {probe.claimed:.4g} lies between" if between else f"Several kinks meet; {probe.claimed:.4g} is claimed"
@@ -115,4 +141,6 @@ def kink(name: str, probe: Probe) -> Finding:
         Evidence("slope on the right", right, name),
         Evidence("claimed slope", probe.claimed, name),
     )
-    return NOT_DIFFERENTIABLE.found(Verdict.SUSPECT, text, where=name, cause="kink", evidence=evidence)
+    if stuck:
+        text += " Its gradient is zero: no step leaves the kink."
+    return NOT_DIFFERENTIABLE.found(Verdict.SUSPECT if stuck else Verdict.HOLDS, text, where=name, cause="kink", evidence=evidence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -39,6 +39,10 @@ class Layout:
     @property
     def size(self) -> int:
         return sum(prod(shape) for shape in self.shapes.values())
+
+    def share(self, names: Iterable[str]) -> float:
+        """What part of all parameters those of these names are."""
+        return sum(prod(self.shapes[name]) for name in names) / self.size
 
     def pack(self, arrays: Mapping[str, Vector]) -> Vector:
         """Named arrays -> theta (float64, length P)."""
@@ -109,3 +113,12 @@ def descended(theta: Vector, gradient: Vector) -> Vector:
     if length == 0 or not np.isfinite(length):
         return theta
     return theta - gradient * (_STEP * (float(np.linalg.norm(theta)) or 1.0) / length)
+
+
+def moved_by_its_size(layout: Layout, theta: Vector, names: Iterable[str] | None = None) -> Vector:
+    """theta with each tensor of these names (all) moved at random by its own root mean square, or by 1 where that is 0."""
+    random, moved = np.random.default_rng(0), theta.copy()
+    for place in (layout.slices[name] for name in (layout.names if names is None else names)):
+        size = float(np.sqrt(np.mean(theta[place] ** 2))) if theta[place].size else 0.0
+        moved[place] += (size or 1.0) * random.standard_normal(theta[place].shape)
+    return moved

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from wellposed.backends.measured import Uncut
 from wellposed.findings import Finding, Verdict
-from wellposed.numerics.theta import Gradient
+from wellposed.numerics.theta import Gradient, Layout
 from wellposed.rules.objective import REACHED
+from wellposed.rules.rule import NEGLIGIBLE
 
 _SHOWN = 4
 
 
 def check_reached(
-    gradient: Gradient, left_out: Sequence[str], unregistered: Sequence[str], cut: str, matters: Callable[[Sequence[str]], bool]
+    layout: Layout,
+    gradient: Gradient,
+    left_out: Sequence[str],
+    unregistered: Sequence[str],
+    uncut: Uncut | None,
+    matters: Callable[[Sequence[str]], bool],
+    redrawn: Callable[[], Iterator[Gradient]],
 ) -> Finding:
-    """`left_out` of the optimizer, `unregistered` at the model; `cut` says what cuts the graph, where known; `matters` whether the loss
-    changes when the parameters of these names are moved by their own size.
+    """`left_out` of the optimizer, `unregistered` at the model; `uncut` is the gradient with nothing cut, where something is; `matters`
+    whether the loss changes when the parameters of these names are moved by their own size; `redrawn` gives the gradient for other
+    random numbers.
     """
     names = list(gradient)
     if unregistered:
@@ -38,20 +47,29 @@ def check_reached(
             cause="not-in-optimizer",
         )
     unused = [name for name, part in gradient.items() if part is None]
+    if len(unused) == len(names):
+        cut = "" if uncut is None else uncut.cuts
+        return REACHED.found(Verdict.FAILS, f"No parameter gets a gradient. {cut}".rstrip(), where="model", cause="detached")
     layers = {name.rpartition(".")[0] for name in unused} - {name.rpartition(".")[0] for name in names if name not in unused}
     whole = [name for name in unused if name.rpartition(".")[0] in layers]
-    if len(unused) == len(names):
-        return REACHED.found(Verdict.FAILS, f"No parameter gets a gradient. {cut}".rstrip(), where="model", cause="detached")
-    if whole and not cut and matters(whole):
+    behind = [name for name in whole if uncut is not None and (uncut.raised or uncut.gradient.get(name) is not None)]
+    if behind and uncut is not None:
+        text = f"{_named(behind)} get no gradient: the loss does not depend on them. {uncut.cuts}".rstrip()
+        return REACHED.found(Verdict.SUSPECT, text, where=behind[0], cause="detached")
+    if whole and matters(whole):
         text = (
             f"{_named(whole)} get no gradient, and yet the loss depends on them: it changes when they are moved by their own size. "
             "A step, an argmax, a rounding, or a way around autograd lies between."
         )
         return REACHED.found(Verdict.FAILS, text, where=whole[0], cause="detached")
+    for other in redrawn() if whole else ():  # layers that are left out at random get theirs at another step
+        whole = [name for name in whole if other.get(name) is None]
+        if not whole:
+            return REACHED.holds()
     if whole:
-        cause = "detached" if cut else "unused"
-        text = f"{_named(whole)} get no gradient: the loss does not depend on them. {cut}".rstrip()
-        return REACHED.found(Verdict.SUSPECT, text, where=whole[0], cause=cause)
+        text = f"{_named(whole)} get no gradient: the loss does not depend on them."
+        little = layout.share(whole) < NEGLIGIBLE
+        return REACHED.found(Verdict.HOLDS if little else Verdict.SUSPECT, text, where=whole[0], cause="unused")
     return REACHED.holds()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wellposed.findings import Remedy
-from wellposed.rules.rule import Cause, Rule
+from wellposed.rules.rule import NEGLIGIBLE, Cause, Rule
 
 WRONG = Rule(
     id="WP501",
@@ -144,6 +144,11 @@ WRONG = Rule(
             (Remedy("Return from backward one gradient per input of forward, each of that input's shape"),),
         ),
         Cause(
+            "slight",
+            "The gradient differs by less than 1e-7 of its size, and by more than the measurement's error: an iteration that stops early.",
+            "Let the iteration run to the end: the difference shrinks.",
+        ),
+        Cause(
             "not-finite",
             "The backward pass divides by zero or overflows where the forward pass does not: sqrt, norm or log at 0, 0 * inf in a mask.",
             "Print the gradient of each intermediate value, from the loss backwards.",
@@ -159,9 +164,10 @@ NOT_DIFFERENTIABLE = Rule(
     title="not differentiable here",
     claim="The loss is differentiable at the point checked.",
     judged=(
-        "The one-sided slopes are compared at three steps. Where their difference does not shrink with the step there is a kink: suspect, "
-        "and the gradient is judged at a random point nearby instead. Where it grows as the step shrinks the loss jumps: it fails, as no "
-        "gradient can be right there."
+        "The one-sided slopes are compared at three steps. Where their difference does not shrink with the step there is a kink: the "
+        "gradient is judged at a random point nearby instead, and the kink is told; it is suspect only where the tensor's gradient is "
+        "zero, so that no step leaves it. Where the difference grows as the step shrinks the loss jumps: it fails, as no gradient can "
+        "be right there."
     ),
     causes=(
         Cause(
@@ -206,7 +212,8 @@ ZERO = Rule(
     claim="Every parameter that the loss depends on has a gradient.",
     judged=(
         "It fails where the claimed gradient of a tensor is exactly zero or missing although the loss changes along it by more than the "
-        "error bar. Where the loss does not change either, the tensor has no influence at this point: suspect."
+        "error bar. Where the loss does not change either, the tensor has no influence at this point: suspect, or a note where such "
+        f"tensors hold less than {100 * NEGLIGIBLE:g} % of the parameters."
     ),
     causes=(
         Cause(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wellposed.findings import Remedy
-from wellposed.rules.rule import Cause, Rule
+from wellposed.rules.rule import NEGLIGIBLE, Cause, Rule
 
 _RATE_LOWER = Remedy("Lower the learning rate until the loss on one batch falls from step to step")
 _RATE_HIGHER = Remedy("Raise the learning rate: steps of about a thousandth of the weights are usual")
@@ -182,8 +182,8 @@ REACHED = Rule(
     claim="Every parameter of the model that should be trained gets a gradient and is in the optimizer.",
     judged=(
         "A parameter that the optimizer does not know is never trained: none of them known fails, some of them known is suspect, as it may "
-        "be on purpose. Layers that the loss depends on and that are no parameters of the model (kept in a plain list) fail. Parameters "
-        "that the loss does not depend on are suspect where they are all parameters of a layer."
+        "be on purpose. Layers that the loss depends on and that are no parameters of the model (kept in a plain list) fail. Layers "
+        f"that the loss does not depend on are suspect from {100 * NEGLIGIBLE:g} % of the model's parameters on, and a note below."
     ),
     causes=(
         Cause(

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 
+NEGLIGIBLE = 0.05
+"""Share of a model's parameters below which parameters that do nothing cost next to nothing: a pooler, a head for another task."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -58,6 +61,6 @@ class Rule:
         cause: str = "",
         evidence: tuple[Evidence, ...] = (),
     ) -> Finding:
-        """A `fails` or `suspect` finding with the remedies of its cause, or the rule's own."""
+        """A finding with the remedies of its cause, or the rule's own. One that holds, with a cause, is a note: something to be known."""
         remedies = self.cause(cause).remedies if cause else ()
         return Finding(self.id, verdict, message, self.title, where, cause, evidence, remedies or self.remedies)

@@ -12,13 +12,18 @@ _INITIALIZE = Remedy(
 _SKIP = Remedy("Add normalisation layers or skip connections, which carry the signal past the layers that lose it")
 _POOLE = "Poole, Lahiri, Raghu, Sohl-Dickstein, Ganguli 2016, arXiv 1606.05340"
 _SCHOENHOLZ = "Schoenholz, Gilmer, Ganguli, Sohl-Dickstein 2017, arXiv 1611.01232"
+_ALIVE = (
+    Remedy("Initialise the layer, with biases at zero, and centre what goes in", "wp.initialize(model, batch)"),
+    Remedy("Use an activation with a slope on both sides", "nn.LeakyReLU(0.1)"),
+    Remedy("Where units die while it trains: lower the learning rate"),
+)
 
 _CAUSES = (
     Cause(
         "activation",
         "The slope of the activation is too small for these weights: a sigmoid's is at most 1/4, a saturated tanh's is near 0.",
         "wp.gain(activation) gives the weight standard deviation (times 1/sqrt(fan_in)) that keeps the signal.",
-        (_INITIALIZE, Remedy("Use ReLU, GELU or tanh in hidden layers in place of sigmoid"), _SKIP),
+        (_INITIALIZE, Remedy("Use ReLU, GELU or tanh in hidden layers in place of what saturates"), _SKIP),
     ),
     Cause(
         "gain",
@@ -34,9 +39,15 @@ _CAUSES = (
     ),
     Cause(
         "detached",
-        "Nothing comes back at all: a detach() or no_grad(), a layer whose units are all dead, or weights that are all zero.",
+        "Nothing comes back at all: a detach() or no_grad(), or weights that are all zero.",
         "Look for the last layer, from the loss back, whose weights still have a gradient.",
-        (Remedy("Remove the detach, or initialise the layers that are zero or dead", "wp.initialize(model, batch)"),),
+        (Remedy("Remove the detach, or initialise the layers that are zero", "wp.initialize(model, batch)"),),
+    ),
+    Cause(
+        "dead",
+        "A layer's units are all on the flat side of their activation: nothing passes them, in either direction.",
+        "Print the largest pre-activation of the layer named by WP204.",
+        _ALIVE,
     ),
     Cause(
         "dtype",
@@ -133,10 +144,7 @@ DEAD = Rule(
         "Looked at again after one small step, since what starts at zero may wake up."
     ),
     causes=(),
-    remedies=(
-        Remedy("Lower the learning rate, and centre what goes in", "wp.initialize(model, batch)"),
-        Remedy("Use an activation with a slope on both sides", "nn.LeakyReLU(0.1)"),
-    ),
+    remedies=_ALIVE,
     references=("Lu, Shin, Su, Karniadakis 2019, arXiv 1903.06733",),
 )
 
@@ -190,6 +198,8 @@ COLLAPSE = Rule(
     references=(_POOLE, _SCHOENHOLZ),
 )
 
+_READ_MORE = Remedy("Let the loss read more than the last output, or shorten the sequences")
+
 HORIZON = Rule(
     id="WP208",
     title="recurrent horizon",
@@ -203,11 +213,27 @@ HORIZON = Rule(
     causes=(
         Cause(
             "forgets",
-            "Each step keeps only a part of what was there before.",
+            "Each step keeps only a part of what was there before: weights that shrink it, or inputs so large that the activation is flat.",
             "Change the first input and look at the last output.",
             (
-                Remedy("Start the forget gates open, or the recurrent weights orthogonal", "nn.init.orthogonal_(rnn.weight_hh_l0)"),
-                Remedy("Let the loss read more than the last output, or shorten the sequences"),
+                Remedy(
+                    "Make the recurrent weights orthogonal, and let little come in at each step (or use gates)",
+                    "nn.init.orthogonal_(rnn.weight_hh_l0)\nnn.init.normal_(rnn.weight_ih_l0, std=0.01)\n"
+                    "nn.init.zeros_(rnn.bias_ih_l0)\nnn.init.zeros_(rnn.bias_hh_l0)",
+                ),
+                _READ_MORE,
+            ),
+        ),
+        Cause(
+            "gates-closed",
+            "The gates that keep the state (forget gates of an LSTM, update gates of a GRU) start half shut: each step keeps about a half.",
+            "Set their bias to log(steps) and measure again.",
+            (
+                Remedy(
+                    "Open the gates that keep the state for about as many steps as the sequences have (Tallec & Ollivier 2018)",
+                    "h = rnn.hidden_size\nwith torch.no_grad():\n    rnn.bias_hh_l0[h : 2 * h] = math.log(steps)",
+                ),
+                _READ_MORE,
             ),
         ),
         Cause(
@@ -217,7 +243,11 @@ HORIZON = Rule(
             (Remedy("Make the recurrent weights orthogonal", "nn.init.orthogonal_(rnn.weight_hh_l0)"), Remedy("Clip the gradient")),
         ),
     ),
-    references=("Vogt, Puelma Touzel, Shlizerman, Lajoie 2022, arXiv 2006.14123", "Bengio, Simard, Frasconi 1994"),
+    references=(
+        "Vogt, Puelma Touzel, Shlizerman, Lajoie 2022, arXiv 2006.14123",
+        "Bengio, Simard, Frasconi 1994",
+        "Tallec & Ollivier 2018, arXiv 1804.11188",
+    ),
 )
 
 RULES = (VANISHING, EXPLODING, FORWARD, DEAD, SATURATED, COLLAPSE, NOT_FINITE, HORIZON)

@@ -46,7 +46,8 @@ SYMMETRIC = Rule(
         "of whose units have a twin fails, "
         "one with some twins is suspect. Dead or deliberate zeros whose gradients differ hold. Suspect are also units that training would "
         "part but that start alike: half of a layer's with the weights of another unit, rows of a mean cosine above 0.5 (a common mean "
-        "far from 0), and two layers with the same weights."
+        "far from 0), and residual branches with the same weights; layers with the same weights one after another are a note, as "
+        "they were not seen to cost anything."
     ),
     causes=(
         Cause(

@@ -9,7 +9,7 @@ import numpy as np
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.numerics.floats import format_of
 from wellposed.rules.rule import Rule
-from wellposed.rules.signals import EXPLODING, FORWARD, RULES, VANISHING
+from wellposed.rules.signals import DEAD, EXPLODING, FORWARD, RULES, VANISHING
 from wellposed.signals import collapse, recurrent, units
 from wellposed.signals.culprit import culprit
 from wellposed.signals.growth import Growth, growth
@@ -41,10 +41,12 @@ def check(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:
     if len(trace.trunk) < 2:
         shallow = _SHALLOW if len(trace.sites) < 2 else _ASIDE.format(len(trace.sites))
         return [*(rule.not_applicable(shallow) for rule in (VANISHING, EXPLODING, FORWARD)), *others]
-    return [*_backward(trace, after_steps), _forward(trace), *others]
+    dead = any(finding.rule == DEAD.id and finding.verdict is Verdict.FAILS for finding in others)
+    return [*_backward(trace, after_steps, dead), _forward(trace, dead), *others]
 
 
-def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:
+def _backward(trace: Trace, after_steps: Callable[[int], Trace], dead: bool) -> list[Finding]:
+    """`dead`: whether all units of a layer are, so that nothing passes it."""
     broken = next((site for site in reversed(trace.sites) if not np.isfinite(site.gradient)), None)
     if broken is not None:
         text = f"The gradient at `{broken.name}` is NaN or infinite."
@@ -73,9 +75,10 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding
         text = f"No gradient reaches `{first.name}`{later}, while `{last.name}` has one: it is exactly zero."
         faded = min(site.gradient for site in sites) < _FADED  # on its way to 0, and not cut
         text += f" On the way it has become smaller than {trace.dtype} can hold." if faded else ""
+        cause = "dtype" if faded else "dead" if dead else "detached"
         zero = Evidence("gradient norm, first layer over last", 0.0, first.name, reference="0.01 to 100")
         return [
-            VANISHING.found(Verdict.FAILS, text, where=first.name, cause="dtype" if faded else "detached", evidence=(zero,)),
+            VANISHING.found(Verdict.FAILS, text, where=first.name, cause=cause, evidence=(zero,)),
             EXPLODING.holds((zero,)),
         ]
     if len(sites) < 2:
@@ -113,7 +116,7 @@ def _reached(sites: Sequence[Site]) -> list[Site]:
     return [site for site in sites if site.gradient > 0]
 
 
-def _forward(trace: Trace) -> Finding:
+def _forward(trace: Trace, dead: bool) -> Finding:
     for site in trace.sites:
         if not site.forward.finite:
             text = f"The output of `{site.name}` contains NaN or infinity."
@@ -127,7 +130,9 @@ def _forward(trace: Trace) -> Finding:
         text = f"All rows of the batch give the same output at `{silent[0].name}`: nothing that tells them apart arrives there."
         # Where a gradient passes it all the same (a straight-through estimator), training may mend it.
         verdict = Verdict.SUSPECT if hidden[0].gradient > 0 else Verdict.FAILS
-        return FORWARD.found(verdict, text, where=silent[0].name, cause="activation" if silent[0].function else "")
+        saturates = any(site.function in _SATURATING for site in hidden[: hidden.index(silent[0])])
+        cause = "dead" if dead else "activation" if saturates else ""
+        return FORWARD.found(verdict, text, where=silent[0].name, cause=cause)
     if len(sites) < 2:
         return FORWARD.not_applicable("Fewer than two hidden layers carry a signal, so there is no depth over which it could change.")
     forward = growth([site.forward.spread for site in sites])

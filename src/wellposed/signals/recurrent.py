@@ -11,15 +11,18 @@ from wellposed.signals.trace import Trace
 
 _FAILS = np.log(1e3)
 _FAR = 10
+_GATED = ("lstm", "gru")
 
 
 def check(trace: Trace) -> Finding:
     """Fused layers by their Lyapunov exponents, loops by the gradient of one use after the other; the worst is told."""
-    measured = [(r.name, float(r.exponents[0]), r.error, r.steps, r.last_only) for r in trace.recurrences if len(r.exponents)]
+    measured = [
+        (r.name, float(r.exponents[0]), r.error, r.steps, r.last_only, r.function in _GATED) for r in trace.recurrences if len(r.exponents)
+    ]
     for loop in trace.loops:
         if loop.steady:
             steps = len(loop.gradients)
-            measured.append((loop.name, float(np.log(loop.factor)), float("nan"), steps, loop.factor < 1))
+            measured.append((loop.name, float(np.log(loop.factor)), float("nan"), steps, loop.factor < 1, False))
     if not measured and trace.recurrences:
         return HORIZON.undecided(
             f"`{trace.recurrences[0].name}` reads packed sequences or projects its state: its steps are not taken apart."
@@ -34,7 +37,7 @@ def check(trace: Trace) -> Finding:
     return min(findings, key=lambda finding: order.index(finding.verdict))
 
 
-def _judged(name: str, exponent: float, error: float, steps: int, last_only: bool, resolution: float) -> Finding:
+def _judged(name: str, exponent: float, error: float, steps: int, last_only: bool, gated: bool, resolution: float) -> Finding:
     horizon = resolution / exponent if exponent < 0 else float("inf")
     evidence = (
         Evidence("largest Lyapunov exponent", exponent, name, unit="per step", error=error if np.isfinite(error) else None),
@@ -53,7 +56,7 @@ def _judged(name: str, exponent: float, error: float, steps: int, last_only: boo
             f"What enters `{name}` more than about {horizon:.0f} steps before the end changes the last output by less than its rounding "
             f"({np.exp(exponent):.3g} per step), and the loss reads the last output alone, of {steps} steps."
         )
-        return HORIZON.found(verdict, text, where=name, cause="forgets", evidence=evidence)
+        return HORIZON.found(verdict, text, where=name, cause="gates-closed" if gated else "forgets", evidence=evidence)
     return HORIZON.holds(evidence)
 
 

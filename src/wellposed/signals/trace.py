@@ -22,11 +22,15 @@ _UNSCALED = 1.25
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A residual branch where it joins the stream: the root mean squares of both."""
+    """A residual branch where it joins the stream: the root mean squares of both, and of their sum.
+
+    The branch's is that of the last operation seen in it: a normalisation written out behind that one may have changed it.
+    """
 
     name: str
     stream: float
     branch: float
+    joined: float
 
     @property
     def share(self) -> float:
@@ -142,7 +146,8 @@ class Trace:
     def branches(self) -> tuple[Branch, ...]:
         """Where the stream of a residual network takes in what a branch adds."""
         return tuple(
-            Branch(add.name, self.operations[stream].output.rms, self.operations[branch].output.rms) for add, stream, branch in self.joins
+            Branch(add.name, self.operations[stream].output.rms, self.operations[branch].output.rms, add.output.rms)
+            for add, stream, branch in self.joins
         )
 
     @cached_property

@@ -28,7 +28,8 @@ def _dead(trace: Trace, after_a_step: Callable[[], Trace]) -> Finding:
     worst, operation = max(seen, key=lambda pair: (_verdict(pair[1].flat) is not Verdict.HOLDS, pair[1].flat.units if pair[1].flat else 0))
     flat = operation.flat
     assert flat is not None
-    evidence = (Evidence("units dead for the whole batch", flat.units, operation.name, unit=f"of {flat.count}", reference="below 0.75"),)
+    dead = round(flat.units * flat.count)
+    evidence = (Evidence("units dead for the whole batch", dead, operation.name, unit=f"of {flat.count}", reference=f"below {_MANY:.0%}"),)
     verdict = _verdict(flat)
     if verdict is Verdict.HOLDS:
         return DEAD.holds(evidence)

@@ -6,19 +6,19 @@ import numpy as np
 
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.rules.weights import GROWTH
-from wellposed.signals.trace import Trace
+from wellposed.signals.trace import Branch, Trace
 
 _SUSPECT, _FAILS = 100.0, 1000.0
 
 
 def check_branches(trace: Trace) -> Finding:
     """The stream's size behind the last branch over that behind the first, and the branch that adds most to it."""
-    branches = [branch for branch in trace.branches if np.isfinite(branch.stream) and np.isfinite(branch.branch) and branch.stream > 0]
+    branches = [branch for branch in trace.branches if _known(branch)]
     if not branches:
         return GROWTH.not_applicable("No residual branch joins a stream that every way passes.")
-    last = branches[-1]
     # Behind the first branch: embeddings may start small before a branch that a normalisation gives its size.
-    growth = float(np.hypot(last.stream, last.branch) / np.hypot(branches[0].stream, branches[0].branch))
+    # The sum is larger than its parts where a normalisation stands between them and it, and smaller where they cancel.
+    growth = branches[-1].joined / max(branches[0].joined, float(np.hypot(branches[0].stream, branches[0].branch)))
     shares = [branch.share for branch in branches]
     grown = "size of the stream behind the last branch over that behind the first"
     evidence = (
@@ -37,3 +37,7 @@ def check_branches(trace: Trace) -> Finding:
         where = branches[0].name
     text = f"The residual stream grows {growth:.3g}-fold over {len(branches)} branches; {what}."
     return GROWTH.found(verdict, text, where=where, cause="one" if one else "all", evidence=evidence)
+
+
+def _known(branch: Branch) -> bool:
+    return bool(np.isfinite([branch.stream, branch.branch, branch.joined]).all()) and branch.stream > 0 and branch.joined > 0

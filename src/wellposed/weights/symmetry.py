@@ -63,7 +63,7 @@ def _symmetric(trace: Trace, run: Run, weights: dict[str, Vector], after_a_step:
         seen = [site for site in trace.hidden if site.layer.weight is not None and site.layer.weight.name in weights]
         if not seen:
             return SYMMETRIC.not_applicable("No hidden layer's weights were seen at work.")
-        return _alike(seen, weights) or _copies(seen, weights) or SYMMETRIC.holds()
+        return _alike(seen, weights) or _copies(trace, seen, weights) or SYMMETRIC.holds()
     site = max(suspects, key=lambda s: _twins(s, weights, run.gradient) / _units(s, weights))
     use = site.layer.weight
     assert use is not None
@@ -160,8 +160,11 @@ def _patterned(weight: Vector) -> bool:
     return np.unique(weight.flat[: 16 * _DISTINCT]).size <= _DISTINCT and np.unique(weight).size <= _DISTINCT
 
 
-def _copies(sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
-    """Two layers that start with the same weights."""
+def _copies(trace: Trace, sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
+    """Two layers that start with the same weights: one after another they were seen to cost nothing, in residual branches they add up to
+    less than branches of their own (`make bench-trainability`).
+    """
+    passed = {site.index for site in trace.trunk}
     first: dict[bytes, tuple[Site, str]] = {}
     pairs = []
     for site in sites:
@@ -178,4 +181,6 @@ def _copies(sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
     one, other, name = pairs[0]
     more = f" ({len(pairs)} layers repeat another's)" if len(pairs) > 1 else ""
     text = f"`{one.name}` and `{other.name}` start with the same weights{more}: they were copied, and begin as the same map."
-    return SYMMETRIC.found(Verdict.SUSPECT, text, where=name, cause="copied-layers", evidence=(Evidence("copies", len(pairs), name),))
+    beside = any(site.index not in passed for pair in pairs for site in pair[:2])
+    verdict = Verdict.SUSPECT if beside else Verdict.HOLDS
+    return SYMMETRIC.found(verdict, text, where=name, cause="copied-layers", evidence=(Evidence("copies", len(pairs), name),))

@@ -56,7 +56,9 @@ def function_problem(f: Callable[..., Any], args: Sequence[Any], seed: int = 0) 
             raise InputError("f must return a floating-point array or several")
         return total
 
-    return JaxProblem(loss, params)
+    problem = JaxProblem(loss, params)
+    problem.cuts_count = True
+    return problem
 
 
 def second_order(f: Callable[..., Any], args: Sequence[Any], seed: int = 1) -> tuple[Callable[..., Any], tuple[Any, ...]]:

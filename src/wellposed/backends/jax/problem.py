@@ -17,14 +17,14 @@ from wellposed.backends.jax.calls import Call, custom_calls, with_stops_held, wi
 from wellposed.backends.jax.finite import first_not_finite
 from wellposed.backends.jax.recorder import record
 from wellposed.backends.measured import Cut, NotFinite, Run, Uncut, parameter_size
+from wellposed.backends.precision import same_loss
 from wellposed.backends.protocol import Held, Part, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.theta import Gradient, Layout
+from wellposed.numerics.theta import Gradient, Layout, moved_by_its_size
 
 _PLAIN = [np.dtype(name) for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32")]
-_SAME_LOSS = 0.05  # a float64 copy whose loss differs by more is another function
 
 
 class JaxProblem(Problem):
@@ -188,13 +188,14 @@ class JaxProblem(Problem):
             with jax.enable_x64(True):
                 params = jax.tree_util.tree_unflatten(self._tree, [_to_double(leaf) for leaf in self._leaves.values()])
                 twin = JaxProblem(self.loss, params, *jax.tree_util.tree_map(_to_double, self.args))
-                twin._wide, twin.trained_in = True, self.dtype
+                twin._wide, twin.trained_in, twin.cuts_count = True, self.dtype, self.cuts_count
             theta = self.theta()
             mine, its = self.value(theta), twin.value(theta)
             runs = _has_gradient(twin, theta) or not _has_gradient(self, theta)
+            same = same_loss(mine, its, lambda: self.value(self.stored(moved_by_its_size(self._layout, theta))))
         except Exception:  # the user's code, in a dtype that it was not written for: anything may come
             return self
-        return twin if runs and abs(mine - its) <= _SAME_LOSS * abs(mine) else self
+        return twin if runs and same else self
 
     def _scalar(self, params: Any) -> Any:
         return jnp.reshape(self.loss(params, *self.args), ())

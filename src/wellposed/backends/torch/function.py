@@ -13,8 +13,9 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from wellposed.backends.protocol import Problem
+from wellposed.backends.protocol import Held
 from wellposed.backends.randomness import Randomness, owned_generators
+from wellposed.backends.torch.held import HeldCuts, HeldProblem, Replayable
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
 from wellposed.backends.torch.state import buffers_lent, model_restored, parameters_at, torch_generators
 from wellposed.errors import InputError
@@ -28,7 +29,7 @@ class OtherShapes(ValueError):
     """fn returns other shapes than at the point."""
 
 
-class TensorFunctionProblem(Problem):
+class TensorFunctionProblem(Replayable):
     """J(theta) = Re <w, fn(*inputs)> with a cotangent w for each output: those given, else random ones.
 
     theta holds the inputs that require a gradient, and the leaves that fn closes over: real numbers as they are, complex ones
@@ -38,14 +39,22 @@ class TensorFunctionProblem(Problem):
     """
 
     backend = "torch"
+    cuts_count = True
 
     def __init__(
-        self, fn: Callable[..., Any], inputs: Any, seed: int = 0, cotangents: Sequence[torch.Tensor | None] = (), *, finite: bool = True
+        self,
+        fn: Callable[..., Any],
+        inputs: Any,
+        seed: int = 0,
+        cotangents: Sequence[torch.Tensor | None] = (),
+        *,
+        finite: bool = True,
+        inputs_alone: bool = False,
     ) -> None:
-        """`finite`: whether NaN among the inputs is refused, and not held."""
+        """`finite`: whether NaN among the inputs is refused, and not held; `inputs_alone`: whether what fn closes over is left as it is."""
         if not callable(fn):
             raise InputError(f"fn must be a function, not a {type(fn).__name__}")
-        self._fn, self._seed, self._given = fn, seed, cotangents
+        self._fn, self._seed, self._given, self._alone = fn, seed, cotangents, inputs_alone
         given = inputs if isinstance(inputs, tuple | list) else (inputs,)
         self._leaves, self._tree = tree_flatten(tuple(given))
         self._flat = len(self._leaves) == len(given) and all(a is b for a, b in zip(self._leaves, given, strict=True))
@@ -132,6 +141,15 @@ class TensorFunctionProblem(Problem):
                 found[name] = np.where(mask, 0.0, part)  # of what is not finite there is no derivative to compare
         return found
 
+    def held(self, theta: Vector) -> Held | None:
+        cuts = HeldCuts(torch.nn.ModuleList(self._modules), {})
+        try:
+            with self._at(theta) as inputs, cuts.recording():
+                self._outputs(inputs)
+        except Exception:  # what fn raises, another look at it tells
+            return None
+        return HeldProblem(self, cuts) if cuts.cuts else None
+
     def pointwise(self) -> tuple[Callable[[Vector], Vector], Vector] | None:
         alone = len(self._moving) == len(self._cotangents) == 1 and not self._closed
         tensor, cotangent = self._leaves[self._moving[0]], self._cotangents[0]
@@ -191,7 +209,7 @@ class TensorFunctionProblem(Problem):
                 floating = output.is_floating_point() or output.is_complex()
                 self._cotangents.append(self._cotangent(output) if floating and (output.requires_grad or len(outputs) == 1) else None)
             own = {id(leaf) for leaf in inputs}
-            others = [leaf for leaf in leaves(*outputs) if id(leaf) not in own]
+            others = [] if self._alone else [leaf for leaf in leaves(*outputs) if id(leaf) not in own]
             if others:
                 called = {id(tensor): name for name, tensor in closed_over({"": self._fn}, []).items()}
                 self._closed = {called[id(leaf)]: leaf for leaf in others if id(leaf) in called}
@@ -232,7 +250,8 @@ class TensorFunctionProblem(Problem):
             yield inputs
 
     def _outputs(self, inputs: Sequence[Any]) -> list[torch.Tensor]:
-        returned = self._fn(*(inputs if self._flat else tree_unflatten(list(inputs), self._tree)))
+        with self._replaying():
+            returned = self._fn(*(inputs if self._flat else tree_unflatten(list(inputs), self._tree)))
         if isinstance(returned, torch.Tensor) and returned.layout is torch.strided:  # the common case, first
             return [returned]
         found = [leaf for leaf in tree_flatten(returned)[0] if isinstance(leaf, torch.Tensor)]
@@ -241,8 +260,12 @@ class TensorFunctionProblem(Problem):
         return [leaf if leaf.layout is torch.strided else leaf.to_dense() for leaf in found]
 
 
-def second_order(fn: Callable[..., Any], inputs: Any, seed: int = 1) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """The gradient of fn, by its inputs and by what it closes over, as a function of the inputs and the cotangents: (function, inputs)."""
+def second_order(
+    fn: Callable[..., Any], inputs: Any, seed: int = 1, *, inputs_alone: bool = False
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The gradient of fn, by its inputs and (but for `inputs_alone`) by what it closes over, as a function of the inputs and the
+    cotangents: (function, inputs).
+    """
     given = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
     held = Randomness(*torch_generators(), *owned_generators(fn))
     with torch.enable_grad(), held.fixed(), model_restored(*modules_of(fn)):
@@ -257,7 +280,7 @@ def second_order(fn: Callable[..., Any], inputs: Any, seed: int = 1) -> tuple[Ca
         xs, vs = both[: len(given)], both[len(given) :]
         returned = _differentiable(fn(*xs))
         inner = [leaf for leaf in tree_flatten(xs)[0] if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
-        wanted = inner + [leaf for leaf in leaves(*returned) if all(leaf is not x for x in inner)]
+        wanted = inner + [leaf for leaf in leaves(*returned) if not inputs_alone and all(leaf is not x for x in inner)]
         parts = torch.autograd.grad(returned, wanted, vs, create_graph=True, allow_unused=True)
         return tuple(part for part in parts if part is not None)
 

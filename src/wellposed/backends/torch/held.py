@@ -6,9 +6,11 @@ for a deliberate cut agrees, and one that is wrong beside a cut does not.
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from torch.utils._pytree import tree_map
 
 from wellposed.backends.lines import place_of, within_package
 from wellposed.backends.measured import Cut
+from wellposed.backends.protocol import Problem
 from wellposed.backends.torch.calls import module_names
 from wellposed.backends.torch.composed import Watcher
 
@@ -201,6 +204,42 @@ class HeldCuts(Watcher):
         change = weight.detach() - before
         self._passed(change, Cut("max_norm", place_of(_INSIDE), self._within[-1] if self._within else ""), torch.clone, torch.clone)
         return result
+
+
+class Replayable(Problem):
+    """A problem whose evaluations call the user's code within `_replay`, where there is one."""
+
+    _replay: Callable[[], AbstractContextManager[None]] | None = None
+
+    def _replaying(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._replay is None else self._replay()
+
+
+class HeldProblem:
+    """A problem with what passes its cuts held; see `backends.protocol.Held`."""
+
+    def __init__(self, problem: Replayable, watch: HeldCuts) -> None:
+        self._problem, self._watch = problem, watch
+        self.problem = self._with(watch.replaying)
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        return self._watch.cuts
+
+    @property
+    def broken(self) -> bool:
+        return self._watch.broken
+
+    def freed(self, *cuts: Cut) -> Problem:
+        return self._with(partial(self._watch.replaying, cuts))
+
+    def nudged(self, cut: Cut) -> Problem:
+        return self._with(partial(self._watch.replaying, (), cut))
+
+    def _with(self, replay: Callable[[], AbstractContextManager[None]]) -> Replayable:
+        other = copy.copy(self._problem)
+        other._replay, other.first = replay, None
+        return other
 
 
 def _copied(value: Any) -> Any:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from functools import partial
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -18,7 +16,8 @@ from wellposed.backends.closures import reachable
 from wellposed.backends.exclusive import exclusively
 from wellposed.backends.initializable import Initializable
 from wellposed.backends.interrupts import interruptible
-from wellposed.backends.measured import Cut, Dependence, LossArguments, NotFinite, Run, Uncut
+from wellposed.backends.measured import Dependence, LossArguments, NotFinite, Run, Uncut
+from wellposed.backends.precision import same_loss
 from wellposed.backends.protocol import Held, InputMap, Part, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.snapshot import Snapshot
@@ -32,7 +31,7 @@ from wellposed.backends.torch.dependence import dependence_of
 from wellposed.backends.torch.finite import Finite
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.function import TensorFunctionProblem
-from wellposed.backends.torch.held import HeldCuts
+from wellposed.backends.torch.held import HeldCuts, HeldProblem, Replayable
 from wellposed.backends.torch.initializable import TorchInitializable
 from wellposed.backends.torch.inputmap import TorchInputMap
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of, nodes
@@ -58,13 +57,12 @@ from wellposed.backends.torch.twin import Twin, doubled
 from wellposed.backends.torch.wide import Wide
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.theta import Gradient, Layout
+from wellposed.numerics.theta import Gradient, Layout, moved_by_its_size
 
 _USUAL_DECAY = 0.01  # AdamW's own: no step of its is mostly decay
-_SAME_LOSS = 0.05  # a float64 copy whose loss differs by more is another function
 
 
-class TorchProblem(Problem):
+class TorchProblem(Replayable):
     """J(theta) = loss(model(inputs), targets) for `batch` = (inputs, targets).
 
     `inputs` may be a tensor, a tuple (the model's positional arguments) or a dictionary (its keyword
@@ -275,7 +273,7 @@ class TorchProblem(Problem):
         except Exception:  # the user's objects: anything may come
             return None
         mine = self._present_or_error()
-        same = mine == its or (isinstance(mine, float) and isinstance(its, float) and _same_loss(mine, its))
+        same = mine == its or (isinstance(mine, float) and isinstance(its, float) and same_loss(mine, its, self._moved))
         return other if same and other.layout.shapes == self.layout.shapes else None
 
     def _present_or_error(self) -> float | str:
@@ -395,7 +393,7 @@ class TorchProblem(Problem):
                 self._loss()
         except Exception:  # a loss that raises tells so elsewhere
             return None
-        return _Held(self, cuts) if cuts.cuts else None
+        return HeldProblem(self, cuts) if cuts.cuts else None
 
     def data(self) -> dict[str, Array]:
         """The batch's tensors, and those that the loss closes over."""
@@ -490,7 +488,7 @@ class TorchProblem(Problem):
             self.coarse = "a float64 copy has no gradient"
         elif np.isnan(its) and not np.isnan(mine):
             self.coarse = "what could be copied in float64 still uses the original's parameters"
-        elif not _same_loss(mine, its):
+        elif not same_loss(mine, its, self._moved):
             self.coarse = f"a float64 copy has another loss ({its:.5g} for {mine:.5g})"
         else:
             return twin
@@ -536,6 +534,11 @@ class TorchProblem(Problem):
         with self._as_it_is():
             return float(self._loss().detach())
 
+    def _moved(self) -> float:
+        """The loss where the parameters have moved by their own size."""
+        theta = self.theta()
+        return self.value(self.stored(moved_by_its_size(self._layout, theta)))
+
     def _closed_over(self) -> dict[str, torch.Tensor]:
         """Parameters outside the model that the loss uses: of a loss that is a module, or closed over by a function."""
         found = self._within_reach("loss", self.loss) | self._within_reach("", self.model)
@@ -556,7 +559,7 @@ class TorchProblem(Problem):
         return {id(p) for group in getattr(self.optimizer, "param_groups", []) for p in group["params"]}
 
     def _loss(self) -> torch.Tensor:
-        with nullcontext() if self._replay is None else self._replay(), self._casting(), interruptible():
+        with self._replaying(), self._casting(), interruptible():
             if self._takes_model:
                 loss = self.loss(self.model)
             else:
@@ -594,37 +597,6 @@ class TorchProblem(Problem):
         with interruptible():
             parts = gradients_of(loss, list(self._parameters.values()))
         return dict(zip(self._layout.names, parts, strict=True))
-
-
-def _same_loss(one: float, other: float) -> bool:
-    return abs(one - other) <= _SAME_LOSS * abs(one) or bool(np.isnan(one) and np.isnan(other))
-
-
-class _Held:
-    """A problem with what passes its cuts held; see `backends.protocol.Held`."""
-
-    def __init__(self, problem: TorchProblem, watch: HeldCuts) -> None:
-        self._problem, self._watch = problem, watch
-        self.problem = self._with(watch.replaying)
-
-    @property
-    def cuts(self) -> tuple[Cut, ...]:
-        return self._watch.cuts
-
-    @property
-    def broken(self) -> bool:
-        return self._watch.broken
-
-    def freed(self, *cuts: Cut) -> Problem:
-        return self._with(partial(self._watch.replaying, cuts))
-
-    def nudged(self, cut: Cut) -> Problem:
-        return self._with(partial(self._watch.replaying, (), cut))
-
-    def _with(self, replay: Callable[[], AbstractContextManager[None]]) -> TorchProblem:
-        other = copy.copy(self._problem)
-        other._replay, other.first = replay, None
-        return other
 
 
 class _Double(TorchProblem):

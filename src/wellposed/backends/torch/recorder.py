@@ -177,7 +177,7 @@ class Recorder(Watcher):
             options = given.get("attn_mask"), bool(given.get("is_causal")), given.get("scale")
             entropy = attention_entropy(given["query"], given["key"], *options) if self._sized else None
             self._record("attention", name, sources, result, entropy=entropy)
-        elif name == "softmax" and sources and result.dim() > 2:
+        elif name == "softmax" and sources and result.dim() > 2 and not self._over_units(tensors[0], sources, args, kwargs):
             self._record("attention", name, sources, result, entropy=row_entropy(result) if self._sized else None)
         elif name == "embedding":
             self._record("other", name, sources, result)
@@ -188,6 +188,13 @@ class Recorder(Watcher):
         elif sources:
             self._lineage.note(result, sources)
         return result
+
+    def _over_units(self, scores: torch.Tensor, sources: tuple[int, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether a softmax chooses among the units of a layer, as a gate and a router do, and not among places, as attention does."""
+        made = self._operations[sources[0]] if len(sources) == 1 and sources[0] >= 0 else None
+        axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        of_a_layer = made is not None and made.kind == "linear" and self._made.get(sources[0], lambda: None)() is scores
+        return of_a_layer and axis in (-1, scores.dim() - 1)
 
     def _bias_of(self, args: tuple[Any, ...]) -> tuple[int, str] | None:
         """Of a sum of what a weight without a bias made and a parameter: the operation, and the parameter."""

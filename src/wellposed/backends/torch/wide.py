@@ -44,8 +44,31 @@ class Wide(Watcher):
             writes = name.endswith("_") and not name.endswith("__")
             args = (*args[:1], *tree_map(_lifted, args[1:])) if writes or double else tree_map(_lifted, args)
             kwargs = tree_map(_lifted, kwargs)
+        if name in _SINGLE_ONLY and double:
+            return _SINGLE_ONLY[name](*args, **kwargs)
         result = function(*args, **kwargs)
         return result if result is first else tree_map(_lifted, result)
+
+
+def _grouped_mm(
+    a: torch.Tensor, b: torch.Tensor, offs: torch.Tensor | None = None, bias: torch.Tensor | None = None, **_: Any
+) -> torch.Tensor:
+    """torch's grouped product, whose kernels take no float64: one product for each group, whose ends along a jagged side `offs` holds."""
+    if offs is None:
+        result = a @ b
+    else:
+        ends = offs.tolist()
+        groups = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+        if a.dim() == 2 and b.dim() == 2:
+            result = torch.stack([a[:, group] @ b[group] for group in groups])
+        elif a.dim() == 2:
+            result = torch.cat([a[group] @ b[i] for i, group in enumerate(groups)] + [a.new_zeros(a.shape[0] - ends[-1], b.shape[-1])])
+        else:
+            result = torch.cat([a[i] @ b[:, group] for i, group in enumerate(groups)], dim=1)
+    return result if bias is None else result + bias
+
+
+_SINGLE_ONLY: dict[str, Callable[..., torch.Tensor]] = {"_grouped_mm": _grouped_mm, "grouped_mm": _grouped_mm}
 
 
 def _flat(args: tuple[Any, ...]) -> list[Any]:
