@@ -7,15 +7,19 @@ from math import isfinite, isnan
 
 _SAME = 0.05  # relative: a copy whose loss differs by more is another function
 _ROUNDED = 1e-4  # of the loss's usual size: terms that cancel leave their rounding in float32, however small the rest
+_ALIKE = 1e-3  # relative, at another point, where nothing cancels
 
 
-def same_loss(mine: float, its: float, moved: Callable[[], float]) -> bool:
-    """Whether a loss and that of its float64 copy are one. `moved` is the loss where the parameters have moved by their own size: a loss
-    that is small against it, as the terms of it cancel here, may be its rounding and no more.
+def same_loss(mine: float, its: float, elsewhere: Callable[[float], tuple[float, float]]) -> bool:
+    """Whether a loss and that of its float64 copy are one. `elsewhere(least)` gives both where the parameters have moved by their own size,
+    and by `least` at least: a loss that is small against it there, as its terms cancel here, may be its rounding and no more.
     """
     if isnan(mine) or isnan(its):
         return isnan(mine) and isnan(its)
-    if abs(mine - its) <= _SAME * abs(mine):
-        return True
-    size = abs(moved())
-    return isfinite(size) and abs(mine - its) <= _ROUNDED * size
+    return abs(mine - its) <= _SAME * abs(mine) or any(_same_there(mine, its, *elsewhere(least)) for least in (0.0, 1.0))
+
+
+def _same_there(mine: float, its: float, my_size: float, its_size: float) -> bool:
+    if not (isfinite(my_size) and isfinite(its_size)):
+        return False
+    return abs(mine - its) <= _ROUNDED * abs(my_size) or (my_size != 0 and abs(my_size - its_size) <= _ALIKE * abs(my_size))

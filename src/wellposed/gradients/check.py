@@ -18,7 +18,7 @@ from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import point, tensor
 from wellposed.gradients.blame import blamed
 from wellposed.gradients.cuts import told
-from wellposed.gradients.diagnosis import relative_difference
+from wellposed.gradients.diagnosis import SLIGHT, relative_difference
 from wellposed.gradients.glances import VISIBLE, chance, glances
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
@@ -88,7 +88,7 @@ def check(
         rest = [rule.undecided("The gradient changes from call to call: see WP501.") for rule in RULES if rule is not WRONG]
         return [changing, *rest]
     looked = _Check(problem, prober, gradient, alone, quick, compared)
-    held = None if looked.clear else problem.held(theta)
+    held = None if looked.clear or looked.slight else problem.held(theta)
     found = looked.findings(each=each) if held is None else _beside_cuts(problem, prober, held, looked, each=each)
     return _elsewhere(problem, prober, found) if problem.handwritten and all(f.verdict is Verdict.HOLDS for f in found) else found
 
@@ -177,6 +177,11 @@ class _Check:
     def clear(self) -> bool:
         """Whether a look through all tensors at once shows the gradient to agree."""
         return all(map(_agrees, self.look()[0]))
+
+    @property
+    def slight(self) -> bool:
+        """Whether what disagrees is next to nothing."""
+        return relative_difference(self.look()[0]).value < SLIGHT
 
     def findings(self, *, each: bool = False) -> list[Finding]:
         joint, closer = self.look()

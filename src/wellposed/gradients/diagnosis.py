@@ -25,7 +25,8 @@ _BUDGET = 400
 _CANDIDATES = 4
 _SHOWN = 6  # places in a sentence
 _FLAT = 1e-6
-_SLIGHT = 1e-7  # relative difference that CS231n's notes on gradient checks call great: beyond the bar, and yet nothing that costs
+SLIGHT = 1e-7
+"""Relative difference that CS231n's notes on gradient checks call great: beyond the bar, and yet nothing that costs."""
 
 
 def diagnosed(
@@ -85,7 +86,7 @@ def diagnosed(
         text += f" At `{spot}` it claims {entry.claimed:.{digits}g}; the loss says {entry.measured:.{digits}g} ± {entry.error:.1g}."
         evidence.append(Evidence("claimed derivative at the worst entry measured", entry.claimed, spot))
         evidence.append(Evidence("measured derivative there", entry.measured, spot, error=entry.error))
-    if evidence[2].value < _SLIGHT and entry is not None and _apart(entry) < _SLIGHT:
+    if evidence[2].value < SLIGHT and entry is not None and _apart(entry) < SLIGHT:
         text = (
             f"The gradient of `{name}` agrees with the loss to {evidence[2].value:.1g} of its size; the rest is more than the "
             "measurement's error, as of a solver that stops early, and costs nothing."

@@ -203,7 +203,15 @@ class Prober:
         claimed = float(self.gradient @ u)
         # The digits of single entries fall where they fall; a rounded factor of all of them moves the whole slope.
         terms = max(self.directions.spread(u), abs(claimed))
-        return Probe(claimed, float(self.theta @ u), _DIGITS * self.claim_eps * terms, measured)
+        rounding = _DIGITS * self.claim_eps * terms
+        if measured.step > 0:  # where the loss is 0 its values show no noise, and what it is computed from is rounded all the same
+            rounding += self._least_noise / measured.step
+        return Probe(claimed, float(self.theta @ u), rounding, measured)
+
+    @cached_property
+    def _least_noise(self) -> float:
+        """What half a unit in the last place of every parameter does to the loss."""
+        return self.eps / 2 * float(np.linalg.norm(self.gradient * self.theta))
 
     def beside(self, theta: Vector) -> float:
         """The loss at another point; NaN where the user's code raises, for it need not be defined everywhere."""

@@ -39,7 +39,9 @@ def judge(
     wrong = [probe for probe in probes if _disagrees(probe)]
     if wrong and not carries(gradient, name):
         return [_zero(problem, prober, name, gradient[name] is None, max(wrong, key=lambda probe: abs(probe.measured)))]
-    if wrong and not prober.exact and not _wrong_nearby(problem, nearby(), name):
+    if wrong and (kinks or not prober.exact) and not _wrong_nearby(problem, nearby(), name):
+        if kinks:
+            return [kink(name, kinks[0])]
         text = (
             f"Along one direction in `{name}` the slope is {wrong[0].measured:.6g}, where {wrong[0].claimed:.6g} is claimed; at a point "
             f"nearby the gradient agrees. In {problem.dtype} a jump or a kink beside the point looks like this."

@@ -115,10 +115,10 @@ def descended(theta: Vector, gradient: Vector) -> Vector:
     return theta - gradient * (_STEP * (float(np.linalg.norm(theta)) or 1.0) / length)
 
 
-def moved_by_its_size(layout: Layout, theta: Vector, names: Iterable[str] | None = None) -> Vector:
-    """theta with each tensor of these names (all) moved at random by its own root mean square, or by 1 where that is 0."""
+def moved_by_its_size(layout: Layout, theta: Vector, names: Iterable[str] | None = None, least: float = 0.0) -> Vector:
+    """theta with each tensor of these names (all) moved at random by its own root mean square or `least`, or by 1 where that is 0."""
     random, moved = np.random.default_rng(0), theta.copy()
     for place in (layout.slices[name] for name in (layout.names if names is None else names)):
         size = float(np.sqrt(np.mean(theta[place] ** 2))) if theta[place].size else 0.0
-        moved[place] += (size or 1.0) * random.standard_normal(theta[place].shape)
+        moved[place] += (max(size, least) or 1.0) * random.standard_normal(theta[place].shape)
     return moved

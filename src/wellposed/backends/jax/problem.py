@@ -192,7 +192,12 @@ class JaxProblem(Problem):
             theta = self.theta()
             mine, its = self.value(theta), twin.value(theta)
             runs = _has_gradient(twin, theta) or not _has_gradient(self, theta)
-            same = same_loss(mine, its, lambda: self.value(self.stored(moved_by_its_size(self._layout, theta))))
+
+            def elsewhere(least: float) -> tuple[float, float]:
+                other = self.stored(moved_by_its_size(self._layout, theta, least=least))
+                return self.value(other), twin.value(other)
+
+            same = same_loss(mine, its, elsewhere)
         except Exception:  # the user's code, in a dtype that it was not written for: anything may come
             return self
         return twin if runs and same else self

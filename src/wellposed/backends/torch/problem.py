@@ -273,7 +273,9 @@ class TorchProblem(Replayable):
         except Exception:  # the user's objects: anything may come
             return None
         mine = self._present_or_error()
-        same = mine == its or (isinstance(mine, float) and isinstance(its, float) and same_loss(mine, its, self._moved))
+        same = mine == its or (
+            isinstance(mine, float) and isinstance(its, float) and same_loss(mine, its, lambda least: self._elsewhere(other, least))
+        )
         return other if same and other.layout.shapes == self.layout.shapes else None
 
     def _present_or_error(self) -> float | str:
@@ -488,7 +490,7 @@ class TorchProblem(Replayable):
             self.coarse = "a float64 copy has no gradient"
         elif np.isnan(its) and not np.isnan(mine):
             self.coarse = "what could be copied in float64 still uses the original's parameters"
-        elif not same_loss(mine, its, self._moved):
+        elif not same_loss(mine, its, lambda least: self._elsewhere(twin, least)):
             self.coarse = f"a float64 copy has another loss ({its:.5g} for {mine:.5g})"
         else:
             return twin
@@ -534,10 +536,10 @@ class TorchProblem(Replayable):
         with self._as_it_is():
             return float(self._loss().detach())
 
-    def _moved(self) -> float:
-        """The loss where the parameters have moved by their own size."""
-        theta = self.theta()
-        return self.value(self.stored(moved_by_its_size(self._layout, theta)))
+    def _elsewhere(self, other: Problem, least: float) -> tuple[float, float]:
+        """This loss and another's where the parameters have moved by their own size, and by `least` at least."""
+        theta = self.stored(moved_by_its_size(self._layout, self.theta(), least=least))
+        return self.value(theta), other.value(theta)
 
     def _closed_over(self) -> dict[str, torch.Tensor]:
         """Parameters outside the model that the loss uses: of a loss that is a module, or closed over by a function."""
