@@ -12,6 +12,8 @@ from wellposed.findings import Finding
 from wellposed.gradients.probe import Probe
 from wellposed.inputs.features import as_array, features_of
 from wellposed.numerics.arrays import Vector
+from wellposed.numerics.moments import Moments
+from wellposed.numerics.shifted import ORDINARY
 from wellposed.signals.spectrum import Spectrum
 from wellposed.signals.trace import Trace
 
@@ -41,7 +43,8 @@ def _inputs(session: Session) -> Figure | None:
     left, rows = int((~whole).sum()), rows[whole]
     if len(rows) < 2:
         return None
-    means, spreads = rows.mean(axis=0), rows.std(axis=0)
+    moments = Moments.of(rows)
+    means, spreads = moments.mean, moments.std
     with np.errstate(divide="ignore"):
         off = np.where(spreads > 0, np.abs(np.log(np.maximum(spreads, 1e-300))) + np.abs(means) / np.maximum(spreads, 1e-300), -1.0)
     chosen = np.sort(np.argsort(-off, kind="stable")[:_FEATURES])
@@ -55,10 +58,14 @@ def _inputs(session: Session) -> Figure | None:
 
 
 def _histogram(values: Vector, title: str) -> Panel:
+    largest = int(np.frexp(np.abs(values).max())[1])
+    exponent = largest if abs(largest) > ORDINARY else 0
+    values = np.ldexp(values.astype(np.float64), -exponent)
     low, high = float(values.min()), float(values.max())
     narrow = high - low <= _BINS * np.spacing(max(abs(low), abs(high)))  # too few numbers in between for bins
-    counts, edges = np.histogram(values, bins=1 if narrow else _BINS)
-    centres = (edges[:-1] + edges[1:]) / 2
+    room = (abs(high) / 1000 or 0.5) if narrow else 0.0
+    counts, edges = np.histogram(values, bins=1 if narrow else _BINS, range=(low - room, high + room))
+    centres = np.ldexp((edges[:-1] + edges[1:]) / 2, exponent)
     return Panel(title, "value", "rows", (Series("rows", _numbers(centres), _numbers(counts), "bars"),))
 
 

@@ -74,6 +74,7 @@ class _Data:
     met: int  # of these, rows that it knows
 
 
+@np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")  # comparisons with infinity come out right
 def audited(statistics: Any, source: Source, axis: int | tuple[int, ...] | None = None, *, held_out: bool = False) -> list[Finding]:
     """WP105 for statistics and the data of a source, read once; `held_out` where they must not have seen it."""
     given = Given.of(statistics)
@@ -178,7 +179,7 @@ def _judged(given: Given, data: _Data) -> Finding:
     )
     text = (
         f"At `{where}` the data's mean is {off:.3g} standard deviations away from the one given, and the variance given is "
-        f"{ratio**2:.3g} times the data's."
+        f"{np.square(ratio):.3g} times the data's."
     )
     if (
         std[j] > 0

@@ -96,14 +96,19 @@ def _offset(features: Features, moments: Moments) -> float:
     return total / largest if largest > 0 else 0.0
 
 
+def _over_median(scales: Vector) -> Vector:
+    size = scales / scales.max()
+    return np.asarray(size / np.median(size))
+
+
 def _unequal(features: Features, moments: Moments, *, sparse: bool) -> Finding:
     varies = ~moments.constant & (moments.count > 1) & ~_rounding_alone(features, moments)
-    deviation, half_range = moments.std, (moments.max - moments.min) / 2
+    deviation, half_range = moments.std, moments.max / 2 - moments.min / 2
     if varies.sum() < 2:
         return UNEQUAL.holds(message="There is one feature, so there is nothing to compare.")
     relative = np.full((2, varies.size), np.nan)
     for row, scales in enumerate((deviation, half_range)):
-        relative[row, varies] = scales[varies] / np.median(scales[varies])
+        relative[row, varies] = _over_median(scales[varies])
     large, small = relative.min(axis=0), 1 / relative.max(axis=0)
     j, k = int(np.nanargmax(large)), int(np.nanargmax(small))
     evidence = (

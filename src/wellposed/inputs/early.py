@@ -9,6 +9,7 @@ import numpy as np
 
 from wellposed.inputs.features import features_of
 from wellposed.numerics.arrays import Array, Vector
+from wellposed.numerics.shifted import ORDINARY
 
 _FIRST = 1000  # units read before the first look, or as many as there are
 _GROWTH = 1.05
@@ -38,12 +39,16 @@ class Sample:
         self._parts: list[tuple[Vector, Vector, Vector]] = []
         self.units = 0
         self._next = _FIRST
+        self._exponent = 0  # everything is in units of two to that power
 
     def add(self, array: Array, axis: int | tuple[int, ...] | None) -> None:
         features = features_of(array, axis)
         d = features.size
         grouped = features.rows.reshape(len(array), -1, d).astype(np.float64)
         keep = np.isfinite(grouped)
+        if self._shift is None:
+            self._exponent = _exponent(np.where(keep, grouped, 0.0))
+        grouped = np.ldexp(grouped, -self._exponent) if self._exponent else grouped
         if self._shift is None:
             counts = np.maximum(keep.sum(axis=(0, 1)), 1)
             self._shift = np.where(keep, grouped, 0.0).sum(axis=(0, 1)) / counts
@@ -72,7 +77,13 @@ class Sample:
             spread = len(count) / (len(count) - 1.0)
             of_mean = np.sqrt(spread * ((total - mean * count) ** 2).sum(axis=0)) / n
             of_variance = np.sqrt(spread * ((deviation - variance * count) ** 2).sum(axis=0)) / n
-            return Errors(of_mean, of_variance / (2 * np.sqrt(variance)))
+            return Errors(np.ldexp(of_mean, self._exponent), np.ldexp(of_variance / (2 * np.sqrt(variance)), self._exponent))
+
+
+def _exponent(values: Array) -> int:
+    """0 for numbers whose fourth powers neither overflow nor vanish, else the exponent of the largest."""
+    largest = int(np.frexp(np.abs(values).max(initial=0.0))[1])
+    return largest if abs(largest) > ORDINARY else 0
 
 
 def in_random_order(length: int, seed: int = 0) -> Iterator[Array]:

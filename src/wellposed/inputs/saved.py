@@ -51,7 +51,10 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Vector
         count = int(content["count"])
         if count < 0 or (arrays["scale"] <= 0).any() or len({len(arrays[name]) for name in ("mean", "var", "scale")}) != 1:
             raise ValueError("statistics of nothing")
-        return params, arrays, content["state"], list(content["names"]), count
+        names = list(content["names"])
+        if names and len(names) != len(arrays["mean"]):
+            raise ValueError("names of others")
+        return params, arrays, content["state"], names, count
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:

@@ -22,12 +22,23 @@ class Covariance:
     @staticmethod
     def of(rows: Array, weights: Vector | None = None) -> Covariance:
         """Of rows [N, D] with weights [N], about a shift near their mean (the corrected two-pass algorithm, as for variances)."""
-        values = rows.astype(np.float64)
+        with np.errstate(all="ignore"):
+            found = Covariance._of(rows.astype(np.float64), weights)
+        if not np.isfinite(found.products).all():
+            largest = float(np.nanmax(np.abs(np.where(np.isfinite(rows), rows, np.nan).astype(np.float64))))
+            raise InputError(
+                f"features as large as {largest:.3g} cannot be decorrelated: their squares overflow", hint="divide them by their size first"
+            )
+        return found
+
+    @staticmethod
+    def _of(values: Vector, weights: Vector | None) -> Covariance:
+        d = values.shape[1]
         share = np.ones(len(values)) if weights is None else weights
         keep = np.isfinite(values).all(axis=1) & (share > 0)
         values, share = values[keep], share[keep]
         if not len(values):
-            return Covariance(0.0, np.zeros(rows.shape[1]), np.zeros((rows.shape[1],) * 2))
+            return Covariance(0.0, np.zeros(d), np.zeros((d, d)))
         count = float(share.sum())
         mean = values[0] + share @ (values - values[0]) / count
         centred = values - mean
@@ -59,7 +70,13 @@ def rotation(covariance: Covariance, scale: Vector, kind: str) -> tuple[Vector, 
     (ZCA-cor), "pca" sorts the directions by their variance (PCA-cor; Kessy, Lewin, Strimmer 2018). A direction in which the correlation
     is zero up to rounding becomes 0, and its inverse too.
     """
-    correlation = covariance.products / covariance.count / np.outer(scale, scale)
+    with np.errstate(all="ignore"):
+        correlation = covariance.products / covariance.count / np.outer(scale, scale)
+    if not np.isfinite(correlation).all():
+        raise InputError(
+            f"features that vary by as little as {scale.min():.3g} cannot be decorrelated: their squares vanish",
+            hint="divide them by their size first",
+        )
     values, vectors = np.linalg.eigh((correlation + correlation.T) / 2)
     values, vectors = values[::-1], vectors[:, ::-1]
     vectors = vectors * np.where(vectors[np.abs(vectors).argmax(axis=0), np.arange(len(values))] < 0, -1.0, 1.0)

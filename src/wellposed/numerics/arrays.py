@@ -66,6 +66,8 @@ _COARSE = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float
 def _of_tensor(tensor: Any, what: str) -> Any:
     if getattr(tensor, "is_meta", False):
         raise InputError(f"{what} is a tensor on the meta device, which has no numbers", hint="give it memory and numbers first")
+    if getattr(tensor, "is_nested", False):
+        raise InputError(f"{what} is a nested tensor, whose rows have different lengths", hint="give one of its parts, or pad it")
     found = tensor.detach().cpu()
     if getattr(found, "is_quantized", False):
         found = found.dequantize()

@@ -16,6 +16,7 @@ from wellposed.numerics.exact import Exact
 from wellposed.numerics.shifted import Shifted
 
 _FORMAT = "wellposed.Moments"
+_MOST = 2200  # powers of two: float64 reaches from 2^-1074 to 2^1024, and its squares twice as far
 _FLOATS = ("count", "shift", "offset", "m2", "rest")
 
 
@@ -168,23 +169,32 @@ class Moments:
         try:
             if plain["format"] != _FORMAT or plain["version"] != 1:
                 raise KeyError("format")
-            others = [_unlisted(plain[name]) for name in ("nan_count", "inf_count", "min", "max")]
-            if not all((array >= 0).all() for array in (_unlisted(plain["count"]), *others[:2])):
-                raise ValueError("counts below 0")
-            if not np.isfinite(_unlisted(plain["count"])).all():
-                raise ValueError("endless counts")
+            count, *others = (_unlisted(plain[name]) for name in ("count", "nan_count", "inf_count", "min", "max"))
+            _demand(all((array >= 0).all() and np.isfinite(array).all() for array in (count, *others[:2])), "counts")
+            _demand(not (others[2] > others[3]).any(), "range")
             if "sum" in plain:
                 s1, s2 = (np.array([*map(int, plain[name]), None], dtype=object)[:-1] for name in ("sum", "squares"))
-                if len({len(s1), len(s2), len(plain["count"]), *map(len, others)}) != 1:
-                    raise ValueError("lengths differ")
-                return Moments(Exact(_unlisted(plain["count"]), s1, s2, int(plain["exponent"])), *others)
+                _demand(len({len(s1), len(s2), len(count), *map(len, others)}) == 1, "lengths")
+                _demand(all(type(part) is str for name in ("sum", "squares") for part in plain[name]), "digits")
+                _demand(type(plain["exponent"]) is int and abs(plain["exponent"]) <= _MOST, "exponent")
+                _demand(all(n == int(n) and s2k * int(n) >= s1k * s1k for n, s1k, s2k in zip(count, s1, s2, strict=True)), "squares")
+                return Moments(Exact(count, s1, s2, plain["exponent"]), *others)
             floats = [_unlisted(plain[name]) for name in _FLOATS]
-            unit = np.array(plain.get("unit", [0] * len(floats[0])), dtype=np.int64)
-            if len({len(array) for array in (*floats, *others, unit)}) != 1:
-                raise ValueError("lengths differ")
-            return Moments(Shifted(**dict(zip(_FLOATS, floats, strict=True)), unit=unit), *others)
+            unit = plain.get("unit", [0] * len(floats[0]))
+            _demand(all(type(part) is int and abs(part) <= _MOST for part in unit), "unit")
+            _demand(len({len(array) for array in (*floats, *others, unit)}) == 1, "lengths")
+            state = Shifted(**dict(zip(_FLOATS, floats, strict=True)), unit=np.array(unit, dtype=np.int64))
+            seen = count > 0
+            _demand(all(np.isfinite(array[seen]).all() for array in floats), "sums")
+            _demand(bool((state.m2 >= -abs(state.rest))[seen].all()), "squares")
+            return Moments(state, *others)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError("this is no JSON that Moments.to_json wrote") from error
+
+
+def _demand(sound: bool, what: str) -> None:
+    if not sound:
+        raise ValueError(what)
 
 
 def _axes(axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
@@ -224,4 +234,5 @@ def _listed(values: Vector) -> list[float | None]:
 
 
 def _unlisted(values: list[float | None]) -> Vector:
+    _demand(all(value is None or type(value) in (int, float) for value in values), "numbers")
     return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)

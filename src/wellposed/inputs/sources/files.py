@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import narwhals as nw
@@ -60,7 +61,8 @@ def _mapped(path: Path) -> tuple[int | None, bool, Callable[[Array], Iterator[Ch
     """The rows of an npy file at will: how many, that they can be had again, and any of them."""
     try:
         array = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError, OverflowError, TypeError, MemoryError, RecursionError, OSError):  # cut short, of objects: reading says so
+    except (ArithmeticError, ValueError, TypeError, EOFError, OSError, MemoryError, RecursionError, SyntaxError, TokenError):
+        # Cut short, of objects, with a header that is none: reading it says so.
         return None, True, None
     if not array.ndim:
         return None, True, None
