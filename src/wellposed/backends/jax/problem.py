@@ -17,7 +17,7 @@ from wellposed.backends.jax.calls import Call, custom_calls, with_stops_held, wi
 from wellposed.backends.jax.finite import first_not_finite
 from wellposed.backends.jax.recorder import record
 from wellposed.backends.measured import Cut, NotFinite, Run, Uncut, parameter_size
-from wellposed.backends.precision import same_loss
+from wellposed.backends.precision import same_gradient, same_loss
 from wellposed.backends.protocol import Held, Part, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
@@ -197,7 +197,7 @@ class JaxProblem(Problem):
                 other = self.stored(moved_by_its_size(self._layout, theta, least=least))
                 return self.value(other), twin.value(other)
 
-            same = same_loss(mine, its, elsewhere)
+            same = same_loss(mine, its, elsewhere) or (runs and same_gradient(self.gradient(theta), twin.gradient(theta)))
         except Exception:  # the user's code, in a dtype that it was not written for: anything may come
             return self
         return twin if runs and same else self

@@ -17,7 +17,7 @@ from wellposed.backends.exclusive import exclusively
 from wellposed.backends.initializable import Initializable
 from wellposed.backends.interrupts import interruptible
 from wellposed.backends.measured import Dependence, LossArguments, NotFinite, Run, Uncut
-from wellposed.backends.precision import same_loss
+from wellposed.backends.precision import same_gradient, same_loss
 from wellposed.backends.protocol import Held, InputMap, Part, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.snapshot import Snapshot
@@ -490,7 +490,9 @@ class TorchProblem(Replayable):
             self.coarse = "a float64 copy has no gradient"
         elif np.isnan(its) and not np.isnan(mine):
             self.coarse = "what could be copied in float64 still uses the original's parameters"
-        elif not same_loss(mine, its, lambda least: self._elsewhere(twin, least)):
+        elif not same_loss(mine, its, lambda least: self._elsewhere(twin, least)) and not same_gradient(
+            self.gradient(self.theta()), gradient
+        ):
             self.coarse = f"a float64 copy has another loss ({its:.5g} for {mine:.5g})"
         else:
             return twin
