@@ -125,11 +125,11 @@ def test_pairs_cancel_what_is_even():
 
 
 def test_outputs_reach_their_targets_in_two_passes():
-    model, calls = mlp(depth=12, width=48, activation=nn.GELU), []
-    model.register_forward_pre_hook(lambda *_: calls.append(1))
+    model, calls = mlp(depth=12, width=48, activation=nn.GELU), itertools.count()  # a list would be put back
+    model.register_forward_pre_hook(lambda *_: [next(calls)] and None)
     x = batch()[0] * 3 + 1
     plan = wp.initialize(model, x, scheme="calibrated")
-    assert len(calls) == 2
+    assert next(calls) == 2
     sizes = []
     for module in model:
         x = module(x)
@@ -162,11 +162,10 @@ def test_a_dry_run_changes_nothing():
 
 def test_a_failing_pass_leaves_the_weights_as_they_were():
     class Once(nn.Sequential):
-        calls = 0
+        calls = itertools.count()
 
         def forward(self, x):
-            self.calls += 1
-            if self.calls > 1:
+            if next(self.calls):
                 raise RuntimeError("out of order")
             return super().forward(x)
 
@@ -175,6 +174,25 @@ def test_a_failing_pass_leaves_the_weights_as_they_were():
     with pytest.raises(RuntimeError, match="out of order"):
         wp.initialize(model, batch()[0])
     assert all(map(torch.equal, before, model.parameters()))
+
+
+def test_what_a_pass_changes_of_the_model_is_put_back():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.head, self.seen, self.last = nn.Linear(16, 8), nn.Linear(8, 4), [], torch.zeros(())
+            self.draw = np.random.default_rng(0)
+
+        def forward(self, x):
+            self.seen.append(float(x.mean()) + self.draw.normal())
+            self.last += 1
+            x.mul_(1.0)
+            return self.head(self.layer(x).relu())
+
+    model = Counting()
+    wp.initialize(model, batch()[0], dry_run=True)
+    assert (model.seen, float(model.last)) == ([], 0.0)
+    assert model.draw.normal() == np.random.default_rng(0).normal()
 
 
 def test_lstm_gates():

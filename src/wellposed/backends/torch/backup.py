@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
+
+from wellposed.backends.snapshot import Snapshot
+from wellposed.backends.torch.state import flags_restored
 
 
 class Backup:
@@ -43,6 +48,22 @@ class _Kept:
                 tensor.data.copy_(self._bits)
         self._version = _version(tensor)
         return changed or moved
+
+
+@contextmanager
+def reachable_restored(*roots: Any, but: Iterable[torch.Tensor]) -> Iterator[Backup]:
+    """Puts back, at the end, everything within reach of the roots, but for the bits of these tensors, which others look after. What is
+    given may put back the rest of them earlier.
+    """
+    held, lent = Snapshot(*roots), {id(tensor) for tensor in but}
+    tensors = [thing for thing in held.things if isinstance(thing, torch.Tensor)]
+    backup = Backup(tensor for tensor in tensors if id(tensor) not in lent and backed_up(tensor))
+    try:
+        with flags_restored(tensors):
+            yield backup
+    finally:
+        held.restore()
+        backup.restore(all_of_them=True)
 
 
 def _version(tensor: torch.Tensor) -> int:

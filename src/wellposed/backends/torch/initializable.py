@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from torch.utils._pytree import tree_flatten
 from wellposed.backends.fitting import Fitting
 from wellposed.backends.initializable import Parameter
 from wellposed.backends.measured import Operation, OperationKind, Run, Signal
+from wellposed.backends.randomness import Randomness, owned_generators
+from wellposed.backends.torch.backup import reachable_restored
 from wellposed.backends.torch.calibration import Calibration
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.jointly import held_jointly, joint_root_mean_square, resharded, with_joint_sources
@@ -22,7 +24,7 @@ from wellposed.backends.torch.meta import materialized
 from wellposed.backends.torch.recorder import Recorder
 from wellposed.backends.torch.roles import parameters_of
 from wellposed.backends.torch.sizes import activation_of, root_mean_square
-from wellposed.backends.torch.state import model_restored, power_iteration_stopped
+from wellposed.backends.torch.state import model_restored, power_iteration_stopped, torch_generators
 from wellposed.backends.torch.uses import module_use
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
@@ -110,7 +112,16 @@ class TorchInitializable:
 
     @contextmanager
     def _lent(self) -> Iterator[None]:
-        with resharded(self.model), model_restored(self.model), power_iteration_stopped(self.model):
+        """What a pass changes is put back, but for the weights themselves, which are being set."""
+        own = (*self.model.parameters(), *self.model.buffers())
+        sharded = any(hasattr(parameter, "placements") for parameter in own)  # what holds the shards keeps state of its own
+        with (
+            nullcontext() if sharded else reachable_restored(self.model, self._inputs, but=own),
+            resharded(self.model),
+            model_restored(self.model),
+            power_iteration_stopped(self.model),
+            Randomness(*torch_generators(), *owned_generators(self.model)).fixed(),
+        ):
             yield
 
 

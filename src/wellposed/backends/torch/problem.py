@@ -20,9 +20,8 @@ from wellposed.backends.measured import Dependence, LossArguments, NotFinite, Ru
 from wellposed.backends.precision import same_gradient, same_loss
 from wellposed.backends.protocol import Held, InputMap, Part, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
-from wellposed.backends.snapshot import Snapshot
 from wellposed.backends.torch.arrays import as_numpy, described, viewed
-from wellposed.backends.torch.backup import Backup, backed_up
+from wellposed.backends.torch.backup import Backup, reachable_restored
 from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.calls import custom_calls
 from wellposed.backends.torch.copies import copied, originals_gone
@@ -43,7 +42,6 @@ from wellposed.backends.torch.sizes import parameter_size
 from wellposed.backends.torch.state import (
     TORCH,
     buffers_lent,
-    flags_restored,
     gradients_restored,
     model_restored,
     modes_restored,
@@ -424,17 +422,15 @@ class TorchProblem(Replayable):
 
     @contextmanager
     def _restored(self) -> Iterator[None]:
-        with modes_restored():
-            held = Snapshot(self.model, self.loss, self.batch, self.optimizer)
-            lent = {id(tensor) for tensor in self._lent()}
-            self._backup = Backup(t for t in held.things if isinstance(t, torch.Tensor) and id(t) not in lent and backed_up(t))
-            try:
-                with flags_restored(t for t in held.things if isinstance(t, torch.Tensor)), model_restored(*self._modules):
-                    yield
-            finally:
-                held.restore()
-                self._backup.restore(all_of_them=True)
-                self._backup = None
+        try:
+            with (
+                modes_restored(),
+                reachable_restored(self.model, self.loss, self.batch, self.optimizer, but=self._lent()) as self._backup,
+                model_restored(*self._modules),
+            ):
+                yield
+        finally:
+            self._backup = None
 
     def _lent(self) -> Iterator[torch.Tensor]:
         """What an evaluation gets a copy of: parameters that are trained, and buffers. What the optimizer keeps, training puts back."""
