@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -24,7 +24,7 @@ from wellposed.backends.torch.meta import materialized
 from wellposed.backends.torch.recorder import Recorder
 from wellposed.backends.torch.roles import parameters_of
 from wellposed.backends.torch.sizes import activation_of, root_mean_square
-from wellposed.backends.torch.state import model_restored, power_iteration_stopped, torch_generators
+from wellposed.backends.torch.state import model_restored, modes_restored, power_iteration_stopped, torch_generators
 from wellposed.backends.torch.uses import module_use
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
@@ -73,7 +73,7 @@ class TorchInitializable:
 
     def _run(self) -> Run:
         recorder = Recorder(self.model, self._inputs, structure_only=True)
-        with self._lent(), recorder:
+        with self._lent(self.model.buffers()), recorder:
             number = _any_number(self._forward())
         operations = recorder.structure(number)
         self._added = recorder.added
@@ -102,7 +102,7 @@ class TorchInitializable:
         if self._inputs is None or not targets:
             return {}
         fitting = Fitting(targets, joint_root_mean_square if held_jointly(self.model) else root_mean_square)
-        with self._lent(), Calibration(self.model, fitting, self._added):
+        with self._lent(self._set()), Calibration(self.model, fitting, self._added):
             self._forward()
         return fitting.factors
 
@@ -110,13 +110,18 @@ class TorchInitializable:
         with torch.set_grad_enabled(self._differentiates):
             return forward(self.model, self._inputs)
 
+    def _set(self) -> Iterator[torch.Tensor]:
+        """What a calibrating pass writes to on purpose, and buffers, which are put back as such."""
+        yield from (parameter for parameter in self.model.parameters() if parameter.requires_grad)
+        yield from self.model.buffers()
+
     @contextmanager
-    def _lent(self) -> Iterator[None]:
-        """What a pass changes is put back, but for the weights themselves, which are being set."""
-        own = (*self.model.parameters(), *self.model.buffers())
-        sharded = any(hasattr(parameter, "placements") for parameter in own)  # what holds the shards keeps state of its own
+    def _lent(self, but: Iterable[torch.Tensor]) -> Iterator[None]:
+        """What a pass changes is put back, but for the bits of these tensors."""
+        sharded = any(hasattr(parameter, "placements") for parameter in self.model.parameters())  # what holds shards has a state of its own
         with (
-            nullcontext() if sharded else reachable_restored(self.model, self._inputs, but=own),
+            modes_restored(),
+            nullcontext() if sharded else reachable_restored(self.model, self._inputs, but=but),
             resharded(self.model),
             model_restored(self.model),
             power_iteration_stopped(self.model),
