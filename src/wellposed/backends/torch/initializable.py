@@ -93,7 +93,9 @@ class TorchInitializable:
         with torch.no_grad():
             for name, value in values.items():
                 parameter = self._parameters[name]
-                parameter.copy_(_like(torch.as_tensor(np.array(value, order="C")).to(parameter.dtype), parameter))
+                laid_out = _like(torch.as_tensor(np.array(value, order="C")).to(parameter.dtype), parameter)
+                once = tuple(slice(0, 1) if not stride else slice(None) for stride in parameter.stride())  # of what is expanded
+                parameter[once].copy_(laid_out[once]) if 0 in parameter.stride() else parameter.copy_(laid_out)
 
     def params(self) -> Any:
         return self.model
