@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 
 import wellposed as wp
 from wellposed.backends.torch.objective import LOSSES
-from wellposed.backends.torch.rerouted import Rerouted, indices
+from wellposed.backends.torch.rerouted_loss import Rerouted, indices
 from wellposed.findings import Finding, Verdict
 from wellposed.remedies.treatments import treatment_of
 from wellposed.report import Report

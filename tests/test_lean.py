@@ -10,7 +10,7 @@ from torch import nn
 import wellposed as wp
 from wellposed.findings import Verdict
 from wellposed.gradients.directions import Directions
-from wellposed.gradients.glances import chance
+from wellposed.gradients.quick_check import chance
 from wellposed.numerics.theta import Layout
 
 

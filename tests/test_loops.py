@@ -15,7 +15,7 @@ from torch import nn
 
 import wellposed as wp
 from wellposed.loops import checked_training
-from wellposed.loops.once import Once
+from wellposed.loops.callback import Once
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::PendingDeprecationWarning")
 

@@ -10,7 +10,7 @@ from torch import nn
 import wellposed as wp
 from test_signals_rules import verdict
 from wellposed import testing
-from wellposed.backends.torch.wide import _grouped_mm
+from wellposed.backends.torch.float64_copy import _grouped_mm
 
 HOLDS, SUSPECT, FAILS = wp.Verdict.HOLDS, wp.Verdict.SUSPECT, wp.Verdict.FAILS
 DOUBLE = torch.float64

@@ -10,7 +10,7 @@ from wellposed.report import Report, plots
 from wellposed.report.text import without_colour
 from wellposed.tour import CHAPTERS
 from wellposed.tour.chapter import Table
-from wellposed.tour.shown import shown
+from wellposed.tour.page import shown
 
 
 @pytest.fixture(scope="module")

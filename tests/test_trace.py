@@ -55,7 +55,7 @@ def test_batch_and_layer_normalisation_have_a_theory_too():
 @given(seed=st.integers(0, 10_000), rows=st.integers(2, 9), shift=st.floats(-100, 100))
 def test_sizes_are_those_of_numpy(seed, rows, shift):
     from wellposed.backends.measured import signal_of
-    from wellposed.backends.torch.sizes import signal
+    from wellposed.backends.torch.tracing.sizes import signal
 
     values = np.random.default_rng(seed).standard_normal((rows, 3, 4)) + shift
     values[values > 1] = 0
@@ -72,7 +72,7 @@ def test_sizes_are_those_of_numpy(seed, rows, shift):
 
 @pytest.mark.parametrize("size", [1e-320, 1e-200, 1e200, 1e306])
 def test_sizes_do_not_under_or_overflow(size):
-    from wellposed.backends.torch.sizes import signal
+    from wellposed.backends.torch.tracing.sizes import signal
 
     found = signal(torch.tensor([[size, 0.0], [size, size]], dtype=torch.float64))
     assert found.finite
@@ -137,7 +137,7 @@ def test_packed_attention_and_transformers_are_seen():
 
 
 def test_entropy_of_attention_is_that_of_its_rows():
-    from wellposed.backends.torch.sizes import attention_entropy
+    from wellposed.backends.torch.tracing.sizes import attention_entropy
 
     q, k = torch.randn(1, 2, 7, 8), torch.randn(1, 2, 7, 8)
     p = torch.softmax((q @ k.transpose(-1, -2) / 8**0.5).double(), -1)

@@ -20,14 +20,15 @@ from wellposed.backends.select import (
     ranks_problem,
     tensor_function,
 )
-from wellposed.checks import drawn, subjects
+from wellposed.checks import drawing as drawn
+from wellposed.checks import subjects
 from wellposed.checks.run import Progress, demand_problem, report_on, users_errors_told
 from wellposed.errors import InputError
 from wellposed.findings import Summary, Verdict
-from wellposed.gradients import check as gradient_checks
+from wellposed.gradients import check_gradients as gradient_checks
 from wellposed.gradients.equivalence import compared, over_ranks
 from wellposed.gradients.forward import check_forward
-from wellposed.inputs import check as input_checks
+from wellposed.inputs import check_inputs as input_checks
 from wellposed.inputs.audit import audited
 from wellposed.inputs.features import features_of
 from wellposed.inputs.sources import Source, source_of

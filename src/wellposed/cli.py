@@ -18,9 +18,9 @@ from wellposed import api
 from wellposed.backends.protocol import Problem
 from wellposed.errors import InputError, UserCodeRaised
 from wellposed.findings import Remedy
-from wellposed.inputs.shown import statistics_table
 from wellposed.inputs.sources.files import files, paths_of
 from wellposed.inputs.standardizer import Standardizer
+from wellposed.inputs.statistics_table import statistics_table
 from wellposed.loading import load_problem, split
 from wellposed.places import line_of
 from wellposed.printable import harmless
@@ -149,7 +149,7 @@ def explain(rule: Annotated[str, Parameter(help="A rule, such as WP201")], /) ->
 def tour(chapter: Annotated[int | None, Parameter(help="1 to 5; left out: all of them")] = None, /) -> int:
     """The five notes as five short chapters that run."""
     from wellposed.tour import CHAPTERS
-    from wellposed.tour.shown import shown
+    from wellposed.tour.page import shown
 
     if chapter is not None and not 1 <= chapter <= len(CHAPTERS):
         raise InputError(f"there is no chapter {chapter}", hint=f"1 to {len(CHAPTERS)}")

@@ -56,7 +56,7 @@ def _works(activation: Callable[[Any], Any], framework: str, array: str) -> bool
 def fans_of(layer: Any, inputs: Any) -> dict[str, Fan]:
     """The fans of a torch layer's weights by name. Raises `InputError` for what is no layer, and where they cannot be read off."""
     if "torch" in sys.modules and isinstance(layer, sys.modules["torch"].nn.Module):
-        return importlib.import_module("wellposed.backends.torch.used").used_fans(layer, inputs)  # type: ignore[no-any-return]
+        return importlib.import_module("wellposed.backends.torch.fans_in_use").used_fans(layer, inputs)  # type: ignore[no-any-return]
     raise InputError(
         f"fan takes a torch layer, not a {type(layer).__name__}",
         hint="for arrays of your own, fan_in is the number of inputs that are summed into one output",

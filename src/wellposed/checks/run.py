@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from wellposed.backends.protocol import Problem
-from wellposed.checks.drawn import figures_of
+from wellposed.checks.drawing import figures_of
 from wellposed.checks.order import ordered
 from wellposed.checks.session import Effort, Session
 from wellposed.checks.subjects import RULES_OF, Subject, inputs, objective, signals, unjudged, weights, without_gradient

@@ -17,7 +17,7 @@ from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Gradient, descended, moved_by_its_size
 from wellposed.objective.curvature import sharpness
 from wellposed.objective.rate import Steps
-from wellposed.signals import finite
+from wellposed.signals import finiteness as finite
 from wellposed.signals.spectrum import Spectrum
 from wellposed.signals.trace import Trace, trace_of
 

@@ -9,17 +9,17 @@ from wellposed import rules
 from wellposed.backends.protocol import Problem
 from wellposed.checks.session import Session
 from wellposed.findings import Finding, Verdict
-from wellposed.gradients import check as gradient_checks
+from wellposed.gradients import check_gradients as gradient_checks
 from wellposed.gradients.forward import check_forward
-from wellposed.inputs import check as input_checks
+from wellposed.inputs import check_inputs as input_checks
 from wellposed.inputs.features import as_array, features_of
 from wellposed.numerics.arrays import Array
-from wellposed.objective import check as objective_checks
+from wellposed.objective import check_objective as objective_checks
 from wellposed.rules import Rule
 from wellposed.rules.signals import SATURATED
-from wellposed.signals import check as signal_checks
+from wellposed.signals import check_signals as signal_checks
 from wellposed.signals.trace import Trace, trace_of
-from wellposed.weights import check as weight_checks
+from wellposed.weights import check_weights as weight_checks
 
 _LARGE, _ROWS = 1_000_000, 4
 """A quick look at the gradient of as many parameters takes that many rows first, or half of them all: what is right there is left alone."""

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wellposed.derivatives.asking import Answer, Asking, run
 from wellposed.derivatives.complexstep import by_complex_step
+from wellposed.derivatives.coroutines import Answer, Asking, run
 from wellposed.derivatives.estimate import Estimate, Slope
 from wellposed.derivatives.points import Bounds, Point
 from wellposed.derivatives.steps import CONSTANT, slope

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 from math import hypot, isfinite, ldexp, nan, sqrt
 
-from wellposed.derivatives.asking import Answer
+from wellposed.derivatives.coroutines import Answer
 from wellposed.derivatives.stencils import coefficients
 
 RATIO = 4

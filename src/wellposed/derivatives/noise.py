@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import comb, hypot, inf, isfinite, nan, sqrt
 from typing import NamedTuple
 
-from wellposed.derivatives.asking import Asking
+from wellposed.derivatives.coroutines import Asking
 
 ORDER = 0.18
 """The first step of a ladder is the scale times (noise / change)^0.18: between the powers 1/3 and 1/7 that orders 2 and 6 ask for."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from math import inf, isfinite, nan
 
-from wellposed.derivatives.asking import Asking
+from wellposed.derivatives.coroutines import Asking
 from wellposed.derivatives.estimate import Slope
 from wellposed.derivatives.formulas import Formula, best
 from wellposed.derivatives.ladder import RATIO, SIGMAS, Ladder

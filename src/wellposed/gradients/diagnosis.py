@@ -16,7 +16,7 @@ from wellposed.gradients.locate import Located, locate
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
 from wellposed.gradients.residuals import Residuals
-from wellposed.gradients.suspect import Suspect
+from wellposed.gradients.wrong_tensor import Suspect
 from wellposed.numerics.arrays import Vector
 from wellposed.rules.gradients import WRONG
 

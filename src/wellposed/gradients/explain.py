@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from wellposed.gradients.causes import local, multiples, normalised, rearranged
 from wellposed.gradients.causes.explanation import Explanation
-from wellposed.gradients.suspect import Suspect
+from wellposed.gradients.wrong_tensor import Suspect
 
 _WHOLE: Sequence[Callable[[Suspect], Explanation | None]] = (
     local.ignored_cotangent,

@@ -10,7 +10,7 @@ import numpy as np
 
 from wellposed.backends.measured import Uncut
 from wellposed.backends.protocol import Problem
-from wellposed.derivatives.asking import Answer, run
+from wellposed.derivatives.coroutines import Answer, run
 from wellposed.derivatives.estimate import Slope
 from wellposed.derivatives.noise import Noise, noise_level
 from wellposed.derivatives.steps import first_step, slope

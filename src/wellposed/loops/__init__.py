@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from wellposed.errors import InputError
-from wellposed.loops.around import Checked, checked_training
+from wellposed.loops.context import Checked, checked_training
 
 if TYPE_CHECKING:
     from wellposed.loops.keras import KerasCheckup

@@ -8,7 +8,7 @@ import keras
 
 from wellposed.backends.protocol import Problem
 from wellposed.errors import InputError
-from wellposed.loops.once import Reporting
+from wellposed.loops.callback import Reporting
 
 
 class KerasCheckup(Reporting, keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]

@@ -11,7 +11,7 @@ from wellposed.backends.torch import TorchProblem
 from wellposed.backends.torch.copies import copied
 from wellposed.backends.torch.state import torch_generators
 from wellposed.errors import InputError
-from wellposed.loops.once import Reporting
+from wellposed.loops.callback import Reporting
 
 if "lightning" in sys.modules and "pytorch_lightning" not in sys.modules:
     from lightning.pytorch import Callback

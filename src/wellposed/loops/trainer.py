@@ -10,7 +10,7 @@ from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch import TorchProblem
 from wellposed.backends.torch.state import torch_generators
 from wellposed.errors import InputError
-from wellposed.loops.once import Reporting
+from wellposed.loops.callback import Reporting
 
 
 class TrainerCheckup(Reporting, TrainerCallback):  # type: ignore[misc, unused-ignore]

@@ -9,11 +9,11 @@ from functools import cached_property
 import numpy as np
 
 from wellposed.backends.measured import Operation, ParameterSize, Recurrence, Run, Signal
-from wellposed.signals import ways
+from wellposed.signals import post_dominators as ways
 from wellposed.signals.growth import Growth, growth
-from wellposed.signals.shown import trace_text
 from wellposed.signals.site import Site
 from wellposed.signals.theory import Depth, Expected, depth, expected
+from wellposed.signals.trace_table import trace_text
 
 WEIGHTED = ("linear", "conv", "recurrent")
 _LOOP, _STEADY = 4, 10

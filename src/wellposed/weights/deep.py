@@ -6,10 +6,10 @@ import numpy as np
 
 from wellposed.signals.site import Site
 from wellposed.weights.draw import Draw, centre_tap, mirrored, orthogonal
+from wellposed.weights.layer_queries import arriving, paired, taps
 from wellposed.weights.network import Network, values_of
 from wellposed.weights.operating import Point, operating_point
 from wellposed.weights.recipe import Recipe
-from wellposed.weights.sites import arriving, paired, taps
 
 DEEP = 10
 

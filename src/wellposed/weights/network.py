@@ -13,9 +13,9 @@ from wellposed.backends.initializable import Parameter
 from wellposed.backends.measured import Operation
 from wellposed.numerics.activations import Activation, odd_part
 from wellposed.numerics.gaussian import Expectations, expectations
+from wellposed.signals.post_dominators import readers_of
 from wellposed.signals.site import Site
 from wellposed.signals.trace import WEIGHTED, Trace
-from wellposed.signals.ways import readers_of
 
 _PROBE = np.linspace(-8.0, 8.0, 65)
 

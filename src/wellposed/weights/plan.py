@@ -14,7 +14,7 @@ from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
 from wellposed.signals.trace import trace_of
 from wellposed.weights.draw import Maps, generator
-from wellposed.weights.kept import reasons, without_values
+from wellposed.weights.left_alone import reasons, without_values
 from wellposed.weights.network import Network
 from wellposed.weights.recipe import Recipe
 from wellposed.weights.roles import recipe_by_role, vector_by_role

@@ -10,9 +10,9 @@ from wellposed.numerics.meanfield import edge_of_chaos, to_be_centred
 from wellposed.signals.site import Site
 from wellposed.weights.deep import shaped
 from wellposed.weights.draw import Draw, centre_tap, mirrored, normal, orthogonal, uniform
+from wellposed.weights.layer_queries import arriving, paired, taps
 from wellposed.weights.network import Network
 from wellposed.weights.recipe import HEAD, Recipe
-from wellposed.weights.sites import arriving, paired, taps
 
 _GPT2 = 0.02
 _SIREN = 30.0

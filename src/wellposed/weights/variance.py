@@ -11,7 +11,7 @@ from wellposed.numerics.meanfield import gradient_factor
 from wellposed.rules.weights import VARIANCE
 from wellposed.signals.site import Site
 from wellposed.signals.trace import Trace
-from wellposed.weights.agreeing import agreed, borne_out, orthogonal
+from wellposed.weights.orthogonality import agreed, borne_out, orthogonal
 
 _SIGMAS = 4.0
 

@@ -14,7 +14,7 @@ import numpy as np
 from wellposed.backends.closures import reachable
 from wellposed.backends.exclusive import exclusively
 from wellposed.backends.jax.calls import Call, custom_calls, with_stops_held, without_stops
-from wellposed.backends.jax.finite import first_not_finite
+from wellposed.backends.jax.first_not_finite import first_not_finite
 from wellposed.backends.jax.recorder import record
 from wellposed.backends.measured import Cut, NotFinite, Run, Uncut, parameter_size
 from wellposed.backends.precision import same_gradient, same_loss

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from wellposed.backends.fitting import Fitting
-from wellposed.backends.torch.composed import Watcher
-from wellposed.backends.torch.uses import Uses
+from wellposed.backends.torch.tracing.function_mode import Watcher
+from wellposed.backends.torch.tracing.weight_use import Uses
 
 
 class Calibration(Watcher):

@@ -16,9 +16,9 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from wellposed.backends.measured import Dependence
 from wellposed.backends.randomness import Randomness
-from wellposed.backends.torch.composed import Watcher
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.state import torch_generators
+from wellposed.backends.torch.tracing.function_mode import Watcher
 
 _MIXED = 1e-3
 _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}

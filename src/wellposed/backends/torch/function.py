@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from wellposed.backends.protocol import Held
 from wellposed.backends.randomness import Randomness, owned_generators
-from wellposed.backends.torch.held import HeldCuts, HeldProblem, Replayable
+from wellposed.backends.torch.held_constants import HeldCuts, HeldProblem, Replayable
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
 from wellposed.backends.torch.state import buffers_lent, model_restored, parameters_at, torch_generators
 from wellposed.errors import InputError

@@ -19,13 +19,13 @@ from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.backup import reachable_restored
 from wellposed.backends.torch.calibration import Calibration
 from wellposed.backends.torch.forward import forward
-from wellposed.backends.torch.jointly import held_jointly, joint_root_mean_square, resharded, with_joint_sources
 from wellposed.backends.torch.meta import materialized
-from wellposed.backends.torch.recorder import Recorder
 from wellposed.backends.torch.roles import parameters_of
-from wellposed.backends.torch.sizes import activation_of, root_mean_square
+from wellposed.backends.torch.sharded import held_jointly, joint_root_mean_square, resharded, with_joint_sources
 from wellposed.backends.torch.state import model_restored, modes_restored, power_iteration_stopped, torch_generators
-from wellposed.backends.torch.uses import module_use
+from wellposed.backends.torch.tracing.recorder import Recorder
+from wellposed.backends.torch.tracing.sizes import activation_of, root_mean_square
+from wellposed.backends.torch.tracing.weight_use import module_use
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from wellposed.backends.measured import LossArguments
-from wellposed.backends.torch.composed import Watcher
+from wellposed.backends.torch.tracing.function_mode import Watcher
 
 LOSSES = {
     "cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "l1_loss", "smooth_l1_loss",

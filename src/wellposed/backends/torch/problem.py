@@ -23,22 +23,17 @@ from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.arrays import as_numpy, described, viewed
 from wellposed.backends.torch.backup import Backup, reachable_restored
 from wellposed.backends.torch.backward import gradients_of
-from wellposed.backends.torch.calls import custom_calls
 from wellposed.backends.torch.copies import copied, originals_gone
-from wellposed.backends.torch.cuts import Through
 from wellposed.backends.torch.dependence import dependence_of
-from wellposed.backends.torch.finite import Finite
+from wellposed.backends.torch.float64_copy import Twin, Wide, doubled
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.function import TensorFunctionProblem
-from wellposed.backends.torch.held import HeldCuts, HeldProblem, Replayable
+from wellposed.backends.torch.held_constants import HeldCuts, HeldProblem, Replayable
 from wellposed.backends.torch.initializable import TorchInitializable
 from wellposed.backends.torch.inputmap import TorchInputMap
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of, nodes
 from wellposed.backends.torch.objective import ObjectiveWatcher
-from wellposed.backends.torch.recorder import Recorder
-from wellposed.backends.torch.recurrent import recurrence_of
-from wellposed.backends.torch.rerouted import Rerouted, Route
-from wellposed.backends.torch.sizes import parameter_size
+from wellposed.backends.torch.rerouted_loss import Rerouted, Route
 from wellposed.backends.torch.state import (
     TORCH,
     buffers_lent,
@@ -49,10 +44,14 @@ from wellposed.backends.torch.state import (
     power_iteration_stopped,
     torch_generators,
 )
+from wellposed.backends.torch.stop_gradient import Through
+from wellposed.backends.torch.tracing.calls import custom_calls
+from wellposed.backends.torch.tracing.first_not_finite import Finite
+from wellposed.backends.torch.tracing.recorder import Recorder
+from wellposed.backends.torch.tracing.recurrent import recurrence_of
+from wellposed.backends.torch.tracing.sizes import parameter_size
 from wellposed.backends.torch.trainable import trainable
 from wellposed.backends.torch.training import Training
-from wellposed.backends.torch.twin import Twin, doubled
-from wellposed.backends.torch.wide import Wide
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Gradient, Layout, moved_by_its_size

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from wellposed.gradients.causes.explanation import Explanation
-from wellposed.gradients.suspect import Suspect
+from wellposed.gradients.wrong_tensor import Suspect
 from wellposed.numerics.activations import NAMED
 from wellposed.numerics.arrays import Array, Vector
 

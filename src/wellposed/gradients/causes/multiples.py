@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wellposed.gradients.causes.explanation import Explanation
-from wellposed.gradients.suspect import Suspect
+from wellposed.gradients.wrong_tensor import Suspect
 from wellposed.numerics.arrays import Array, Vector
 
 _LEAST = 8  # entries: fewer are fitted by two numbers too easily

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from wellposed.gradients.causes.explanation import Explanation
-from wellposed.gradients.suspect import Suspect
+from wellposed.gradients.wrong_tensor import Suspect
 from wellposed.numerics.arrays import Vector
 
 _ADDED = (0.0, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)

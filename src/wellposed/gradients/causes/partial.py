@@ -11,7 +11,7 @@ import numpy as np
 from wellposed.gradients.causes.explanation import Explanation
 from wellposed.gradients.locate import Located
 from wellposed.gradients.residuals import signed_weights
-from wellposed.gradients.suspect import Suspect
+from wellposed.gradients.wrong_tensor import Suspect
 
 _GROUPS = 32
 _CLEARLY = 3.0  # bars

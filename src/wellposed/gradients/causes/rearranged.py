@@ -9,7 +9,7 @@ from itertools import permutations
 import numpy as np
 
 from wellposed.gradients.causes.explanation import Explanation
-from wellposed.gradients.suspect import Suspect
+from wellposed.gradients.wrong_tensor import Suspect
 from wellposed.numerics.arrays import Vector
 
 _BLOCKS = (2, 3, 4)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from wellposed.backends.measured import Recurrence
-from wellposed.backends.torch.recorder import Recorder, RecurrentCall
+from wellposed.backends.torch.tracing.recorder import Recorder, RecurrentCall
 
 _EXAMPLES, _EXPONENTS, _STEPS = 4, 4, 200
 _Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wellposed.objective.depends import check_dependence
+from wellposed.objective.dependence import check_dependence
 from wellposed.objective.fit import check_fit
 from wellposed.objective.rate import check_rate
 from wellposed.objective.reached import check_reached

@@ -14,7 +14,7 @@ from wellposed.numerics.arrays import Vector, mean_square
 from wellposed.rules.weights import FAN
 from wellposed.signals.site import Site
 from wellposed.signals.trace import Trace
-from wellposed.weights.agreeing import orthogonal
+from wellposed.weights.orthogonality import orthogonal
 
 _SIGMAS, _SAME = 4.0, 0.05
 _SUSPECT, _ALONE, _FAILS = 2.0, 10.0, 100.0

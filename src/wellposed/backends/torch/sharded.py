@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import nn
 
 from wellposed.backends.measured import Operation
-from wellposed.backends.torch.sizes import root_mean_square
+from wellposed.backends.torch.tracing.sizes import root_mean_square
 
 
 def held_jointly(model: nn.Module) -> bool:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from wellposed.backends.torch.composed import Watcher
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.objective import DIFFERENCES, ENDINGS, LOSSES, PASSING
+from wellposed.backends.torch.tracing.function_mode import Watcher
 
 Route = Literal["scores", "logits", "shape", "classes"]
 _LOGITS: dict[str, Callable[..., Any]] = {

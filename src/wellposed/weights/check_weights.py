@@ -11,7 +11,7 @@ from wellposed.rules.weights import RULES
 from wellposed.signals.trace import Trace
 from wellposed.weights.biases import check_biases
 from wellposed.weights.branches import check_branches
-from wellposed.weights.counted import check_fans
+from wellposed.weights.fan_rule import check_fans
 from wellposed.weights.start import check_start
 from wellposed.weights.symmetry import AfterAStep, check_symmetry
 from wellposed.weights.variance import check_variance

@@ -17,13 +17,13 @@ from wellposed.errors import WellposedError
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import point, tensor
 from wellposed.gradients.blame import blamed
-from wellposed.gradients.cuts import told
 from wellposed.gradients.diagnosis import SLIGHT, relative_difference
-from wellposed.gradients.glances import VISIBLE, chance, glances
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
+from wellposed.gradients.quick_check import VISIBLE, chance, glances
 from wellposed.gradients.repeatability import changing_gradient, random_backward, random_loss, randomness_held
 from wellposed.gradients.screen import screened
+from wellposed.gradients.stop_gradient import told
 from wellposed.gradients.tensor import carries
 from wellposed.gradients.wiggle import wiggle
 from wellposed.numerics.arrays import Vector

@@ -16,11 +16,11 @@ from torch import nn
 from torch.utils._pytree import tree_flatten
 
 from wellposed.backends.measured import Flatness, LossCall, Operation, OperationKind, Signal, WeightUse
-from wellposed.backends.torch.composed import Watcher
-from wellposed.backends.torch.lineage import BATCH, INDICES, Lineage
-from wellposed.backends.torch.losses import loss_call
-from wellposed.backends.torch.sizes import attention_entropy, elementwise, flatness, root_mean_square, row_entropy, signal
-from wellposed.backends.torch.uses import CONVOLUTIONS, Uses
+from wellposed.backends.torch.tracing.function_mode import Watcher
+from wellposed.backends.torch.tracing.lineage import BATCH, INDICES, Lineage
+from wellposed.backends.torch.tracing.losses import loss_call
+from wellposed.backends.torch.tracing.sizes import attention_entropy, elementwise, flatness, root_mean_square, row_entropy, signal
+from wellposed.backends.torch.tracing.weight_use import CONVOLUTIONS, Uses
 from wellposed.numerics.activations import Activation
 
 _WEIGHTED = {"linear", *CONVOLUTIONS}

@@ -21,8 +21,8 @@ from torch.utils._pytree import tree_map
 from wellposed.backends.lines import place_of, within_package
 from wellposed.backends.measured import Cut
 from wellposed.backends.protocol import Problem
-from wellposed.backends.torch.calls import module_names
-from wellposed.backends.torch.composed import Watcher
+from wellposed.backends.torch.tracing.calls import module_names
+from wellposed.backends.torch.tracing.function_mode import Watcher
 
 _DATA: Any = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 _NUMBERS = {"item", "tolist", "numpy", "__float__", "__int__", "__array__", "__complex__"}

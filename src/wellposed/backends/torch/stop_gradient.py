@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map
 
-from wellposed.backends.torch.calls import module_names
-from wellposed.backends.torch.composed import Watcher
+from wellposed.backends.torch.tracing.calls import module_names
+from wellposed.backends.torch.tracing.function_mode import Watcher
 
 _DATA: Any = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 _DIFFERENCES, _SUMS = ("sub", "__sub__", "subtract"), ("add", "__add__", "__radd__", "__iadd__")

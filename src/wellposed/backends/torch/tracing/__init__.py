@@ -1,0 +1,1 @@
+"""One pass through a torch model with every operation seen."""
