@@ -15,7 +15,7 @@ from wellposed.gradients.locate import locate
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
 from wellposed.gradients.residuals import Residuals
-from wellposed.gradients.screen import screened
+from wellposed.gradients.screen import screen
 
 SHAPE = (1000, 1000)
 TARGETS = {1: 12, 10: 250, 100: 3000}
@@ -127,7 +127,7 @@ def tensors(trials: int) -> None:
             theta = problem.theta()
             prober = Prober(problem, theta, problem.layout.pack_known(problem.gradient(theta)))
             u = prober.directions.jointly(problem.layout.names)
-            seen = screened(prober, problem.layout.names, u, prober.probe(u), 0.01)
+            seen = screen(prober, problem.layout.names, u, prober.probe(u), 0.01)
             exact += {name for name, verdict in seen.items() if verdict} == wrong
             spent.append(problem.evaluations)
         print(f"| {2 * depth} | {8 * depth + 20} | {max(spent)} | {exact} of {trials} |", flush=True)

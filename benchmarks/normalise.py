@@ -155,12 +155,12 @@ def without_numba(call: Callable[[], object]) -> Callable[[], object]:
     from wellposed.numerics import affine, kernels
 
     def plain() -> object:
-        kept = kernels.compiled, kernels._byte_kernel, affine._compiled
-        kernels.compiled = kernels._byte_kernel = affine._compiled = lambda: None
+        kept = kernels.compile_kernel, kernels._byte_kernel, affine._compiled
+        kernels.compile_kernel = kernels._byte_kernel = affine._compiled = lambda: None
         try:
             return call()
         finally:
-            kernels.compiled, kernels._byte_kernel, affine._compiled = kept
+            kernels.compile_kernel, kernels._byte_kernel, affine._compiled = kept
 
     return plain
 

@@ -41,7 +41,7 @@ def test_the_contracts_hold():
     ("module", "line"),
     [
         ("numerics/theta.py", "from wellposed import api"),
-        ("gradients/check.py", "import torch"),
+        ("gradients/check_gradients.py", "import torch"),
         ("report/text.py", "from wellposed.rules import CATALOGUE"),
         ("backends/numpy.py", "from wellposed.backends import jax"),
     ],

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import wellposed as wp
-from wellposed.checks.order import ordered
+from wellposed.checks.order import order
 from wellposed.findings import Finding, Verdict
 
 FAILS, SUSPECT, HOLDS = Verdict.FAILS, Verdict.SUSPECT, Verdict.HOLDS
@@ -244,7 +244,7 @@ def test_a_target_that_is_held_in_the_loss_holds_with_one_line():
 def test_findings_that_may_follow_from_each_other_are_ordered_all_the_same():
     """WP201 with the cause detached may follow from WP505, and WP505 from WP201."""
     told = [Finding("WP201", FAILS, "", cause="detached"), Finding("WP505", FAILS, "", cause="unused")]
-    assert [(finding.rule, finding.follows) for finding in ordered(told)] == [("WP201", ""), ("WP505", "")]
+    assert [(finding.rule, finding.follows) for finding in order(told)] == [("WP201", ""), ("WP505", "")]
 
 
 # --- what looks odd and is meant ---------------------------------------------------------------

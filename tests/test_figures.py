@@ -154,8 +154,8 @@ def test_two_reports_in_one_page_have_ids_of_their_own(report):
 def test_bars_in_text():
     assert bars.profile([1.0, 10.0, 100.0, float("nan"), 0.0]) == "▁▅█··"
     assert bars.profile([]) == ""
-    assert len(bars.thinned(list(range(1000)))) == 48
-    assert bars.thinned(list(range(1000)))[::47] == [0, 999]
+    assert len(bars.thin(list(range(1000)))) == 48
+    assert bars.thin(list(range(1000)))[::47] == [0, 999]
     assert bars.beside((2.0, 1.0)) == ["█" * 24, "█" * 12]
     assert bars.beside((0.0, 1.0))[0] == "▏"
     assert bars.beside((-1.0, 1.0)) == bars.beside((float("nan"), 1.0)) == []

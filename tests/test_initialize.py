@@ -20,7 +20,7 @@ from weights import ACTIVATIONS, plain
 
 import wellposed as wp
 from networks import Transformer, batch, classify, images, mlp, resnet, sequences
-from wellposed.weights.pretrained import trained
+from wellposed.weights.pretrained import is_trained
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.Softsign])
@@ -246,7 +246,7 @@ def test_trained_weights_are_left_alone():
 def test_no_draw_is_taken_for_training(draw):
     for shape in ((64, 64), (300, 40), (40, 300)):
         weight = draw(torch.empty(shape))
-        assert not trained(weight.numpy()[None])
+        assert not is_trained(weight.numpy()[None])
 
 
 def test_before_a_normalisation_the_size_stays_what_it_was():

@@ -198,7 +198,7 @@ def test_what_a_quick_pass_would_get_wrong_is_looked_at_again(spoil):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_compiled_kernel_does_what_the_plain_one_does(dtype):
-    kernel = kernels.compiled()
+    kernel = kernels.compile_kernel()
     assert kernel is not None
     x, shift = np.random.default_rng(0).standard_normal((1003, 70)).astype(dtype), np.full(70, 0.5)
     for one, two in zip(kernel(x, shift), kernels.by_blas(x, shift), strict=True):

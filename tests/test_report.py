@@ -49,7 +49,7 @@ def test_no_line_is_wider_than_the_terminal(width):
 
 def test_colour_only_where_it_is_wanted():
     coloured = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=80)
-    coloured.print(text.rendered(FAILING))
+    coloured.print(text.render(FAILING))
     assert "\x1b[1;31m" in coloured.file.getvalue()
     assert "\x1b" not in str(FAILING)
 

@@ -10,7 +10,7 @@ from wellposed.report import Report, plots
 from wellposed.report.text import without_colour
 from wellposed.tour import CHAPTERS
 from wellposed.tour.chapter import Table
-from wellposed.tour.page import shown
+from wellposed.tour.page import lay_out
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_each_planted_bug_is_found_for_what_it_is(chapters):
 @pytest.mark.parametrize("width", [80, 50])
 def test_chapters_fit_a_terminal(chapters, width):
     for number, chapter in enumerate(chapters, 1):
-        text = without_colour(shown(number, chapter), width)
+        text = without_colour(lay_out(number, chapter), width)
         assert text.startswith(f"{number}  {chapter.title}")
         assert max(map(len, text.splitlines())) <= width
 

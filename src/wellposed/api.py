@@ -26,19 +26,19 @@ from wellposed.checks.run import Progress, demand_problem, report_on, users_erro
 from wellposed.errors import InputError
 from wellposed.findings import Summary, Verdict
 from wellposed.gradients import check_gradients as gradient_checks
-from wellposed.gradients.equivalence import compared, over_ranks
+from wellposed.gradients.equivalence import compare, over_ranks
 from wellposed.gradients.forward import check_forward
 from wellposed.inputs import check_inputs as input_checks
-from wellposed.inputs.audit import audited
+from wellposed.inputs.audit import audit_statistics
 from wellposed.inputs.features import features_of
 from wellposed.inputs.sources import Source, source_of
 from wellposed.numerics.fans import Fan
-from wellposed.remedies.trial import tried
+from wellposed.remedies.trial import try_remedies
 from wellposed.report import Report
 from wellposed.signals.spectrum import Spectrum, spectrum_of
 from wellposed.signals.trace import Trace, trace_of
 from wellposed.weights import gains
-from wellposed.weights.plan import Plan, initialized
+from wellposed.weights.plan import Plan, initialize_weights
 
 _SOME = 20
 
@@ -68,7 +68,7 @@ def checkup(
         return report
     started, before = time.perf_counter(), problem.evaluations
     with problem.preserved():
-        findings = tried(problem, report.findings, progress)
+        findings = try_remedies(problem, report.findings, progress)
     spent = problem.evaluations - before
     return replace(
         report,
@@ -103,7 +103,7 @@ def check_inputs(
 def audit(statistics: Any, source: Source, *, axis: int | tuple[int, ...] | None = None, held_out: bool = False) -> Report:
     """WP105 on the rows of a source, as `check_inputs` with `statistics`."""
     started = time.perf_counter()
-    findings = audited(statistics, source, axis, held_out=held_out)
+    findings = audit_statistics(statistics, source, axis, held_out=held_out)
     return Report(Summary(f"statistics and {source.what}"), tuple(findings), 0, time.perf_counter() - started)
 
 
@@ -190,7 +190,7 @@ def check_accumulation(problem: Problem, micro_batches: int = 4, *, step: Callab
     """
     started, before = time.perf_counter(), problem.evaluations if isinstance(problem, Problem) else 0
     full, parts, left, rounding = accumulation_of(problem, micro_batches, step)
-    finding = compared(full, parts, left, rounding)
+    finding = compare(full, parts, left, rounding)
     summary = Summary(problem.backend, problem.layout.size, len(problem.layout.names), problem.dtype)
     return Report(summary, (finding,), problem.evaluations - before, time.perf_counter() - started)
 
@@ -291,22 +291,22 @@ def function_report(problems: Sequence[Problem], forward: bool, backward: bool) 
     if forward:
         precise = problems[0].precise()
         with precise.preserved():
-            findings = subjects.worse(findings, check_forward(precise), "")
+            findings = subjects.merge_worse(findings, check_forward(precise), "")
     for order, problem in enumerate(problems[1:], 2):
         second = check_gradients(problem)
         # What is linear in a tensor has no second derivative by it: nothing to remark.
         telling = [f for f in second.findings if f.verdict is not Verdict.SUSPECT or f.cause not in ("unused", "zero")]
-        findings = subjects.worse(findings, telling, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
+        findings = subjects.merge_worse(findings, telling, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
         evaluations, seconds = evaluations + second.evaluations, seconds + second.seconds
     return replace(report, findings=tuple(sorted(findings, key=lambda f: f.rule)), evaluations=evaluations, seconds=seconds)
 
 
 def _forward_report(problems: Sequence[Problem]) -> Report:
     """Forward mode alone: of the function, of its derivative along a direction, and so on."""
-    report, *others = (report_on(problem, (subjects.pushed,)) for problem in problems)
+    report, *others = (report_on(problem, (subjects.forward_mode,)) for problem in problems)
     findings = list(report.findings)
     for order, other in enumerate(others, 2):
-        findings = subjects.worse(findings, other.findings, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
+        findings = subjects.merge_worse(findings, other.findings, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
     evaluations = sum(one.evaluations for one in (report, *others))
     return replace(report, findings=tuple(findings), evaluations=evaluations)
 
@@ -366,4 +366,4 @@ def initialize(model: Any, batch: Any = None, *, scheme: str = "auto", seed: int
     in it). Raises `InputError` for an unknown scheme and for a model of another framework; if the model fails to run, its weights are left
     as they were.
     """
-    return initialized(initializable_of(model, batch), scheme, seed, dry_run=dry_run)
+    return initialize_weights(initializable_of(model, batch), scheme, seed, dry_run=dry_run)

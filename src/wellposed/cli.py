@@ -25,7 +25,7 @@ from wellposed.loading import load_problem, split
 from wellposed.places import line_of
 from wellposed.printable import harmless
 from wellposed.report import Report
-from wellposed.report.text import rendered, without_colour
+from wellposed.report.text import render, without_colour
 from wellposed.rules import CATALOGUE, Cause, Rule
 from wellposed.writing import refuse_inputs, write_whole
 
@@ -127,7 +127,7 @@ def _told(report: Report, json: str, *, verbose: bool = False) -> int:
     if json == "-":
         print(report.to_json())
     else:
-        _show(rendered(report, verbose=verbose))
+        _show(render(report, verbose=verbose))
     return _HOLDS if report.ok else _FAILS
 
 
@@ -149,13 +149,13 @@ def explain(rule: Annotated[str, Parameter(help="A rule, such as WP201")], /) ->
 def tour(chapter: Annotated[int | None, Parameter(help="1 to 5; left out: all of them")] = None, /) -> int:
     """The five notes as five short chapters that run."""
     from wellposed.tour import CHAPTERS
-    from wellposed.tour.page import shown
+    from wellposed.tour.page import lay_out
 
     if chapter is not None and not 1 <= chapter <= len(CHAPTERS):
         raise InputError(f"there is no chapter {chapter}", hint=f"1 to {len(CHAPTERS)}")
     for number, made in enumerate(CHAPTERS, 1):
         if chapter in (None, number):
-            _show(Group(*([Text("")] if chapter is None and number > 1 else []), shown(number, made())))
+            _show(Group(*([Text("")] if chapter is None and number > 1 else []), lay_out(number, made())))
     return _HOLDS
 
 

@@ -10,10 +10,10 @@ from types import FrameType, TracebackType
 _LONGEST = 100
 
 
-def calling(inside: tuple[str, ...]) -> str:
+def find_caller(inside: tuple[str, ...]) -> str:
     """The innermost line of the call stack outside packages of these names and the standard library; "" where our own code called them."""
     frame = _outside(inside)
-    return "" if frame is None else shown(frame.f_code.co_filename, frame.f_lineno)
+    return "" if frame is None else show_line(frame.f_code.co_filename, frame.f_lineno)
 
 
 def place_of(inside: tuple[str, ...]) -> str:
@@ -46,18 +46,18 @@ def _outside(inside: tuple[str, ...]) -> FrameType | None:
     return None
 
 
-def raised(traceback: TracebackType | None, inside: tuple[str, ...]) -> str:
+def find_raise(traceback: TracebackType | None, inside: tuple[str, ...]) -> str:
     """As `calling`, of where an exception was raised."""
     found = ""
     while traceback is not None:
         frame = traceback.tb_frame
         if str(frame.f_globals.get("__name__", "")).split(".")[0] not in inside:
-            found = shown(frame.f_code.co_filename, traceback.tb_lineno)
+            found = show_line(frame.f_code.co_filename, traceback.tb_lineno)
         traceback = traceback.tb_next
     return found
 
 
-def shown(file: str, number: int) -> str:
+def show_line(file: str, number: int) -> str:
     """ "line 3: `x = f(y)`", without the text where the file cannot be read."""
     text = linecache.getline(file, number).strip()
     text = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

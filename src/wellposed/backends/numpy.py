@@ -10,7 +10,7 @@ import numpy as np
 
 from wellposed.backends.closures import reachable
 from wellposed.backends.exclusive import exclusively
-from wellposed.backends.lines import raised
+from wellposed.backends.lines import find_raise
 from wellposed.backends.measured import NotFinite, Operation, Run, parameter_size, signal_of
 from wellposed.backends.protocol import Problem
 from wellposed.backends.randomness import Randomness, owned_generators
@@ -132,7 +132,9 @@ class FunctionProblem(Problem):
             try:
                 (self._gradient if backward else self._value)(params)
             except FloatingPointError as error:
-                return NotFinite(str(error), wrong, raised(error.__traceback__, ("numpy", "wellposed")), backward, "NaN or infinity", ())
+                return NotFinite(
+                    str(error), wrong, find_raise(error.__traceback__, ("numpy", "wellposed")), backward, "NaN or infinity", ()
+                )
         return NotFinite("an operation that NumPy does not watch", wrong, "", backward, "NaN or infinity", ())
 
     def taped(self, theta: Vector, tape: Tape) -> float | None:

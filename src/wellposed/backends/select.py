@@ -21,7 +21,7 @@ def elementwise(activation: Callable[[Any], Any]) -> Activation:
     framework = _framework(activation)
     if not framework:
         return activation
-    adapter = "sizes" if framework == "torch" else "activation"
+    adapter = "tracing.sizes" if framework == "torch" else "activation"
     adapted: Activation = importlib.import_module(f"wellposed.backends.{framework}.{adapter}").activation_of(activation)
     adapted.__name__ = getattr(activation, "__name__", type(activation).__name__)
     return adapted
@@ -107,7 +107,7 @@ def gradcheck_error() -> type[Exception]:
 def accumulation_of(problem: Any, count: int, step: Any) -> tuple[Any, Any, Any, float]:
     """torch: the full batch's gradient, the micro-batches' own, the accumulated one, and what rounding may make of them."""
     module = _adapter("torch", "accumulation")
-    return module.measured(problem, count, step)  # type: ignore[no-any-return]
+    return module.measure(problem, count, step)  # type: ignore[no-any-return]
 
 
 def ranks_problem(model: Any, loss: Any, batch: Any, step: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wellposed.backends.lines import calling
+from wellposed.backends.lines import find_caller
 from wellposed.numerics.arrays import Array
 
 _INSIDE = ("numpy", "wellposed")
@@ -76,7 +76,7 @@ class Tape:
         elementwise = operation in _ELEMENTWISE and len(roots) == 1 and all(i.shape == result.shape for i in inputs)
         root = roots.pop() if elementwise else index
         reduces = bool(inputs) and result.size < max(i.size for i in inputs)
-        node = Node(operation, result, root if root >= 0 else index, calling(_INSIDE) if self.lines else "", operands, reduces)
+        node = Node(operation, result, root if root >= 0 else index, find_caller(_INSIDE) if self.lines else "", operands, reduces)
         node.left, node.right = [*(x.node if isinstance(x, _Traced) else -1 for x in given), -1, -1][:2]
         self.nodes.append(node)
         return _wrapped(result, self, index)

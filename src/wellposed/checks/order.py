@@ -40,7 +40,7 @@ _FOLLOWS = {
 """By rule, or rule and cause, the rules that it may follow from, the likeliest first."""
 
 
-def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+def order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Roots before what follows from them, `fails` before `suspect`; then what is undecided and what holds, by rule."""
     found = [finding for finding in findings if finding.found]
     marked = [_marked(finding, found) for finding in found]

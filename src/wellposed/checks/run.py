@@ -9,9 +9,9 @@ from typing import Any
 
 from wellposed.backends.protocol import Problem
 from wellposed.checks.drawing import figures_of
-from wellposed.checks.order import ordered
+from wellposed.checks.order import order
 from wellposed.checks.session import Effort, Session
-from wellposed.checks.subjects import RULES_OF, Subject, inputs, objective, signals, unjudged, weights, without_gradient
+from wellposed.checks.subjects import RULES_OF, Subject, inputs, leave_undecided, objective, signals, weights, without_gradient
 from wellposed.errors import InputError, UserCodeRaised, WellposedError
 from wellposed.findings import Finding, Summary, Verdict
 from wellposed.report import Report
@@ -48,7 +48,7 @@ def report_on(
     coarse = "" if session.checked_in else problem.coarse
     summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in, seen_later, coarse)
     evaluations = problem.evaluations - before + session.evaluations
-    told = ordered(findings)
+    told = order(findings)
     return Report(summary, told, evaluations, time.perf_counter() - started, figures_of(session, told))
 
 
@@ -66,7 +66,7 @@ def _findings(session: Session, subjects: Sequence[Subject], only: Callable[[str
         progress(subject.__name__, number / len(subjects))
         if any(only(rule.id) for rule in RULES_OF[subject]):
             if raised and subject not in (objective, inputs):
-                found = unjudged(subject, raised)
+                found = leave_undecided(subject, raised)
             elif subject in (signals, weights) and session.backward_raised:
                 found = without_gradient(subject, session.backward_raised)
             else:

@@ -14,7 +14,7 @@ from wellposed.errors import InputError, WellposedError
 from wellposed.findings import Finding
 from wellposed.gradients.probe import Probe
 from wellposed.numerics.arrays import Vector
-from wellposed.numerics.theta import Gradient, descended, moved_by_its_size
+from wellposed.numerics.theta import Gradient, descend, move_by_its_size
 from wellposed.objective.curvature import sharpness
 from wellposed.objective.rate import Steps
 from wellposed.signals import finiteness as finite
@@ -157,7 +157,7 @@ class Session:
 
     def matters(self, names: Sequence[str]) -> bool:
         """Whether the loss changes when these parameters are moved by about their own size."""
-        theta = moved_by_its_size(self.problem.layout, self.theta, names)
+        theta = move_by_its_size(self.problem.layout, self.theta, names)
         moved = self.problem.value(self.problem.stored(theta))
         return bool(np.isfinite(moved)) and abs(moved - self.loss) > _MATTERS * abs(self.loss)
 
@@ -181,7 +181,7 @@ class Session:
         return None if precise.dtype != "float64" else precise.dependence(precise.theta())
 
     def dependence_after_a_step(self) -> Dependence | None:
-        return self.problem.dependence(descended(self.theta, self.problem.layout.pack_known(self.gradient)))
+        return self.problem.dependence(descend(self.theta, self.problem.layout.pack_known(self.gradient)))
 
     @cached_property
     def optimizer_steps(self) -> Steps | None:
@@ -210,7 +210,7 @@ class Session:
         taken = self._taken or [(self.theta, self.run)]
         while len(taken) <= steps:
             theta, run = taken[-1]
-            theta = descended(theta, self.problem.layout.pack_known(run.gradient))
+            theta = descend(theta, self.problem.layout.pack_known(run.gradient))
             after = self.problem.run(theta)
             assert after is not None
             taken.append((theta, after))

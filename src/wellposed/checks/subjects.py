@@ -65,7 +65,9 @@ def signals(session: Session) -> list[Finding]:
         return findings  # what fails already is to be mended first: what it leads to tells nothing new
     steps, later = session.later
     known = {finding.rule for finding in findings if finding.found} | {SATURATED.id}
-    return worse(findings, [f for f in _signals(later) if f.verdict is Verdict.FAILS and f.rule not in known], f"After {steps} steps: ")
+    return merge_worse(
+        findings, [f for f in _signals(later) if f.verdict is Verdict.FAILS and f.rule not in known], f"After {steps} steps: "
+    )
 
 
 def _signals(session: Session) -> list[Finding]:
@@ -88,7 +90,7 @@ def objective(session: Session) -> list[Finding]:
     problem = session.problem
     found = [objective_checks.check_fit(session.loss_arguments, session.raised)]
     if session.raised:
-        return found + [finding for finding in unjudged(objective, session.raised) if finding.rule != rules.objective.FIT.id]
+        return found + [finding for finding in leave_undecided(objective, session.raised) if finding.rule != rules.objective.FIT.id]
     if session.backward_raised:
         rest = without_gradient(objective, session.backward_raised)
         return found + [finding for finding in rest if finding.rule != rules.objective.FIT.id]
@@ -128,7 +130,7 @@ def _gradients_of(session: Session, problem: Problem) -> list[Finding]:
     return findings
 
 
-def pushed(session: Session) -> list[Finding]:
+def forward_mode(session: Session) -> list[Finding]:
     """Forward mode alone."""
     precise = session.problem.precise()
     with precise.preserved():
@@ -151,7 +153,7 @@ def _at_both_points(session: Session, problem: Problem, loss: float | None) -> l
     found = [finding for finding in found if finding.rule != rules.gradients.ZERO.id or finding.verdict is Verdict.FAILS]
     if abs(later.loss) < _SOLVED * abs(session.loss):
         found = [_at_the_end(finding, later.loss) for finding in found]
-    return worse(findings, found, f"After {steps} steps: ")
+    return merge_worse(findings, found, f"After {steps} steps: ")
 
 
 def _at_the_end(finding: Finding, loss: float) -> Finding:
@@ -162,7 +164,7 @@ def _at_the_end(finding: Finding, loss: float) -> Finding:
     return replace(finding, verdict=Verdict.SUSPECT, message=text)
 
 
-def worse(findings: Sequence[Finding], later: Sequence[Finding], prefix: str) -> list[Finding]:
+def merge_worse(findings: Sequence[Finding], later: Sequence[Finding], prefix: str) -> list[Finding]:
     """What holds, holds in both; what does not hold later is added with the prefix."""
     worse = [replace(finding, message=prefix + finding.message) for finding in later if finding.verdict is not Verdict.HOLDS]
     told = {finding.rule for finding in worse}
@@ -176,11 +178,11 @@ RULES_OF: dict[Subject, tuple[Rule, ...]] = {
     signals: rules.signals.RULES,
     weights: rules.weights.RULES,
     gradients: rules.gradients.RULES,
-    pushed: (rules.gradients.WRONG,),
+    forward_mode: (rules.gradients.WRONG,),
 }
 
 
-def unjudged(subject: Subject, raised: str) -> list[Finding]:
+def leave_undecided(subject: Subject, raised: str) -> list[Finding]:
     """The subject's rules where the loss has no value."""
     return [rule.undecided(f"The loss has no value: it raised {raised}.") for rule in RULES_OF[subject]]
 

@@ -27,7 +27,7 @@ _PASSED_ON = (
 _MOST = 20  # custom functions looked at
 
 
-def blamed(problem: Problem, prober: Prober, found: list[Finding], judge: Judge) -> list[Finding]:
+def fold_inherited(problem: Problem, prober: Prober, found: list[Finding], judge: Judge) -> list[Finding]:
     """The findings, with the guilty backward passes first, and of several failing tensors the one to start at named.
 
     An error in a layer's backward pass corrupts every gradient before it, so that the failing tensor nearest the loss holds the

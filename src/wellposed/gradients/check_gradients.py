@@ -16,18 +16,18 @@ from wellposed.backends.protocol import Held, Problem
 from wellposed.errors import WellposedError
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import point, tensor
-from wellposed.gradients.blame import blamed
+from wellposed.gradients.blame import fold_inherited
 from wellposed.gradients.diagnosis import SLIGHT, relative_difference
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
-from wellposed.gradients.quick_check import VISIBLE, chance, glances
+from wellposed.gradients.quick_check import VISIBLE, chance, look_quickly
 from wellposed.gradients.repeatability import changing_gradient, random_backward, random_loss, randomness_held
-from wellposed.gradients.screen import screened
-from wellposed.gradients.stop_gradient import told
+from wellposed.gradients.screen import screen
+from wellposed.gradients.stop_gradient import tell_of_cuts
 from wellposed.gradients.tensor import carries
-from wellposed.gradients.wiggle import wiggle
+from wellposed.gradients.wiggle import compare_scales
 from wellposed.numerics.arrays import Vector
-from wellposed.numerics.theta import Gradient, descended
+from wellposed.numerics.theta import Gradient, descend
 from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
 from wellposed.rules.rule import NEGLIGIBLE
 
@@ -103,7 +103,7 @@ def _beside_cuts(problem: Problem, prober: Prober, held: Held, looked: _Check, *
     if held.broken or not inside.repeatable or not same:
         return looked.findings(each=each)
     found = again.findings(each=each)
-    found = told(problem, held, prober.gradient, [inside.directions.jointly(again.carrying)], found)
+    found = tell_of_cuts(problem, held, prober.gradient, [inside.directions.jointly(again.carrying)], found)
     problem.evaluations += held.problem.evaluations - before
     return found
 
@@ -129,7 +129,7 @@ _KEPT = "Right at the first parameters, wrong at others, as if something were ke
 def _no_backward(problem: Problem, theta: Vector, error: Exception) -> list[Finding]:
     """The loss has a value, but its backward pass raises. Where the loss raises too, that is the user's to see."""
     problem.value(theta)
-    text = f"The forward pass runs, but the backward pass raises {tensor.said(error)}"
+    text = f"The forward pass runs, but the backward pass raises {tensor.describe_error(error)}"
     rest = [rule.undecided("There is no gradient to judge: see WP501.") for rule in RULES if rule is not WRONG]
     if isinstance(error, NotImplementedError):
         return [WRONG.undecided(f"{text} There is nothing to compare."), *rest]
@@ -189,7 +189,7 @@ class _Check:
             text = "The loss does not change with the parameters at all, and the gradient says that it does: are they used in it?"
             where = self.carrying[0]
             return self._with_those_that_hold([WRONG.found(Verdict.FAILS, text, where=where, cause="ignored-parameters")], joint)
-        scales = wiggle(self._prober, self.carrying) if self._alarmed and not self._alone else None
+        scales = compare_scales(self._prober, self.carrying) if self._alarmed and not self._alone else None
         if scales is not None:
             return self._with_those_that_hold([scales], joint)
         if self._quick and self._wrong:  # some of those that are wrong show what is wrong
@@ -213,7 +213,7 @@ class _Check:
                 idle[name] = None
         found = _one_note(found)
         if not self._alone:
-            found = blamed(self._problem, self._prober, found, _by_itself)
+            found = fold_inherited(self._problem, self._prober, found, _by_itself)
         if self._kink is not None:
             found.append(tensor.kink("all tensors", self._kink))
         found += self._idle(list(idle))
@@ -245,7 +245,7 @@ class _Check:
         an error of a factor best.
         """
         prober = self._prober
-        seen = glances(prober, self._uncut) if self._quick else None
+        seen = look_quickly(prober, self._uncut) if self._quick else None
         if seen is not None and not seen.contradicted:
             self._misses, self._floors, self._kink = seen.misses, seen.floors, seen.kink
             return seen.probes, []
@@ -261,7 +261,7 @@ class _Check:
             factor = joint[-1].allowed / np.sqrt(place.stop - place.start) if len(joint) > 1 else np.inf
             self._floors[name] = min(random.allowed, factor) / share if share else np.inf
         if not self._quick and prober.exact and all(map(_agrees, joint)) and max(self._misses.values(), default=0.0) > _BLIND:
-            seen = glances(prober, self._uncut)  # its own steps fit a loss with corners close by
+            seen = look_quickly(prober, self._uncut)  # its own steps fit a loss with corners close by
             if seen is not None and seen.kink is None:
                 joint += seen.probes
                 self._misses |= {name: self._misses[name] * miss for name, miss in seen.misses.items()}
@@ -278,7 +278,7 @@ class _Check:
         """All tensors with a gradient but those that a quick look finds right, where it is sure."""
         if not random.smooth or len(self.carrying) < 2:
             return set(self.carrying)
-        seen = screened(self._prober, self.carrying, u, random, VISIBLE)
+        seen = screen(self._prober, self.carrying, u, random, VISIBLE)
         self._wrong = [name for name, wrong in seen.items() if wrong]
         # An error too small for a quick look was seen jointly: then each is looked at closely.
         return {name for name, wrong in seen.items() if wrong is not False or True not in seen.values()}
@@ -310,7 +310,7 @@ class _Check:
         problem, theta, gradient = self._problem, self._prober.theta, self._gradient
         left = set(names)
         for _ in range(_STEPS if left else 0):
-            theta = problem.stored(descended(theta, problem.layout.pack_known(gradient)))
+            theta = problem.stored(descend(theta, problem.layout.pack_known(gradient)))
             try:
                 gradient = problem.gradient(theta)
             except WellposedError:

@@ -29,9 +29,7 @@ SLIGHT = 1e-7
 """Relative difference that CS231n's notes on gradient checks call great: beyond the bar, and yet nothing that costs."""
 
 
-def diagnosed(
-    problem: Problem, prober: Prober, nearby: Callable[[], Prober], name: str, probes: list[Probe], worst: Probe
-) -> list[Finding]:
+def diagnose(problem: Problem, prober: Prober, nearby: Callable[[], Prober], name: str, probes: list[Probe], worst: Probe) -> list[Finding]:
     """WP501 for one tensor whose slope along a direction disagrees with its claim; undecided where no other direction does."""
     place = problem.layout.slices[name]
     more = [probe for probe in prober.confirmed(_more_directions(prober, place)) if probe.smooth]

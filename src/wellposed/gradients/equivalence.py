@@ -18,7 +18,7 @@ _SPANNED = 1e-3  # of a gradient's norm: what may be left when it is written as 
 _EQUAL = 1e-3
 
 
-def compared(full: Vector, parts: Sequence[Vector], accumulated: Vector, rounding: float) -> Finding:
+def compare(full: Vector, parts: Sequence[Vector], accumulated: Vector, rounding: float) -> Finding:
     """WP506 for gradients of shape [P]; `rounding` is what may separate equal ones, relative to the full gradient's norm."""
     size, count = float(np.linalg.norm(full)), len(parts)
     if not size:

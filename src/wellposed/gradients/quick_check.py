@@ -33,7 +33,7 @@ class Glances:
     contradicted: bool = False
 
 
-def glances(prober: Prober, uncut: Prober) -> Glances | None:
+def look_quickly(prober: Prober, uncut: Prober) -> Glances | None:
     """Nothing where they do not show the gradient to be right: then it is to be looked at closely. `uncut` measures along tensors without
     a gradient.
 

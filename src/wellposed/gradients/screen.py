@@ -15,7 +15,7 @@ from wellposed.numerics.arrays import Vector
 _CLEARLY = 3.0  # bars
 
 
-def screened(prober: Prober, names: Sequence[str], u: Vector, joint: Probe, visible: float) -> dict[str, bool | None]:
+def screen(prober: Prober, names: Sequence[str], u: Vector, joint: Probe, visible: float) -> dict[str, bool | None]:
     """True for a tensor that is wrong, False for one that is right along a random direction, where an error of the visible part of it
     would have shown; None for one to be looked at more closely.
 

@@ -20,7 +20,7 @@ _UNCHANGED = 64.0  # units in the last place of a gradient: by as much it may di
 _ARRAYS = ("numpy()", "tolist()", "np.asarray()")
 
 
-def told(problem: Problem, held: Held, gradient: Vector, directions: Sequence[Vector], found: list[Finding]) -> list[Finding]:
+def tell_of_cuts(problem: Problem, held: Held, gradient: Vector, directions: Sequence[Vector], found: list[Finding]) -> list[Finding]:
     """The findings of the held problem, with one line on the cuts in the place of what holds.
 
     Where cuts count that line fails. A number that is a term of the loss fails too, as it is there to be trained and is not; so does a way

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from wellposed.backends.protocol import Problem
 from wellposed.errors import InputError
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.gradients.diagnosis import diagnosed
+from wellposed.gradients.diagnosis import diagnose
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
 from wellposed.numerics.theta import Gradient
@@ -23,7 +23,7 @@ def judge(
     unknown = next((probe for probe in probes if not probe.known), None)
     if unknown is not None and prober.raised is not None and prober.exact:
         raise InputError(
-            f"the loss raised {said(prober.raised)} whenever {name!r} was moved, however little; at the point itself it runs",
+            f"the loss raised {describe_error(prober.raised)} whenever {name!r} was moved, however little; at the point itself it runs",
             hint="an assertion or a check of the parameter looks like this: the loss must be defined beside the point too",
         ) from prober.raised
     if unknown is not None:
@@ -48,13 +48,13 @@ def judge(
         )
         return [WRONG.undecided(text, where=name)]
     if wrong:
-        return diagnosed(problem, prober, nearby, name, probes, wrong[0])
+        return diagnose(problem, prober, nearby, name, probes, wrong[0])
     if kinks:
         # Where several kinks meet, a right gradient need not lie between the two slopes of their sum: ask next to the point.
         there = _seen_from(problem, nearby(), name)
         wrong = [probe for probe in there if _disagrees(probe)]
         if wrong:
-            return diagnosed(problem, nearby(), nearby, name, there, wrong[0])
+            return diagnose(problem, nearby(), nearby, name, there, wrong[0])
         return [kink(name, kinks[0], stuck=not carries(gradient, name))]
     return []
 
@@ -75,14 +75,14 @@ def _disagrees(probe: Probe) -> bool:
     return probe.smooth and not probe.agrees
 
 
-def said(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """The error as its traceback ends, in one line."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _why(prober: Prober, unknown: Probe) -> str:
     reason = unknown.slope.reason or "no slope could be measured"
-    return reason if prober.raised is None else f"{reason}, where the loss raises {said(prober.raised)}"
+    return reason if prober.raised is None else f"{reason}, where the loss raises {describe_error(prober.raised)}"
 
 
 def carries(gradient: Gradient, name: str) -> bool:

@@ -17,7 +17,7 @@ _STAYS, _GONE = 0.5, 0.1  # parts of the disagreement over short steps
 _DIRECTIONS = 2
 
 
-def wiggle(prober: Prober, names: Sequence[str]) -> Finding | None:
+def compare_scales(prober: Prober, names: Sequence[str]) -> Finding | None:
     """WP501 as undecided where, along two directions, what disagrees over short steps is gone over two neighbouring long ones.
 
     An error of the gradient is there over steps of any length: no bend of the loss makes up for it over a step and over its half. Some 6

@@ -12,7 +12,7 @@ from wellposed.errors import InputError
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.inputs.early import Errors, Sample
 from wellposed.inputs.features import features_of
-from wellposed.inputs.fit import checked, state_of_chunk
+from wellposed.inputs.fit import check_chunks, state_of_chunk
 from wellposed.inputs.sources import Source
 from wellposed.inputs.standardizer import Standardizer
 from wellposed.inputs.state import State
@@ -75,7 +75,9 @@ class _Data:
 
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")  # comparisons with infinity come out right
-def audited(statistics: Any, source: Source, axis: int | tuple[int, ...] | None = None, *, held_out: bool = False) -> list[Finding]:
+def audit_statistics(
+    statistics: Any, source: Source, axis: int | tuple[int, ...] | None = None, *, held_out: bool = False
+) -> list[Finding]:
     """WP105 for statistics and the data of a source, read once; `held_out` where they must not have seen it."""
     given = Given.of(statistics)
     if axis is None and isinstance(statistics, Standardizer):
@@ -91,7 +93,7 @@ def audited(statistics: Any, source: Source, axis: int | tuple[int, ...] | None 
 def _measured(source: Source, axis: int | tuple[int, ...] | None, given: Given) -> _Data:
     total: State | None = None
     sample, stds, groups, asked, met = Sample(), np.zeros(given.mean.size), 0, 0, 0
-    for chunk in checked(source, axis):
+    for chunk in check_chunks(source, axis):
         found = state_of_chunk(chunk, axis)
         if len(found.moments) != given.mean.size:
             raise InputError(f"the data has {len(found.moments)} features, but the statistics are of {given.mean.size}")

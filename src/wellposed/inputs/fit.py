@@ -13,7 +13,7 @@ from wellposed.errors import InputError
 from wellposed.inputs.engines import engine_of
 from wellposed.inputs.features import feature_axes
 from wellposed.inputs.sources import Chunk, Source, source_of
-from wellposed.inputs.state import State, merged
+from wellposed.inputs.state import State, merge
 from wellposed.printable import harmless
 
 ONE_DIMENSION = (
@@ -48,7 +48,7 @@ def state_of(
         raise InputError("weights belong to rows in memory: an array or a table")
     total: State | None = None
     start = 0
-    for chunk in checked(source, axis, progress):
+    for chunk in check_chunks(source, axis, progress):
         share = None if weights is None else weights[start : start + len(chunk.rows)]
         found = state_of_chunk(chunk, axis, share, reproducible)
         if refuse_infinite:
@@ -60,7 +60,7 @@ def state_of(
             )
         total = found if total is None else total + found
         start += len(chunk.rows)
-    return merged([total])
+    return merge([total])
 
 
 def finite_only(state: State, where: str = "") -> None:
@@ -79,7 +79,7 @@ def state_of_chunk(chunk: Chunk, axis: int | tuple[int, ...] | None, weights: An
     return State(state.moments, state.fingerprint, chunk.names or state.names)
 
 
-def checked(source: Source, axis: int | tuple[int, ...] | None, progress: bool = True) -> Iterator[Chunk]:
+def check_chunks(source: Source, axis: int | tuple[int, ...] | None, progress: bool = True) -> Iterator[Chunk]:
     """All chunks, as long as they are of one form."""
     with _bar(source, progress) as advance:
         for chunk in alike(source.chunks(), axis, source.total):

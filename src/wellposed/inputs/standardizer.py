@@ -17,9 +17,9 @@ from wellposed.inputs.features import Features, feature_axes, features_of
 from wellposed.inputs.fit import ONE_DIMENSION, alike, finite_only, state_of, state_of_chunk
 from wellposed.inputs.quantiles import quantiles
 from wellposed.inputs.sources import Chunk, Source, source_of
-from wellposed.inputs.state import State, merged
+from wellposed.inputs.state import State, merge
 from wellposed.inputs.whitening import Covariance, rotation
-from wellposed.numerics.affine import restored, standardized
+from wellposed.numerics.affine import restore, standardize
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.moments import Moments, weights_of
 
@@ -160,7 +160,7 @@ class Standardizer(Estimator):
         self._require_fitted()
         if self.rotation_ is not None:
             raise InputError("a rotation is not folded", hint="keep standardizer.as_module() before the layer")
-        return torch_normalising().folded(layer, self._mean_parts()[0], self.scale_, digits)
+        return torch_normalising().fold(layer, self._mean_parts()[0], self.scale_, digits)
 
     def confidence_interval(self, level: float = 0.95) -> dict[str, Vector]:
         """{"mean": [2, D], "std": [2, D]}: lower and upper bounds, after a fit with `early_stop`."""
@@ -256,8 +256,8 @@ class Standardizer(Estimator):
         return feature_axes(shape, self.axis)
 
     def _gathered(self, group: Any) -> State:
-        found = torch_normalising().gathered(self.state_.to_dict(), group)
-        return merged(map(State.from_dict, found))
+        found = torch_normalising().gather(self.state_.to_dict(), group)
+        return merge(map(State.from_dict, found))
 
     def _until_known(self, source: Source, tolerance: float) -> tuple[State, Errors]:
         sample, total = Sample(), None
@@ -316,7 +316,7 @@ class Standardizer(Estimator):
             raise InputError(f"out must be a writable array of shape {array.shape} and dtype {dtype}, not {kind}")
         mean = self._mean_parts()
         if self.rotation_ is None:
-            (standardized if forward else restored)(array, features.axes, mean, self.scale_, out)
+            (standardize if forward else restore)(array, features.axes, mean, self.scale_, out)
         else:
             _rotated(features, out, mean, self.scale_, self.rotation_[0 if forward else 1], forward=forward)
         return self._contained(out, x)

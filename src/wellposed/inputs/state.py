@@ -46,7 +46,7 @@ class State:
             raise InputError("this is no state of a fit") from error
 
 
-def merged(states: Iterable[State | None]) -> State:
+def merge(states: Iterable[State | None]) -> State:
     """All of them, in order; None stands for a part without rows. Raises `InputError` if nothing is left."""
     total: State | None = None
     for state in states:

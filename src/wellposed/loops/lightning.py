@@ -8,7 +8,7 @@ from typing import Any
 
 from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch import TorchProblem
-from wellposed.backends.torch.copies import copied
+from wellposed.backends.torch.copies import copy_together
 from wellposed.backends.torch.state import torch_generators
 from wellposed.errors import InputError
 from wellposed.loops.callback import Reporting
@@ -40,7 +40,7 @@ def _problem(trainer: Any, module: Any, batch: Any, index: int) -> TorchProblem:
     if not module.automatic_optimization:
         raise InputError("the module optimises by hand", hint="build a wp.TorchProblem with the loss of your own")
     with Randomness(*torch_generators()).fixed():
-        twin, _, optimizer = copied(module, None, trainer.optimizers[0] if len(trainer.optimizers) == 1 else None, shared=(trainer,))
+        twin, _, optimizer = copy_together(module, None, trainer.optimizers[0] if len(trainer.optimizers) == 1 else None, shared=(trainer,))
     named = len(inspect.signature(module.training_step).parameters) > 1
 
     def loss(model: Any) -> Any:

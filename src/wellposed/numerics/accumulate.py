@@ -98,7 +98,7 @@ def _of_block(rows: Array, how: _How) -> Pieces:
     copies = max(1, _WIDE // d)
     whole = a // copies * copies
     found = _folded(_of_columns(columns[:whole].reshape(a // copies, copies * d), how), copies, major=False)
-    return found if whole == a else joined(found, _careful(columns[whole:], how))
+    return found if whole == a else join(found, _careful(columns[whole:], how))
 
 
 def _of_columns(x: Array, how: _How) -> Pieces:
@@ -182,7 +182,7 @@ def _beside(features: list[Pieces]) -> Pieces:
     return Pieces(spread, *(np.concatenate([piece[k] for piece in features]) for k in range(1, 5)))
 
 
-def joined(one: Pieces, two: Pieces) -> Pieces:
+def join(one: Pieces, two: Pieces) -> Pieces:
     """Both together."""
     return Pieces(
         together(one.spread, two.spread),
@@ -223,7 +223,7 @@ def _folded(found: Pieces, copies: int, *, major: bool) -> Pieces:
     if isinstance(found.spread, Exact):
         spread: Shifted | Exact = Exact(summed(found.spread.count), summed(found.spread.s1), summed(found.spread.s2), found.spread.exponent)
     else:
-        spread = shifted.folded(found.spread, copies, major=major)
+        spread = shifted.fold(found.spread, copies, major=major)
     low = np.fmin.reduce(found.min.reshape(shape), axis=axis)
     high = np.fmax.reduce(found.max.reshape(shape), axis=axis)
     return Pieces(spread, summed(found.nan_count), summed(found.inf_count), low, high)

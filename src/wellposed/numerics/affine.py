@@ -19,12 +19,12 @@ _PART = 4 << 20  # entries that a thread takes at a time
 _MUCH = 64 << 20  # bytes from which the compiled loop pays
 
 
-def standardized(x: Array, axes: tuple[int, ...], mean: tuple[Vector, Vector], scale: Vector, out: Array) -> None:
+def standardize(x: Array, axes: tuple[int, ...], mean: tuple[Vector, Vector], scale: Vector, out: Array) -> None:
     """out = (x - mean) / scale, for a mean in two parts; `axes` count the features. `out` may be x."""
     _applied(x, axes, mean, scale, out, forward=True)
 
 
-def restored(x: Array, axes: tuple[int, ...], mean: tuple[Vector, Vector], scale: Vector, out: Array) -> None:
+def restore(x: Array, axes: tuple[int, ...], mean: tuple[Vector, Vector], scale: Vector, out: Array) -> None:
     """out = x * scale + mean."""
     _applied(x, axes, mean, scale, out, forward=False)
 

@@ -21,7 +21,7 @@ _GROUP = 256  # rows summed before they are added to the total: rounding grows w
 
 def sums(x: Array, shift: Vector, *, much: bool) -> tuple[Vector, Vector, Array, Array]:
     """By machine code where there is `much` to sum, for it takes a second to load; the choice does not depend on what was done before."""
-    kernel = compiled() if much and x.dtype.kind == "f" else None
+    kernel = compile_kernel() if much and x.dtype.kind == "f" else None
     return (kernel or by_blas)(x, shift)
 
 
@@ -46,7 +46,7 @@ def by_blas(x: Array, shift: Vector) -> tuple[Vector, Vector, Array, Array]:
 
 
 @cache
-def compiled() -> Kernel | None:
+def compile_kernel() -> Kernel | None:
     """The kernel as machine code; None without numba."""
     try:
         import numba

@@ -52,7 +52,7 @@ class Moments:
         given = None if weights is None else _weights(weights, array, axes)
         if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
             array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
-        found = reduce(accumulate.joined, accumulate.pieces(array, axes, given, reproducible))
+        found = reduce(accumulate.join, accumulate.pieces(array, axes, given, reproducible))
         return Moments(*found)
 
     @staticmethod
@@ -107,7 +107,7 @@ class Moments:
 
     def __add__(self, other: Moments) -> Moments:
         self._match(other)
-        return Moments(*accumulate.joined(self._pieces(), other._pieces()))
+        return Moments(*accumulate.join(self._pieces(), other._pieces()))
 
     def __sub__(self, other: Moments) -> Moments:
         self._match(other)

@@ -109,7 +109,7 @@ def of_columns(values: Vector, keep: Array, weights: Vector | None = None) -> Sh
     return Shifted(count, shift, offset + correction, np.maximum(m2, 0.0), np.zeros_like(m2), unit)
 
 
-def folded(state: Shifted, copies: int, *, major: bool) -> Shifted:
+def fold(state: Shifted, copies: int, *, major: bool) -> Shifted:
     """D features of which `copies` columns each were kept apart: merged in pairs. `major` where a feature's columns lie side by side."""
     shape = (-1, copies) if major else (copies, -1)
     columns = np.arange(state.count.size).reshape(shape)

@@ -104,7 +104,7 @@ def adam(gradient: Callable[[Vector], Vector], theta: Vector, steps: int) -> Vec
 _STEP = 0.01
 
 
-def descended(theta: Vector, gradient: Vector) -> Vector:
+def descend(theta: Vector, gradient: Vector) -> Vector:
     """theta after one small step of gradient descent: 1 % of its own norm long (0.01 for theta = 0).
 
     theta itself where the gradient is zero or not finite.
@@ -115,7 +115,7 @@ def descended(theta: Vector, gradient: Vector) -> Vector:
     return theta - gradient * (_STEP * (float(np.linalg.norm(theta)) or 1.0) / length)
 
 
-def moved_by_its_size(layout: Layout, theta: Vector, names: Iterable[str] | None = None, least: float = 0.0) -> Vector:
+def move_by_its_size(layout: Layout, theta: Vector, names: Iterable[str] | None = None, least: float = 0.0) -> Vector:
     """theta with each tensor of these names (all) moved at random by its own root mean square or `least`, or by 1 where that is 0."""
     random, moved = np.random.default_rng(0), theta.copy()
     for place in (layout.slices[name] for name in (layout.names if names is None else names)):

@@ -11,7 +11,7 @@ from wellposed.backends.protocol import Problem
 from wellposed.findings import Finding
 from wellposed.numerics.arrays import Array
 from wellposed.remedies.losses import loss_after
-from wellposed.weights.plan import initialized
+from wellposed.weights.plan import initialize_weights
 
 _USUAL, _LEAST = 1e-3, 1e-8  # a step over the weights; where all of it is lost in rounding it is about the latter
 
@@ -39,7 +39,7 @@ def _initialized(problem: Problem, _finding: Finding) -> Problem | None:
     subject = problem.reinitialized()
     if subject is None:
         return None
-    initialized(subject, "auto", 0, dry_run=False)
+    initialize_weights(subject, "auto", 0, dry_run=False)
     return problem
 
 

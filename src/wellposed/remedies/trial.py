@@ -29,7 +29,7 @@ class Trial:
     after: float
 
 
-def tried(problem: Problem, findings: Sequence[Finding], progress: Progress = lambda _what, _share: None) -> tuple[Finding, ...]:
+def try_remedies(problem: Problem, findings: Sequence[Finding], progress: Progress = lambda _what, _share: None) -> tuple[Finding, ...]:
     """The findings, those that have a remedy with what it does to a copy. A `fails` that its remedy leaves is only `suspect`."""
     before: list[float] = []  # measured once, and only where there is something to try
 

@@ -16,7 +16,7 @@ def profile(values: Sequence[float]) -> str:
     return "".join("·" if value != value else _HEIGHTS[round((value - low) / span * (len(_HEIGHTS) - 1))] for value in logs)
 
 
-def thinned(values: Sequence[float]) -> Sequence[float]:
+def thin(values: Sequence[float]) -> Sequence[float]:
     """As many as fit into a line, evenly chosen, with both ends."""
     if len(values) <= _ACROSS:
         return values

@@ -29,7 +29,7 @@ _VARIABLES = {
 }  # fmt: skip
 
 
-def drawn(figure: Figure) -> Drawing:
+def draw(figure: Figure) -> Drawing:
     """The figure for a notebook or a file; it belongs to no window."""
     return _drawing(figure, _NOTEBOOK)
 

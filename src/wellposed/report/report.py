@@ -46,7 +46,7 @@ class Report(Record):
         figure shows."""
         from wellposed.report import plots
 
-        return [plots.drawn(figure) for figure in self.figures]
+        return [plots.draw(figure) for figure in self.figures]
 
     def _repr_html_(self) -> str:
         from wellposed.report import html

@@ -31,7 +31,7 @@ _OF_DEPTH = ("WP201", "WP202", "WP203", "WP206")
 
 def plain(record: Record, width: int = _WIDTH, *, verbose: bool = False) -> str:
     """The report without colour; `verbose` lists what holds, and what does not apply, too."""
-    return without_colour(rendered(record, verbose=verbose), width)
+    return without_colour(render(record, verbose=verbose), width)
 
 
 def without_colour(shown: RenderableType, width: int = _WIDTH) -> str:
@@ -41,7 +41,7 @@ def without_colour(shown: RenderableType, width: int = _WIDTH) -> str:
     return "\n".join(line.rstrip() for line in harmless(page.getvalue()).rstrip("\n").split("\n"))
 
 
-def rendered(record: Record, *, verbose: bool = False) -> RenderableType:
+def render(record: Record, *, verbose: bool = False) -> RenderableType:
     """The report for a rich console, which knows the terminal's width and colours; `verbose` as for `plain`."""
     parts: list[RenderableType] = [_summary(record)]
     shown: set[str] = set()
@@ -68,7 +68,7 @@ def _profile(record: Record, rule: str) -> list[RenderableType]:
         if figure.name != "depth" or rule not in figure.rules:
             continue
         for panel in figure.panels:
-            values = bars.thinned(panel.series[0].y)
+            values = bars.thin(panel.series[0].y)
             known = [value for value in values if value == value]
             if known:
                 text = Text(f"{panel.title}, first to last:\n", style="dim")

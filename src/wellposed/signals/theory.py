@@ -49,7 +49,7 @@ class Depth:
     of: int
 
 
-def expected(sites: Sequence[Site], parameters: Mapping[str, ParameterSize]) -> tuple[Expected, ...]:
+def expect(sites: Sequence[Site], parameters: Mapping[str, ParameterSize]) -> tuple[Expected, ...]:
     """Theory beside each site of a trunk, in its order."""
     found: list[Expected] = []
     q, linked = _start(sites[0]) if sites else 0.0, False

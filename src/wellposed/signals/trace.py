@@ -12,7 +12,7 @@ from wellposed.backends.measured import Operation, ParameterSize, Recurrence, Ru
 from wellposed.signals import post_dominators as ways
 from wellposed.signals.growth import Growth, growth
 from wellposed.signals.site import Site
-from wellposed.signals.theory import Depth, Expected, depth, expected
+from wellposed.signals.theory import Depth, Expected, depth, expect
 from wellposed.signals.trace_table import trace_text
 
 WEIGHTED = ("linear", "conv", "recurrent")
@@ -118,7 +118,7 @@ class Trace:
     @cached_property
     def theory(self) -> tuple[Expected, ...]:
         """What mean-field theory expects at each site of the trunk."""
-        return expected(self.trunk, self.parameters)
+        return expect(self.trunk, self.parameters)
 
     @cached_property
     def depth(self) -> Depth | None:

@@ -11,11 +11,11 @@ from rich.text import Text
 
 from wellposed.figures import Figure
 from wellposed.report import Report, bars
-from wellposed.report.text import rendered
+from wellposed.report.text import render
 from wellposed.tour.chapter import Chapter, Code, Part, Table
 
 
-def shown(number: int, chapter: Chapter) -> RenderableType:
+def lay_out(number: int, chapter: Chapter) -> RenderableType:
     parts: list[RenderableType] = [Text(f"{number}  {chapter.title}", style="bold")]
     for part in chapter.parts:
         parts += [Text(""), *_part(part)]
@@ -35,7 +35,7 @@ def _part(part: Part) -> Iterator[RenderableType]:
             grid.add_row(*row)
         yield Padding(grid, (0, 0, 0, 4))
     elif isinstance(part, Report):
-        yield Padding(rendered(part), (0, 0, 0, 4))
+        yield Padding(render(part), (0, 0, 0, 4))
     else:
         yield from _figure(part)
 
@@ -44,5 +44,5 @@ def _figure(figure: Figure) -> Iterator[RenderableType]:
     """What it says, and a line of bars for each series that has an axis of its own kind: curves over a logarithmic scale."""
     for panel in figure.panels:
         for series in panel.series if panel.log_y else ():
-            yield Padding(Text.assemble((f"{series.label:<22}", "dim"), bars.profile(bars.thinned(series.y))), (0, 0, 0, 4))
+            yield Padding(Text.assemble((f"{series.label:<22}", "dim"), bars.profile(bars.thin(series.y))), (0, 0, 0, 4))
     yield Padding(Text(figure.text, style="dim"), (0, 0, 0, 4))

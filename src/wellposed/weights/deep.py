@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from wellposed.signals.site import Site
-from wellposed.weights.draw import Draw, centre_tap, mirrored, orthogonal
-from wellposed.weights.layer_queries import arriving, paired, taps
+from wellposed.weights.draw import Draw, centre_tap, mirror, orthogonal
+from wellposed.weights.layer_queries import find_arriving, paired, taps
 from wellposed.weights.network import Network, values_of
 from wellposed.weights.operating import Point, operating_point
 from wellposed.weights.recipe import Recipe
@@ -20,7 +20,7 @@ def shaped(network: Network, site: Site) -> Recipe | None:
     if use is None or network.depth <= DEEP:
         return None
     out, into = _point(network, site), None
-    square, came = arriving(network, site)
+    square, came = find_arriving(network, site)
     centre = 0.0
     previous = network.previous(site)
     if previous is not None:
@@ -39,7 +39,7 @@ def shaped(network: Network, site: Site) -> Recipe | None:
     fan_in = use.fan_in
     if (kernel := taps(network, site)) > 1:
         draw, fan_in = centre_tap(orthogonal, kernel), float(np.prod([network.parameters[use.name].shape[axis] for axis in use.in_axes]))
-    draw = mirrored(draw, out is not None and out.pairs, into is not None and into.pairs)
+    draw = mirror(draw, out is not None and out.pairs, into is not None and into.pairs)
     rule = "looks-linear" if (out or into) and (out is None or out.pairs) and (into is None or into.pairs) else "shaped"
     why = f"{network.depth} layers deep: q = {q:.3g}; {came}" if out is not None else came
     return Recipe(rule, (q / square / fan_in) ** 0.5, why, draw, centre, output=q**0.5)

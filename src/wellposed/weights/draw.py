@@ -77,7 +77,7 @@ def orthogonal(sizes: tuple[int, int, int], random: np.random.Generator) -> Vect
     return maps
 
 
-def mirrored(draw: Draw, out_too: bool, in_too: bool) -> Draw:
+def mirror(draw: Draw, out_too: bool, in_too: bool) -> Draw:
     """Units in pairs u and -u, and weights w and -w on them: for phi(u) - phi(-u) the layer is one linear map of half the width.
 
     Looks-linear initialisation (Balduzzi et al. 2017). An odd unit out is no pair's: it is drawn alone, and read by nobody at first.

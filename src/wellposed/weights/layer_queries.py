@@ -10,7 +10,7 @@ from wellposed.signals.site import Site
 from wellposed.weights.network import Network
 
 
-def arriving(network: Network, site: Site) -> tuple[float, str]:
+def find_arriving(network: Network, site: Site) -> tuple[float, str]:
     """The mean square that a layer's inputs are expected to have, and why."""
     before = network.moments(site.before.activation) if site.before is not None else None
     if before is not None and site.before is not None:

@@ -10,7 +10,7 @@ from wellposed.numerics.arrays import Vector
 from wellposed.numerics.fans import Fan
 from wellposed.weights.draw import Maps
 from wellposed.weights.network import Network
-from wellposed.weights.pretrained import newly_drawn, trained
+from wellposed.weights.pretrained import is_trained, newly_drawn
 
 _NEARLY_ALL = 0.9
 
@@ -38,7 +38,7 @@ def reasons(network: Network, before: Mapping[str, Vector], maps: Mapping[str, M
             continue
         elif not value.any() and _meant(network, name):
             found[name] = "zero on purpose"
-        elif trained(maps[name].fold(value)):
+        elif is_trained(maps[name].fold(value)):
             found[name] = "trained: its values are not as any scheme draws them"
     if any(reason.startswith("trained") for reason in found.values()):
         for name in maps.keys() - found.keys() - unset:

@@ -35,9 +35,9 @@ def borne_out(theory: float, sites: list[Site]) -> float:
     first, last = sites[0].gradient, sites[-1].gradient
     if len(sites) < 2 or not (0 < first < np.inf and 0 < last < np.inf):
         return theory
-    return agreed(theory, float(np.log(first / last)))
+    return measure_agreement(theory, float(np.log(first / last)))
 
 
-def agreed(one: float, other: float) -> float:
+def measure_agreement(one: float, other: float) -> float:
     """What two logarithms say alike: the one nearer to 0; 0 where their signs differ."""
     return 0.0 if one * other <= 0 else float(np.copysign(min(abs(one), abs(other)), one))

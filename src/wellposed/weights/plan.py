@@ -71,7 +71,7 @@ def _number(size: float | None) -> str:
     return "" if size is None else f"{size:.4g}"
 
 
-def initialized(subject: Initializable, scheme: str, seed: int, *, dry_run: bool) -> Plan:
+def initialize_weights(subject: Initializable, scheme: str, seed: int, *, dry_run: bool) -> Plan:
     """Plans, and unless it is a dry run sets the values: then the sizes of outputs are fitted in one pass over the batch."""
     if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise InputError(f"there is no scheme {scheme!r}", hint=f"known: {', '.join(SCHEMES)}")

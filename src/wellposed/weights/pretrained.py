@@ -23,7 +23,7 @@ _STEPS, _FAR = 12, 6.0
 _BETWEEN, _BLUR = 2.25, 0.02
 
 
-def trained(maps: Vector) -> bool:
+def is_trained(maps: Vector) -> bool:
     """Whether a weight [S, O, I] is one that no scheme draws."""
     return _blurred(maps) or _stands_out(maps)
 

@@ -9,8 +9,8 @@ from math import log, log2, prod
 from wellposed.numerics.meanfield import edge_of_chaos, to_be_centred
 from wellposed.signals.site import Site
 from wellposed.weights.deep import shaped
-from wellposed.weights.draw import Draw, centre_tap, mirrored, normal, orthogonal, uniform
-from wellposed.weights.layer_queries import arriving, paired, taps
+from wellposed.weights.draw import Draw, centre_tap, mirror, normal, orthogonal, uniform
+from wellposed.weights.layer_queries import find_arriving, paired, taps
 from wellposed.weights.network import Network
 from wellposed.weights.recipe import HEAD, Recipe
 
@@ -62,7 +62,7 @@ def _looks_linear(network: Network, site: Site) -> Recipe:
         assert site.before is not None
         odd = network.moments(site.before.activation, odd=True)
         size = size / (2 * odd.square) ** 0.5 if odd is not None else size
-    return Recipe("looks-linear", size, "pairs u and -u cancel what is even in the activation", mirrored(orthogonal, out, into))
+    return Recipe("looks-linear", size, "pairs u and -u cancel what is even in the activation", mirror(orthogonal, out, into))
 
 
 def _gpt2(network: Network, site: Site) -> Recipe:
@@ -105,7 +105,7 @@ def _standard(network: Network, site: Site) -> Recipe:
     fan_in = _fan_in(site)
     if site.normalised:
         return _normalised(network, site)
-    square, came = arriving(network, site)
+    square, came = find_arriving(network, site)
     centre = 0.0
     before = network.moments(site.before.activation) if site.before is not None else None
     if before is not None and to_be_centred(before) and site.layer.weight is not None and site.layer.weight.bias:

@@ -11,7 +11,7 @@ from wellposed.numerics.meanfield import gradient_factor
 from wellposed.rules.weights import VARIANCE
 from wellposed.signals.site import Site
 from wellposed.signals.trace import Trace
-from wellposed.weights.orthogonality import agreed, borne_out, orthogonal
+from wellposed.weights.orthogonality import borne_out, measure_agreement, orthogonal
 
 _SIGMAS = 4.0
 
@@ -49,7 +49,7 @@ def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
             continue  # a deliberate zero
         factor, error = layer_factor(site, weights[use.name])
         if not site.layer.inputs and factor > 0 and site.forward.rms > 0:  # right for its inputs, if what it makes is of usual size
-            factor = float(np.exp(agreed(np.log(factor), np.log(site.forward.rms))))
+            factor = float(np.exp(measure_agreement(np.log(factor), np.log(site.forward.rms))))
         if np.isfinite(factor) and factor > 0:
             judged.append((site, factor, error))
     if not judged:

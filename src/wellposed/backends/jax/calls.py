@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from wellposed.backends.jax.elementwise import CALLS, called
-from wellposed.backends.jax.recorder import evaluated
+from wellposed.backends.jax.elementwise import CALLS, call
+from wellposed.backends.jax.recorder import evaluate
 
 _CUSTOM = ("custom_vjp_call", "custom_jvp_call")
 
@@ -93,12 +93,12 @@ class _Walk:
             self.passed.append(given)
             return list(given)
         if name in CALLS and name not in _CUSTOM:
-            return self.run(called(equation), arguments)
-        results = evaluated(inside, equation, arguments)
+            return self.run(call(equation), arguments)
+        results = evaluate(inside, equation, arguments)
         if name in _CUSTOM:
             shown = [result for result in results if result is not None and jnp.issubdtype(jnp.result_type(result), jnp.floating)]
             index = len(self.calls)
-            self.calls.append((_called(equation), lambda *args: evaluated(inside, equation, list(args)), arguments, shown))
+            self.calls.append((_called(equation), lambda *args: evaluate(inside, equation, list(args)), arguments, shown))
             if self._taps is not None:
                 taps = iter(self._taps[index])
                 results = [r + next(taps) if any(r is one for one in shown) else r for r in results]

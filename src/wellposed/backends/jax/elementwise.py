@@ -58,11 +58,11 @@ Given = Chain | Any | None
 """What an argument is: an elementwise function of an operation's output, a number, or neither (None)."""
 
 
-def extended(equation: Any, given: list[Given]) -> Given:
+def extend(equation: Any, given: list[Given]) -> Given:
     """What the one output of an equation is, by what its arguments are."""
     primitive = equation.primitive.name
     if primitive in CALLS:
-        return _through(called(equation), given)
+        return _through(call(equation), given)
     if primitive in PASSING and len(given) == 1:
         return _converted(given[0], equation.params["new_dtype"]) if primitive == "convert_element_type" else given[0]
     if (primitive not in _BENDING and primitive not in _OTHERS) or any(one is None for one in given):
@@ -84,7 +84,7 @@ def extended(equation: Any, given: list[Given]) -> Given:
     return Chain(chains[0].source, function, primitive in _BENDING or any(chain.bends for chain in chains), steps)
 
 
-def called(equation: Any) -> Any:
+def call(equation: Any) -> Any:
     """The closed jaxpr that an equation of one of CALLS evaluates."""
     inner = equation.params[CALLS[equation.primitive.name]]
     return inner if hasattr(inner, "consts") else core.ClosedJaxpr(inner, ())
@@ -101,7 +101,7 @@ def _through(closed: Any, given: list[Given]) -> Given:
     if len(closed.jaxpr.outvars) != 1 or any(len(equation.outvars) != 1 for equation in closed.jaxpr.eqns):
         return None
     for equation in closed.jaxpr.eqns:
-        known[equation.outvars[0]] = extended(equation, [read(var) for var in equation.invars])
+        known[equation.outvars[0]] = extend(equation, [read(var) for var in equation.invars])
     return read(closed.jaxpr.outvars[0])
 
 

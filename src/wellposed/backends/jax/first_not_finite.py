@@ -11,8 +11,8 @@ import numpy as np
 from jax.extend import core
 
 from wellposed.backends.jax.elementwise import CALLS
-from wellposed.backends.jax.recorder import evaluated
-from wellposed.backends.lines import shown
+from wellposed.backends.jax.recorder import evaluate
+from wellposed.backends.lines import show_line
 from wellposed.backends.measured import NotFinite, Operand
 
 _DELIBERATE = ("broadcast_in_dim", "select_n", "convert_element_type", "pad", "copy", "iota", "scatter", "dynamic_update_slice")
@@ -56,7 +56,7 @@ class _Walk:
         if name in CALLS:
             inner = equation.params[CALLS[name]]
             return self.evaluate(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), arguments)
-        results = evaluated(jaxpr, equation, [value for value, *_ in arguments])
+        results = evaluate(jaxpr, equation, [value for value, *_ in arguments])
         bad = [value for value in results if value is not None and not _finite(value)]
         if not bad:
             return [(value, None, name) for value in results]
@@ -98,5 +98,5 @@ def _operand(value: Any) -> Operand:
 def _line(traceback: Any) -> str:
     for frame in getattr(traceback, "frames", ()):
         if not any(part in frame.file_name for part in _INSIDE):
-            return shown(frame.file_name, frame.line_num)
+            return show_line(frame.file_name, frame.line_num)
     return ""

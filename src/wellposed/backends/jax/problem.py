@@ -22,7 +22,7 @@ from wellposed.backends.protocol import Held, Part, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.theta import Gradient, Layout, moved_by_its_size
+from wellposed.numerics.theta import Gradient, Layout, move_by_its_size
 
 _PLAIN = [np.dtype(name) for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32")]
 
@@ -194,7 +194,7 @@ class JaxProblem(Problem):
             runs = _has_gradient(twin, theta) or not _has_gradient(self, theta)
 
             def elsewhere(least: float) -> tuple[float, float]:
-                other = self.stored(moved_by_its_size(self._layout, theta, least=least))
+                other = self.stored(move_by_its_size(self._layout, theta, least=least))
                 return self.value(other), twin.value(other)
 
             same = same_loss(mine, its, elsewhere) or (runs and same_gradient(self.gradient(theta), twin.gradient(theta)))

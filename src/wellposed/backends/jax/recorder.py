@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from wellposed.backends.jax.elementwise import CALLS, PASSING, Chain, called, extended, name_of_call, number_of
+from wellposed.backends.jax.elementwise import CALLS, PASSING, Chain, call, extend, name_of_call, number_of
 from wellposed.backends.measured import Operation, OperationKind, WeightUse, flatness_of, signal_of
 from wellposed.numerics.activations import Activation
 
@@ -108,7 +108,7 @@ class Walk:
         whole = primitive == "custom_jvp_call" and not parameters  # has a derivative of its own
         one = None if biased else self._extended(equation, arguments)
         if primitive in CALLS and one is None and not whole:
-            return self._evaluate(called(equation), arguments)
+            return self._evaluate(call(equation), arguments)
         use = _use(primitive, equation.params, arguments)
         if primitive == "gather" and arguments[0].parameter:
             self.looked_up.add(arguments[0].parameter)
@@ -116,7 +116,7 @@ class Walk:
         if one is None and primitive not in PASSING:
             arguments = [self._settled(argument, always=bool(use) or len(sources) > 1) for argument in arguments]
             sources = _sources(arguments)
-        results = evaluated(inside, equation, [argument.value for argument in arguments])
+        results = evaluate(inside, equation, [argument.value for argument in arguments])
         if use:
             name = use.name.rpartition(".")[0] or use.name
             read = arguments[1 if arguments[0].parameter else 0].value
@@ -137,7 +137,7 @@ class Walk:
         if len(equation.outvars) != 1:
             return None
         given = [argument.chain if argument.chain is not None else argument.number for argument in arguments]
-        one = extended(equation, given)
+        one = extend(equation, given)
         named = name_of_call(equation.params) if equation.primitive.name in CALLS else ""
         if isinstance(one, Chain) and one.steps and named and all(argument.direct for argument in arguments if argument.chain is not None):
             self._names[one] = named
@@ -193,7 +193,7 @@ class Walk:
         return _Traced(value, (source,), chain=Chain(source))
 
 
-def evaluated(inside: Any, equation: Any, values: list[Any]) -> list[Any]:
+def evaluate(inside: Any, equation: Any, values: list[Any]) -> list[Any]:
     """One equation of the jaxpr `inside` by itself, through JAX's own evaluation; an output that nothing reads may be None."""
     given = {var: value for var, value in zip(equation.invars, values, strict=True) if not isinstance(var, core.Literal)}
     read = [var for var in equation.outvars if type(var).__name__ != "DropVar"]

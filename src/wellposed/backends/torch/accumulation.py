@@ -39,7 +39,7 @@ def own_gradients(problem: TorchProblem, parts: Sequence[Any]) -> list[Vector]:
     return [problem.layout.pack_known({name: twin.gradient(theta).get(name) for name in problem.layout.names}) for twin in twins]
 
 
-def accumulated(problem: TorchProblem, parts: Sequence[Any], step: Step | None) -> Vector:
+def accumulate(problem: TorchProblem, parts: Sequence[Any], step: Step | None) -> Vector:
     """What `step(model, parts)` leaves in the parameters' `grad`; without a step, what the usual recipe does."""
 
     def usual(model: Any, batches: Sequence[Any]) -> None:
@@ -49,7 +49,7 @@ def accumulated(problem: TorchProblem, parts: Sequence[Any], step: Step | None) 
     return problem.gradient_left(lambda: (step or usual)(problem.model, parts))
 
 
-def measured(problem: Any, count: int, step: Step | None) -> tuple[Vector, list[Vector], Vector, float]:
+def measure(problem: Any, count: int, step: Step | None) -> tuple[Vector, list[Vector], Vector, float]:
     """The full batch's gradient, the micro-batches' own, the accumulated one, and what rounding may make of them, relative.
 
     Raises `InputError` where the problem is not torch's, or has no batch to split.
@@ -62,4 +62,4 @@ def measured(problem: Any, count: int, step: Step | None) -> tuple[Vector, list[
     with problem.preserved():
         full = problem.layout.pack_known(problem.gradient(problem.theta()))
         coarsest = max(float(torch.finfo(p.dtype).eps) for p in problem.model.parameters() if p.dtype.is_floating_point)
-        return full, own_gradients(problem, parts), accumulated(problem, parts, step), _DIGITS * coarsest
+        return full, own_gradients(problem, parts), accumulate(problem, parts, step), _DIGITS * coarsest

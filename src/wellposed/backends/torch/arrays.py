@@ -12,10 +12,10 @@ from wellposed.numerics.arrays import Array
 
 def as_numpy(tensor: torch.Tensor, *, keep_dtype: bool = False) -> Array:
     """A copy in float64, or in the tensor's own dtype where NumPy has it."""
-    return np.array(viewed(tensor), dtype=None if keep_dtype and tensor.dtype is not torch.bfloat16 else np.float64)
+    return np.array(view(tensor), dtype=None if keep_dtype and tensor.dtype is not torch.bfloat16 else np.float64)
 
 
-def viewed(tensor: torch.Tensor) -> Array:
+def view(tensor: torch.Tensor) -> Array:
     """The tensor's own memory where it lies on the CPU and NumPy has its dtype."""
     plain = tensor.detach().to("cpu")
     plain = plain.resolve_conj().resolve_neg() if plain.layout is torch.strided else plain.to_dense()
@@ -23,7 +23,7 @@ def viewed(tensor: torch.Tensor) -> Array:
     return found
 
 
-def described(thing: Any) -> str:
+def describe(thing: Any) -> str:
     """What a user gave where something else is needed."""
     if isinstance(thing, torch.Tensor):
         return f"a tensor of shape {tuple(thing.shape)}"

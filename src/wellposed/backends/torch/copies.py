@@ -24,7 +24,7 @@ _MOST = 10_000  # items of a container that is copied: a longer one is a data se
 _CONTAINERS = (list, dict, OrderedDict, defaultdict, set, frozenset, tuple, deque)
 
 
-def copied(*things: Any, change: Change = torch.clone, shared: Sequence[Any] = ()) -> tuple[Any, ...]:
+def copy_together(*things: Any, change: Change = torch.clone, shared: Sequence[Any] = ()) -> tuple[Any, ...]:
     """The things, copied together. `change` makes the data of each tensor's copy; what is `shared` is not copied.
 
     Copied are modules, tensors, arrays, containers, objects of Python classes, and functions that close over any of these or name them as

@@ -63,7 +63,7 @@ class Twin:
                 self._parameters[name].data = view.copy_(self._originals[name].data)
 
 
-def doubled(tensor: torch.Tensor) -> torch.Tensor:
+def to_float64(tensor: torch.Tensor) -> torch.Tensor:
     """A copy, in float64 where it holds real numbers."""
     return tensor.to(torch.float64, copy=True) if tensor.is_floating_point() else tensor.clone()
 

@@ -19,7 +19,7 @@ from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.backup import reachable_restored
 from wellposed.backends.torch.calibration import Calibration
 from wellposed.backends.torch.forward import forward
-from wellposed.backends.torch.meta import materialized
+from wellposed.backends.torch.meta import materialize
 from wellposed.backends.torch.roles import parameters_of
 from wellposed.backends.torch.sharded import held_jointly, joint_root_mean_square, resharded, with_joint_sources
 from wellposed.backends.torch.state import model_restored, modes_restored, power_iteration_stopped, torch_generators
@@ -56,7 +56,7 @@ class TorchInitializable:
 
     def materialize(self) -> set[str]:
         given = next((leaf.device for leaf in tree_flatten(self._inputs)[0] if isinstance(leaf, torch.Tensor)), torch.device("cpu"))
-        without = materialized(self.model, given)
+        without = materialize(self.model, given)
         self._parameters = _real(self.model)
         return without
 

@@ -12,7 +12,7 @@ from wellposed.backends.torch.state import torch_generators
 from wellposed.errors import InputError
 
 
-def materialized(model: nn.Module, device: torch.device) -> set[str]:
+def materialize(model: nn.Module, device: torch.device) -> set[str]:
     """Gives memory to modules that have none, and the values of `reset_parameters` where they have it; which parameters have none still.
 
     Raises `InputError`, with nothing changed, for buffers that no such method sets and for modules of which only a part has memory.

@@ -65,7 +65,7 @@ class Standardize(nn.Module):
         return f"{self.scale.numel()} features"
 
 
-def folded(layer: Any, mean: Vector, scale: Vector, digits: float) -> Any:
+def fold(layer: Any, mean: Vector, scale: Vector, digits: float) -> Any:
     """A copy of a Linear or Conv layer that takes raw inputs: W' = W / scale, b' = b - W' mean.
 
     Raises `InputError`, with the number, where that would cost more than `digits` decimal digits: rounding of the products then grows
@@ -121,7 +121,7 @@ def written_as_onnx(module: nn.Module, path: str | os.PathLike[str], shape: tupl
     torch.onnx.export(module.eval(), (example,), os.fspath(path), dynamo=True, dynamic_shapes=(free,), verbose=False, external_data=False)
 
 
-def gathered(own: dict[str, Any], group: Any = None) -> list[dict[str, Any]]:
+def gather(own: dict[str, Any], group: Any = None) -> list[dict[str, Any]]:
     """What every rank of the group brought, in the order of ranks. Raises `InputError` where no process group is there."""
     import torch.distributed as dist
 

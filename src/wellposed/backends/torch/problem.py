@@ -20,12 +20,12 @@ from wellposed.backends.measured import Dependence, LossArguments, NotFinite, Ru
 from wellposed.backends.precision import same_gradient, same_loss
 from wellposed.backends.protocol import Held, InputMap, Part, Problem
 from wellposed.backends.randomness import Randomness, owned_generators
-from wellposed.backends.torch.arrays import as_numpy, described, viewed
+from wellposed.backends.torch.arrays import as_numpy, describe, view
 from wellposed.backends.torch.backup import Backup, reachable_restored
 from wellposed.backends.torch.backward import gradients_of
-from wellposed.backends.torch.copies import copied, originals_gone
+from wellposed.backends.torch.copies import copy_together, originals_gone
 from wellposed.backends.torch.dependence import dependence_of
-from wellposed.backends.torch.float64_copy import Twin, Wide, doubled
+from wellposed.backends.torch.float64_copy import Twin, Wide, to_float64
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.function import TensorFunctionProblem
 from wellposed.backends.torch.held_constants import HeldCuts, HeldProblem, Replayable
@@ -54,7 +54,7 @@ from wellposed.backends.torch.trainable import trainable
 from wellposed.backends.torch.training import Training
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.theta import Gradient, Layout, moved_by_its_size
+from wellposed.numerics.theta import Gradient, Layout, move_by_its_size
 
 _USUAL_DECAY = 0.01  # AdamW's own: no step of its is mostly decay
 
@@ -108,7 +108,7 @@ class TorchProblem(Replayable):
         self._looked_at = False  # whether an evaluation was followed by a look at all that it may have written to
         if not self._takes_model and not (isinstance(batch, tuple | list) and len(batch) == 2):
             raise InputError(
-                f"batch must be a pair (inputs, targets), not {described(batch)}",
+                f"batch must be a pair (inputs, targets), not {describe(batch)}",
                 hint="a loss of one argument gets the model itself: TorchProblem(model, lambda model: ...)",
             )
         self._parameters: dict[str, torch.Tensor] = {**trainable(model)}
@@ -263,7 +263,7 @@ class TorchProblem(Replayable):
         """Nothing is concluded from a copy that still uses the original's parameters: its loss is held against theirs gone."""
         try:
             with self._random.fixed():
-                model, loss, batch, optimizer = copied(self.model, self.loss, self.batch, self.optimizer)
+                model, loss, batch, optimizer = copy_together(self.model, self.loss, self.batch, self.optimizer)
             with originals_gone(list(self._parameters.values())):
                 other = TorchProblem(model, loss, batch, optimizer=optimizer)
                 its = other._present_or_error()
@@ -467,7 +467,7 @@ class TorchProblem(Replayable):
         try:
             mine = self._present()
             with Randomness(*torch_generators()).fixed():
-                model, loss, batch = copied(self.model, self.loss, self.batch, change=doubled)
+                model, loss, batch = copy_together(self.model, self.loss, self.batch, change=to_float64)
             with originals_gone(list(self._parameters.values())):
                 twin = _Double(model, loss, batch)
                 if twin.layout.shapes != self.layout.shapes:
@@ -535,7 +535,7 @@ class TorchProblem(Replayable):
 
     def _elsewhere(self, other: Problem, least: float) -> tuple[float, float]:
         """This loss and another's where the parameters have moved by their own size, and by `least` at least."""
-        theta = self.stored(moved_by_its_size(self._layout, self.theta(), least=least))
+        theta = self.stored(move_by_its_size(self._layout, self.theta(), least=least))
         return self.value(theta), other.value(theta)
 
     def _closed_over(self) -> dict[str, torch.Tensor]:
@@ -566,7 +566,7 @@ class TorchProblem(Replayable):
                 loss = self.loss(forward(self.model, inputs), targets)
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             raise InputError(
-                f"the loss must be one number, but it is {described(loss)}",
+                f"the loss must be one number, but it is {describe(loss)}",
                 hint="use reduction='mean' or 'sum', or take .mean() over the batch",
             )
         if loss.is_complex():
@@ -587,7 +587,7 @@ class TorchProblem(Replayable):
         for name, place in self._layout.slices.items():
             tensor = tensors.pop(name)
             if tensor is not None:
-                whole[place] = viewed(tensor).ravel()
+                whole[place] = view(tensor).ravel()
         return whole
 
     def _parts(self, loss: torch.Tensor) -> dict[str, torch.Tensor | None]:

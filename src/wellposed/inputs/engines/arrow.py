@@ -9,7 +9,7 @@ import narwhals as nw
 import pyarrow as pa
 
 from wellposed.inputs.sources.tables import pieces
-from wellposed.inputs.state import State, merged
+from wellposed.inputs.state import State, merge
 
 
 def of_batches(batches: Iterable[Any], names: list[str], reproducible: bool) -> State | None:
@@ -20,4 +20,4 @@ def of_batches(batches: Iterable[Any], names: list[str], reproducible: bool) -> 
         for chunk in pieces(nw.from_native(table, eager_only=True), names, f"batch {number}"):
             found = State.of(chunk.rows, 1, reproducible=reproducible)
             states.append(State(found.moments, found.fingerprint, chunk.names))
-    return merged(states) if states else None
+    return merge(states) if states else None

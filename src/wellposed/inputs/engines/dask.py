@@ -10,14 +10,14 @@ from dask.delayed import delayed
 from wellposed.errors import InputError
 from wellposed.inputs.features import feature_axes
 from wellposed.inputs.sources.chunk import Chunk
-from wellposed.inputs.sources.tables import chosen, table
-from wellposed.inputs.state import State, merged
+from wellposed.inputs.sources.tables import choose_columns, table
+from wellposed.inputs.state import State, merge
 
 
 def state(data: Any, axis: Any, columns: tuple[str, ...], reproducible: bool) -> State:
     """Of a Dask array [N, ...], whose features are gathered into one block where they are split, or of a dataframe."""
     if hasattr(data, "to_delayed") and hasattr(data, "columns"):
-        names = tuple(chosen(list(map(str, data.columns)), columns, "the dataframe"))
+        names = tuple(choose_columns(list(map(str, data.columns)), columns, "the dataframe"))
         parts = [delayed(_of_table)(part, names, reproducible) for part in data[list(names)].to_delayed()]
     elif hasattr(data, "rechunk"):
         axes = feature_axes(data.shape, axis)
@@ -26,7 +26,7 @@ def state(data: Any, axis: Any, columns: tuple[str, ...], reproducible: bool) ->
         parts = [delayed(_of_block)(block, axes or None, reproducible) for block in blocks]
     else:
         raise InputError(f"a Dask {type(data).__name__} cannot be read", hint="give a Dask array or dataframe")
-    return merged(compute(*parts))  # type: ignore[no-untyped-call]
+    return merge(compute(*parts))  # type: ignore[no-untyped-call]
 
 
 def _of_block(block: Any, axes: Any, reproducible: bool) -> State | None:
@@ -37,7 +37,7 @@ def _of_table(part: Any, names: tuple[str, ...], reproducible: bool) -> State | 
     source = table(part, names)
     assert source is not None
     states = [_named(chunk, reproducible) for chunk in source.chunks()]
-    return merged(states) if states else None
+    return merge(states) if states else None
 
 
 def _named(chunk: Chunk, reproducible: bool) -> State:

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from wellposed.inputs.sources.tables import chosen
-from wellposed.inputs.state import State, merged
+from wellposed.inputs.sources.tables import choose_columns
+from wellposed.inputs.state import State, merge
 
 
 def state(data: Any, axis: Any, columns: tuple[str, ...], reproducible: bool) -> State:
     """Of a Spark DataFrame of numbers."""
-    names = chosen(data.columns, columns, "the dataframe")
+    names = choose_columns(data.columns, columns, "the dataframe")
 
     def of_partition(batches: Iterator[Any]) -> Iterator[Any]:
         import pyarrow as pa
@@ -24,4 +24,4 @@ def state(data: Any, axis: Any, columns: tuple[str, ...], reproducible: bool) ->
             yield pa.RecordBatch.from_pydict({"state": [json.dumps(found.to_dict())]})
 
     rows = data.select(*names).mapInArrow(of_partition, "state string").collect()
-    return merged(State.from_dict(json.loads(row["state"])) for row in rows)
+    return merge(State.from_dict(json.loads(row["state"])) for row in rows)

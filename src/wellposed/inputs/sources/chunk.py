@@ -39,7 +39,7 @@ def rows_per_chunk(shape: tuple[int, ...], itemsize: int) -> int:
     return max(1, BYTES // max(1, itemsize * int(np.prod(shape[1:], dtype=np.int64))))
 
 
-def sliced(array: Any, where: str = "") -> Iterator[Chunk]:
+def slice_rows(array: Any, where: str = "") -> Iterator[Chunk]:
     """An array that can be sliced along axis 0, piece by piece."""
     shape = tuple(array.shape)
     step = rows_per_chunk(shape, np.dtype(array.dtype).itemsize)

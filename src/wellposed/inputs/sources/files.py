@@ -16,7 +16,7 @@ import numpy as np
 
 from wellposed.errors import InputError
 from wellposed.inputs.sources import tables
-from wellposed.inputs.sources.chunk import Chunk, Source, rows_per_chunk, sliced
+from wellposed.inputs.sources.chunk import Chunk, Source, rows_per_chunk, slice_rows
 from wellposed.numerics.arrays import Array
 from wellposed.reading import demand_regular
 
@@ -133,7 +133,7 @@ def _stream(file: BinaryIO, where: str, path: Path) -> Iterator[Chunk]:
     if dtype.hasobject:
         raise InputError(f"{path} holds Python objects", hint="save numbers: array.astype(float)")
     if fortran and len(shape) > 1:
-        yield from sliced(_by_columns(file, path, shape, dtype), where)
+        yield from slice_rows(_by_columns(file, path, shape, dtype), where)
         return
     step = rows_per_chunk(shape, dtype.itemsize) if shape else 1
     row = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
@@ -160,7 +160,7 @@ def _csv(path: Path, columns: Sequence[str], key: str | None) -> Iterator[Chunk]
     csv = _library("pyarrow.csv")
     with csv.open_csv(path) as reader:
         schema = reader.schema
-    names, arrow = tables.chosen(schema.names, columns, str(path)), _library("pyarrow")
+    names, arrow = tables.choose_columns(schema.names, columns, str(path)), _library("pyarrow")
     # What begins with whole numbers, or with nothing, may go on otherwise.
     open_ended = [field.name for field in schema if arrow.types.is_integer(field.type) or arrow.types.is_null(field.type)]
     types = csv.ConvertOptions(column_types=dict.fromkeys(open_ended, arrow.float64()), include_columns=names)
@@ -171,7 +171,7 @@ def _csv(path: Path, columns: Sequence[str], key: str | None) -> Iterator[Chunk]
 def _parquet(path: Path, columns: Sequence[str], key: str | None) -> Iterator[Chunk]:
     parquet = _library("pyarrow.parquet")
     with parquet.ParquetFile(path) as file:
-        names = tables.chosen(file.schema_arrow.names, columns, str(path))
+        names = tables.choose_columns(file.schema_arrow.names, columns, str(path))
         yield from _arrow(file.iter_batches(_BATCH, columns=names), names, path)
 
 
@@ -185,7 +185,7 @@ def _arrow(batches: Iterator[Any], names: Sequence[str], path: Path) -> Iterator
 
 def _zarr(path: Path, columns: Sequence[str], key: str | None) -> Iterator[Chunk]:
     opened = _library("zarr").open(str(path), mode="r")
-    yield from sliced(_member(opened, list(opened.array_keys()) if hasattr(opened, "array_keys") else None, key, path), f"{path.name} ")
+    yield from slice_rows(_member(opened, list(opened.array_keys()) if hasattr(opened, "array_keys") else None, key, path), f"{path.name} ")
 
 
 def _hdf5(path: Path, columns: Sequence[str], key: str | None) -> Iterator[Chunk]:
@@ -193,7 +193,7 @@ def _hdf5(path: Path, columns: Sequence[str], key: str | None) -> Iterator[Chunk
     with h5py.File(path, "r") as file:
         names: list[str] = []
         file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        yield from sliced(_member(file, names, key, path), f"{path.name} ")
+        yield from slice_rows(_member(file, names, key, path), f"{path.name} ")
 
 
 def _member(opened: Any, names: list[str] | None, key: str | None, path: Path) -> Any:

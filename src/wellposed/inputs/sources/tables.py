@@ -30,7 +30,7 @@ def table(data: Any, columns: Sequence[str] = ()) -> Source | None:
 def pieces(frame: nw.DataFrame[Any], columns: Sequence[str], where: str = "") -> Iterator[Chunk]:
     """Chunks of an eager frame, its columns in the order given, else in its own."""
     there = frame.columns  # made anew at every look
-    names = chosen(there, columns, where or "the table")
+    names = choose_columns(there, columns, where or "the table")
     position = {name: place for place, name in reversed(list(enumerate(there)))}
     places = [position[name] for name in names] if columns else list(range(len(names)))
     shown = tuple(names) if all(isinstance(name, str) for name in names) else ()
@@ -64,7 +64,7 @@ def _column(series: nw.Series[Any], name: str, where: str) -> Any:
 
 
 def _lazy(frame: nw.LazyFrame[Any], columns: Sequence[str]) -> Iterator[Chunk]:
-    names = chosen(frame.collect_schema().names(), columns, "the table")
+    names = choose_columns(frame.collect_schema().names(), columns, "the table")
     native = frame.select(names).to_native()
     if hasattr(native, "collect_batches"):  # polars
         batches: Any = native.collect_batches(chunk_size=max(1, BYTES // (8 * len(names))))
@@ -78,7 +78,7 @@ def _lazy(frame: nw.LazyFrame[Any], columns: Sequence[str]) -> Iterator[Chunk]:
         yield from pieces(nw.from_native(batch, eager_only=True), names, f"batch {number}")
 
 
-def chosen(available: Sequence[str], columns: Sequence[str], what: str) -> list[str]:
+def choose_columns(available: Sequence[str], columns: Sequence[str], what: str) -> list[str]:
     """The columns asked for, all where none is; raises `InputError` for one that is not there."""
     there = set(available)
     for name in columns:

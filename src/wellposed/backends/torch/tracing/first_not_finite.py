@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from wellposed.backends.lines import calling
+from wellposed.backends.lines import find_caller
 from wellposed.backends.measured import NotFinite, Operand
 
 # Operations that put infinity where they were told to.
@@ -102,7 +102,7 @@ class Finite(TorchDispatchMode):
             if name.startswith("add") and name != "add" and backward is None:  # addmm and its kind: what is added comes first
                 inputs = [*inputs[1:], *inputs[:1]]
             operands = tuple(map(_operand, [*inputs, *(a for a in args if isinstance(a, float | int))]))
-            line = calling(_INSIDE) if backward is None else ""
+            line = find_caller(_INSIDE) if backward is None else ""
             found = NotFinite(operation, where, line, backward is not None, "NaN" if nan else "infinity", operands)
             culprit = _Culprit(found, self._count)
         for x in bad:
