@@ -53,7 +53,9 @@ def built(asked: Asked, fixed: bool) -> Program:
 def posed(program: Program, rows: int | None = None) -> wp.TorchProblem:
     """As its author would give it: the first batch of the shuffled data, and the optimizer."""
     chosen = torch.randperm(len(program.inputs), generator=torch.Generator().manual_seed(SEED))[: rows or program.batch]
-    return wp.TorchProblem(program.model, program.loss, (program.inputs[chosen], program.targets[chosen]), optimizer=program.optimizer)
+    return wp.TorchProblem(
+        program.model, program.loss, (program.inputs[chosen], program.targets[chosen]), optimizer=program.optimizer
+    )
 
 
 # --- programs ----------------------------------------------------------------------------------
@@ -78,12 +80,18 @@ def programs(only: tuple[str, ...]) -> None:
     machine = [row for row in rows if row["remedy"] in ("trains", "does not train")]
     hand = [row for row in rows if row["remedy"] == "by hand"]
     trained = sum(row["remedy"] == "trains" for row in machine)
-    print(f"\nRemedy of the first finding, carried out by the machine and trained to the goal: {trained} of {len(machine)}.")
-    print(f"Remedy to be carried out by hand, where the finding names the fault (the twin is what it asks for): {len(hand)}, which train.")
+    print(
+        f"\nRemedy of the first finding, carried out by the machine and trained to the goal: {trained} of {len(machine)}."
+    )
+    print(
+        f"Remedy to be carried out by hand, where the finding names the fault (the twin is what it asks for): {len(hand)}, which train."
+    )
     print(f"Together: {trained + len(hand)} of {n} ({100 * (trained + len(hand)) / n:.0f} %; target 80 %).\n")
     for category in dict.fromkeys(asked.category for asked in chosen):
         some = [row for row, asked in zip(rows, chosen, strict=True) if asked.category == category]
-        print(f"- {category}: {_share(some, 'found')} found, {_share(some, 'first')} first; later {_share(some, 'found later')} found")
+        print(
+            f"- {category}: {_share(some, 'found')} found, {_share(some, 'first')} first; later {_share(some, 'found later')} found"
+        )
 
 
 def _row(asked: Asked) -> dict[str, Any]:
@@ -119,7 +127,9 @@ def _remedied(asked: Asked, first: Finding) -> str:
     trained as the program is. By hand where no machine can carry out the first.
     """
     program = built(asked, False)
-    problem: Any = wp.TorchProblem(program.model, program.loss, (program.inputs, program.targets), optimizer=program.optimizer)
+    problem: Any = wp.TorchProblem(
+        program.model, program.loss, (program.inputs, program.targets), optimizer=program.optimizer
+    )
     done: set[tuple[str, str]] = set()
     finding: Finding | None = first
     while finding is not None and len(done) < MOST:
@@ -130,16 +140,24 @@ def _remedied(asked: Asked, first: Finding) -> str:
         problem = problem if treated is None else treated
         done.add((finding.rule, finding.cause))
         batch = posed(replace(program, inputs=problem.batch[0], targets=problem.batch[1])).batch
-        loss = Rerouted(problem.loss.loss, batch, problem.loss.route) if isinstance(problem.loss, Rerouted) else problem.loss
+        loss = (
+            Rerouted(problem.loss.loss, batch, problem.loss.route)
+            if isinstance(problem.loss, Rerouted)
+            else problem.loss
+        )
         report = wp.checkup(wp.TorchProblem(problem.model, loss, batch, optimizer=problem.optimizer))
-        left = [f for f in _found(report) if not f.follows and (f.rule, f.cause) not in done and treatment_of(f) is not None]
+        left = [
+            f for f in _found(report) if not f.follows and (f.rule, f.cause) not in done and treatment_of(f) is not None
+        ]
         finding = left[0] if left else None
     return "trains" if train(_trainable(asked, problem), asked.epochs) >= asked.goal else "does not train"
 
 
 def _trainable(asked: Asked, problem: Any) -> Program:
     program = built(asked, False)
-    better = replace(program, model=problem.model, inputs=problem.batch[0], targets=problem.batch[1], optimizer=problem.optimizer)
+    better = replace(
+        program, model=problem.model, inputs=problem.batch[0], targets=problem.batch[1], optimizer=problem.optimizer
+    )
     if not isinstance(problem.loss, Rerouted):
         return better
     loss, route = problem.loss.loss, problem.loss.route
@@ -198,7 +216,11 @@ def _torch_audit(program: Program) -> bool:
     for phase in phases:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             result = torch_audit.audit(program.model, phase=phase, batch=problem.batch, optimizer=program.optimizer)
-            findings += [finding for finding in result.findings if str(finding.severity).upper().rpartition(".")[2] not in ("INFO",)]
+            findings += [
+                finding
+                for finding in result.findings
+                if str(finding.severity).upper().rpartition(".")[2] not in ("INFO",)
+            ]
     return bool(findings)
 
 
@@ -273,7 +295,11 @@ def zoo(only: tuple[str, ...]) -> None:
         counts["networks"] += 1
         counts["fails"] += not report.ok
         counts["suspect"] += report.count(Verdict.SUSPECT)
-        told += [f"- {name}: {f.verdict.value} {f.rule} {f.cause} at {f.where}: {f.message[:120]}" for f in _found(report) if not f.follows]
+        told += [
+            f"- {name}: {f.verdict.value} {f.rule} {f.cause} at {f.where}: {f.message[:120]}"
+            for f in _found(report)
+            if not f.follows
+        ]
         print(told[-1] if told and told[-1].startswith(f"- {name}") else f"- {name}", file=sys.stderr, flush=True)
     del kept
     n = counts["networks"]
@@ -285,7 +311,9 @@ def zoo(only: tuple[str, ...]) -> None:
         f"raised: {counts['raised']}; left out, as a gradient takes more than {PATIENCE:g} s here: {counts['slow']}; "
         f"not done in {LONGEST} s: {counts['long']}."
     )
-    print(f"In evaluations of the gradient: median {np.median(spent):.0f}, 9 in 10 below {np.quantile(spent, 0.9):.0f}.\n")
+    print(
+        f"In evaluations of the gradient: median {np.median(spent):.0f}, 9 in 10 below {np.quantile(spent, 0.9):.0f}.\n"
+    )
     print("\n".join(told))
 
 
@@ -313,7 +341,12 @@ def _gpt2() -> tuple[nn.Module, Any, Any, Any]:
 
     model = GPT2LMHeadModel(GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
     indices = torch.randint(50257, (4, 128))
-    return model, lambda out, wanted: nn.functional.cross_entropy(out.logits.flatten(0, 1), wanted.flatten()), indices, indices.roll(-1, 1)
+    return (
+        model,
+        lambda out, wanted: nn.functional.cross_entropy(out.logits.flatten(0, 1), wanted.flatten()),
+        indices,
+        indices.roll(-1, 1),
+    )
 
 
 NETWORKS = {"ResNet-18, 32 images of 64 x 64": (_resnet, "sgd"), "GPT-2 small, 4 x 128 tokens": (_gpt2, "adamw")}
@@ -324,7 +357,11 @@ def measure(name: str) -> None:
     torch.manual_seed(SEED)
     make, kind = NETWORKS[name]
     model, loss, inputs, targets = make()
-    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9) if kind == "sgd" else torch.optim.AdamW(model.parameters(), 1e-4)
+    optimizer = (
+        torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+        if kind == "sgd"
+        else torch.optim.AdamW(model.parameters(), 1e-4)
+    )
 
     def step() -> float:
         started = time.perf_counter()
@@ -357,7 +394,9 @@ def cost(_only: tuple[str, ...]) -> None:
     )
     sys.stdout.flush()
     for name in NETWORKS:
-        subprocess.run([sys.executable, __file__, "measure", name], check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+        subprocess.run(
+            [sys.executable, __file__, "measure", name], check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+        )
 
 
 def main(words: list[str]) -> None:
@@ -365,7 +404,12 @@ def main(words: list[str]) -> None:
         measure(words[1])
         return
     only = tuple(words[words.index("--only") + 1].split(",")) if "--only" in words else ()
-    parts: dict[str, Callable[[tuple[str, ...]], None]] = {"programs": programs, "peers": peers, "cost": cost, "zoo": zoo}
+    parts: dict[str, Callable[[tuple[str, ...]], None]] = {
+        "programs": programs,
+        "peers": peers,
+        "cost": cost,
+        "zoo": zoo,
+    }
     wanted = [word for word in words if word in parts] or list(parts)
     for part in wanted:
         parts[part](only)

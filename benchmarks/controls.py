@@ -64,8 +64,13 @@ def main(words: list[str]) -> None:
         told = [finding for finding in report.findings if finding.verdict in GRAVE]
         totals.update(finding.verdict for finding in told)
         found.update(f"{finding.verdict.value} {finding.rule} {finding.cause}" for finding in told)
-        said = "; ".join(f"{finding.verdict.value} {finding.rule} {finding.cause} at {finding.where}" for finding in told)
-        print(f"{name}: {time.perf_counter() - begun:.2f} s, {report.evaluations} evaluations{f': {said}' if said else ''}", flush=True)
+        said = "; ".join(
+            f"{finding.verdict.value} {finding.rule} {finding.cause} at {finding.where}" for finding in told
+        )
+        print(
+            f"{name}: {time.perf_counter() - begun:.2f} s, {report.evaluations} evaluations{f': {said}' if said else ''}",
+            flush=True,
+        )
     fails, suspect = (totals[verdict] for verdict in GRAVE)
     print(
         f"\n{number} set-ups in {time.perf_counter() - started:.0f} s: {fails} fails, {suspect} suspect ({suspect / max(number, 1):.3f} each)"

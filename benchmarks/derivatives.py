@@ -61,7 +61,13 @@ def grid(dtype: Any, seed: int = 0) -> Iterator[Case]:
         for _ in range(20):
             t = draw.uniform(-2, 2)
             a, b = (dtype(10.0 ** draw.uniform(-reach, reach)) for _ in range(2))
-            yield case("scales", name, lambda x, g=g, a=a, b=b: b * g(x / a), t * float(a), lambda x, dg=dg, a=a, b=b: b * (dg(x / a) / a))
+            yield case(
+                "scales",
+                name,
+                lambda x, g=g, a=a, b=b: b * g(x / a),
+                t * float(a),
+                lambda x, dg=dg, a=a, b=b: b * (dg(x / a) / a),
+            )
             c = dtype(10.0 ** draw.uniform(0, -0.5 * np.log10(eps)))
             if draw.integers(2):
                 yield case("cancellation", name, lambda x, g=g, c=c: c + g(x), t, dg)
@@ -69,11 +75,19 @@ def grid(dtype: Any, seed: int = 0) -> Iterator[Case]:
                 yield case("cancellation", name, lambda x, g=g, c=c: (c + g(x)) - c, t, dg)
             w = dtype(10.0 ** draw.uniform(0, 3))
             yield case(
-                "oscillation", name, lambda x, g=g, w=w: g(np.sin(w * x)), t, lambda x, dg=dg, w=w: dg(np.sin(w * x)) * w * np.cos(w * x)
+                "oscillation",
+                name,
+                lambda x, g=g, w=w: g(np.sin(w * x)),
+                t,
+                lambda x, dg=dg, w=w: dg(np.sin(w * x)) * w * np.cos(w * x),
             )
             edge = dtype(t + draw.choice([-1, 1]) * 10.0 ** draw.uniform(np.log10(eps) / 2, 0))
             yield case(
-                "kink beside x", name, lambda x, g=g, e=edge: g(x) + np.abs(x - e), t, lambda x, dg=dg, e=edge: dg(x) + np.sign(x - e)
+                "kink beside x",
+                name,
+                lambda x, g=g, e=edge: g(x) + np.abs(x - e),
+                t,
+                lambda x, dg=dg, e=edge: dg(x) + np.sign(x - e),
             )
             yield case("step beside x", name, lambda x, g=g, e=edge: g(x) + (x > e), t, dg)
             sigma = 10.0 ** draw.uniform(np.log10(eps), -2)
@@ -97,7 +111,9 @@ def published(dtype: Any, seed: int = 0) -> Iterator[Case]:
             with np.errstate(all="ignore"):
                 truth = float(slope(np.float64(x)))
             if np.isfinite(truth):
-                yield Case("published", problem.get_name(), np.vectorize(_or_nan(f), otypes=[dtype]), x, truth, (low, high))
+                yield Case(
+                    "published", problem.get_name(), np.vectorize(_or_nan(f), otypes=[dtype]), x, truth, (low, high)
+                )
 
 
 def _or_nan(f: Callable[[float], Any]) -> Callable[[Any], float]:
@@ -212,7 +228,9 @@ def _dumontet(case: Case, f: Callable[[Any], Any]) -> tuple[float, float]:
     from numericalderivative import DumontetVignes
 
     precision = _precision(case, f)
-    algorithm = DumontetVignes(f, float(case.x), absolute_precision=precision, number_of_digits=24 if case.x.dtype == F32 else 53)
+    algorithm = DumontetVignes(
+        f, float(case.x), absolute_precision=precision, number_of_digits=24 if case.x.dtype == F32 else 53
+    )
     step, _ = algorithm.find_step(kmin=1e-12 * _size(case), kmax=_size(case))
     return float(algorithm.compute_first_derivative(step)), np.nan
 
@@ -246,12 +264,16 @@ def main() -> None:
     for dtype in (F64, F32):
         known = [(case, best_fixed_step(case)) for case in [*published(dtype), *grid(dtype)]]
         print(f"### {dtype.__name__}: {len(known)} cases\n")
-        print("| method | no answer | within 3 times the best fixed step | bar covers the truth | evaluations, median | time, median |")
+        print(
+            "| method | no answer | within 3 times the best fixed step | bar covers the truth | evaluations, median | time, median |"
+        )
         print("|---|---|---|---|---|---|")
         for name, method in METHODS.items():
             answers = [measured(method, case) for case, _ in known]
             print(_row(name, known, answers), flush=True)
-        print("\n| wellposed, by family | cases | within 3 times | covered | evaluations, median |\n|---|---|---|---|---|")
+        print(
+            "\n| wellposed, by family | cases | within 3 times | covered | evaluations, median |\n|---|---|---|---|---|"
+        )
         answers = [measured(ours, case) for case, _ in known]
         for family in dict.fromkeys(case.family for case, _ in known):
             chosen = [(pair, answer) for pair, answer in zip(known, answers, strict=True) if pair[0].family == family]
@@ -269,7 +291,14 @@ def _cells(known: Any, answers: Any) -> tuple[str, str, str, str, str, str]:
     covered = f"{100 * np.mean(errors[has_bar] <= bars[has_bar]):.1f} %" if has_bar.any() else "gives none"
     evaluations = np.median([answer.evaluations for answer in answers])
     seconds = np.median([answer.seconds for answer in answers])
-    return "", f"{100 * np.mean(~answered):.1f} %", f"{100 * close:.1f} %", covered, f"{evaluations:.0f}", f"{1e6 * seconds:.0f} us"
+    return (
+        "",
+        f"{100 * np.mean(~answered):.1f} %",
+        f"{100 * close:.1f} %",
+        covered,
+        f"{evaluations:.0f}",
+        f"{1e6 * seconds:.0f} us",
+    )
 
 
 def _row(name: str, known: Any, answers: Any) -> str:

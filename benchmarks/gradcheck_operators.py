@@ -42,7 +42,15 @@ def verdict(report: wp.Report) -> str:
     if ("WP501", "undecided") in found and report.problem.parameters == 0:
         return "empty"
     undecided = any(v == "undecided" for _, v in found)
-    return "undecided" if undecided else "not differentiable" if ("WP502", "suspect") in found else "suspect" if found else "holds"
+    return (
+        "undecided"
+        if undecided
+        else "not differentiable"
+        if ("WP502", "suspect") in found
+        else "suspect"
+        if found
+        else "holds"
+    )
 
 
 def agrees_with_slow_mode(case: OperatorCase) -> bool:
@@ -86,7 +94,9 @@ def verdicts() -> None:
         cells = " | ".join(str(count[word]) for word in words)
         name = str(dtype).removeprefix("torch.")
         print(f"| {name} | {total} | {cells} | {evaluations / max(total, 1):.0f} per case |", flush=True)
-    print("\nConfirmed: in float64 torch's own slow mode, tolerances 1e-9 and 1e-7, finds these operators' gradients wrong too:")
+    print(
+        "\nConfirmed: in float64 torch's own slow mode, tolerances 1e-9 and 1e-7, finds these operators' gradients wrong too:"
+    )
     print(", ".join(sorted(confirmed)) + ".\n\nNot confirmed by it, or raised:\n")
     print("\n".join(f"- {line}" for line in told) or "none")
 
@@ -112,8 +122,12 @@ def planted_errors() -> None:
     every_nth = _every_nth()
     print("\n### Errors planted in the backward pass (by the first input)\n")
     print(f"{PLANTED} sample per operator that holds without; 1 in {every_nth} operators\n")
-    print(f"An error below {SEEN[torch.float64]:g} of the gradient's norm (float32: {SEEN[torch.float32]:g}) is counted as none.\n")
-    print("| error | float64, ours | float64, torch fast | float32, ours | float32, not decided | no error |\n|---|---|---|---|---|---|")
+    print(
+        f"An error below {SEEN[torch.float64]:g} of the gradient's norm (float32: {SEEN[torch.float32]:g}) is counted as none.\n"
+    )
+    print(
+        "| error | float64, ours | float64, torch fast | float32, ours | float32, not decided | no error |\n|---|---|---|---|---|---|"
+    )
     total: Counter[Any] = Counter()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for part in pool.map(_planted_in, range(0, PARTS_OF_DATABASE, every_nth)):
@@ -159,7 +173,10 @@ def _usable(case: OperatorCase) -> bool:
     """An error must change something, and the right gradient must hold, for its detection to mean anything."""
     try:
         report = wp.gradcheck(case.fn, case.inputs)
-        if any(f.verdict is not wp.Verdict.HOLDS for f in report.findings) or case.inputs[0].layout is not torch.strided:
+        if (
+            any(f.verdict is not wp.Verdict.HOLDS for f in report.findings)
+            or case.inputs[0].layout is not torch.strided
+        ):
             return False
         outputs = [o for o in _tensors(case.fn(*case.inputs)) if o.requires_grad]
         weights = [torch.randn_like(o) for o in outputs]
@@ -173,7 +190,9 @@ def _changes(case: OperatorCase, error: Any, dtype: torch.dtype) -> bool:
     """Whether the error is one: half of a gradient may be zero already, the entry in the middle 1e-30 of the others."""
     torch.manual_seed(0)
     outputs = [o for o in _tensors(case.fn(*case.inputs)) if o.requires_grad]
-    (gradient,) = torch.autograd.grad(outputs, case.inputs[:1], [torch.randn_like(o) for o in outputs], allow_unused=True)
+    (gradient,) = torch.autograd.grad(
+        outputs, case.inputs[:1], [torch.randn_like(o) for o in outputs], allow_unused=True
+    )
     return bool((error(gradient) - gradient).abs().double().norm() > SEEN[dtype] * gradient.abs().double().norm())
 
 
@@ -262,6 +281,8 @@ PARTS = {"verdicts": verdicts, "planted": planted_errors, "time": times, "large"
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, wellposed {wp.__version__}; {len(operators())} operators, up to {SAMPLES} samples each; CPU.\n")
+    print(
+        f"torch {torch.__version__}, wellposed {wp.__version__}; {len(operators())} operators, up to {SAMPLES} samples each; CPU.\n"
+    )
     for part in [word for word in sys.argv[1:] if not word.isdigit()] or list(PARTS):
         PARTS[part]()

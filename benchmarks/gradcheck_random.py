@@ -67,12 +67,17 @@ def _alarms(seeds: range) -> Counter[Any]:
         count[name, "undecided"] += report.ok and any(f.verdict is wp.Verdict.UNDECIDED for f in report.findings)
         count[name, "evaluations"] += report.evaluations
         if not report.ok:
-            print(f"seed {seed}, {name}: {next(f.message for f in report.findings if f.verdict is wp.Verdict.FAILS)}", file=sys.stderr)
+            print(
+                f"seed {seed}, {name}: {next(f.message for f in report.findings if f.verdict is wp.Verdict.FAILS)}",
+                file=sys.stderr,
+            )
     return count
 
 
 def alarms(number: int) -> None:
-    print(f"\n### False alarms on {number:,} correct random networks (1 to 4 layers, five activations, losses times 1e-6 to 1e6)\n")
+    print(
+        f"\n### False alarms on {number:,} correct random networks (1 to 4 layers, five activations, losses times 1e-6 to 1e6)\n"
+    )
     count = _in_parts(_alarms, number)
     print("| dtype | problems | fails | undecided | evaluations per problem |\n|---|---|---|---|---|")
     for name in ("float64", "float32", "bfloat16"):
@@ -109,14 +114,18 @@ def _detected(problem: wp.FunctionProblem) -> bool:
 
     theta = problem.theta()
     prober = Prober(problem, theta, problem.layout.pack_known(problem.gradient(theta)))
-    probes = prober.probes([prober.directions.jointly(problem.layout.names, along_claim=along) for along in (True, False)])
+    probes = prober.probes(
+        [prober.directions.jointly(problem.layout.names, along_claim=along) for along in (True, False)]
+    )
     return not all(probe.agrees for probe in probes)
 
 
 def entry(number: int) -> None:
     print(f"\n### One entry off by 1e-3 of the gradient's norm among 100,000, float64, {number:,} trials\n")
     count = _in_parts(_entry, number)
-    print(f"missed: {count['missed']} of {count['trials']}; at most {count['evaluations']} evaluations until it is seen")
+    print(
+        f"missed: {count['missed']} of {count['trials']}; at most {count['evaluations']} evaluations until it is seen"
+    )
 
 
 def _in_parts(task: Any, number: int) -> Counter[Any]:
@@ -136,7 +145,9 @@ def peers(number: int) -> None:
     import jax.numpy as jnp
     from jax.test_util import check_grads
 
-    print(f"\n### The same {number} random tanh networks for every checker (3 layers, width 32, 1,200 weights): wrong answers\n")
+    print(
+        f"\n### The same {number} random tanh networks for every checker (3 layers, width 32, 1,200 weights): wrong answers\n"
+    )
     print("| dtype | gradient | ours | torch slow | torch fast | jax check_grads |\n|---|---|---|---|---|---|")
 
     def failed(check: Any) -> bool:
@@ -161,10 +172,19 @@ def peers(number: int) -> None:
                 wrong["slow"] += failed(partial(torch.autograd.gradcheck, fn, tensors)) != should_fail
                 wrong["fast"] += failed(partial(torch.autograd.gradcheck, fn, tensors, fast_mode=True)) != should_fail
                 with jax.enable_x64(real is np.float64):
-                    check = partial(check_grads, _jax_loss(jnp.asarray(x, real), error), [jnp.asarray(v, real) for v in w], 1, ("rev",))
+                    check = partial(
+                        check_grads,
+                        _jax_loss(jnp.asarray(x, real), error),
+                        [jnp.asarray(v, real) for v in w],
+                        1,
+                        ("rev",),
+                    )
                     wrong["jax"] += failed(lambda check=check: check() is None) != should_fail
             cells = " | ".join(str(wrong[k]) for k in ("ours", "slow", "fast", "jax"))
-            print(f"| {str(dtype).removeprefix('torch.')} | {'right' if error == 'none' else error} | {cells} |", flush=True)
+            print(
+                f"| {str(dtype).removeprefix('torch.')} | {'right' if error == 'none' else error} | {cells} |",
+                flush=True,
+            )
 
 
 def _network(a: Any, b: Any, c: Any, tanh: Any, x: Any) -> Any:

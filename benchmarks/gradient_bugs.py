@@ -61,10 +61,14 @@ def torch_finds(problem: Any, **options: Any) -> bool:
     """torch.autograd.gradcheck of the loss as a function of the model's parameters, in float64."""
     model = problem.model.double()
     batch = [x.double() if x.is_floating_point() else x for x in problem.batch]
-    names, parameters = zip(*((n, p.detach().clone().requires_grad_()) for n, p in model.named_parameters()), strict=True)
+    names, parameters = zip(
+        *((n, p.detach().clone().requires_grad_()) for n, p in model.named_parameters()), strict=True
+    )
 
     def loss(*tensors: torch.Tensor) -> torch.Tensor:
-        return problem.loss(torch.func.functional_call(model, dict(zip(names, tensors, strict=True)), (batch[0],)), batch[1])
+        return problem.loss(
+            torch.func.functional_call(model, dict(zip(names, tensors, strict=True)), (batch[0],)), batch[1]
+        )
 
     try:
         return not torch.autograd.gradcheck(loss, parameters, **options)
@@ -95,8 +99,12 @@ PEERS = {
 
 
 def main() -> None:
-    print(f"torch {torch.__version__}, jax {jax.__version__}, numpy {np.__version__}, wellposed {wp.__version__}; CPU.\n")
-    print("| framework | bugs | found | right tensors | right cause | false alarms on healthy twins |\n|---|---|---|---|---|---|")
+    print(
+        f"torch {torch.__version__}, jax {jax.__version__}, numpy {np.__version__}, wellposed {wp.__version__}; CPU.\n"
+    )
+    print(
+        "| framework | bugs | found | right tensors | right cause | false alarms on healthy twins |\n|---|---|---|---|---|---|"
+    )
     total: Counter[str] = Counter()
     missed, peers = [], []
     for framework, cases in CASES.items():

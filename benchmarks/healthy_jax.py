@@ -155,7 +155,9 @@ def rl():
     s2 = s + 0.2 * r.randn(128, 4) + 0.1 * (a[:, None] - 1)
     rew = 1 - 0.3 * np.abs(s2[:, 0])
     d = np.abs(s2[:, 0]) > 2
-    return [jnp.array(v, jnp.float32) if v.dtype.kind == "f" else jnp.array(v) for v in (s, a, rew, s2, d.astype(float))]
+    return [
+        jnp.array(v, jnp.float32) if v.dtype.kind == "f" else jnp.array(v) for v in (s, a, rew, s2, d.astype(float))
+    ]
 
 
 def qnet(p, s):
@@ -231,12 +233,19 @@ def _():
 def _():
     x, _y = digits(96)
     k = keys(4)
-    p = {"e": dense(k[0], 64, 48), "mv": dense(k[1], 48, 16, 0.5), "d": dense(k[2], 8, 48), "o": dense(k[3], 48, 64, 1.0)}
+    p = {
+        "e": dense(k[0], 64, 48),
+        "mv": dense(k[1], 48, 16, 0.5),
+        "d": dense(k[2], 8, 48),
+        "o": dense(k[3], 48, 64, 1.0),
+    }
 
     def loss(p, x, key):
         mu, lv = jnp.split(lin(p["mv"], jax.nn.relu(lin(p["e"], x))), 2, -1)
         z = mu + jnp.exp(0.5 * lv) * jax.random.normal(key, mu.shape)
-        return ((lin(p["o"], jax.nn.relu(lin(p["d"], z))) - x) ** 2).mean() - 0.005 * (1 + lv - mu**2 - jnp.exp(lv)).sum(1).mean()
+        return ((lin(p["o"], jax.nn.relu(lin(p["d"], z))) - x) ** 2).mean() - 0.005 * (
+            1 + lv - mu**2 - jnp.exp(lv)
+        ).sum(1).mean()
 
     return loss, p, (x, jax.random.key(7))
 
@@ -268,7 +277,9 @@ if __name__ == "__main__" and "--train" in sys.argv:
             if c.adam:
                 m = jax.tree.map(lambda m, d: 0.9 * m + 0.1 * d, m, d)
                 v = jax.tree.map(lambda v, d: 0.999 * v + 0.001 * d * d, v, d)
-                p = jax.tree.map(lambda p, m, v: p - c.lr * (m / (1 - 0.9**t)) / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8), p, m, v)
+                p = jax.tree.map(
+                    lambda p, m, v: p - c.lr * (m / (1 - 0.9**t)) / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8), p, m, v
+                )
             else:
                 p = jax.tree.map(lambda p, d: p - c.lr * d, p, d)
         a = float(loss(p, *args))

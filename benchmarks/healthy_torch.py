@@ -230,7 +230,13 @@ def _():
 
     x, y = digit_images()
     m = nn.Sequential(
-        nn.Conv2d(1, 24, 2, stride=2), Block(24), Block(24), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(24), nn.Linear(24, 10)
+        nn.Conv2d(1, 24, 2, stride=2),
+        Block(24),
+        Block(24),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.LayerNorm(24),
+        nn.Linear(24, 10),
     )
     return m, nn.CrossEntropyLoss(label_smoothing=0.1), (x, y), adamw(m, 3e-3)
 
@@ -240,7 +246,11 @@ class Basic(nn.Module):
         super().__init__()
         s.c1, s.b1 = nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o)
         s.c2, s.b2 = nn.Conv2d(o, o, 3, 1, 1, bias=False), nn.BatchNorm2d(o)
-        s.skip = nn.Sequential(nn.Conv2d(i, o, 1, stride, bias=False), nn.BatchNorm2d(o)) if i != o or stride > 1 else nn.Identity()
+        s.skip = (
+            nn.Sequential(nn.Conv2d(i, o, 1, stride, bias=False), nn.BatchNorm2d(o))
+            if i != o or stride > 1
+            else nn.Identity()
+        )
         if zero:
             nn.init.zeros_(s.b2.weight)
 
@@ -269,7 +279,12 @@ def resnet(zero=False):
 @control("resnet_bn", "resnet", steps=100)
 def _():
     m = resnet()
-    return m, nn.CrossEntropyLoss(), digit_images(32), torch.optim.SGD(m.parameters(), 0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    return (
+        m,
+        nn.CrossEntropyLoss(),
+        digit_images(32),
+        torch.optim.SGD(m.parameters(), 0.05, momentum=0.9, weight_decay=5e-4, nesterov=True),
+    )
 
 
 @control("resnet_bn_zero_gamma", "resnet", steps=100)
@@ -282,7 +297,13 @@ class EncoderBlock(nn.Module):
     def __init__(s, d, h, causal=False, p=0.0):
         super().__init__()
         s.n1, s.n2, s.h, s.causal = nn.LayerNorm(d), nn.LayerNorm(d), h, causal
-        s.qkv, s.proj, s.up, s.down, s.drop = nn.Linear(d, 3 * d), nn.Linear(d, d), nn.Linear(d, 4 * d), nn.Linear(4 * d, d), nn.Dropout(p)
+        s.qkv, s.proj, s.up, s.down, s.drop = (
+            nn.Linear(d, 3 * d),
+            nn.Linear(d, d),
+            nn.Linear(d, 4 * d),
+            nn.Linear(4 * d, d),
+            nn.Dropout(p),
+        )
 
     def forward(s, x):
         b, t, d = x.shape
@@ -329,7 +350,12 @@ def _():
     class Mix(nn.Module):
         def __init__(s, t, d):
             super().__init__()
-            s.n1, s.n2, s.tok, s.ch = nn.LayerNorm(d), nn.LayerNorm(d), mlp(t, 32, t, act=nn.GELU), mlp(d, 64, d, act=nn.GELU)
+            s.n1, s.n2, s.tok, s.ch = (
+                nn.LayerNorm(d),
+                nn.LayerNorm(d),
+                mlp(t, 32, t, act=nn.GELU),
+                mlp(d, 64, d, act=nn.GELU),
+            )
 
         def forward(s, x):
             x = x + s.tok(s.n1(x).transpose(1, 2)).transpose(1, 2)
@@ -338,7 +364,12 @@ def _():
     class Mixer(nn.Module):
         def __init__(s):
             super().__init__()
-            s.p, s.b, s.n, s.h = nn.Conv2d(1, 32, 2, 2), nn.Sequential(Mix(16, 32), Mix(16, 32)), nn.LayerNorm(32), nn.Linear(32, 10)
+            s.p, s.b, s.n, s.h = (
+                nn.Conv2d(1, 32, 2, 2),
+                nn.Sequential(Mix(16, 32), Mix(16, 32)),
+                nn.LayerNorm(32),
+                nn.Linear(32, 10),
+            )
 
         def forward(s, x):
             return s.h(s.n(s.b(s.p(x).flatten(2).transpose(1, 2))).mean(1))
@@ -456,7 +487,10 @@ def _():
         def __init__(s):
             super().__init__()
             s.emb = nn.ModuleList([nn.Embedding(k, d) for k, d in ((7, 4), (12, 6), (31, 8))])
-            s.bn, s.net = nn.BatchNorm1d(5), nn.Sequential(nn.Linear(23, 64), nn.ReLU(), nn.Dropout(0.1), nn.Linear(64, 1))
+            s.bn, s.net = (
+                nn.BatchNorm1d(5),
+                nn.Sequential(nn.Linear(23, 64), nn.ReLU(), nn.Dropout(0.1), nn.Linear(64, 1)),
+            )
 
         def forward(s, c, z):
             return s.net(torch.cat([e(c[:, i]) for i, e in enumerate(s.emb)] + [s.bn(z)], 1))
@@ -488,7 +522,12 @@ def _():
             return s.out(s.rnn(x)[0])
 
     m = Net()
-    return m, lambda o, t: F.cross_entropy(o.flatten(0, 1), t.flatten()), (F.one_hot(s[:, :-1], 12).float(), s[:, 1:]), adam(m, 1e-2)
+    return (
+        m,
+        lambda o, t: F.cross_entropy(o.flatten(0, 1), t.flatten()),
+        (F.one_hot(s[:, :-1], 12).float(), s[:, 1:]),
+        adam(m, 1e-2),
+    )
 
 
 @control("onehot_plus_numeric", "onehot")
@@ -605,7 +644,12 @@ def _():
 class RNNClassifier(nn.Module):
     def __init__(s, cell, packed, vocab=50, d=24, h=32, k=3):
         super().__init__()
-        s.emb, s.rnn, s.out, s.packed = nn.Embedding(vocab, d, padding_idx=0), cell(d, h, batch_first=True), nn.Linear(h, k), packed
+        s.emb, s.rnn, s.out, s.packed = (
+            nn.Embedding(vocab, d, padding_idx=0),
+            cell(d, h, batch_first=True),
+            nn.Linear(h, k),
+            packed,
+        )
 
     def forward(s, x, lengths):
         e = s.emb(x)
@@ -728,7 +772,9 @@ class GPT(nn.Module):
         if gpt2:
             for n, q in s.named_parameters():
                 if q.dim() > 1:
-                    nn.init.normal_(q, std=0.02 / (math.sqrt(2 * depth) if n.endswith(("proj.weight", "down.weight")) else 1))
+                    nn.init.normal_(
+                        q, std=0.02 / (math.sqrt(2 * depth) if n.endswith(("proj.weight", "down.weight")) else 1)
+                    )
                 elif n.endswith("bias"):
                     nn.init.zeros_(q)
 
@@ -761,7 +807,11 @@ def _():
             super().__init__()
             s.h, s.n1, s.n2 = h, nn.RMSNorm(d), nn.RMSNorm(d)
             s.q, s.k, s.v, s.o = (nn.Linear(d, d, bias=False) for _ in range(4))
-            s.w1, s.w3, s.w2 = nn.Linear(d, 2 * d, bias=False), nn.Linear(d, 2 * d, bias=False), nn.Linear(2 * d, d, bias=False)
+            s.w1, s.w3, s.w2 = (
+                nn.Linear(d, 2 * d, bias=False),
+                nn.Linear(d, 2 * d, bias=False),
+                nn.Linear(2 * d, d, bias=False),
+            )
 
         def rope(s, x):
             T, d = x.shape[-2:]
@@ -774,7 +824,11 @@ def _():
             z = s.n1(x)
             q, k, v = (f(z).reshape(b, t, s.h, -1).transpose(1, 2) for f in (s.q, s.k, s.v))
             q, k = s.rope(q), s.rope(k)
-            w = (q @ k.transpose(-1, -2) / math.sqrt(d // s.h)).masked_fill(torch.ones(t, t).triu(1).bool(), float("-inf")).softmax(-1)
+            w = (
+                (q @ k.transpose(-1, -2) / math.sqrt(d // s.h))
+                .masked_fill(torch.ones(t, t).triu(1).bool(), float("-inf"))
+                .softmax(-1)
+            )
             x = x + s.o((w @ v).transpose(1, 2).reshape(b, t, d))
             z = s.n2(x)
             return x + s.w2(F.silu(s.w1(z)) * s.w3(z))
@@ -814,7 +868,9 @@ def _():
             super().__init__()
             s.emb, s.pos = nn.Embedding(50, 32, padding_idx=0), nn.Parameter(0.02 * torch.randn(20, 32))
             s.enc = nn.TransformerEncoder(
-                nn.TransformerEncoderLayer(32, 4, 64, 0.0, batch_first=True, norm_first=True), 2, enable_nested_tensor=False
+                nn.TransformerEncoderLayer(32, 4, 64, 0.0, batch_first=True, norm_first=True),
+                2,
+                enable_nested_tensor=False,
             )
             s.head = nn.Linear(32, 3)
 
@@ -941,7 +997,12 @@ def _():
 class VAE(nn.Module):
     def __init__(s, z=8):
         super().__init__()
-        s.enc, s.mu, s.lv, s.dec = nn.Sequential(nn.Linear(64, 48), nn.ReLU()), nn.Linear(48, z), nn.Linear(48, z), mlp(z, 48, 64)
+        s.enc, s.mu, s.lv, s.dec = (
+            nn.Sequential(nn.Linear(64, 48), nn.ReLU()),
+            nn.Linear(48, z),
+            nn.Linear(48, z),
+            mlp(z, 48, 64),
+        )
 
     def forward(s, x):
         h = s.enc(x)
@@ -957,7 +1018,9 @@ def _():
 
     def loss(o, t):
         r, mu, lv = o
-        return (F.binary_cross_entropy_with_logits(r, t, reduction="sum") - 0.5 * (1 + lv - mu**2 - lv.exp()).sum()) / len(t)
+        return (
+            F.binary_cross_entropy_with_logits(r, t, reduction="sum") - 0.5 * (1 + lv - mu**2 - lv.exp()).sum()
+        ) / len(t)
 
     m = VAE()
     return m, loss, (x, x), adam(m, 3e-3)
@@ -1044,7 +1107,9 @@ def _():
 
 
 def gan_parts():
-    G = nn.Sequential(nn.Linear(16, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.Tanh())
+    G = nn.Sequential(
+        nn.Linear(16, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.Tanh()
+    )
     D = nn.Sequential(nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1))
     x, _y = digits()
     return G, D, x[:64] / 8 - 1
@@ -1057,7 +1122,9 @@ def _():
     def loss(D):
         fake = G(torch.randn(64, 16)).detach()
         r, f = D(x), D(fake)
-        return F.binary_cross_entropy_with_logits(r, torch.ones_like(r)) + F.binary_cross_entropy_with_logits(f, torch.zeros_like(f))
+        return F.binary_cross_entropy_with_logits(r, torch.ones_like(r)) + F.binary_cross_entropy_with_logits(
+            f, torch.zeros_like(f)
+        )
 
     return D, loss, None, torch.optim.Adam(D.parameters(), 2e-4, betas=(0.5, 0.999))
 
@@ -1101,7 +1168,9 @@ def _():
 def _():
     G, _d, x = gan_parts()
     sn = nn.utils.parametrizations.spectral_norm
-    D = nn.Sequential(sn(nn.Linear(64, 64)), nn.LeakyReLU(0.1), sn(nn.Linear(64, 64)), nn.LeakyReLU(0.1), sn(nn.Linear(64, 1)))
+    D = nn.Sequential(
+        sn(nn.Linear(64, 64)), nn.LeakyReLU(0.1), sn(nn.Linear(64, 64)), nn.LeakyReLU(0.1), sn(nn.Linear(64, 1))
+    )
     fake = G(torch.randn(64, 16)).detach()
 
     def hinge(out, t):
@@ -1121,7 +1190,11 @@ def transitions(n=128, seed=0):
     r = np.random.RandomState(seed)
     s = r.randn(n, 4)
     a = r.randint(3, size=n)
-    s2 = s @ (np.eye(4) + 0.1 * np.diag([1, 1, 1], 1)) + 0.2 * (a[:, None] - 1) * np.array([0, 0.3, 0, 1]) + 0.02 * r.randn(n, 4)
+    s2 = (
+        s @ (np.eye(4) + 0.1 * np.diag([1, 1, 1], 1))
+        + 0.2 * (a[:, None] - 1) * np.array([0, 0.3, 0, 1])
+        + 0.02 * r.randn(n, 4)
+    )
     rew = 1 - 0.3 * np.abs(s2[:, 0])
     done = (np.abs(s2[:, 0]) > 2).astype(float)
 
@@ -1203,7 +1276,11 @@ def _():
 class AC(nn.Module):
     def __init__(s):
         super().__init__()
-        s.body, s.pi, s.v = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh()), nn.Linear(64, 3), nn.Linear(64, 1)
+        s.body, s.pi, s.v = (
+            nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh()),
+            nn.Linear(64, 3),
+            nn.Linear(64, 1),
+        )
         for l in s.body:
             if isinstance(l, nn.Linear):
                 nn.init.orthogonal_(l.weight, 2**0.5)
@@ -1269,7 +1346,11 @@ def _():
 class Actor(nn.Module):
     def __init__(s):
         super().__init__()
-        s.body, s.mu, s.ls = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU()), nn.Linear(64, 2), nn.Linear(64, 2)
+        s.body, s.mu, s.ls = (
+            nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU()),
+            nn.Linear(64, 2),
+            nn.Linear(64, 2),
+        )
 
     def forward(s, x):
         h = s.body(x)
@@ -1334,7 +1415,12 @@ def _():
             return s.scale.exp() * F.normalize(s.a(a), dim=1) @ F.normalize(s.b(b), dim=1).T
 
     m = Clip()
-    return m, lambda l, t: (F.cross_entropy(l, t) + F.cross_entropy(l.T, t)) / 2, ((x, other), torch.arange(64)), adamw(m)
+    return (
+        m,
+        lambda l, t: (F.cross_entropy(l, t) + F.cross_entropy(l.T, t)) / 2,
+        ((x, other), torch.arange(64)),
+        adamw(m),
+    )
 
 
 @control("simclr_ntxent", "contrastive")
@@ -1672,13 +1758,17 @@ def _():
 def _():
     x, _y = digits()
     img = x[0].reshape(8, 8)
-    c = torch.stack(torch.meshgrid(torch.linspace(-1, 1, 8), torch.linspace(-1, 1, 8), indexing="ij"), -1).reshape(-1, 2)
+    c = torch.stack(torch.meshgrid(torch.linspace(-1, 1, 8), torch.linspace(-1, 1, 8), indexing="ij"), -1).reshape(
+        -1, 2
+    )
 
     class Sine(nn.Module):
         def __init__(s, i, o, first=False):
             super().__init__()
             s.l = nn.Linear(i, o)
-            nn.init.uniform_(s.l.weight, -(1 / i if first else math.sqrt(6 / i) / 30), 1 / i if first else math.sqrt(6 / i) / 30)
+            nn.init.uniform_(
+                s.l.weight, -(1 / i if first else math.sqrt(6 / i) / 30), 1 / i if first else math.sqrt(6 / i) / 30
+            )
 
         def forward(s, x):
             return torch.sin(30 * s.l(x))
@@ -1693,7 +1783,9 @@ def _():
 def _():
     x, _y = digits()
     img = x[1].reshape(-1, 1) / 8 - 1
-    c = torch.stack(torch.meshgrid(torch.linspace(-1, 1, 8), torch.linspace(-1, 1, 8), indexing="ij"), -1).reshape(-1, 2)
+    c = torch.stack(torch.meshgrid(torch.linspace(-1, 1, 8), torch.linspace(-1, 1, 8), indexing="ij"), -1).reshape(
+        -1, 2
+    )
 
     class FF(nn.Module):
         def __init__(s):
@@ -1762,7 +1854,12 @@ def _():
 
     m = GCN()
     known = torch.rand(60) < 0.4
-    return m, lambda o, t: F.cross_entropy(o[known], t[known]), ((x, A), y), torch.optim.Adam(m.parameters(), 1e-2, weight_decay=5e-4)
+    return (
+        m,
+        lambda o, t: F.cross_entropy(o[known], t[known]),
+        ((x, A), y),
+        torch.optim.Adam(m.parameters(), 1e-2, weight_decay=5e-4),
+    )
 
 
 @control("gnn_message_passing_graph_level", "gnn", steps=200)
@@ -1860,7 +1957,13 @@ def _():
     class MF(nn.Module):
         def __init__(s):
             super().__init__()
-            s.u, s.v, s.bu, s.bv, s.mean = nn.Embedding(40, 8), nn.Embedding(30, 8), nn.Embedding(40, 1), nn.Embedding(30, 1), r.mean()
+            s.u, s.v, s.bu, s.bv, s.mean = (
+                nn.Embedding(40, 8),
+                nn.Embedding(30, 8),
+                nn.Embedding(40, 1),
+                nn.Embedding(30, 1),
+                r.mean(),
+            )
             for e in (s.u, s.v):
                 nn.init.normal_(e.weight, std=0.1)
             for e in (s.bu, s.bv):
@@ -2107,7 +2210,9 @@ def _():
 
     def loss(m):
         s, t = m(x), teacher(x)
-        return 0.5 * F.cross_entropy(s, y) + 0.5 * 4 * F.kl_div(F.log_softmax(s / 2, 1), F.softmax(t / 2, 1), reduction="batchmean")
+        return 0.5 * F.cross_entropy(s, y) + 0.5 * 4 * F.kl_div(
+            F.log_softmax(s / 2, 1), F.softmax(t / 2, 1), reduction="batchmean"
+        )
 
     return m, loss, None, adam(m, 3e-3)
 
@@ -2121,7 +2226,13 @@ def _():
 
 @control("orthogonal_parametrisation", "reparametrised")
 def _():
-    m = nn.Sequential(nn.Linear(16, 48), nn.ReLU(), nn.utils.parametrizations.orthogonal(nn.Linear(48, 48)), nn.ReLU(), nn.Linear(48, 3))
+    m = nn.Sequential(
+        nn.Linear(16, 48),
+        nn.ReLU(),
+        nn.utils.parametrizations.orthogonal(nn.Linear(48, 48)),
+        nn.ReLU(),
+        nn.Linear(48, 3),
+    )
     return m, nn.CrossEntropyLoss(), tabular_classes(), adam(m, 3e-3)
 
 
@@ -2173,7 +2284,9 @@ def _():
             super().__init__()
             s.i, s.b, s.o = (
                 nn.Linear(16, 48),
-                nn.ModuleList([nn.Sequential(nn.LayerNorm(48), nn.Linear(48, 48), nn.GELU(), nn.Linear(48, 48)) for _ in range(3)]),
+                nn.ModuleList(
+                    [nn.Sequential(nn.LayerNorm(48), nn.Linear(48, 48), nn.GELU(), nn.Linear(48, 48)) for _ in range(3)]
+                ),
                 nn.Linear(48, 3),
             )
 
@@ -2213,7 +2326,9 @@ def _():
     x, y = digit_images(64)
     p = torch.randperm(64)
     lam = 0.7
-    m = nn.Sequential(nn.Conv2d(1, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))
+    m = nn.Sequential(
+        nn.Conv2d(1, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10)
+    )
     return (
         m,
         lambda o, t: lam * F.cross_entropy(o, t[0]) + (1 - lam) * F.cross_entropy(o, t[1]),
@@ -2242,7 +2357,11 @@ def _():
     class MT(nn.Module):
         def __init__(s):
             super().__init__()
-            s.b, s.c, s.r = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU()), nn.Linear(64, 3), nn.Linear(64, 1)
+            s.b, s.c, s.r = (
+                nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU()),
+                nn.Linear(64, 3),
+                nn.Linear(64, 1),
+            )
 
         def forward(s, x):
             h = s.b(x)
@@ -2275,7 +2394,11 @@ def _():
     m = MT()
     return (
         m,
-        lambda o, t: (-o[2][0]).exp() * F.cross_entropy(o[0], t[0]) + (-o[2][1]).exp() * 0.5 * F.mse_loss(o[1], t[1]) + o[2].sum() / 2,
+        lambda o, t: (
+            (-o[2][0]).exp() * F.cross_entropy(o[0], t[0])
+            + (-o[2][1]).exp() * 0.5 * F.mse_loss(o[1], t[1])
+            + o[2].sum() / 2
+        ),
         (x, (y, z)),
         adam(m, 3e-3),
     )
@@ -2284,7 +2407,12 @@ def _():
 @control("l2_penalty_closure", "loss")
 def _():
     m = mlp(16, 64, 64, 3)
-    return m, lambda o, t: F.cross_entropy(o, t) + 1e-4 * sum((p**2).sum() for p in m.parameters()), tabular_classes(), adam(m, 3e-3)
+    return (
+        m,
+        lambda o, t: F.cross_entropy(o, t) + 1e-4 * sum((p**2).sum() for p in m.parameters()),
+        tabular_classes(),
+        adam(m, 3e-3),
+    )
 
 
 @control("l1_sparse_penalty", "loss", ratio=0.6)
@@ -2293,7 +2421,9 @@ def _():
     d = tabular_classes()
 
     def loss(model):
-        return F.cross_entropy(model(d[0]), d[1]) + 1e-4 * sum(p.abs().sum() for n, p in model.named_parameters() if "weight" in n)
+        return F.cross_entropy(model(d[0]), d[1]) + 1e-4 * sum(
+            p.abs().sum() for n, p in model.named_parameters() if "weight" in n
+        )
 
     return m, loss, None, adam(m, 5e-3)
 
@@ -2395,7 +2525,11 @@ def _():
     class G(nn.Module):
         def __init__(s):
             super().__init__()
-            s.b, s.mu, s.v = nn.Sequential(nn.Linear(10, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh()), nn.Linear(64, 1), nn.Linear(64, 1)
+            s.b, s.mu, s.v = (
+                nn.Sequential(nn.Linear(10, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh()),
+                nn.Linear(64, 1),
+                nn.Linear(64, 1),
+            )
 
         def forward(s, x):
             h = s.b(x)
@@ -2557,7 +2691,12 @@ def _():
             return {"logits": s.f(features * scale)}
 
     m = Net()
-    return m, lambda o, t: F.cross_entropy(o["logits"], t), ({"features": x, "scale": torch.ones(128, 1)}, y), adam(m, 3e-3)
+    return (
+        m,
+        lambda o, t: F.cross_entropy(o["logits"], t),
+        ({"features": x, "scale": torch.ones(128, 1)}, y),
+        adam(m, 3e-3),
+    )
 
 
 @control("hf_style_loss_inside_model", "api")

@@ -34,15 +34,22 @@ def described(folder: Path) -> None:
     lines = [line for text in files.values() for line in text.splitlines()]
     nodes = [node for tree in trees.values() for node in ast.walk(tree)]
     probes = Counter(node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
-    functions = [(path, node) for path, tree in trees.items() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    functions = [
+        (path, node) for path, tree in trees.items() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+    ]
     long = [f"{path.relative_to(folder)}:{node.name}" for path, node in functions if _length(node) > LONGEST_FUNCTION]
-    catches = sum(isinstance(node, ast.ExceptHandler) and _names(node.type) & {"Exception", "BaseException"} != set() for node in nodes)
+    catches = sum(
+        isinstance(node, ast.ExceptHandler) and _names(node.type) & {"Exception", "BaseException"} != set()
+        for node in nodes
+    )
     names = sum(isinstance(node, ast.Name) and node.id == "Any" for node in nodes)
     print(f"### {folder}\n\n| | |\n|---|---|")
     rows = {
         "files, lines, median lines of a file": f"{len(files)}, {len(lines)}, {statistics.median(lengths):.0f}",
         f"files under {SHORT_FILE} lines": f"{100 * sum(length < SHORT_FILE for length in lengths) / len(lengths):.0f} %",
-        f"files over {LONGEST_FILE} lines": _listed(str(p.relative_to(folder)) for p, t in files.items() if t.count("\n") > LONGEST_FILE),
+        f"files over {LONGEST_FILE} lines": _listed(
+            str(p.relative_to(folder)) for p, t in files.items() if t.count("\n") > LONGEST_FILE
+        ),
         f"functions over {LONGEST_FUNCTION} lines": _listed(long),
         "getattr and hasattr": str(probes["getattr"] + probes["hasattr"]),
         "except Exception": str(catches),
@@ -70,7 +77,9 @@ def _names(node: ast.expr | None) -> set[str]:
 def _bare(node: ast.Compare) -> bool:
     sides = [node.left, *node.comparators]
     values = [side.value for side in sides if isinstance(side, ast.Constant)]
-    return any(isinstance(value, int | float) and not isinstance(value, bool) and value not in EXPECTED for value in values)
+    return any(
+        isinstance(value, int | float) and not isinstance(value, bool) and value not in EXPECTED for value in values
+    )
 
 
 def _two_meanings(trees: dict[Path, ast.Module]) -> Iterator[str]:
@@ -78,7 +87,11 @@ def _two_meanings(trees: dict[Path, ast.Module]) -> Iterator[str]:
     found: dict[str, set[str]] = {}
     for tree in trees.values():
         for node in tree.body:
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, int | float):
+            if (
+                isinstance(node, ast.Assign)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, int | float)
+            ):
                 for target in node.targets:
                     if isinstance(target, ast.Name) and re.fullmatch(r"_?[A-Z][A-Z_0-9]*", target.id):
                         found.setdefault(target.id, set()).add(repr(node.value.value))
@@ -92,7 +105,10 @@ def _names_of(files: dict[Path, str]) -> Counter[str]:
 def _circles(folder: Path, trees: dict[Path, ast.Module]) -> Iterator[str]:
     """Modules that import each other at the top, by depth-first search."""
     package = folder.name
-    modules = {".".join((package, *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__"): path for path in trees}
+    modules = {
+        ".".join((package, *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__"): path
+        for path in trees
+    }
     edges = {name: {m for m in _imports(trees[path]) if m in modules and m != name} for name, path in modules.items()}
     done: set[str] = set()
 
@@ -117,11 +133,16 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 def _members(trees: dict[Path, ast.Module], name: str) -> int:
     """Public attributes, properties and methods of a class."""
-    found = next((node for tree in trees.values() for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
+    found = next(
+        (node for tree in trees.values() for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name),
+        None,
+    )
     if found is None:
         return 0
     named = {node.name for node in found.body if isinstance(node, ast.FunctionDef)}
-    named |= {node.target.id for node in found.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
+    named |= {
+        node.target.id for node in found.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
     return len({one for one in named if not one.startswith("_")})
 
 
@@ -135,7 +156,9 @@ def imported() -> None:
     codes = ("import numpy", "import wellposed")
     rounds = [[_seconds(code) for code in codes] for _ in range(RUNS)]
     numpy, own = (statistics.median(column) for column in zip(*rounds, strict=True))
-    print(f"`import wellposed`: {own:.3f} s, {own / numpy:.2f} times `import numpy` ({numpy:.3f} s); medians of {RUNS} processes\n")
+    print(
+        f"`import wellposed`: {own:.3f} s, {own / numpy:.2f} times `import numpy` ({numpy:.3f} s); medians of {RUNS} processes\n"
+    )
 
 
 def _seconds(code: str) -> float:

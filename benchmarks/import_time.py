@@ -20,7 +20,9 @@ def main() -> None:
     pairs = [(seconds("import numpy, scipy"), seconds("import numpy, scipy, wellposed")) for _ in range(RUNS)]
     base, whole = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(f"wellposed {wp.__version__}, Python {sys.version.split()[0]}; medians of {RUNS} processes each")
-    print(f"numpy, scipy: {base:.3f} s; with wellposed: {whole:.3f} s; wellposed alone: {whole - base:.3f} s, {whole / base:.2f} times")
+    print(
+        f"numpy, scipy: {base:.3f} s; with wellposed: {whole:.3f} s; wellposed alone: {whole - base:.3f} s, {whole / base:.2f} times"
+    )
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ class Experts(nn.Module):
     def __init__(self, experts: int, into: int, out: int, how: str) -> None:
         super().__init__()
         self.how = how
-        self.weight = nn.Parameter(torch.randn(experts, out, into) if how == "linear" else torch.empty(experts, into, out))
+        self.weight = nn.Parameter(
+            torch.randn(experts, out, into) if how == "linear" else torch.empty(experts, into, out)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.how == "bmm":
@@ -57,7 +59,9 @@ class Conv1D(nn.Module):
 class Functional(nn.Module):
     """A matrix of one's own, at work by an expression."""
 
-    def __init__(self, shape: tuple[int, ...], expression: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], expression: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(shape))
         self.expression = expression
@@ -80,14 +84,23 @@ def _linear() -> Iterator[Case]:
             ("einsum oi", (out, into), lambda x, w: torch.einsum("ni,oi->no", x, w)),
             ("einsum io", (into, out), lambda x, w: torch.einsum("...i,io->...o", x, w)),
         ):
-            yield Case(f"{name} {into} to {out}", lambda s=shape, e=expression: Functional(s, e), _normal(ROWS, into), shown=True)
+            yield Case(
+                f"{name} {into} to {out}",
+                lambda s=shape, e=expression: Functional(s, e),
+                _normal(ROWS, into),
+                shown=True,
+            )
     for into, out in ((5, 9), (12, 30)):
         yield Case(
             f"Bilinear({into}, {into}, {out})", lambda into=into, out=out: nn.Bilinear(into, into, out), _normal(ROWS * 8, into),
             outputs=lambda layer, x: layer(x, torch.randn_like(x)),
         )  # fmt: skip
     for rows, width in ((50, 8), (500, 32)):
-        yield Case(f"Embedding({rows}, {width})", lambda r=rows, w=width: nn.Embedding(r, w), lambda r=rows: torch.randint(r, (ROWS,)))
+        yield Case(
+            f"Embedding({rows}, {width})",
+            lambda r=rows, w=width: nn.Embedding(r, w),
+            lambda r=rows: torch.randint(r, (ROWS,)),
+        )
     yield Case(
         "per-head projection",
         lambda: Functional((48, 4, 12), lambda x, w: torch.einsum("nd,dhk->nhk", x, w)),
@@ -95,7 +108,9 @@ def _linear() -> Iterator[Case]:
         shown=True,
     )
     for experts, how in itertools.product((2, 5), ("bmm", "einsum", "linear")):
-        yield Case(f"{experts} experts by {how}", lambda e=experts, h=how: Experts(e, 24, 40, h), _normal(ROWS, 24), shown=True)
+        yield Case(
+            f"{experts} experts by {how}", lambda e=experts, h=how: Experts(e, 24, 40, h), _normal(ROWS, 24), shown=True
+        )
 
 
 def _convolutions() -> Iterator[Case]:
@@ -121,7 +136,11 @@ def _convolutions() -> Iterator[Case]:
                 lambda k=kernel, m=mode: nn.Conv2d(8, 12, k, padding="same", padding_mode=m), _normal(64, 8, 8, 8),
             )  # fmt: skip
     for extra in (0, 1):
-        yield Case(f"ConvTranspose2d(8, 12, 3, 2, 1, {extra})", lambda e=extra: nn.ConvTranspose2d(8, 12, 3, 2, 1, e), _normal(64, 8, 7, 7))
+        yield Case(
+            f"ConvTranspose2d(8, 12, 3, 2, 1, {extra})",
+            lambda e=extra: nn.ConvTranspose2d(8, 12, 3, 2, 1, e),
+            _normal(64, 8, 7, 7),
+        )
     yield Case("depthwise", lambda: nn.Conv2d(24, 24, 5, groups=24), _normal(128, 24, 9, 9))
     yield Case("patches", lambda: nn.Conv2d(3, 64, 8, 8), _normal(128, 3, 32, 32))
 

@@ -76,10 +76,14 @@ def trial(seed: int, count: int, dtype: type, budget: int) -> tuple[bool, int]:
 
 def entries(trials: int) -> None:
     print(f"### Wrong entries among {SHAPE[0] * SHAPE[1]:,}, {trials} trials each\n")
-    print("| dtype | wrong | target, evaluations | median | 99th percentile | most | located exactly |\n|---|---|---|---|---|---|---|")
+    print(
+        "| dtype | wrong | target, evaluations | median | 99th percentile | most | located exactly |\n|---|---|---|---|---|---|---|"
+    )
     for dtype in (np.float64, np.float32):
         for count, target in TARGETS.items():
-            runs = [trial(seed, count, dtype, 2 * target) for seed in range(trials if count < 100 else max(trials // 10, 1))]
+            runs = [
+                trial(seed, count, dtype, 2 * target) for seed in range(trials if count < 100 else max(trials // 10, 1))
+            ]
             spent = [evaluations for _, evaluations in runs]
             exact = sum(right for right, _ in runs)
             print(
@@ -122,7 +126,9 @@ def tensors(trials: int) -> None:
         spent, exact = [], 0
         for seed in range(trials):
             random = np.random.default_rng((seed, 2))
-            wrong = {f"{random.choice(['W', 'b'])}{k}" for k in random.choice(depth, random.integers(1, 4), replace=False)}
+            wrong = {
+                f"{random.choice(['W', 'b'])}{k}" for k in random.choice(depth, random.integers(1, 4), replace=False)
+            }
             problem = stack(depth, seed, wrong)
             theta = problem.theta()
             prober = Prober(problem, theta, problem.layout.pack_known(problem.gradient(theta)))

@@ -50,7 +50,9 @@ def random_tree(column: np.ndarray, draw: np.random.Generator) -> wp.Moments:
 def nist() -> None:
     from sklearn.preprocessing import StandardScaler
 
-    print(f"### NIST StRD: digits of the standard deviation, the fewest of {TRIALS} random batchings and merge trees (target 15)\n")
+    print(
+        f"### NIST StRD: digits of the standard deviation, the fewest of {TRIALS} random batchings and merge trees (target 15)\n"
+    )
     print("| | " + " | ".join(NIST) + " |\n|---|" + "---|" * len(NIST))
     rows: dict[str, list[float]] = {
         "wellposed": [],
@@ -140,7 +142,9 @@ def constants() -> None:
     )
 
 
-def bandwidth(work: Callable[[], object], gigabytes: float, others: dict[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
+def bandwidth(
+    work: Callable[[], object], gigabytes: float, others: dict[str, Callable[[], object]], repeats: int = 5
+) -> dict[str, float]:
     """GB/s of each, interleaved, the best of some repeats."""
     best: dict[str, float] = {}
     for _ in range(repeats):
@@ -189,7 +193,9 @@ def fit() -> None:
         "### Fit: float32, 1,000,000 x 256\n\n| | GB/s | of the dot (target 75 %) | times sklearn (target 15; 8 without numba) |\n|---|---|---|---|"
     )
     for name, speed in found.items():
-        print(f"| {name} | {speed:.2f} | {speed / found['flat BLAS dot']:.0%} | {speed / found['sklearn StandardScaler.fit']:.1f} |")
+        print(
+            f"| {name} | {speed:.2f} | {speed / found['flat BLAS dot']:.0%} | {speed / found['sklearn StandardScaler.fit']:.1f} |"
+        )
     extra = memory_of("x = np.ones((1_000_000, 256), np.float32); x[::2] = 2", "wp.Moments.of(x)")
     theirs = memory_of("x = np.ones((1_000_000, 256), np.float32); x[::2] = 2", "StandardScaler().fit(x)")
     print(f"\nExtra memory: {extra:.0f} MB (target 8), sklearn {theirs:.0f} MB.\n")
@@ -247,7 +253,9 @@ def transform() -> None:
         },
         repeats=4,
     )  # fmt: skip
-    print("### Transform: float32, 1,000,000 x 256, read plus write\n\n| | GB/s | times sklearn (target 3) |\n|---|---|---|")
+    print(
+        "### Transform: float32, 1,000,000 x 256, read plus write\n\n| | GB/s | times sklearn (target 3) |\n|---|---|---|"
+    )
     for name, speed in found.items():
         print(f"| {name} | {speed:.2f} | {speed / found['sklearn']:.1f} |")
     far = (1e6 + np.random.default_rng(0).standard_normal((200_000, 4))).astype(np.float32)
@@ -277,7 +285,9 @@ def disk() -> None:
         )
         done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
         seen, seconds, peak = map(float, done.stdout.split())
-    print(f"### {gigabytes:.0f} GB of npy on disk\n\n{seen:,.0f} rows in {seconds:.0f} s, {peak:.0f} MB resident at most (target 500).\n")
+    print(
+        f"### {gigabytes:.0f} GB of npy on disk\n\n{seen:,.0f} rows in {seconds:.0f} s, {peak:.0f} MB resident at most (target 500).\n"
+    )
 
 
 def early() -> None:
@@ -312,7 +322,10 @@ def engines() -> None:
         "polars, lazy": wp.Standardizer().fit(pl.DataFrame(frame).lazy()),
         "duckdb": wp.Standardizer().fit(duckdb.sql("select * from frame")),
     }
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, Client(cluster):
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        Client(cluster),
+    ):
         found["Dask, 2 processes"] = wp.Standardizer().fit(da.from_array(x, chunks=(3000, 3)))
     ranks = (
         "import sys, numpy as np, torch.distributed as dist, wellposed as wp\ndist.init_process_group('gloo')\n"
@@ -332,7 +345,9 @@ def engines() -> None:
             f"{folder}/ranks.py",
             f"{folder}/x.npy",
         ]
-        subprocess.run([*command, f"{folder}/s.json"], check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        subprocess.run(
+            [*command, f"{folder}/s.json"], check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
         found["torch.distributed, 2 ranks"] = wp.Standardizer.load(f"{folder}/s.json")
     import ray
 
@@ -352,7 +367,10 @@ def engines() -> None:
     print("| engine | mean | standard deviation |\n|---|---|---|")
     for name, standardizer in found.items():
         size = np.maximum(np.abs(truth.mean), truth.std)
-        shown = [np.max(np.abs(standardizer.mean_ - truth.mean) / size), np.max(np.abs(standardizer.scale_ / truth.std - 1))]
+        shown = [
+            np.max(np.abs(standardizer.mean_ - truth.mean) / size),
+            np.max(np.abs(standardizer.scale_ / truth.std - 1)),
+        ]
         print(f"| {name} | " + " | ".join(f"{min(17.0, -log10(s)) if s else 17.0:.1f}" for s in shown) + " |")
     print()
 
@@ -360,7 +378,11 @@ def engines() -> None:
 if __name__ == "__main__":
     import sklearn
 
-    print(f"wellposed {wp.__version__}, numpy {np.__version__}, scikit-learn {sklearn.__version__}; {os.cpu_count()} cores.\n")
-    parts: dict[str, Callable[[], None]] = {f.__name__: f for f in (nist, stream, constants, fit, images, transform, disk, early, engines)}
+    print(
+        f"wellposed {wp.__version__}, numpy {np.__version__}, scikit-learn {sklearn.__version__}; {os.cpu_count()} cores.\n"
+    )
+    parts: dict[str, Callable[[], None]] = {
+        f.__name__: f for f in (nist, stream, constants, fit, images, transform, disk, early, engines)
+    }
     for name in sys.argv[1:] or parts:
         parts[name]()

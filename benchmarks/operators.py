@@ -49,7 +49,9 @@ def cases(op: Any, dtype: torch.dtype = torch.float64, samples: int = 10) -> Ite
         leaves, tree = tree_flatten((sample.input, sample.args, sample.kwargs))
         moving = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
         if moving:
-            yield OperatorCase(op.formatted_name, number, _function(op, sample, leaves, tree, moving), tuple(leaves[i] for i in moving))
+            yield OperatorCase(
+                op.formatted_name, number, _function(op, sample, leaves, tree, moving), tuple(leaves[i] for i in moving)
+            )
 
 
 def _function(op: Any, sample: Any, leaves: list[Any], tree: Any, moving: list[int]) -> Callable[..., Any]:

@@ -74,7 +74,11 @@ def balanced(depth: int, width: int, activation: str, seed: int) -> nn.Sequentia
 
 def _tuned(depth: int, width: int, activation: str, seed: int, target: float) -> nn.Sequential | None:
     low, high = 0.02, 8.0
-    if not ratio(stack(depth, width, activation, seed, low), seed) < target < ratio(stack(depth, width, activation, seed, high), seed):
+    if (
+        not ratio(stack(depth, width, activation, seed, low), seed)
+        < target
+        < ratio(stack(depth, width, activation, seed, high), seed)
+    ):
         return None
     for _ in range(18):
         middle = (low * high) ** 0.5
@@ -106,7 +110,12 @@ def _one_layer() -> Iterator[Case]:
                     with torch.no_grad():
                         model[2 * k].weight.mul_(factor)
                     rules = ("WP201",) if factor < 1 else ("WP202",)
-                    yield Case(f"{activation}, {depth} layers, layer {k} x {factor:g}", _problem(model, depth), rules, (str(2 * k),))
+                    yield Case(
+                        f"{activation}, {depth} layers, layer {k} x {factor:g}",
+                        _problem(model, depth),
+                        rules,
+                        (str(2 * k),),
+                    )
 
 
 def _odd_activation() -> Iterator[Case]:
@@ -117,19 +126,28 @@ def _odd_activation() -> Iterator[Case]:
             if model is not None:
                 with torch.no_grad():
                     model[2 * k].bias.fill_(-30.0)
-                yield Case(f"relu, {depth} layers, layer {k} dead", _problem(model, depth), ("WP201", "WP203", "WP204"), (str(2 * k),))
+                yield Case(
+                    f"relu, {depth} layers, layer {k} dead",
+                    _problem(model, depth),
+                    ("WP201", "WP203", "WP204"),
+                    (str(2 * k),),
+                )
             model = balanced(depth, 64, "tanh", depth + k)
             if model is not None:
                 with torch.no_grad():
                     model[2 * k].weight.mul_(100.0)
-                yield Case(f"tanh, {depth} layers, layer {k} saturated", _problem(model, depth), ("WP205",), (str(2 * k),))
+                yield Case(
+                    f"tanh, {depth} layers, layer {k} saturated", _problem(model, depth), ("WP205",), (str(2 * k),)
+                )
             model = balanced(depth, 64, "relu", depth + 2 * k)
             if model is not None:
                 with torch.no_grad():
                     model[2 * k + 1] = nn.Sigmoid()
                     model[2 * k].weight.mul_(60.0)
                 rules = ("WP201", "WP203", "WP205")
-                yield Case(f"relu, {depth} layers, layer {k} a saturated sigmoid", _problem(model, depth), rules, (str(2 * k),))
+                yield Case(
+                    f"relu, {depth} layers, layer {k} a saturated sigmoid", _problem(model, depth), rules, (str(2 * k),)
+                )
 
 
 def _fans() -> Iterator[Case]:
@@ -152,7 +170,11 @@ def _fans() -> Iterator[Case]:
                         nn.init.zeros_(module.bias)
                 size = ratio(model, depth)
                 if not 1e-3 < size < 1e3:
-                    yield Case(f"{wide}-{narrow}, {depth} layers, {mode}", _problem(model, depth), ("WP201",) if size < 1 else ("WP202",))
+                    yield Case(
+                        f"{wide}-{narrow}, {depth} layers, {mode}",
+                        _problem(model, depth),
+                        ("WP201",) if size < 1 else ("WP202",),
+                    )
 
 
 class _Stream(nn.Module):
@@ -176,7 +198,9 @@ class _Stream(nn.Module):
 def _residual() -> Iterator[Case]:
     for blocks, gain in ((30, 1.0), (60, 1.0), (20, 2.0), (40, 1.5)):
         torch.manual_seed(blocks)
-        yield Case(f"residual, {blocks} blocks, gain {gain}", _problem(_Stream(blocks, gain), blocks), ("WP202", "WP203"))
+        yield Case(
+            f"residual, {blocks} blocks, gain {gain}", _problem(_Stream(blocks, gain), blocks), ("WP202", "WP203")
+        )
 
 
 class _Plain(nn.Module):
@@ -199,12 +223,19 @@ def _convolutional() -> Iterator[Case]:
     for depth in (10, 20):
         for scale, rule in ((0.35, "WP201"), (3.5, "WP202")):
             torch.manual_seed(depth)
-            yield Case(f"conv, {depth} layers, x {scale}", _problem(_Plain(depth, scale, None, 1.0), depth, 3, 10, 10), (rule,))
+            yield Case(
+                f"conv, {depth} layers, x {scale}", _problem(_Plain(depth, scale, None, 1.0), depth, 3, 10, 10), (rule,)
+            )
         for k in (1, depth // 2, depth - 1):
             for factor, rule in ((1e-5, "WP201"), (1e5, "WP202")):
                 torch.manual_seed(depth + k)
                 model = _Plain(depth, 1.08, k, factor)
-                yield Case(f"conv, {depth} layers, layer {k} x {factor:g}", _problem(model, depth, 3, 10, 10), (rule,), (f"convs.{k}",))
+                yield Case(
+                    f"conv, {depth} layers, layer {k} x {factor:g}",
+                    _problem(model, depth, 3, 10, 10),
+                    (rule,),
+                    (f"convs.{k}",),
+                )
 
 
 class _Recurrent(nn.Module):
@@ -245,10 +276,20 @@ def _over_time() -> Iterator[Case]:
                 ("body",),
             )
         torch.manual_seed(steps)
-        yield Case(f"RNN, {steps} steps, recurrence 8", _problem(_Recurrent(nn.RNN, 8.0), steps, steps, FEATURES), ("WP208",), ("body",))
+        yield Case(
+            f"RNN, {steps} steps, recurrence 8",
+            _problem(_Recurrent(nn.RNN, 8.0), steps, steps, FEATURES),
+            ("WP208",),
+            ("body",),
+        )
         for radius in (0.2, 8.0):
             torch.manual_seed(steps)
-            yield Case(f"loop, {steps} steps, recurrence {radius}", _problem(_Loop(radius), steps, steps, FEATURES), ("WP208",), ("turn",))
+            yield Case(
+                f"loop, {steps} steps, recurrence {radius}",
+                _problem(_Loop(radius), steps, steps, FEATURES),
+                ("WP208",),
+                ("turn",),
+            )
 
 
 def _collapsed() -> Iterator[Case]:
@@ -259,7 +300,9 @@ def _collapsed() -> Iterator[Case]:
             for module in model:
                 if isinstance(module, nn.Linear):
                     nn.init.normal_(module.bias, 0.0, 2.0)
-            yield Case(f"{activation}, {depth} layers, biases of 2", _problem(model, depth), ("WP201", "WP203", "WP206"))
+            yield Case(
+                f"{activation}, {depth} layers, biases of 2", _problem(model, depth), ("WP201", "WP203", "WP206")
+            )
 
 
 def cases() -> Iterator[Case]:

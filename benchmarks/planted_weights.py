@@ -30,7 +30,9 @@ def he(model: nn.Module) -> nn.Module:
     return model
 
 
-def mlp(activation: Callable[[], nn.Module] = nn.ReLU, widths: tuple[int, ...] = (64, 256, 96, 256, 64, 128, 64)) -> nn.Module:
+def mlp(
+    activation: Callable[[], nn.Module] = nn.ReLU, widths: tuple[int, ...] = (64, 256, 96, 256, 64, 128, 64)
+) -> nn.Module:
     layers: list[nn.Module] = []
     for into, out in itertools.pairwise(widths):
         layers += [nn.Linear(into, out), activation()]
@@ -154,7 +156,11 @@ FLAT: dict[str, tuple[Callable[[], nn.Module], Spoil, str]] = {
     "a head's bias of N(0, 10^2)": (mlp, _one("12.bias", lambda b: b.normal_(std=10.0)), "loss"),
     "He's gain squared, 30 layers": (lambda: mlp(widths=(64,) * 31), _every(lambda w: w.mul_(2**0.5)), ""),
     "LeCun's gain with ReLU, 30 layers": (lambda: mlp(widths=(64,) * 31), _every(lambda w: w.mul_(0.5**0.5)), ""),
-    "PyTorch's default, 20 layers": (lambda: mlp(widths=(64,) * 21), _every(lambda w: w.normal_(std=(1 / 3 / w.shape[1]) ** 0.5)), ""),
+    "PyTorch's default, 20 layers": (
+        lambda: mlp(widths=(64,) * 21),
+        _every(lambda w: w.normal_(std=(1 / 3 / w.shape[1]) ** 0.5)),
+        "",
+    ),
     "branches not scaled, 24 of them": (Residual, _unscaled, ""),
     "one branch a thousand times too large": (Residual, _scaled("outer.7", 1e8), ""),
     "layers that are copies of each other": (Residual, _copied, "inner.0.weight"),

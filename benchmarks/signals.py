@@ -46,7 +46,9 @@ def theory() -> None:
     print(
         "### Measured against theoretical growth of the gradient per layer, width 512, 128 inputs, float64, 5 draws (target: within 5 %)\n"
     )
-    print("| activation | initialisation | worst of depths 10, 30, 100 | layers to 1e-4, theory and measured |\n|---|---|---|---|")
+    print(
+        "| activation | initialisation | worst of depths 10, 30, 100 | layers to 1e-4, theory and measured |\n|---|---|---|---|"
+    )
     worst, off = [], []
     for activation, make in _THEORY.items():
         for initial, draw in _INITIAL.items():
@@ -69,7 +71,9 @@ def theory() -> None:
     print(f"{sum(one <= 1 for one in off)} of {len(off)} within one layer.\n")
 
 
-def _growth(make: Callable[[], nn.Module], draw: Callable[[torch.Tensor], Any], depth: int) -> tuple[np.ndarray, np.ndarray]:
+def _growth(
+    make: Callable[[], nn.Module], draw: Callable[[torch.Tensor], Any], depth: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of the gradient's size from the last hidden layer back, measured (mean of 5 draws) and by theory, [depth]."""
     curves = []
     for seed in range(5):
@@ -122,7 +126,9 @@ def zoo(seeds: int, kinds: tuple[str, ...] = ()) -> None:
                     failing.add(name)
                 elif finding.verdict is wp.Verdict.SUSPECT:
                     suspects.append(told)
-    print(f"### {models} known-good networks ({', '.join(kinds)}), {seeds} seeds each\n\n| | measured | target |\n|---|---|---|")
+    print(
+        f"### {models} known-good networks ({', '.join(kinds)}), {seeds} seeds each\n\n| | measured | target |\n|---|---|---|"
+    )
     print(f"| crashes | {len(crashes)} | 0 |")
     print(f"| networks with a false `fails` | {len(failing)} of {models} ({100 * len(failing) / models:.2f} %) | 1 % |")
     print(f"| `suspect` per network | {len(suspects) / max(runs, 1):.3f} | 0.1 |\n")
@@ -207,7 +213,13 @@ def _torchtest(problem: wp.TorchProblem) -> bool:
     optimizer = torch.optim.SGD(problem.model.parameters(), 1e-2)
     try:
         torchtest.test_suite(
-            problem.model, problem.loss, optimizer, list(problem.batch), test_vars_change=True, test_nan_vals=True, test_inf_vals=True
+            problem.model,
+            problem.loss,
+            optimizer,
+            list(problem.batch),
+            test_vars_change=True,
+            test_nan_vals=True,
+            test_inf_vals=True,
         )
     except Exception:
         return True
@@ -230,7 +242,10 @@ def _healthy() -> Iterator[tuple[str, Callable[[], wp.TorchProblem]]]:
         for depth in (6, 12, 24):
             model = balanced(depth, 64, activation, depth)
             if model is not None:
-                yield f"{activation}, {depth} layers", lambda model=model, depth=depth: posed(copy.deepcopy(model), depth)
+                yield (
+                    f"{activation}, {depth} layers",
+                    lambda model=model, depth=depth: posed(copy.deepcopy(model), depth),
+                )
     for name, build in OWN.items():
         yield name, partial(build, 0)
 
@@ -244,7 +259,9 @@ def planted() -> None:
     asked = named = missed = 0
     for case in all_cases:
         report = wp.check_signals(case.problem)
-        spoken = [f for f in report.findings if f.rule in case.rules and f.verdict in (wp.Verdict.FAILS, wp.Verdict.SUSPECT)]
+        spoken = [
+            f for f in report.findings if f.rule in case.rules and f.verdict in (wp.Verdict.FAILS, wp.Verdict.SUSPECT)
+        ]
         missed += not spoken
         if case.where:
             asked += 1
@@ -260,19 +277,25 @@ def planted() -> None:
             for tool, alarms in TOOLS.items():
                 problem = build()
                 loss = problem.loss
-                scaled = wp.TorchProblem(problem.model, lambda *a, loss=loss, factor=factor: factor * loss(*a), problem.batch)
+                scaled = wp.TorchProblem(
+                    problem.model, lambda *a, loss=loss, factor=factor: factor * loss(*a), problem.batch
+                )
                 alarm = _asked(alarms, scaled)
                 false[tool] += alarm
                 if alarm and tool == "wellposed":
                     ours.append(f"{name}, loss x {factor:g}")
     total = len(all_cases)
-    print(f"### {total} planted faults; {count} healthy problems ({len(healthy)} networks, the loss times 1, 1e-6 and 1e6)\n")
+    print(
+        f"### {total} planted faults; {count} healthy problems ({len(healthy)} networks, the loss times 1, 1e-6 and 1e6)\n"
+    )
     print(
         f"wellposed: found {total - missed} of {total} by a rule for that fault (target 98 %); the layer named in {named} of {asked} (target 95 %).\n"
     )
     print("| tool | planted, alarmed | healthy, alarmed |\n|---|---|---|")
     for tool in TOOLS:
-        print(f"| {tool} | {found[tool]} ({100 * found[tool] / total:.0f} %) | {false[tool]} ({100 * false[tool] / count:.0f} %) |")
+        print(
+            f"| {tool} | {found[tool]} ({100 * found[tool] / total:.0f} %) | {false[tool]} ({100 * false[tool] / count:.0f} %) |"
+        )
     print(f"\nwellposed's false alarms: {'; '.join(ours) or 'none'}\n")
 
 
@@ -301,7 +324,9 @@ def _gpt2() -> wp.TorchProblem:
     model = GPT2LMHeadModel(GPT2Config(use_cache=False, n_layer=12))
     tokens = torch.randint(50257, (4, 256))
     return wp.TorchProblem(
-        model, lambda out, t: nn.functional.cross_entropy(out.logits.flatten(0, 1), t.flatten()), ({"input_ids": tokens}, tokens)
+        model,
+        lambda out, t: nn.functional.cross_entropy(out.logits.flatten(0, 1), t.flatten()),
+        ({"input_ids": tokens}, tokens),
     )
 
 
@@ -318,7 +343,9 @@ def _resnet50() -> wp.TorchProblem:
 def _wide() -> wp.TorchProblem:
     layers = [module for _ in range(10) for module in (nn.Linear(1024, 1024), nn.ReLU())]
     return wp.TorchProblem(
-        nn.Sequential(*layers, nn.Linear(1024, 10)), nn.CrossEntropyLoss(), (torch.randn(256, 1024), torch.arange(256) % 10)
+        nn.Sequential(*layers, nn.Linear(1024, 10)),
+        nn.CrossEntropyLoss(),
+        (torch.randn(256, 1024), torch.arange(256) % 10),
     )
 
 
@@ -385,7 +412,9 @@ def finite() -> None:
     sys.path.insert(0, "tests")
     from test_finite import FINE, JAX, TORCH, jax_problem, of, torch_problem
 
-    planted = [(torch_problem(case[0]), case) for case in TORCH.values()] + [(jax_problem(case[0]), case) for case in JAX.values()]
+    planted = [(torch_problem(case[0]), case) for case in TORCH.values()] + [
+        (jax_problem(case[0]), case) for case in JAX.values()
+    ]
     named = told = 0
     for problem, (_, operation, cause, way) in planted:
         finding = of(problem)
@@ -393,7 +422,9 @@ def finite() -> None:
         told += finding.cause == cause
     false = sum(of(torch_problem(middle)).verdict is wp.Verdict.FAILS for middle in FINE.values())
     print(f"### First operation that makes NaN or infinity, {len(planted)} planted\n")
-    print(f"operation named in {named}, cause in {told} (target 95 %); false alarms on {len(FINE)} with infinity on purpose: {false}\n")
+    print(
+        f"operation named in {named}, cause in {told} (target 95 %); false alarms on {len(FINE)} with infinity on purpose: {false}\n"
+    )
 
 
 if __name__ == "__main__":
@@ -403,9 +434,17 @@ if __name__ == "__main__":
         sys.exit()
     if "--seeds" in arguments:
         SEEDS = int(arguments[arguments.index("--seeds") + 1])
-    chosen = [a for a in arguments if a in ("theory", "zoo", "planted", "cost", "finite")] or ["cost", "theory", "planted", "finite", "zoo"]
+    chosen = [a for a in arguments if a in ("theory", "zoo", "planted", "cost", "finite")] or [
+        "cost",
+        "theory",
+        "planted",
+        "finite",
+        "zoo",
+    ]
     print(f"torch {torch.__version__}, numpy {np.__version__}, wellposed {wp.__version__}; CPU.\n")
     for part in chosen:
         torch.set_num_threads(1)  # small networks: several threads wait for each other
         kinds = tuple(arguments[arguments.index("--kinds") + 1].split(",")) if "--kinds" in arguments else ()
-        zoo(SEEDS, kinds) if part == "zoo" else {"theory": theory, "planted": planted, "cost": cost, "finite": finite}[part]()
+        zoo(SEEDS, kinds) if part == "zoo" else {"theory": theory, "planted": planted, "cost": cost, "finite": finite}[
+            part
+        ]()

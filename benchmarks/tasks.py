@@ -136,7 +136,9 @@ def _picture() -> tuple[torch.Tensor, ...]:
 
     grey = torch.tensor(load_sample_image("china.jpg").mean(axis=2), dtype=torch.float32)[::4, ::4]
     grey = (grey - grey.mean()) / grey.std()
-    down, right = torch.meshgrid(torch.linspace(-1, 1, grey.shape[0]), torch.linspace(-1, 1, grey.shape[1]), indexing="ij")
+    down, right = torch.meshgrid(
+        torch.linspace(-1, 1, grey.shape[0]), torch.linspace(-1, 1, grey.shape[1]), indexing="ij"
+    )
     where, bright = torch.stack([down, right], dim=2).reshape(-1, 2), grey.reshape(-1, 1)
     order = torch.randperm(len(where), generator=torch.Generator().manual_seed(1))
     train, test = order[: len(order) // 2], order[len(order) // 2 :]
@@ -167,7 +169,10 @@ def _deep_convolutional() -> nn.Module:
 class _Block(nn.Module):
     def __init__(self, into: int, out: int, stride: int, norm: bool) -> None:
         super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(into, out, 3, stride, 1, bias=not norm), nn.Conv2d(out, out, 3, 1, 1, bias=not norm)
+        self.conv1, self.conv2 = (
+            nn.Conv2d(into, out, 3, stride, 1, bias=not norm),
+            nn.Conv2d(out, out, 3, 1, 1, bias=not norm),
+        )
         self.norm1, self.norm2 = (nn.BatchNorm2d(out), nn.BatchNorm2d(out)) if norm else (nn.Identity(), nn.Identity())
         self.short = nn.Conv2d(into, out, 1, stride) if stride > 1 or into != out else nn.Identity()
 
@@ -200,8 +205,16 @@ class _UNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.down1, self.down2 = nn.Conv2d(1, 12, 3, 1, 1), nn.Conv2d(12, 24, 4, 2, 1), nn.Conv2d(24, 48, 4, 2, 1)
-        self.up1, self.up2, self.last = nn.ConvTranspose2d(48, 24, 4, 2, 1), nn.ConvTranspose2d(48, 12, 4, 2, 1), nn.Conv2d(24, 1, 3, 1, 1)
+        self.first, self.down1, self.down2 = (
+            nn.Conv2d(1, 12, 3, 1, 1),
+            nn.Conv2d(12, 24, 4, 2, 1),
+            nn.Conv2d(24, 48, 4, 2, 1),
+        )
+        self.up1, self.up2, self.last = (
+            nn.ConvTranspose2d(48, 24, 4, 2, 1),
+            nn.ConvTranspose2d(48, 12, 4, 2, 1),
+            nn.Conv2d(24, 1, 3, 1, 1),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         a = F.gelu(self.first(x))
@@ -229,7 +242,9 @@ class _Patches(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.patch, self.places = nn.Conv2d(1, 48, 4, 4), nn.Parameter(torch.randn(49, 48) * 0.02)
-        layers = [nn.TransformerEncoderLayer(48, 4, 96, 0.0, "gelu", batch_first=True, norm_first=True) for _ in range(4)]
+        layers = [
+            nn.TransformerEncoderLayer(48, 4, 96, 0.0, "gelu", batch_first=True, norm_first=True) for _ in range(4)
+        ]
         self.layers, self.norm, self.head = nn.Sequential(*layers), nn.LayerNorm(48), nn.Linear(48, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -240,7 +255,11 @@ class _Language(nn.Module):
     def __init__(self, kind: type[nn.RNNBase], width: int = 96) -> None:
         super().__init__()
         letters = _text()[1]
-        self.tokens, self.cells, self.head = nn.Embedding(letters, 32), kind(32, width, batch_first=True), nn.Linear(width, letters)
+        self.tokens, self.cells, self.head = (
+            nn.Embedding(letters, 32),
+            kind(32, width, batch_first=True),
+            nn.Linear(width, letters),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.cells(self.tokens(x))[0])
@@ -279,7 +298,15 @@ class _GPT(nn.Module):
         complete_torchvision()
         from transformers import GPT2Config, GPT2LMHeadModel
 
-        options = {"n_positions": 64, "n_embd": 64, "n_layer": 4, "n_head": 4, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+        options = {
+            "n_positions": 64,
+            "n_embd": 64,
+            "n_layer": 4,
+            "n_head": 4,
+            "resid_pdrop": 0.0,
+            "embd_pdrop": 0.0,
+            "attn_pdrop": 0.0,
+        }
         self.inside = GPT2LMHeadModel(GPT2Config(vocab_size=_text()[1], **options))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -332,7 +359,13 @@ def _from(rows: Callable[[], tuple[torch.Tensor, ...]]) -> dict[str, Any]:
     return {"train": lambda random: _rows(random, *rows()[:2]), "test": lambda: rows()[2:]}
 
 
-_IMAGES: dict[str, Any] = {"train": _images, "test": _images_test, "loss": F.cross_entropy, "score": _accuracy, "unit": "accuracy"}
+_IMAGES: dict[str, Any] = {
+    "train": _images,
+    "test": _images_test,
+    "loss": F.cross_entropy,
+    "score": _accuracy,
+    "unit": "accuracy",
+}
 _TEXT: dict[str, Any] = {
     "train": _passages, "test": _passages_test, "loss": _letters_loss, "score": lambda o, t: -float(_letters_loss(o, t)), "unit": "-nats",
 }  # fmt: skip

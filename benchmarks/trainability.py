@@ -22,7 +22,10 @@ DEPTHS = (2, 4, 8, 13, 20)
 ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU)
 # Name -> variance of the weights times fan_in; None is torch's default, with its random biases.
 SCHEMES = {"default": None, "0.08": 1 / 12, "1": 1.0, "2 (He)": 2.0, "4": 4.0}
-OPTIMIZERS = {"SGD": (torch.optim.SGD, (0.003, 0.03, 0.3), {"momentum": 0.9}), "Adam": (torch.optim.Adam, (0.001, 0.01), {})}
+OPTIMIZERS = {
+    "SGD": (torch.optim.SGD, (0.003, 0.03, 0.3), {"momentum": 0.9}),
+    "Adam": (torch.optim.Adam, (0.001, 0.01), {}),
+}
 
 
 def network(depth: int, activation: type[nn.Module], variance: float | None) -> nn.Sequential:
@@ -118,7 +121,10 @@ def copies(seeds: int = 8) -> None:
         drawn, same = (torch.tensor(reached[copied]) for copied in (False, True))
         apart = float((same.mean() - drawn.mean()) / ((same.var() + drawn.var()) / seeds).sqrt())
         words = "residual" if residual else "plain"
-        print(f"| {words} | {depth} | {drawn.mean():.3f} | {same.mean():.3f} | {same.mean() - drawn.mean():.3f}, {apart:.1f} |", flush=True)
+        print(
+            f"| {words} | {depth} | {drawn.mean():.3f} | {same.mean():.3f} | {same.mean() - drawn.mean():.3f}, {apart:.1f} |",
+            flush=True,
+        )
 
 
 def growth() -> None:
@@ -137,7 +143,13 @@ def growth() -> None:
     for quantity, table in tables.items():
         print(f"\n| {quantity} | " + " | ".join(columns) + " |\n|" + "---|" * (len(columns) + 1))
         for exponent in sorted({key[0] for key in table}):
-            low = "below 1e-8" if exponent == -9 else "above 1e4" if exponent == 4 else f"1e{exponent} to 1e{exponent + 1}"
+            low = (
+                "below 1e-8"
+                if exponent == -9
+                else "above 1e4"
+                if exponent == 4
+                else f"1e{exponent} to 1e{exponent + 1}"
+            )
             print(f"| {low} | " + " | ".join(str(table[exponent, column]) for column in columns) + " |")
 
 

@@ -49,10 +49,14 @@ def gains(seeds: int = 1) -> None:
         if isinstance(given, str):
             with contextlib.suppress(ValueError):
                 theirs[given] = abs(nn.init.calculate_gain(given) * square**0.5 - 1)
-    print(f"### Gains of {len(EXACT)} activations, forward and backward, against mpmath (target: 60 within 1e-10, under 5 ms each)\n")
+    print(
+        f"### Gains of {len(EXACT)} activations, forward and backward, against mpmath (target: 60 within 1e-10, under 5 ms each)\n"
+    )
     print("| | wellposed | torch.nn.init.calculate_gain |\n|---|---|---|")
     print(f"| activations with a gain | {len(EXACT)} | {len(theirs)}: {', '.join(theirs)} |")
-    print(f"| largest relative error | {max(apart):.1e} | {max(theirs.values()):.2f} ({max(theirs, key=theirs.__getitem__)}) |")
+    print(
+        f"| largest relative error | {max(apart):.1e} | {max(theirs.values()):.2f} ({max(theirs, key=theirs.__getitem__)}) |"
+    )
     print(f"| milliseconds, median and largest | {np.median(times):.2f}, {max(times):.2f} | |\n")
 
 
@@ -64,8 +68,15 @@ def fans(seeds: int = 1) -> None:
     from keras.src.initializers.random_initializers import compute_fans
     from layers import cases, measured
 
-    print("### Fans: measured variance of outputs for weights of variance 1 / fan_in (target: within 2 % on 300 configurations)\n")
-    counts: dict[str, list[float]] = {"wellposed": [], "torch.nn.init": [], "jax.nn.initializers (Flax)": [], "Keras": []}
+    print(
+        "### Fans: measured variance of outputs for weights of variance 1 / fan_in (target: within 2 % on 300 configurations)\n"
+    )
+    counts: dict[str, list[float]] = {
+        "wellposed": [],
+        "torch.nn.init": [],
+        "jax.nn.initializers (Flax)": [],
+        "Keras": [],
+    }
     for case in cases():
         layer = case.build()
         shown = case.shown or isinstance(layer, nn.modules.conv._ConvNd)
@@ -192,7 +203,9 @@ def deep(depth: int, steps: int, seeds: int, methods: dict[str, Any], activation
             cells.append(" ".join(f"{accuracy:.3f}" for accuracy in found))
         print(f"| {name} | {' | '.join(cells)} | {seconds:.0f} |", flush=True)
     runs = seeds * len(activations)
-    print(f"| **runs at {target} or more, of {runs}** | {' | '.join(f'**{count}**' for count in reached.values())} | |\n")
+    print(
+        f"| **runs at {target} or more, of {runs}** | {' | '.join(f'**{count}**' for count in reached.values())} | |\n"
+    )
 
 
 def plain_100(seeds: int = 5) -> None:
@@ -206,7 +219,9 @@ def plain_100(seeds: int = 5) -> None:
 
 
 def thousand(seeds: int = 1) -> None:
-    print(f"### 1,000 layers of width 64, digits, 300 steps of Adam at {RATE}/depth (target: 0.95 for 12 activations, 60 s each)\n")
+    print(
+        f"### 1,000 layers of width 64, digits, 300 steps of Adam at {RATE}/depth (target: 0.95 for 12 activations, 60 s each)\n"
+    )
     deep(1000, 300, seeds, {"wellposed auto": _auto}, list(ACTIVATIONS), 0.95)
 
 
@@ -231,7 +246,10 @@ def calibration(seeds: int = 1) -> None:
     x = digits()[0][:256]
     for depth in (50, 100, 200):
         cells, seconds = [], []
-        for initialize in (lambda model: wp.initialize(model, x, scheme="calibrated"), lambda model: _lsuv(model, x, 0)):
+        for initialize in (
+            lambda model: wp.initialize(model, x, scheme="calibrated"),
+            lambda model: _lsuv(model, x, 0),
+        ):
             torch.manual_seed(0)
             model = plain(nn.Tanh, depth)
             calls = [0]
@@ -247,7 +265,10 @@ def calibration(seeds: int = 1) -> None:
                 subject.calibrate({f"{2 * layer}.weight": 1.0 for layer in range(depth)})
                 fitting = time.perf_counter() - start
                 cells.append(f"{fitting:.3f}")
-        print(f"| {depth} | {' | '.join(cells)} | {seconds[1] / seconds[0]:.0f} | {seconds[1] / fitting:.0f} |", flush=True)
+        print(
+            f"| {depth} | {' | '.join(cells)} | {seconds[1] / seconds[0]:.0f} | {seconds[1] / fitting:.0f} |",
+            flush=True,
+        )
     print()
 
 
@@ -285,7 +306,10 @@ def tasks(seeds: int = 5) -> None:
         gap = float(np.mean(auto) - np.mean(own))
         verdict = "same" if not p < 0.05 else "better" if gap > 0 else "worse"
         counts[verdict] += 1
-        print(f"| {task.name} | {task.unit} | {np.mean(own):.4f} | {np.mean(auto):.4f} | {gap:+.4f} | {p:.3f} | {verdict} |", flush=True)
+        print(
+            f"| {task.name} | {task.unit} | {np.mean(own):.4f} | {np.mean(auto):.4f} | {gap:+.4f} | {p:.3f} | {verdict} |",
+            flush=True,
+        )
     print(f"\nbetter {counts['better']}, same {counts['same']}, worse {counts['worse']}\n")
 
 
@@ -299,7 +323,9 @@ def planted(seeds: int = 3) -> None:
     found, total, apart, quiet, right = 0, 0, [], 0, 0
     kinds = set()
     for kind, problem, _where, factor in cases(seeds):
-        findings = [f for f in wp.check_weights(problem).findings if f.verdict in (wp.Verdict.FAILS, wp.Verdict.SUSPECT)]
+        findings = [
+            f for f in wp.check_weights(problem).findings if f.verdict in (wp.Verdict.FAILS, wp.Verdict.SUSPECT)
+        ]
         kinds.add(kind)
         total += 1
         found += bool(findings)
@@ -308,12 +334,16 @@ def planted(seeds: int = 3) -> None:
             apart.append(abs(measured[0] / factor - 1) if measured else float("inf"))
     for _, problem in healthy(seeds):
         right += 1
-        quiet += all(f.verdict not in (wp.Verdict.FAILS, wp.Verdict.SUSPECT) for f in wp.check_weights(problem).findings)
+        quiet += all(
+            f.verdict not in (wp.Verdict.FAILS, wp.Verdict.SUSPECT) for f in wp.check_weights(problem).findings
+        )
     print(
         f"### {len(kinds)} kinds of wrong weights, {seeds} draws each (target: all found, factor within 5 %)\n\n| | measured |\n|---|---|"
     )
     print(f"| found | {found} of {total} |")
-    print(f"| factor of one layer within 5 % | {sum(a < 0.05 for a in apart)} of {len(apart)}, worst {100 * max(apart):.1f} % |")
+    print(
+        f"| factor of one layer within 5 % | {sum(a < 0.05 for a in apart)} of {len(apart)}, worst {100 * max(apart):.1f} % |"
+    )
     print(f"| silent on the same networks without a fault | {quiet} of {right} |\n")
 
 
@@ -330,7 +360,9 @@ def zoo(seeds: int = 1, kinds: tuple[str, ...] = ()) -> None:
             problem = build(0)
             for finding in wp.check_weights(problem).findings:
                 if finding.verdict.value in told:
-                    told[finding.verdict.value].append(f"{name}: {finding.rule} at {finding.where}: {finding.message[:120]}")
+                    told[finding.verdict.value].append(
+                        f"{name}: {finding.rule} at {finding.where}: {finding.message[:120]}"
+                    )
             plan = wp.initialize(problem.model, (problem.batch[0], None))
             trace = wp.trace(problem)
         except Exception as error:
@@ -349,7 +381,11 @@ def zoo(seeds: int = 1, kinds: tuple[str, ...] = ()) -> None:
         targets += len(aimed)
         reached += sum(abs(sizes.get(row.parameter, 0.0) / row.output - 1) < 0.1 for row in aimed)
         gradients = [site.gradient for site in trace.compared]
-        if len(gradients) > 1 and gradients[-1] > 0 and not any("Norm" in type(m).__name__ for m in problem.model.modules()):
+        if (
+            len(gradients) > 1
+            and gradients[-1] > 0
+            and not any("Norm" in type(m).__name__ for m in problem.model.modules())
+        ):
             ratios.append((gradients[0] / gradients[-1], name))
         del problem, plan, trace
         gc.collect()
@@ -357,10 +393,14 @@ def zoo(seeds: int = 1, kinds: tuple[str, ...] = ()) -> None:
     print(f"### {models} known-good networks ({', '.join(kinds or KINDS)})\n\n| | measured | target |\n|---|---|---|")
     print(f"| crashes | {len(crashes)} | 0 |\n| parameters not classified | {unclassified} | 0 |")
     print(f"| networks with a weight taken for trained, which none is | {len(untrained)} | 0 |")
-    print(f"| outputs within 10 % of their target | {reached} of {targets} ({100 * reached / max(targets, 1):.2f} %) | 99 % |")
+    print(
+        f"| outputs within 10 % of their target | {reached} of {targets} ({100 * reached / max(targets, 1):.2f} %) | 99 % |"
+    )
     print(f"| first over last gradient within 0.1 to 10, no normalisation | {inside} of {len(ratios)} | all |")
     failing = {line.partition(":")[0] for line in told["fails"]}
-    print(f"| audit of the untouched weights: networks with a `fails` | {len(failing)} ({100 * len(failing) / models:.2f} %) | 1 % |")
+    print(
+        f"| audit of the untouched weights: networks with a `fails` | {len(failing)} ({100 * len(failing) / models:.2f} %) | 1 % |"
+    )
     print(f"| the same: `suspect` per network | {len(told['suspect']) / models:.3f} | |\n")
     outside = [f"{name}: gradient ratio {ratio:.3g}" for ratio, name in ratios if not 0.1 <= ratio <= 10]
     for line in (*crashes, *untrained, *outside, *told["fails"], *told["suspect"]):

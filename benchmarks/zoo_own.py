@@ -41,7 +41,9 @@ def _xavier(model: nn.Module) -> nn.Module:
     return model
 
 
-def _mlp(depth: int, width: int, activation: Callable[[], nn.Module], norm: Callable[[int], nn.Module] | None = None) -> nn.Sequential:
+def _mlp(
+    depth: int, width: int, activation: Callable[[], nn.Module], norm: Callable[[int], nn.Module] | None = None
+) -> nn.Sequential:
     layers: list[nn.Module] = []
     for k in range(depth):
         layers += [nn.Linear(16 if k == 0 else width, width), *([norm(width)] if norm else []), activation()]
@@ -96,7 +98,9 @@ class _Residual(nn.Module):
 
 
 def _residual(kind: str, blocks: int) -> nn.Module:
-    model = nn.Sequential(nn.Linear(16, 64), *[_Residual(64, kind) for _ in range(blocks)], nn.LayerNorm(64), nn.Linear(64, 4))
+    model = nn.Sequential(
+        nn.Linear(16, 64), *[_Residual(64, kind) for _ in range(blocks)], nn.LayerNorm(64), nn.Linear(64, 4)
+    )
     if kind == "fixup":
         nn.init.zeros_(model[-1].weight)
     return model
@@ -150,9 +154,13 @@ def _unet(seed: int) -> wp.TorchProblem:
     class UNet(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.down = nn.ModuleList([nn.Conv2d(3, 16, 3, 2, 1), nn.Conv2d(16, 32, 3, 2, 1), nn.Conv2d(32, 64, 3, 2, 1)])
+            self.down = nn.ModuleList(
+                [nn.Conv2d(3, 16, 3, 2, 1), nn.Conv2d(16, 32, 3, 2, 1), nn.Conv2d(32, 64, 3, 2, 1)]
+            )
             self.norm = nn.ModuleList([nn.GroupNorm(4, 16), nn.GroupNorm(4, 32), nn.GroupNorm(4, 64)])
-            self.up = nn.ModuleList([nn.ConvTranspose2d(64, 32, 2, 2), nn.ConvTranspose2d(64, 16, 2, 2), nn.ConvTranspose2d(32, 16, 2, 2)])
+            self.up = nn.ModuleList(
+                [nn.ConvTranspose2d(64, 32, 2, 2), nn.ConvTranspose2d(64, 16, 2, 2), nn.ConvTranspose2d(32, 16, 2, 2)]
+            )
             self.head = nn.Conv2d(16, 3, 1)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -187,7 +195,9 @@ def _gan(seed: int, which: str) -> wp.TorchProblem:
         critic.requires_grad_(False)
         return wp.TorchProblem(generator, lambda fake, t: bce(critic(fake).flatten(), t), (noise, torch.ones(16)))
     fake = generator(noise).detach()
-    return wp.TorchProblem(critic, lambda s, t: bce(s.flatten(), t), (torch.cat([real, fake]), torch.tensor([1.0] * 16 + [0.0] * 16)))
+    return wp.TorchProblem(
+        critic, lambda s, t: bce(s.flatten(), t), (torch.cat([real, fake]), torch.tensor([1.0] * 16 + [0.0] * 16))
+    )
 
 
 class _Siren(nn.Module):

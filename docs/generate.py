@@ -1,4 +1,6 @@
-"""Pages that are made from the program itself: one for each rule, and the chapters of the tour, run as the pages are built."""
+"""Pages that are made from the program itself: one for each rule, and the chapters of the tour, run as the pages are
+built.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,11 @@ def fenced(code: str, language: str = "python") -> list[str]:
 
 
 def chapter_page(number: int, chapter: Chapter) -> str:
-    lines = [f"# {number}. {chapter.title}", "", f"`wellposed tour {number}` shows this in a terminal; every number is computed anew."]
+    lines = [
+        f"# {number}. {chapter.title}",
+        "",
+        f"`wellposed tour {number}` shows this in a terminal; every number is computed anew.",
+    ]
     for part in chapter.parts:
         lines += ["", *chapter_part(part)]
     return "\n".join(lines)
@@ -69,7 +75,11 @@ def chapter_part(part: Part) -> list[str]:
     if isinstance(part, Code):
         return fenced(part.lines)[1:]
     if isinstance(part, Table):
-        return [f"| {' | '.join(part.head)} |", f"|{'---|' * len(part.head)}", *(f"| {' | '.join(row)} |" for row in part.rows)]
+        return [
+            f"| {' | '.join(part.head)} |",
+            f"|{'---|' * len(part.head)}",
+            *(f"| {' | '.join(row)} |" for row in part.rows),
+        ]
     if isinstance(part, Report):
         return fenced(str(part), "text")[1:]
     assert isinstance(part, Figure)

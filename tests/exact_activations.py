@@ -130,7 +130,18 @@ EXACT = {
 def exact_moments(phi, kinks, q=1.0):
     """E[phi^2] and E[phi'^2] at sqrt(q) z, to mpmath's precision."""
     root = mp.sqrt(q)
-    cuts = sorted({-mp.inf, mp.mpf(-6), mp.mpf(-2), *(mp.mpf(kink) / root for kink in kinks), mp.mpf(0), mp.mpf(2), mp.mpf(6), mp.inf})
+    cuts = sorted(
+        {
+            -mp.inf,
+            mp.mpf(-6),
+            mp.mpf(-2),
+            *(mp.mpf(kink) / root for kink in kinks),
+            mp.mpf(0),
+            mp.mpf(2),
+            mp.mpf(6),
+            mp.inf,
+        }
+    )
     square = mp.quad(lambda z: phi(root * z) ** 2 * mp.npdf(z), cuts)
     slope = mp.quad(lambda z: mp.diff(phi, root * z) ** 2 * mp.npdf(z), cuts)
     return float(square), float(slope)

@@ -38,7 +38,9 @@ def main() -> None:
             wp.initialize(shards, part)
             for (name, one), shard in zip(whole.named_parameters(), shards.parameters(), strict=True):
                 assert shard.to_local().numel() < one.numel(), f"{name} is not sharded"
-                torch.testing.assert_close(shard.full_tensor(), one, rtol=1e-5, atol=1e-7, msg=partial("{}: {}".format, name))
+                torch.testing.assert_close(
+                    shard.full_tensor(), one, rtol=1e-5, atol=1e-7, msg=partial("{}: {}".format, name)
+                )
         whole, replica = network("cpu"), DistributedDataParallel(network("cpu"))
         wp.initialize(whole, batch)
         wp.initialize(replica, part)

@@ -15,7 +15,9 @@ def photographs(count=400, seed=0):
     """uint8 images [N, 32, 32, 3] whose channels and brightness differ."""
     random = np.random.default_rng(seed)
     base = np.array([120.0, 100.0, 70.0]) + 25 * random.standard_normal((count, 1, 1, 1))
-    return np.clip(base + np.array([50.0, 40.0, 30.0]) * random.standard_normal((count, 32, 32, 3)), 0, 255).astype(np.uint8)
+    return np.clip(base + np.array([50.0, 40.0, 30.0]) * random.standard_normal((count, 32, 32, 3)), 0, 255).astype(
+        np.uint8
+    )
 
 
 IMAGES = photographs()
@@ -37,7 +39,12 @@ def judged(data, statistics, **options):
         (MEAN / 255, STDS / 255, "mean-of-stds", "of single entries, divided by 255"),
         (MEAN[::-1], STD[::-1], "channel-order", "The statistics fit with the channels in the other order."),
         (MEAN, STD**2, "variance-for-std", "The variance of the data was given for the standard deviation."),
-        ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], "another-data-set", "The statistics are those published for ImageNet."),
+        (
+            [0.485, 0.456, 0.406],
+            [0.229, 0.224, 0.225],
+            "another-data-set",
+            "The statistics are those published for ImageNet.",
+        ),
         ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375], "another-data-set", "published for ImageNet"),
         (MEAN + 70, STD, "drift", "standard deviations away from the one given"),
     ],
@@ -91,7 +98,10 @@ def test_columns_in_another_order():
     frame = pd.DataFrame(np.random.default_rng(0).standard_normal((500, 3)), columns=list("abc"))
     finding = judged(frame[["a", "c", "b"]], wp.Standardizer().fit(frame))
     assert finding.cause == "columns"
-    assert "Column 1 is `c`, but the statistics there are of `b`. The columns are the same, in another order." in finding.message
+    assert (
+        "Column 1 is `c`, but the statistics there are of `b`. The columns are the same, in another order."
+        in finding.message
+    )
 
 
 def test_images_one_by_one_and_batches_are_recognised():

@@ -36,7 +36,10 @@ def torch_problem():
 
 
 def jax_problem():
-    params = {"first": {"weight": WEIGHTS["first.weight"], "bias": WEIGHTS["first.bias"]}, "second": {"weight": WEIGHTS["second.weight"]}}
+    params = {
+        "first": {"weight": WEIGHTS["first.weight"], "bias": WEIGHTS["first.bias"]},
+        "second": {"weight": WEIGHTS["second.weight"]},
+    }
 
     def loss(p, x, y):
         hidden = jnp.tanh(x @ p["first"]["weight"].T + p["first"]["bias"])
@@ -70,7 +73,9 @@ def problem(request):
 
 
 def test_names_shapes_and_round_trip(problem):
-    assert {name: problem.layout.shapes[name] for name in sorted(WEIGHTS)} == {n: WEIGHTS[n].shape for n in sorted(WEIGHTS)}
+    assert {name: problem.layout.shapes[name] for name in sorted(WEIGHTS)} == {
+        n: WEIGHTS[n].shape for n in sorted(WEIGHTS)
+    }
     arrays = problem.layout.unpack(problem.theta())
     for name, value in WEIGHTS.items():
         np.testing.assert_allclose(arrays[name], value, rtol=1e-7)
@@ -80,7 +85,9 @@ def test_names_shapes_and_round_trip(problem):
 def test_value_and_gradient_are_those_of_numpy(problem):
     reference = numpy_problem()
     moved = {name: 0.5 * value + 0.1 for name, value in WEIGHTS.items()}
-    assert problem.value(problem.layout.pack(moved)) == pytest.approx(reference.value(reference.layout.pack(moved)), rel=1e-6)
+    assert problem.value(problem.layout.pack(moved)) == pytest.approx(
+        reference.value(reference.layout.pack(moved)), rel=1e-6
+    )
     gradient = problem.gradient(problem.layout.pack(moved))
     for name, expected in reference.gradient(reference.layout.pack(moved)).items():
         np.testing.assert_allclose(gradient[name], expected, rtol=1e-5)
@@ -176,7 +183,10 @@ def test_bad_input_gets_one_clear_message(call, words):
 def test_jax_key_arguments_pass_through():
     key = jax.random.key(0)
     problem = wp.JaxProblem(
-        lambda p, key, x: jnp.mean(jax.random.bernoulli(key, 0.5, x.shape) * jnp.sin(p["w"]) * x), {"w": jnp.ones(4)}, key, jnp.asarray(X)
+        lambda p, key, x: jnp.mean(jax.random.bernoulli(key, 0.5, x.shape) * jnp.sin(p["w"]) * x),
+        {"w": jnp.ones(4)},
+        key,
+        jnp.asarray(X),
     )
     assert wp.checkup(problem).ok
 
@@ -187,4 +197,6 @@ def test_a_parameter_added_to_a_mean_is_no_bias_of_the_layer_before():
     params = {"w": jnp.ones((4, 3)), "b": jnp.ones(5)}
     x = jnp.arange(20.0).reshape(5, 4) / 7
     report = wp.checkup(wp.JaxProblem(lambda p, x: jnp.mean(((x @ p["w"]).mean(1) + p["b"]) ** 2), params, x))
-    assert not [finding for finding in report.findings if finding.rule == "WP501" and finding.verdict is not wp.Verdict.HOLDS]
+    assert not [
+        finding for finding in report.findings if finding.rule == "WP501" and finding.verdict is not wp.Verdict.HOLDS
+    ]

@@ -15,16 +15,27 @@ def python(code):
 
 def contracts(root):
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(root / "src"), "PATH": ""})
+    return subprocess.run(
+        command,
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(root / "src"), "PATH": ""},
+    )
 
 
 def test_importing_wellposed_imports_no_framework():
-    done = python("import sys, wellposed; print([m for m in ('torch', 'jax', 'pandas', 'sklearn', 'matplotlib') if m in sys.modules])")
+    done = python(
+        "import sys, wellposed; print([m for m in ('torch', 'jax', 'pandas', 'sklearn', 'matplotlib') if m in sys.modules])"
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_that_test_can_fail():
-    assert python("import sys, wellposed; wellposed.TorchProblem; print('torch' in sys.modules)").stdout.strip() == "True"
+    assert (
+        python("import sys, wellposed; wellposed.TorchProblem; print('torch' in sys.modules)").stdout.strip() == "True"
+    )
 
 
 def test_a_missing_framework_is_named_with_a_hint():

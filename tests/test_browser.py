@@ -93,5 +93,9 @@ def test_axe_finds_nothing_and_nothing_runs_over_the_edge(report, width, dark):
 
 def test_that_test_can_fail(report):
     spoilt = report.with_name("spoilt.html")
-    spoilt.write_text(report.read_text().replace("<main>", '<main><img src="data:,"><p style="color: #ccc; background: #fff">faint</p>'))
+    spoilt.write_text(
+        report.read_text().replace(
+            "<main>", '<main><img src="data:,"><p style="color: #ccc; background: #fff">faint</p>'
+        )
+    )
     assert {"image-alt", "color-contrast"} <= {one["id"] for one in shown(spoilt, 1280, False)["violations"]}

@@ -24,7 +24,9 @@ def classes(rows=32, features=10, number=4):
 
 
 def network(width=32, features=10, number=4):
-    return nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, number))
+    return nn.Sequential(
+        nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, number)
+    )
 
 
 def found(report, rule):
@@ -99,7 +101,9 @@ def test_nan_that_comes_only_after_some_steps_is_found_there():
 
     x = torch.randn(64, 3)
     model = nn.Linear(3, 1)
-    problem = wp.TorchProblem(model, loss, (x, (x[:, 0] > 0).float()), optimizer=torch.optim.SGD(model.parameters(), 500.0))
+    problem = wp.TorchProblem(
+        model, loss, (x, (x[:, 0] > 0).float()), optimizer=torch.optim.SGD(model.parameters(), 500.0)
+    )
     assert found(wp.checkup(problem), "WP207").verdict is HOLDS
     later = found(wp.checkup(problem, after_steps=20, only=lambda rule: rule == "WP207"), "WP207")
     assert (later.verdict, later.cause) == (FAILS, "log-of-zero")
@@ -113,7 +117,8 @@ def test_weights_are_as_before_after_a_full_check_up():
     model = network()
     before = [parameter.detach().clone() for parameter in model.parameters()]
     report = wp.checkup(
-        wp.TorchProblem(model, nn.CrossEntropyLoss(), classes(), optimizer=torch.optim.Adam(model.parameters(), 1e-3)), full=True
+        wp.TorchProblem(model, nn.CrossEntropyLoss(), classes(), optimizer=torch.optim.Adam(model.parameters(), 1e-3)),
+        full=True,
     )
     assert report.ok
     assert all(torch.equal(parameter, kept) for parameter, kept in zip(model.parameters(), before, strict=True))
@@ -143,7 +148,9 @@ def test_attention_that_is_not_scaled_is_saturated():
 def test_attention_from_usual_projections_holds():
     layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, dropout=0.0)
     model = nn.Sequential(nn.Linear(8, 32), layer, nn.Flatten(), nn.Linear(32 * 12, 4))
-    report = wp.check_signals(wp.TorchProblem(model, nn.CrossEntropyLoss(), (torch.randn(16, 12, 8), torch.randint(4, (16,)))))
+    report = wp.check_signals(
+        wp.TorchProblem(model, nn.CrossEntropyLoss(), (torch.randn(16, 12, 8), torch.randint(4, (16,))))
+    )
     assert not found(report, "WP205").found
 
 
@@ -176,7 +183,9 @@ def test_weight_decay_that_outweighs_the_gradient_is_suspect():
     def told(decay):
         model = network()
         optimizer = torch.optim.SGD(model.parameters(), 0.01, weight_decay=decay)
-        return found(wp.check_objective(wp.TorchProblem(model, nn.CrossEntropyLoss(), classes(), optimizer=optimizer)), "WP402")
+        return found(
+            wp.check_objective(wp.TorchProblem(model, nn.CrossEntropyLoss(), classes(), optimizer=optimizer)), "WP402"
+        )
 
     assert told(5e-4).verdict is HOLDS
     assert (told(2.0).verdict, told(2.0).cause) == (SUSPECT, "decay")
@@ -188,7 +197,9 @@ def test_an_optimizer_whose_arithmetic_fails_is_named():
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     model[0].weight.data[0] = 0.0  # a unit without gradient: 0 / (0 + eps), and eps is 0 in float16
     model[0].bias.data[0] = -1.0
-    problem = wp.TorchProblem(model, lambda out, t: nn.functional.cross_entropy(out.float(), t), (x.half(), y), optimizer=optimizer)
+    problem = wp.TorchProblem(
+        model, lambda out, t: nn.functional.cross_entropy(out.float(), t), (x.half(), y), optimizer=optimizer
+    )
     told = found(wp.check_objective(problem), "WP402")
     assert (told.verdict, told.cause) == (FAILS, "not-finite")
 
@@ -197,7 +208,10 @@ def test_class_weights_the_wrong_way_round_are_suspect():
     x, y = torch.randn(100, 10), torch.cat([torch.zeros(80), torch.ones(20)]).long()
 
     def told(weights):
-        return found(wp.check_objective(wp.TorchProblem(network(number=2), nn.CrossEntropyLoss(torch.tensor(weights)), (x, y))), "WP401")
+        return found(
+            wp.check_objective(wp.TorchProblem(network(number=2), nn.CrossEntropyLoss(torch.tensor(weights)), (x, y))),
+            "WP401",
+        )
 
     assert (told([0.8, 0.2]).verdict, told([0.8, 0.2]).cause) == (SUSPECT, "class-weights")
     assert told([0.2, 0.8]).verdict is HOLDS
@@ -270,7 +284,9 @@ def test_the_step_of_a_generator_leaves_the_critic_to_its_own_optimizer():
     z = torch.randn(32, 4)
     optimizer = torch.optim.Adam(generator.parameters(), 1e-3)
     problem = wp.TorchProblem(
-        generator, lambda g: nn.functional.binary_cross_entropy_with_logits(critic(g(z)), torch.ones(32, 1)), optimizer=optimizer
+        generator,
+        lambda g: nn.functional.binary_cross_entropy_with_logits(critic(g(z)), torch.ones(32, 1)),
+        optimizer=optimizer,
     )
     assert not found(wp.check_objective(problem), "WP403").found
 
@@ -356,7 +372,9 @@ def test_low_rank_adapters_start_slowly_by_design():
 
     model = Adapted()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 2e-4)
-    assert not found(wp.check_objective(wp.TorchProblem(model, nn.CrossEntropyLoss(), classes(), optimizer=optimizer)), "WP402").found
+    assert not found(
+        wp.check_objective(wp.TorchProblem(model, nn.CrossEntropyLoss(), classes(), optimizer=optimizer)), "WP402"
+    ).found
 
 
 # --- sizes and data of every kind --------------------------------------------------------------
@@ -372,7 +390,9 @@ def test_gradients_that_vanish_beyond_float64_are_told_and_do_not_crash():
 
 def test_a_gradient_that_underflows_is_not_called_cut():
     layers = [part for _ in range(150) for part in (nn.Linear(8, 8), nn.Sigmoid())]
-    report = wp.check_signals(wp.TorchProblem(nn.Sequential(*layers, nn.Linear(8, 3)), nn.CrossEntropyLoss(), classes(16, 8, 3)))
+    report = wp.check_signals(
+        wp.TorchProblem(nn.Sequential(*layers, nn.Linear(8, 3)), nn.CrossEntropyLoss(), classes(16, 8, 3))
+    )
     told = found(report, "WP201")
     assert (told.verdict, told.cause) == (FAILS, "dtype")
     assert "smaller than float32 can hold" in told.message
@@ -429,8 +449,14 @@ def test_scores_cast_to_float32_before_the_loss_stay_wide_in_a_float64_copy():
         def forward(self, x):
             return self.body(x) + 1e-5 * self.faint
 
-    for cast in (lambda out: out.float(), lambda out: out.to(torch.float32), lambda out: out.log_softmax(1, dtype=torch.float32)):
-        problem = wp.TorchProblem(Faint(), lambda out, t, cast=cast: nn.functional.cross_entropy(cast(out), t), classes())
+    for cast in (
+        lambda out: out.float(),
+        lambda out: out.to(torch.float32),
+        lambda out: out.log_softmax(1, dtype=torch.float32),
+    ):
+        problem = wp.TorchProblem(
+            Faint(), lambda out, t, cast=cast: nn.functional.cross_entropy(cast(out), t), classes()
+        )
         report = wp.checkup(problem)
         assert found(report, "WP501").verdict is HOLDS
         assert report.problem.checked_in == "float64"

@@ -45,7 +45,13 @@ def test_select_and_ignore(file, capsys):
     assert main(["check", file(WRONG), "--ignore", "WP501", "--json", "-"]) == 0
     assert "WP501" not in {finding["rule"] for finding in json.loads(capsys.readouterr().out)["findings"]}
     assert main(["check", file(WRONG), "--select", "wp1,WP503", "--json", "-"]) == 0
-    assert {finding["rule"] for finding in json.loads(capsys.readouterr().out)["findings"]} == {"WP101", "WP102", "WP103", "WP104", "WP503"}
+    assert {finding["rule"] for finding in json.loads(capsys.readouterr().out)["findings"]} == {
+        "WP101",
+        "WP102",
+        "WP103",
+        "WP104",
+        "WP503",
+    }
 
 
 def test_json_to_a_file(file, tmp_path, capsys):
@@ -129,7 +135,9 @@ def test_a_report_that_cannot_be_written(file, tmp_path, capsys):
 
 def run(*arguments, **environment):
     command = [sys.executable, "-m", "wellposed", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=300, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | environment, timeout=300, check=False
+    )
 
 
 def failing(document):
@@ -212,7 +220,10 @@ def test_audit_holds_for_the_data_itself_and_fails_for_other_data(table, capsys,
     [
         (["stats", "nothing.npy"], "there is no file nothing.npy"),
         (["stats", "people.csv", "--columns", "height"], "people.csv has no column 'height'"),
-        (["stats", "people.csv", "-o", "no/such/folder.json"], "no/such/folder.json cannot be written: No such file or directory"),
+        (
+            ["stats", "people.csv", "-o", "no/such/folder.json"],
+            "no/such/folder.json cannot be written: No such file or directory",
+        ),
         (["audit", "people.csv", "people.csv"], "people.csv is not a file that Standardizer.save wrote"),
         (["audit", "nothing.json", "people.csv"], "nothing.json cannot be read: No such file or directory"),
         (["stats"], "data"),

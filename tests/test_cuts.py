@@ -59,7 +59,10 @@ def quantised(model):
 
 def two_views(model):
     one, other = model(X), model(X + 0.1)
-    return -functional.cosine_similarity(one, other.detach()).mean() - functional.cosine_similarity(other, one.detach()).mean()
+    return (
+        -functional.cosine_similarity(one, other.detach()).mean()
+        - functional.cosine_similarity(other, one.detach()).mean()
+    )
 
 
 def through_data(model):
@@ -154,7 +157,12 @@ def test_a_parameter_whose_whole_gradient_is_cut_fails(way, options):
 
 
 @pytest.mark.parametrize(
-    "edit", [lambda y: y.data.clamp_(max=1), lambda y: y.detach().mul_(2), lambda y: y.detach().numpy().clip(max=1, out=y.detach().numpy())]
+    "edit",
+    [
+        lambda y: y.data.clamp_(max=1),
+        lambda y: y.detach().mul_(2),
+        lambda y: y.detach().numpy().clip(max=1, out=y.detach().numpy()),
+    ],
 )
 def test_an_edit_behind_the_back_of_autograd_is_named(edit):
     def way(h):
@@ -199,4 +207,7 @@ def test_stops_in_jax_are_held_too():
 
     report = wp.check_gradients(wp.JaxProblem(loss, params))
     assert report.ok
-    assert verdict(report, "WP501").message == "The gradient leaves out what passes the stop_gradient; the rest agrees with the loss."
+    assert (
+        verdict(report, "WP501").message
+        == "The gradient leaves out what passes the stop_gradient; the rest agrees with the loss."
+    )

@@ -152,7 +152,9 @@ def test_no_step_leaves_the_bounds(f, x, bounds, truth):
         return f(t)
 
     estimate = wp.derivative(watched, x, bounds=bounds)
-    lower, upper = (default if limit is None else limit for limit, default in zip(bounds, (-np.inf, np.inf), strict=True))
+    lower, upper = (
+        default if limit is None else limit for limit, default in zip(bounds, (-np.inf, np.inf), strict=True)
+    )
     assert lower <= min(seen) <= max(seen) <= upper
     assert abs(estimate.value - truth) <= estimate.error < 1e-6 * abs(truth)
 
@@ -197,7 +199,10 @@ def test_sixteen_bits_have_a_bar_of_their_own_noise(dtype):
 def test_the_complex_step_is_exact_and_knows_where_it_is_not():
     estimate = wp.derivative(np.sin, 0.7, method="complex")
     assert abs(estimate.value - np.cos(0.7)) <= 2e-16
-    assert "the complex step disagrees with differences" in wp.derivative(lambda z: abs(z) * z, 0.7, method="complex").reason
+    assert (
+        "the complex step disagrees with differences"
+        in wp.derivative(lambda z: abs(z) * z, 0.7, method="complex").reason
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -228,7 +233,10 @@ def test_the_published_problems_and_a_grid_of_our_own(dtype):
         (lambda: wp.directional(np.sum, np.ones(3), np.zeros(3)), "not all zero"),
         (lambda: wp.derivative(np.sin, "a"), "x must be a number or an array of numbers, not str"),
         (lambda: wp.derivative(np.sin, 1.0, bounds=(2, 3)), r"x = 1 lies outside its bounds \[2, 3\]"),
-        (lambda: wp.derivative(np.sin, np.ones(3), bounds=(np.zeros(2), None)), r"bounds do not fit x, which has shape \(3,\)"),
+        (
+            lambda: wp.derivative(np.sin, np.ones(3), bounds=(np.zeros(2), None)),
+            r"bounds do not fit x, which has shape \(3,\)",
+        ),
         (lambda: wp.derivative(np.sin, 1.0, bounds=3), r"bounds must be a pair \(lower, upper\)"),
         (lambda: wp.jacobian(lambda x: x + 1j, np.ones(2)), "f must return real numbers, but it returned complex128"),
     ],

@@ -19,7 +19,10 @@ ROOT = Path(__file__).parents[1]
 def dask_client():
     from dask.distributed import Client, LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, Client(cluster) as client:
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
         yield client
 
 
@@ -38,7 +41,9 @@ def test_dask_arrays_and_dataframes_on_two_processes(dask_client):
     np.testing.assert_allclose(named.mean_, TRUTH.mean_, rtol=1e-15)
     assert list(named.feature_names_in_) == list("abc")
     images = np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
-    assert wp.Standardizer(axis=1).fit(da.from_array(images, chunks=(7, 3, 8, 8))).state_.moments == wp.Moments.of(images, 1)
+    assert wp.Standardizer(axis=1).fit(da.from_array(images, chunks=(7, 3, 8, 8))).state_.moments == wp.Moments.of(
+        images, 1
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -78,8 +83,18 @@ def run(*command):
 
 
 def test_two_ranks_gather_one_state():
-    shown = run(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "examples/stats_ranks.py")
-    rows = np.concatenate([np.random.default_rng(rank).normal([0.0, 100.0], [1.0, 5.0], size=(100_000, 2)) for rank in range(2)])
+    shown = run(
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "examples/stats_ranks.py",
+    )
+    rows = np.concatenate(
+        [np.random.default_rng(rank).normal([0.0, 100.0], [1.0, 5.0], size=(100_000, 2)) for rank in range(2)]
+    )
     assert "rows 200000" in shown
     assert f"mean {rows.mean(axis=0)}" in shown
     assert f"std  {rows.std(axis=0)}" in shown
@@ -101,7 +116,9 @@ def test_a_ray_dataset():
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        found = wp.Standardizer().fit(ray.data.from_pandas(pd.DataFrame(X, columns=list("abc"))).repartition(4), columns=["b", "c"])
+        found = wp.Standardizer().fit(
+            ray.data.from_pandas(pd.DataFrame(X, columns=list("abc"))).repartition(4), columns=["b", "c"]
+        )
     finally:
         ray.shutdown()
     np.testing.assert_allclose(found.scale_, TRUTH.scale_[1:], rtol=1e-14)

@@ -49,7 +49,10 @@ def by_valid_targets(model, batches):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_usual_recipe_and_a_right_one_hold(dtype):
     assert wp.check_accumulation(problem(dtype=dtype)).findings[0].verdict is wp.Verdict.HOLDS
-    assert wp.check_accumulation(problem(ignored=5, dtype=dtype), step=by_valid_targets).findings[0].verdict is wp.Verdict.HOLDS
+    assert (
+        wp.check_accumulation(problem(ignored=5, dtype=dtype), step=by_valid_targets).findings[0].verdict
+        is wp.Verdict.HOLDS
+    )
     # One example more in some micro-batches than in others.
     assert wp.check_accumulation(problem(dtype=dtype), 5, step=by_valid_targets).ok
 
@@ -57,10 +60,20 @@ def test_the_usual_recipe_and_a_right_one_hold(dtype):
 @pytest.mark.parametrize(
     ("step", "ignored", "cause", "words"),
     [
-        (added_up, 0, "not-divided", "It is 4 times too large, the number of micro-batches: each loss must be divided by it."),
+        (
+            added_up,
+            0,
+            "not-divided",
+            "It is 4 times too large, the number of micro-batches: each loss must be divided by it.",
+        ),
         (divided_twice, 0, "divided-twice", "It is 1/4 of what it should be"),
         (zeroed_in_between, 0, "lost", "Of micro-batch 0, 1, 2 nothing is in it"),
-        (None, 5, "unequal-counts", "It weighs all micro-batches alike (0.25), the full batch weighs them 0.0526, 0.316, 0.316, 0.316"),
+        (
+            None,
+            5,
+            "unequal-counts",
+            "It weighs all micro-batches alike (0.25), the full batch weighs them 0.0526, 0.316, 0.316, 0.316",
+        ),
     ],
 )
 def test_what_accumulation_does_wrong_is_named(step, ignored, cause, words):
@@ -83,7 +96,10 @@ def test_batch_normalisation_is_suspect_and_nothing_is_changed():
     [
         (lambda: wp.check_accumulation(problem(), 1), "micro_batches must be a whole number from 2 on, not 1"),
         (lambda: wp.check_accumulation(problem(), 25), "a batch of 24 examples cannot be split into 25 micro-batches"),
-        (lambda: wp.check_accumulation(wp.FunctionProblem(lambda p: 0.0, lambda p: p, {"w": 1.0})), "needs a TorchProblem with a batch"),
+        (
+            lambda: wp.check_accumulation(wp.FunctionProblem(lambda p: 0.0, lambda p: p, {"w": 1.0})),
+            "needs a TorchProblem with a batch",
+        ),
         (lambda: wp.check_ranks(mlp(), nn.CrossEntropyLoss(), None), "check_ranks needs a process group"),
     ],
 )
@@ -99,9 +115,23 @@ def test_what_differs_between_ranks_is_said_before_anything_is_judged():
 
 
 def test_two_ranks_healthy_and_with_each_planted_bug():
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "examples/ranks.py")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
-    told = {line[:36].strip(): line[37:].split()[:2] for line in done.stdout.splitlines() if line.startswith(("DDP", "FSDP2"))}
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(ROOT / "examples/ranks.py"),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False
+    )
+    told = {
+        line[:36].strip(): line[37:].split()[:2]
+        for line in done.stdout.splitlines()
+        if line.startswith(("DDP", "FSDP2"))
+    }
     assert {name: words[0] if words[0] == "holds" else words[1] for name, words in told.items()} == {
         "DDP, healthy": "holds",
         "DDP, loss times the world size": "world-size",

@@ -33,7 +33,11 @@ def test_taps_are_counted_as_one_by_one(kernel, stride, dilation, before, behind
 
 
 @given(
-    kernel=st.integers(1, 5), stride=st.integers(1, 3), groups=st.sampled_from([1, 2]), size=st.integers(5, 12), transposed=st.booleans()
+    kernel=st.integers(1, 5),
+    stride=st.integers(1, 3),
+    groups=st.sampled_from([1, 2]),
+    size=st.integers(5, 12),
+    transposed=st.booleans(),
 )
 def test_as_many_outputs_per_input_as_inputs_per_output(kernel, stride, groups, size, transposed):
     """fan_in N_out = fan_out N_in: both count the same pairs."""
@@ -48,7 +52,9 @@ def test_fans_as_they_are_known():
     assert (fan.fan_in, fan.fan_out) == (32 * 16 / 4, 16 * 16)
     assert repr(wp.fan(nn.Linear(3, 5))) == "Fan(fan_in=3, fan_out=5)"
     attention = wp.fan(nn.MultiheadAttention(64, 4))
-    assert (2 / (attention.fan_in + attention.fan_out)) ** 0.5 == pytest.approx(64**-0.5)  # not that of a matrix [192, 64]
+    assert (2 / (attention.fan_in + attention.fan_out)) ** 0.5 == pytest.approx(
+        64**-0.5
+    )  # not that of a matrix [192, 64]
     assert set(attention.weights) == {"in_proj_weight", "out_proj.weight"}
     assert wp.fan(Conv1D(12, 4)) == wp.fan(nn.Linear(4, 12))
 
@@ -66,7 +72,9 @@ def test_padding_counts_where_inputs_are_shown():
     """Zeros around a side of H leave (3 H - 2) / (3 H) of the taps along it."""
     layer = nn.Conv2d(2, 2, 3, padding=1)
     for side in (4, 8, 16):
-        assert wp.fan(layer, torch.zeros(1, 2, side, side)).fan_in == pytest.approx(18 * ((3 * side - 2) / (3 * side)) ** 2)
+        assert wp.fan(layer, torch.zeros(1, 2, side, side)).fan_in == pytest.approx(
+            18 * ((3 * side - 2) / (3 * side)) ** 2
+        )
     assert wp.fan(layer).fan_in == 18
 
 
@@ -77,7 +85,11 @@ def test_padding_counts_where_inputs_are_shown():
         (nn.ReLU(), None, "ReLU has no weights that sum inputs into outputs"),
         ([1, 2], None, "fan takes a torch layer, not a list"),
         (nn.Conv2d(1, 1, 3), torch.zeros(4), r"Conv2d reads a tensor of 4 axes"),
-        (Experts(2, 3, 3, "bmm"), None, r"which axes of 'weight' are summed over.*\n\nHint: give what it is called with"),
+        (
+            Experts(2, 3, 3, "bmm"),
+            None,
+            r"which axes of 'weight' are summed over.*\n\nHint: give what it is called with",
+        ),
     ],
 )
 def test_bad_input_gets_one_clear_message(layer, inputs, words):

@@ -82,7 +82,11 @@ def test_the_spectrum_is_that_of_the_verb(report):
 
 
 def test_remedies_show_what_the_findings_say(report):
-    told = [(f.remedies[0].before, f.remedies[0].after) for f in report.findings if f.remedies and f.remedies[0].after is not None]
+    told = [
+        (f.remedies[0].before, f.remedies[0].after)
+        for f in report.findings
+        if f.remedies and f.remedies[0].after is not None
+    ]
     before, after = named(report, "remedies").panels[0].series
     assert list(zip(before.y, after.y, strict=True)) == told
 
@@ -126,7 +130,10 @@ def test_svg_is_well_formed_named_and_in_the_colours_of_the_page(figure):
     assert len(ids) == len(set(ids))
     assert all(name.startswith("r1-awkward-") for name in ids)
     labelled = root.attrib["aria-labelledby"].split()
-    assert [next(e for e in root.iter() if e.attrib.get("id") == name).text for name in labelled] == [figure.title, figure.text]
+    assert [next(e for e in root.iter() if e.attrib.get("id") == name).text for name in labelled] == [
+        figure.title,
+        figure.text,
+    ]
     assert "var(--ink)" in drawn
     assert not re.search(r"#0[1-6]0[1-6]0[1-6]\b", drawn)
     for reference in re.findall(r'(?:href="#|url\(#)([^")]+)', drawn):

@@ -32,7 +32,9 @@ class Named(nn.Module):
 
 def torch_problem(middle):
     random = torch.Generator().manual_seed(0)
-    return wp.TorchProblem(Between(middle), nn.CrossEntropyLoss(), (torch.randn(8, 4, generator=random), torch.arange(8) % 3))
+    return wp.TorchProblem(
+        Between(middle), nn.CrossEntropyLoss(), (torch.randn(8, 4, generator=random), torch.arange(8) % 3)
+    )
 
 
 def of(problem):
@@ -49,10 +51,20 @@ TORCH = {
     "reciprocal": (lambda h: torch.reciprocal(F.relu(h)), "reciprocal", "division-by-zero", "forward"),
     "rsqrt": (lambda h: h * torch.rsqrt(F.relu(h)), "rsqrt", "division-by-zero", "forward"),
     "exp": (lambda h: torch.exp(1000 * h), "exp", "overflow", "forward"),
-    "softmax by hand": (lambda h: torch.exp(999 * h) / torch.exp(999 * h).sum(-1, keepdim=True), "exp", "overflow", "forward"),
+    "softmax by hand": (
+        lambda h: torch.exp(999 * h) / torch.exp(999 * h).sum(-1, keepdim=True),
+        "exp",
+        "overflow",
+        "forward",
+    ),
     "expm1": (lambda h: torch.expm1(1000 * h), "expm1", "overflow", "forward"),
     "float16": (lambda h: (h.half() * 60000 * 4).float(), "mul", "overflow", "forward"),
-    "float16 product": (lambda h: (300 * h.half() @ (300 * h.half().T) @ h.half()).float(), "mm", "overflow", "forward"),
+    "float16 product": (
+        lambda h: (300 * h.half() @ (300 * h.half().T) @ h.half()).float(),
+        "mm",
+        "overflow",
+        "forward",
+    ),
     "square": (lambda h: (1e30 * h) ** 2, "pow", "overflow", "forward"),
     "root of a negative": (lambda h: torch.sqrt(h), "sqrt", "root-of-negative", "forward"),
     "fractional power": (lambda h: h**0.5, "pow", "root-of-negative", "forward"),
@@ -62,13 +74,28 @@ TORCH = {
         "masked-row",
         "forward",
     ),
-    "masked row, added": (lambda h: F.log_softmax(h + torch.full_like(h, -torch.inf), -1), "_log_softmax", "masked-row", "forward"),
+    "masked row, added": (
+        lambda h: F.log_softmax(h + torch.full_like(h, -torch.inf), -1),
+        "_log_softmax",
+        "masked-row",
+        "forward",
+    ),
     "arccosine beyond 1": (lambda h: torch.acos(2 + h), "acos", "out-of-domain", "forward"),
     "deviation of one": (lambda h: h / h[:1].var(0), "var", "one-value", "forward"),
     "root at 0": (lambda h: torch.where(h > 0, h, torch.sqrt(0 * h)), "SqrtBackward", "root-at-zero", "backward"),
-    "norm at 0": (lambda h: h + (h - h.detach()).pow(2).sum(-1, keepdim=True).sqrt(), "SqrtBackward", "root-at-zero", "backward"),
+    "norm at 0": (
+        lambda h: h + (h - h.detach()).pow(2).sum(-1, keepdim=True).sqrt(),
+        "SqrtBackward",
+        "root-at-zero",
+        "backward",
+    ),
     "arccosine at 1": (lambda h: torch.acos(1 + 0 * h), "AcosBackward", "out-of-domain", "backward"),
-    "logarithm behind where": (lambda h: torch.where(h.abs() >= 0, h, torch.log(0 * h.abs())), "LogBackward", "log-of-zero", "backward"),
+    "logarithm behind where": (
+        lambda h: torch.where(h.abs() >= 0, h, torch.log(0 * h.abs())),
+        "LogBackward",
+        "log-of-zero",
+        "backward",
+    ),
     "power at 0": (lambda h: h + (0 * h).pow(0.5), "PowBackward", "root-at-zero", "backward"),
 }
 
@@ -85,7 +112,9 @@ def test_torch(name):
 
 FINE = {
     "a mask of minus infinity": lambda h: F.softmax(h.masked_fill(torch.arange(6) > 3, -torch.inf), -1),
-    "attention": lambda h: F.scaled_dot_product_attention(h[None, None], h[None, None], h[None, None], is_causal=True)[0, 0],
+    "attention": lambda h: F.scaled_dot_product_attention(h[None, None], h[None, None], h[None, None], is_causal=True)[
+        0, 0
+    ],
     "infinity that where leaves out": lambda h: torch.where(h > 0, h, torch.log(F.relu(h)).detach().clamp_min(-9)),
     "infinity that is clamped": lambda h: torch.log(F.relu(h).detach()).clamp(-5, 5) + h,
     "max with minus infinity": lambda h: torch.maximum(h, torch.full_like(h, -torch.inf)),
@@ -103,7 +132,10 @@ def test_module_line_and_range_are_named():
     assert "`log` in `middle` is the first to make infinity (line " in finding.message
     assert "`return torch.log(F.relu(h))`" in finding.message
     assert "The logarithm of 0. Its input runs from 0 to 0." in finding.message
-    assert [evidence.quantity for evidence in finding.evidence] == ["smallest number that went in", "largest number that went in"]
+    assert [evidence.quantity for evidence in finding.evidence] == [
+        "smallest number that went in",
+        "largest number that went in",
+    ]
 
 
 JAX = {
@@ -133,7 +165,9 @@ def test_jax(name):
 def test_jax_masks_are_no_fault():
     random = np.random.default_rng(0)
     X, W = random.standard_normal((8, 4)).astype("f4"), random.standard_normal((4, 3)).astype("f4")
-    problem = wp.JaxProblem(lambda p, x: jax.nn.softmax(jnp.where(jnp.arange(3) > 1, -jnp.inf, x @ p["W"])).var(), {"W": W}, X)
+    problem = wp.JaxProblem(
+        lambda p, x: jax.nn.softmax(jnp.where(jnp.arange(3) > 1, -jnp.inf, x @ p["W"])).var(), {"W": W}, X
+    )
     assert of(problem).verdict is wp.Verdict.HOLDS
 
 
@@ -142,7 +176,11 @@ def test_numpy_names_the_line_by_its_own_errors():
     params = {"w": np.array([1.0, 0.0, -2.0])}
     forward = of(wp.FunctionProblem(lambda p: np.log(np.abs(p["w"])).sum(), lambda p: {"w": 1 / p["w"]}, params))
     assert forward.cause == "log-of-zero"
-    backward = of(wp.FunctionProblem(lambda p: np.sqrt(np.abs(p["w"])).sum(), lambda p: {"w": 0.5 / np.sqrt(np.abs(p["w"]))}, params))
+    backward = of(
+        wp.FunctionProblem(
+            lambda p: np.sqrt(np.abs(p["w"])).sum(), lambda p: {"w": 0.5 / np.sqrt(np.abs(p["w"]))}, params
+        )
+    )
     assert backward.cause == "division-by-zero"
     assert "In the backward pass `divide by zero encountered in divide` in `w`" in backward.message
     assert "line " in backward.message

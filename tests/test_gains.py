@@ -40,7 +40,9 @@ def test_every_gain_against_mpmath_kinks_included(name):
     assert gain.backward == pytest.approx(slope**-0.5, rel=1e-11)
 
 
-@pytest.mark.parametrize("name", ["relu6", "hardtanh", "tanh", "gelu", "softsign", "hardswish", "hardshrink", "a kink at 0.7"])
+@pytest.mark.parametrize(
+    "name", ["relu6", "hardtanh", "tanh", "gelu", "softsign", "hardswish", "hardshrink", "a kink at 0.7"]
+)
 @pytest.mark.parametrize("q", [0.3, 4.0])
 def test_at_other_operating_points(name, q):
     given, phi, kinks = EXACT[name]
@@ -51,7 +53,12 @@ def test_at_other_operating_points(name, q):
 
 
 def test_the_edge_of_chaos_keeps_length_and_gradient():
-    for name, edge in (("tanh", (1.4674, 0.3885)), ("elu", (1.2234, 0.1862)), ("silu", (1.6233, 0.2499)), ("softsign", (2.0958, 0.4429))):
+    for name, edge in (
+        ("tanh", (1.4674, 0.3885)),
+        ("elu", (1.2234, 0.1862)),
+        ("silu", (1.6233, 0.2499)),
+        ("softsign", (2.0958, 0.4429)),
+    ):
         found = wp.gain(name).edge
         assert found == pytest.approx(edge, abs=1e-4)
         at = expectations(NAMED[name])
@@ -102,7 +109,9 @@ def test_a_gated_layer_has_the_moments_of_its_gain():
     assert slope.square().mean().item() == pytest.approx(gain.backward**-2, rel=0.05)
 
 
-@pytest.mark.parametrize("thing", [nn.ReLU(), torch.relu, nn.functional.relu, jax.nn.relu, lambda x: np.maximum(x, 0), "ReLU"])
+@pytest.mark.parametrize(
+    "thing", [nn.ReLU(), torch.relu, nn.functional.relu, jax.nn.relu, lambda x: np.maximum(x, 0), "ReLU"]
+)
 def test_relu_of_every_framework(thing):
     assert wp.gain(thing).forward == pytest.approx(2**0.5, abs=1e-9)
     assert wp.gain(thing).backward == pytest.approx(2**0.5, abs=1e-9)

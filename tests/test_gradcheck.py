@@ -136,7 +136,10 @@ def test_second_order_and_forward_mode():
 def test_the_drop_in_forms_take_the_originals_arguments_and_raise():
     x = tensor(5)
     assert (
-        testing.gradcheck(torch.sin, (x,), eps=1e-6, atol=1e-4, rtol=1e-3, fast_mode=True, nondet_tol=0.0, check_batched_grad=True) is True
+        testing.gradcheck(
+            torch.sin, (x,), eps=1e-6, atol=1e-4, rtol=1e-3, fast_mode=True, nondet_tol=0.0, check_batched_grad=True
+        )
+        is True
     )
     assert testing.gradgradcheck(torch.sin, x, atol=1e-4) is True
     with pytest.raises(wp.CheckFailed, match="WP501 gradient wrong"):
@@ -167,7 +170,9 @@ def test_a_backward_pass_that_raises_is_a_finding():
 
     found = verdict(wp.gradcheck(Misshapen.apply, tensor(3)), "WP501")
     assert (found.verdict, found.cause, found.where) == (FAILS, "raises", "backward pass")
-    assert found.message.startswith("The forward pass runs, but the backward pass raises RuntimeError: Function MisshapenBackward returned")
+    assert found.message.startswith(
+        "The forward pass runs, but the backward pass raises RuntimeError: Function MisshapenBackward returned"
+    )
 
 
 def test_jax_functions_of_forward_mode_alone():
@@ -228,7 +233,10 @@ def test_jax_functions_right_and_wrong():
     ("call", "words"),
     [
         (lambda: wp.gradcheck(torch.sin, torch.ones(3)), "no input requires a gradient"),
-        (lambda: wp.gradcheck(torch.sin, torch.tensor([1.0, float("nan")]).requires_grad_()), "input 'input.*' contains NaN"),
+        (
+            lambda: wp.gradcheck(torch.sin, torch.tensor([1.0, float("nan")]).requires_grad_()),
+            "input 'input.*' contains NaN",
+        ),
         (lambda: wp.gradcheck(lambda x: 3.0, tensor(3)), "fn must return a tensor or several, but it returned a float"),
         (lambda: wp.gradcheck("sin", tensor(3)), "fn must be a function, not a str"),
         (lambda: wp.gradcheck(torch.sin, tensor(3), order=3), "order must be 1 or 2, not 3"),
@@ -236,7 +244,10 @@ def test_jax_functions_right_and_wrong():
         (lambda: wp.check_grads(jnp.sin, (1.0,), order=0), "order must be a whole number from 1 on, not 0"),
         (lambda: wp.check_grads(jnp.sin, (jnp.arange(3),)), "args holds no floating-point array"),
         (lambda: wp.check_grads(jnp.sin, jnp.ones(3)), "args must be a tuple of f's arguments"),
-        (lambda: wp.check_grads(jnp.sin, (jnp.ones(3),), modes=("fwd", "back")), "modes must be 'fwd' and 'rev', not 'back'"),
+        (
+            lambda: wp.check_grads(jnp.sin, (jnp.ones(3),), modes=("fwd", "back")),
+            "modes must be 'fwd' and 'rev', not 'back'",
+        ),
     ],
 )
 def test_bad_input_gets_one_clear_message(call, words):
@@ -249,7 +260,9 @@ def test_a_function_that_raises_beside_the_point_names_the_tensor():
         assert y[0] == 1, "y must start with 1"
         return x * y
 
-    with pytest.raises(wp.InputError, match="the loss raised AssertionError: y must start with 1 whenever 'y' was moved"):
+    with pytest.raises(
+        wp.InputError, match="the loss raised AssertionError: y must start with 1 whenever 'y' was moved"
+    ):
         wp.gradcheck(picky, (tensor(3), torch.ones(3, dtype=DOUBLE, requires_grad=True)))
 
 
@@ -321,7 +334,9 @@ def test_every_planted_error_is_found(error, dtype):
     for op in operators()[::36]:
         for case in cases(op, dtype, 1):
             healthy = wp.gradcheck(case.fn, case.inputs)
-            if any(f.verdict is not HOLDS for f in healthy.findings) or (error == "one entry, 10 %" and dtype is torch.float32):
+            if any(f.verdict is not HOLDS for f in healthy.findings) or (
+                error == "one entry, 10 %" and dtype is torch.float32
+            ):
                 continue
             report = wp.gradcheck(planted(case.fn, ERRORS[error]), case.inputs)
             assert not report.ok, f"{error} in {case.name}\n{report}"

@@ -33,7 +33,9 @@ def test_a_healthy_problem_costs_the_same_whatever_its_size():
     assert small.ok
     assert large.ok
     assert large.evaluations <= 40
-    assert verdict(large, "WP501").evidence[3].value < 1e-4  # the chance that an error of 1 % in one of 40 tensors was missed
+    assert (
+        verdict(large, "WP501").evidence[3].value < 1e-4
+    )  # the chance that an error of 1 % in one of 40 tensors was missed
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,9 @@ def test_the_check_runs_again_after_some_steps():
     x, y = batch()
 
     def loss(model):
-        return nn.functional.cross_entropy(nn.functional.linear(x.to(model.weight.dtype), Late.apply(model.weight), model.bias), y)
+        return nn.functional.cross_entropy(
+            nn.functional.linear(x.to(model.weight.dtype), Late.apply(model.weight), model.bias), y
+        )
 
     problem = wp.TorchProblem(model, loss, optimizer=torch.optim.SGD(model.parameters(), lr=1.0))
     before = model.weight.detach().clone()
@@ -100,7 +104,9 @@ def test_a_saturated_point_is_named():
         return 1 / (1 + np.exp(-w))
 
     problem = wp.FunctionProblem(
-        lambda p: float(sigmoid(p["w"]).sum()), lambda p: {"w": sigmoid(p["w"]) * sigmoid(-p["w"])}, {"w": np.array([25.0, -26.0, 27.0])}
+        lambda p: float(sigmoid(p["w"]).sum()),
+        lambda p: {"w": sigmoid(p["w"]) * sigmoid(-p["w"])},
+        {"w": np.array([25.0, -26.0, 27.0])},
     )
     found = verdict(wp.check_gradients(problem), "WP508")
     assert (found.verdict, found.cause) == (SUSPECT, "flat")
@@ -157,7 +163,9 @@ def test_dropout_is_named():
 def test_a_random_backward_pass_is_told_from_a_wrong_one():
     noise = iter(np.random.default_rng(0).standard_normal(10**6))
     problem = wp.FunctionProblem(
-        lambda p: float(np.sin(p["w"]).sum()), lambda p: {"w": np.cos(p["w"]) * (1 + 0.1 * next(noise))}, {"w": np.arange(1.0, 6.0)}
+        lambda p: float(np.sin(p["w"]).sum()),
+        lambda p: {"w": np.cos(p["w"]) * (1 + 0.1 * next(noise))},
+        {"w": np.arange(1.0, 6.0)},
     )
     report = wp.check_gradients(problem)
     assert report.ok
@@ -171,8 +179,12 @@ def test_a_loss_that_raises_beside_the_point_names_the_parameter():
             raise ZeroDivisionError("w must be one")
         return float((p["w"] * p["v"]).sum())
 
-    with pytest.raises(wp.InputError, match="the loss raised ZeroDivisionError: w must be one whenever 'w' was moved, however little"):
-        wp.check_gradients(wp.FunctionProblem(value, lambda p: {"w": p["v"], "v": p["w"]}, {"v": np.ones(2), "w": np.ones(2)}))
+    with pytest.raises(
+        wp.InputError, match="the loss raised ZeroDivisionError: w must be one whenever 'w' was moved, however little"
+    ):
+        wp.check_gradients(
+            wp.FunctionProblem(value, lambda p: {"w": p["v"], "v": p["w"]}, {"v": np.ones(2), "w": np.ones(2)})
+        )
 
 
 def test_a_hook_on_a_parameter_is_checked_in_float64_too():
@@ -194,7 +206,10 @@ def test_code_that_keeps_what_it_computed_first_is_found_beside_the_first_point(
 
     W = np.random.default_rng(1).standard_normal((4, 3))
     found = next(
-        f for f in wp.check_gradients(wp.FunctionProblem(lambda p: (np.tanh(X @ p["W"]) ** 2).sum() / 12, gradient, {"W": W})).findings
+        f
+        for f in wp.check_gradients(
+            wp.FunctionProblem(lambda p: (np.tanh(X @ p["W"]) ** 2).sum() / 12, gradient, {"W": W})
+        ).findings
     )
     assert (found.rule, found.verdict, found.cause) == ("WP501", FAILS, "stale")
     assert found.message.startswith("Right at the first parameters, wrong at others")
@@ -212,6 +227,8 @@ def test_one_of_two_uses_of_a_weight_that_is_lost_is_named():
         d = (h @ p["W"].T - X) / 12
         return {"W": X.T @ ((d @ p["W"]) * (1 - h**2))}  # the decoder's part, d.T @ h, is lost
 
-    found = next(f for f in wp.check_gradients(wp.FunctionProblem(value, gradient, {"W": W})).findings if f.verdict is FAILS)
+    found = next(
+        f for f in wp.check_gradients(wp.FunctionProblem(value, gradient, {"W": W})).findings if f.verdict is FAILS
+    )
     assert found.cause == "detached"
     assert 'np.tanh(X @ p["W"]) @ p["W"].T' in found.message

@@ -17,7 +17,9 @@ FAILS, HOLDS, SUSPECT, UNDECIDED = wp.Verdict.FAILS, wp.Verdict.HOLDS, wp.Verdic
 def quadratic(change=lambda name, gradient: gradient, shapes=None, dtype=float):
     """sum of tanh(w)^2 / 2 + .1 w over all tensors, whose gradient `change` may spoil."""
     draw = np.random.default_rng(0)
-    params = {name: draw.standard_normal(shape).astype(dtype) for name, shape in (shapes or {"W": (7, 5), "b": (5,)}).items()}
+    params = {
+        name: draw.standard_normal(shape).astype(dtype) for name, shape in (shapes or {"W": (7, 5), "b": (5,)}).items()
+    }
 
     def value(p):
         return sum((0.5 * np.tanh(w) ** 2 + dtype(0.1) * w).sum() for w in p.values())
@@ -118,7 +120,9 @@ def test_dropout_is_checked_with_its_mask_held_fixed(p):
 
 
 def noisy(noise):
-    return wp.FunctionProblem(lambda p: float((p["w"] ** 2).sum() + noise()), lambda p: {"w": 2 * p["w"]}, {"w": np.ones(3)})
+    return wp.FunctionProblem(
+        lambda p: float((p["w"] ** 2).sum() + noise()), lambda p: {"w": 2 * p["w"]}, {"w": np.ones(3)}
+    )
 
 
 def test_a_generator_that_the_loss_closes_over_is_held_fixed_named_and_put_back():
@@ -141,7 +145,9 @@ def test_a_loss_that_stays_random_is_suspect_and_nothing_else_is_decided():
 
 def absolute(claimed, at=0.0):
     w = np.array([at, 1.0, -2.0])
-    return wp.FunctionProblem(lambda p: np.abs(p["w"]).sum() + 0.3 * p["w"][0], lambda p: {"w": claimed(p["w"])}, {"w": w})
+    return wp.FunctionProblem(
+        lambda p: np.abs(p["w"]).sum() + 0.3 * p["w"][0], lambda p: {"w": claimed(p["w"])}, {"w": w}
+    )
 
 
 def test_a_kink_at_the_point_is_told_where_the_gradient_is_a_subgradient():
@@ -173,7 +179,9 @@ def test_a_wrong_gradient_at_a_kink_still_fails():
 
 def test_a_jump_at_the_point_fails():
     problem = wp.FunctionProblem(
-        lambda p: float((p["w"] > 0).sum()) + (p["w"] ** 2).sum(), lambda p: {"w": 2 * p["w"]}, {"w": np.array([0.0, 1.0])}
+        lambda p: float((p["w"] > 0).sum()) + (p["w"] ** 2).sum(),
+        lambda p: {"w": 2 * p["w"]},
+        {"w": np.array([0.0, 1.0])},
     )
     found = verdict(wp.check_gradients(problem), "WP502")
     assert (found.verdict, found.cause) == (FAILS, "jump")

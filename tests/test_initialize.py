@@ -64,7 +64,9 @@ def test_a_layer_s_weights_depend_on_seed_and_name_alone(seed):
 
 
 def test_convolution_fans():
-    model = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.ReLU(), nn.ConvTranspose2d(8, 6, 4, stride=2), nn.ReLU(), nn.Conv2d(6, 2, 1))
+    model = nn.Sequential(
+        nn.Conv2d(4, 8, 3, groups=2), nn.ReLU(), nn.ConvTranspose2d(8, 6, 4, stride=2), nn.ReLU(), nn.Conv2d(6, 2, 1)
+    )
     rows = wp.initialize(model, torch.randn(2, 4, 9, 9), scheme="he").rows
     # Along an axis each of 7 places reaches 4 of the 16 outputs.
     assert 2 / rows[0].target ** 2 == pytest.approx(2 * 9)
@@ -90,8 +92,14 @@ def test_what_is_deliberate_is_left_alone_and_listed():
     ("call", "words"),
     [
         (lambda: wp.initialize(mlp(), scheme="best"), "there is no scheme 'best'"),
-        (lambda: wp.initialize({"w": 1}), "takes a torch.nn.Module, a pytree of JAX arrays or a dictionary of NumPy arrays, not a dict"),
-        (lambda: wp.initialize(nn.Sequential(nn.BatchNorm1d(3))), "no Linear, Conv or other layer with weights was seen"),
+        (
+            lambda: wp.initialize({"w": 1}),
+            "takes a torch.nn.Module, a pytree of JAX arrays or a dictionary of NumPy arrays, not a dict",
+        ),
+        (
+            lambda: wp.initialize(nn.Sequential(nn.BatchNorm1d(3))),
+            "no Linear, Conv or other layer with weights was seen",
+        ),
     ],
 )
 def test_bad_input_gets_one_clear_message(call, words):
@@ -242,7 +250,9 @@ def test_trained_weights_are_left_alone():
     assert torch.equal(before, model[2].weight)
 
 
-@pytest.mark.parametrize("draw", [nn.init.normal_, nn.init.uniform_, nn.init.orthogonal_, nn.init.trunc_normal_, nn.init.ones_])
+@pytest.mark.parametrize(
+    "draw", [nn.init.normal_, nn.init.uniform_, nn.init.orthogonal_, nn.init.trunc_normal_, nn.init.ones_]
+)
 def test_no_draw_is_taken_for_training(draw):
     for shape in ((64, 64), (300, 40), (40, 300)):
         weight = draw(torch.empty(shape))
@@ -321,7 +331,9 @@ def test_a_model_on_meta_is_given_memory_and_statistics_but_no_unknown_buffers()
     assert model[1].running_var.eq(1).all()
     with torch.device("meta"):
         model.register_buffer("frequencies", torch.zeros(3))
-    with pytest.raises(wp.InputError, match="buffer 'frequencies' is on the meta device, and what it should hold is not known"):
+    with pytest.raises(
+        wp.InputError, match="buffer 'frequencies' is on the meta device, and what it should hold is not known"
+    ):
         wp.initialize(model)
 
 
@@ -377,7 +389,9 @@ class Holder:
         return x @ self.layers[-1][0] + self.layers[-1][1]
 
 
-jax.tree_util.register_pytree_node(Holder, lambda h: ((h.layers,), h.activation), lambda activation, layers: Holder(layers[0], activation))
+jax.tree_util.register_pytree_node(
+    Holder, lambda h: ((h.layers,), h.activation), lambda activation, layers: Holder(layers[0], activation)
+)
 
 
 @pytest.mark.parametrize("activation", [jnp.tanh, jax.nn.relu, jax.nn.silu, jax.nn.gelu])
@@ -389,7 +403,12 @@ def test_a_jax_pytree_is_planned_as_a_torch_model_is(activation):
     twin = mlp(
         depth=14,
         width=24,
-        activation={jnp.tanh: nn.Tanh, jax.nn.relu: nn.ReLU, jax.nn.silu: nn.SiLU, jax.nn.gelu: partial(nn.GELU, "tanh")}[activation],
+        activation={
+            jnp.tanh: nn.Tanh,
+            jax.nn.relu: nn.ReLU,
+            jax.nn.silu: nn.SiLU,
+            jax.nn.gelu: partial(nn.GELU, "tanh"),
+        }[activation],
     )
     mirror = wp.initialize(twin, batch()[0])
     assert [row.rule for row in plan.rows] == [row.rule for row in mirror.rows]
@@ -464,7 +483,11 @@ def test_a_dictionary_of_arrays_is_planned_as_a_torch_model_is(activation, twin,
     [
         ({"w": np.ones((3, 3))}, None, r"does not say what its weights do\n\nHint: give a function of it"),
         ({"w": np.ones((3, 3))}, 3, "batch is a function of it that runs the model, not a int"),
-        ({"w": np.ones((3, 3), dtype=int)}, lambda p: p["w"], "parameter 'w' has dtype int64; weights are floating-point"),
+        (
+            {"w": np.ones((3, 3), dtype=int)},
+            lambda p: p["w"],
+            "parameter 'w' has dtype int64; weights are floating-point",
+        ),
         ({"w": np.ones((3, 3))}, lambda p: p["v"], "the function could not be run on the arrays: KeyError: 'v'"),
     ],
 )
@@ -479,7 +502,9 @@ def test_a_dictionary_that_shows_nothing_gets_one_clear_message(params, function
 def test_two_ranks_with_shards_of_a_model_hold_the_weights_of_the_whole_one():
     script = str(Path(__file__).with_name("sharded.py"))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False
+    )
     assert done.stdout.strip() == "same", done.stderr[-2000:]
 
 
@@ -542,11 +567,15 @@ class Scaled(nn.Module):
 def test_a_parameter_on_meta_without_any_rule_is_named():
     with torch.device("meta"):
         model = Scaled()
-    with pytest.raises(wp.InputError, match="parameter 'gamma' was on the meta device, and what it should hold is not known"):
+    with pytest.raises(
+        wp.InputError, match="parameter 'gamma' was on the meta device, and what it should hold is not known"
+    ):
         wp.initialize(model, batch()[0])
 
 
-@pytest.mark.parametrize("optimizer", [partial(torch.optim.Adam, lr=1e-3), partial(torch.optim.SGD, lr=0.1, momentum=0.9)])
+@pytest.mark.parametrize(
+    "optimizer", [partial(torch.optim.Adam, lr=1e-3), partial(torch.optim.SGD, lr=0.1, momentum=0.9)]
+)
 def test_a_trained_model_is_left_alone_and_a_new_head_is_not(optimizer):
     model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
     centres, y = torch.randn(4, 16), torch.randint(4, (512,))

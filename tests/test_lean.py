@@ -96,7 +96,9 @@ def test_a_float64_copy_is_the_same_after_a_forward_pass_that_writes_to_its_weig
 def test_a_copy_that_shares_parameters_with_the_user_is_given_no_memory_of_its_own():
     scale = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
     x, y = torch.randn(16, 6), torch.randint(3, (16,))
-    problem = wp.TorchProblem(deep(), lambda outputs, targets: scale * nn.functional.cross_entropy(outputs, targets), (x, y))
+    problem = wp.TorchProblem(
+        deep(), lambda outputs, targets: scale * nn.functional.cross_entropy(outputs, targets), (x, y)
+    )
     twin = problem.precise()
     theta, kept = twin.theta(), scale.data.data_ptr()
     twin.value_along(theta, np.ones_like(theta), 0.1)
@@ -135,7 +137,9 @@ def test_what_is_not_one_vector_in_its_places_is_copied():
     whole = np.arange(8.0)
     parts = layout.unpack(whole)
     assert layout.pack_known(parts) is whole
-    assert np.array_equal(layout.pack_known({**parts, "b": None}), [0, 1, 2, 3, 0, 0, 6, 7])  # the vector holds 4 and 5 there
+    assert np.array_equal(
+        layout.pack_known({**parts, "b": None}), [0, 1, 2, 3, 0, 0, 6, 7]
+    )  # the vector holds 4 and 5 there
     assert np.array_equal(layout.pack_known({**parts, "b": parts["c"], "c": parts["b"]}), [0, 1, 2, 3, 6, 7, 4, 5])
     assert np.array_equal(layout.pack_known({**parts, "a": parts["a"].T}), [0, 2, 1, 3, 4, 5, 6, 7])
     whole[4:6] = 0
@@ -149,7 +153,11 @@ def test_entries_that_are_not_trained_are_not_moved():
     mask = np.zeros((3, 2), dtype=bool)
     mask[1] = True
     directions = Directions(layout, random.standard_normal(8), random.standard_normal(8), {"a": mask}, random)
-    for u in (directions.jointly(("a", "b")), directions.random_direction(layout.slices["a"]), directions.balanced(("a", "b"))[0]):
+    for u in (
+        directions.jointly(("a", "b")),
+        directions.random_direction(layout.slices["a"]),
+        directions.balanced(("a", "b"))[0],
+    ):
         assert not u[2:4].any()
         assert u[[0, 1, 4, 5]].all()
     assert not directions.random_direction(layout.slices["a"])[6:].any()
@@ -187,7 +195,9 @@ class Partly(nn.Module):
 
 
 def test_tensors_without_a_gradient_are_seen_by_a_quick_look_too():
-    right, wrong = (wp.checkup(problem_of(Partly(cut)), only=lambda rule: rule.startswith("WP5")) for cut in (False, True))
+    right, wrong = (
+        wp.checkup(problem_of(Partly(cut)), only=lambda rule: rule.startswith("WP5")) for cut in (False, True)
+    )
     assert right.ok
     assert right.evaluations < 60
     assert {finding.rule: finding.where for finding in right.findings if finding.found} == {"WP505": "idle.weight"}
@@ -312,7 +322,8 @@ class Conjugated(nn.Module):
 
     def forward(self, x):
         return (
-            x.to(torch.complex64 if x.dtype is torch.float32 else torch.complex128) @ torch.complex(self.re, self.im).conj()
+            x.to(torch.complex64 if x.dtype is torch.float32 else torch.complex128)
+            @ torch.complex(self.re, self.im).conj()
         ).abs() @ self.out
 
 
@@ -395,7 +406,11 @@ def test_a_missing_entry_is_found_among_corners(seed):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.first, self.weight, self.bias = nn.Linear(6, 64), nn.Parameter(torch.randn(64, 64) / 8), nn.Parameter(torch.randn(64) / 8)
+            self.first, self.weight, self.bias = (
+                nn.Linear(6, 64),
+                nn.Parameter(torch.randn(64, 64) / 8),
+                nn.Parameter(torch.randn(64) / 8),
+            )
             self.last = nn.Linear(64, 3)
 
         def forward(self, x):

@@ -19,7 +19,9 @@ def search(error, budget=400, seed=0):
     problem = wp.FunctionProblem(
         lambda p: float((np.tanh(X @ p["W"].ravel()) ** 2).mean()),
         lambda p: {
-            "W": ((X.T @ (2 * np.tanh(z) * (1 - np.tanh(z) ** 2) / 6)) if (z := X @ p["W"].ravel()) is not None else 0).reshape(shape)
+            "W": (
+                (X.T @ (2 * np.tanh(z) * (1 - np.tanh(z) ** 2) / 6)) if (z := X @ p["W"].ravel()) is not None else 0
+            ).reshape(shape)
             + error
         },
         {"W": W},

@@ -17,7 +17,9 @@ import wellposed as wp
 from wellposed.loops import checked_training
 from wellposed.loops.callback import Once
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::PendingDeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::PendingDeprecationWarning"
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -81,7 +83,10 @@ def test_training_is_the_same_with_and_without():
 
 def test_training_does_not_begin_where_something_fails_and_that_is_wanted():
     model = nn.Sequential(network(), nn.Softmax(dim=1))
-    with pytest.raises(wp.CheckFailed, match="WP401"), checked_training(wp.TorchProblem(model, nn.CrossEntropyLoss(), batch()), fail=True):
+    with (
+        pytest.raises(wp.CheckFailed, match="WP401"),
+        checked_training(wp.TorchProblem(model, nn.CrossEntropyLoss(), batch()), fail=True),
+    ):
         pytest.fail("training began")
 
 
@@ -94,7 +99,9 @@ def test_round_every_step_it_warns():
             with checked_training(problem, only=lambda rule: rule.startswith("WP1")):
                 pass
 
-    with pytest.warns(UserWarning, match=r"checks this model for the third time.*Put it around training, not around every step"):
+    with pytest.warns(
+        UserWarning, match=r"checks this model for the third time.*Put it around training, not around every step"
+    ):
         steps()
 
 
@@ -201,7 +208,9 @@ def test_lightning_checks_the_first_batch_once_and_trains_as_without(tmp_path, c
     assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
     report = callbacks[0].report
     assert report.ok
-    assert {"WP101", "WP402", "WP501"} <= {finding.rule for finding in report.findings if finding.verdict is wp.Verdict.HOLDS}
+    assert {"WP101", "WP402", "WP501"} <= {
+        finding.rule for finding in report.findings if finding.verdict is wp.Verdict.HOLDS
+    }
     assert capsys.readouterr().err.count("wellposed: ok") == 1
 
 
@@ -281,11 +290,14 @@ def trained(folder, callbacks, seed=5):
     from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
     torch.manual_seed(seed)
-    config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, num_labels=3)
+    config = BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, num_labels=3
+    )
     model = BertForSequenceClassification(config)
     draw = torch.Generator().manual_seed(0)
     rows = [
-        {"input_ids": torch.randint(50, (12,), generator=draw), "labels": int(torch.randint(3, (1,), generator=draw))} for _ in range(32)
+        {"input_ids": torch.randint(50, (12,), generator=draw), "labels": int(torch.randint(3, (1,), generator=draw))}
+        for _ in range(32)
     ]
     arguments = TrainingArguments(
         output_dir=str(folder), per_device_train_batch_size=8, max_steps=4, report_to=[], use_cpu=True, save_strategy="no",

@@ -61,7 +61,10 @@ def test_merging_is_the_whole(values, cut):
     np.testing.assert_allclose(merged.std, whole.std, rtol=1e-7, atol=1e-12 * scale)
 
 
-@given(hnp.arrays(st.sampled_from([np.int8, np.uint8, np.int16, np.int64, np.uint64, np.bool_]), (30, 2)), st.integers(0, 2**32))
+@given(
+    hnp.arrays(st.sampled_from([np.int8, np.uint8, np.int16, np.int64, np.uint64, np.bool_]), (30, 2)),
+    st.integers(0, 2**32),
+)
 def test_integers_are_exact_under_any_partition(rows, seed):
     whole = wp.Moments.of(rows)
     assert merged_at_random(rows, np.random.default_rng(seed)) == whole
@@ -74,7 +77,9 @@ def test_integers_are_exact_under_any_partition(rows, seed):
         assert bool(whole.constant[j]) == (len(set(numbers)) == 1)
 
 
-@given(hnp.arrays(np.float64, (25, 2), elements=st.floats(allow_nan=False, allow_infinity=False)), st.integers(0, 2**32))
+@given(
+    hnp.arrays(np.float64, (25, 2), elements=st.floats(allow_nan=False, allow_infinity=False)), st.integers(0, 2**32)
+)
 def test_reproducible_floats_are_exact_under_any_partition(rows, seed):
     whole = wp.Moments.of(rows, reproducible=True)
     assert merged_at_random(rows, np.random.default_rng(seed), reproducible=True) == whole
@@ -83,7 +88,9 @@ def test_reproducible_floats_are_exact_under_any_partition(rows, seed):
     if variance and 1e-290 < variance < 1e300:
         assert whole.var[0] == float(variance)
     high, low = whole.mean_parts
-    assert abs(Fraction(float(high[0])) + Fraction(float(low[0])) - mean) <= abs(mean) * Fraction(1, 2**100) + Fraction(1, 2**1074)
+    assert abs(Fraction(float(high[0])) + Fraction(float(low[0])) - mean) <= abs(mean) * Fraction(1, 2**100) + Fraction(
+        1, 2**1074
+    )
 
 
 @given(hnp.arrays(np.float64, (12, 1), elements=st.floats(-1e3, 1e3)), st.integers(1, 11))
@@ -98,7 +105,10 @@ def test_what_is_taken_away_was_never_there(rows, cut):
     np.testing.assert_array_equal(again.std, wp.Moments.of(rows[cut:], reproducible=True).std)
 
 
-@given(hnp.arrays(np.float64, (9, 2), elements=st.floats(-1e3, 1e3)), hnp.arrays(np.int64, 9, elements=st.integers(0, 4)).filter(np.any))
+@given(
+    hnp.arrays(np.float64, (9, 2), elements=st.floats(-1e3, 1e3)),
+    hnp.arrays(np.int64, 9, elements=st.integers(0, 4)).filter(np.any),
+)
 def test_a_weight_is_how_often_a_row_counts(rows, weights):
     weighted, repeated = wp.Moments.of(rows, weights=weights), wp.Moments.of(np.repeat(rows, weights, axis=0))
     np.testing.assert_array_equal(weighted.count, repeated.count)
@@ -155,7 +165,9 @@ def test_states_of_very_different_scales_merge():
 def test_any_axes(shape, axis, dtype):
     random = np.random.default_rng(0)
     data = (
-        random.integers(0, 200, shape).astype(dtype) if np.dtype(dtype).kind in "iu" else (random.standard_normal(shape) + 5).astype(dtype)
+        random.integers(0, 200, shape).astype(dtype)
+        if np.dtype(dtype).kind in "iu"
+        else (random.standard_normal(shape) + 5).astype(dtype)
     )
     axes = () if axis is None else (axis,) if isinstance(axis, int) else axis
     others = tuple(k for k in range(len(shape)) if k not in [a % len(shape) for a in axes]) if len(shape) > 1 else (0,)
@@ -232,7 +244,8 @@ def test_an_all_nan_batch_poisons_nothing():
 
 
 @pytest.mark.parametrize(
-    "rows", [np.array([[1, 2], [3, 9]]), np.array([[0.1, 1e-310], [0.3, np.nan]]), np.array([[1e300, 1.0], [2e300, 5.0]])]
+    "rows",
+    [np.array([[1, 2], [3, 9]]), np.array([[0.1, 1e-310], [0.3, np.nan]]), np.array([[1e300, 1.0], [2e300, 5.0]])],
 )
 @pytest.mark.parametrize("reproducible", [False, True])
 def test_json_is_readable_and_exact(rows, reproducible):
@@ -261,10 +274,16 @@ def test_json_is_small():
             lambda: wp.Moments.of(np.zeros((2, 2))) + wp.Moments.of(np.zeros((2, 3))),
             "moments of 2 features cannot be combined with those of 3",
         ),
-        (lambda: wp.Moments.of(np.zeros((2, 2))) - wp.Moments.of(np.zeros((3, 2))), "the second state is not part of the first"),
+        (
+            lambda: wp.Moments.of(np.zeros((2, 2))) - wp.Moments.of(np.zeros((3, 2))),
+            "the second state is not part of the first",
+        ),
         (lambda: wp.Moments.from_json("[]"), "this is no JSON that Moments.to_json wrote"),
         (lambda: wp.Moments.from_json("{"), "this is no JSON that Moments.to_json wrote"),
-        (lambda: wp.Moments.from_json('{"format": "wellposed.Moments", "version": 1}'), "this is no JSON that Moments.to_json wrote"),
+        (
+            lambda: wp.Moments.from_json('{"format": "wellposed.Moments", "version": 1}'),
+            "this is no JSON that Moments.to_json wrote",
+        ),
     ],
 )
 def test_bad_input_gets_one_clear_message(call, words):

@@ -34,7 +34,11 @@ class Copies(nn.Module):
     def __init__(self, *, residual, copied=True):
         super().__init__()
         torch.manual_seed(0)
-        self.layers, self.head, self.residual = nn.ModuleList(nn.Linear(16, 16) for _ in range(5)), nn.Linear(16, 4), residual
+        self.layers, self.head, self.residual = (
+            nn.ModuleList(nn.Linear(16, 16) for _ in range(5)),
+            nn.Linear(16, 4),
+            residual,
+        )
         for layer in self.layers[1:] if copied else ():
             layer.load_state_dict(self.layers[0].state_dict())
 
@@ -102,7 +106,9 @@ class Experts(nn.Module):
         self.sharpness = sharpness
 
     def forward(self, x):
-        chance = torch.softmax(self.router(x) * self.sharpness if self.sharpness == 1 else self.router(self.sharpness * x), -1)
+        chance = torch.softmax(
+            self.router(x) * self.sharpness if self.sharpness == 1 else self.router(self.sharpness * x), -1
+        )
         weight, chosen = chance.flatten(0, 1).max(-1)
         order = chosen.argsort(stable=True)
         rows = x.flatten(0, 1)[order]
@@ -138,7 +144,11 @@ def test_jumps_beside_the_point_are_no_wrong_gradient_where_float64_is_not_to_be
         def __init__(self):
             super().__init__()
             torch.manual_seed(seed)
-            self.front, self.gate, self.experts = nn.Linear(16, 16), nn.Linear(16, 8), nn.ModuleList(nn.Linear(16, 4) for _ in range(8))
+            self.front, self.gate, self.experts = (
+                nn.Linear(16, 16),
+                nn.Linear(16, 8),
+                nn.ModuleList(nn.Linear(16, 4) for _ in range(8)),
+            )
 
         def forward(self, x):
             if x.dtype is DOUBLE:
@@ -164,7 +174,9 @@ def test_a_float64_copy_is_known_where_the_terms_of_a_loss_cancel():
         ratio = (outputs[:, 0] - outputs[:, 0].detach()).exp()
         return -(ratio * weight).mean()
 
-    problem = wp.TorchProblem(nn.Sequential(nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 1)), loss, (draws(64, 16), advantage))
+    problem = wp.TorchProblem(
+        nn.Sequential(nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 1)), loss, (draws(64, 16), advantage)
+    )
     assert abs(problem.value(problem.theta())) < 1e-7
     assert problem.precise().dtype == "float64"
 
@@ -253,7 +265,9 @@ def cube(part):
     return lambda x: Off.apply(x, part)
 
 
-@pytest.mark.parametrize(("part", "expected", "cause"), [(0.0, HOLDS, ""), (1e-9, HOLDS, "slight"), (1e-6, FAILS, "scale")])
+@pytest.mark.parametrize(
+    ("part", "expected", "cause"), [(0.0, HOLDS, ""), (1e-9, HOLDS, "slight"), (1e-6, FAILS, "scale")]
+)
 def test_a_difference_of_next_to_nothing_is_a_note(part, expected, cause):
     found = verdict(wp.gradcheck(cube(part), draws(6).to(DOUBLE).requires_grad_()), "WP501")
     assert (found.verdict, found.cause) == (expected, cause)
@@ -261,7 +275,9 @@ def test_a_difference_of_next_to_nothing_is_a_note(part, expected, cause):
 
 def test_a_difference_that_torch_would_not_see_passes_a_drop_in_check_with_a_warning():
     x = draws(6).to(DOUBLE).requires_grad_()
-    with pytest.warns(testing.WithinTolerance, match=r"within the tolerances \(rtol=1e-05, and no tolerance was given\)"):
+    with pytest.warns(
+        testing.WithinTolerance, match=r"within the tolerances \(rtol=1e-05, and no tolerance was given\)"
+    ):
         assert testing.gradcheck(cube(1e-6), x)
     with pytest.raises(AssertionError, match="gradient wrong"):
         testing.gradcheck(cube(1e-4), x)
@@ -327,7 +343,8 @@ def test_moments_that_nobody_wrote_are_refused(name, values):
 
 
 @pytest.mark.parametrize(
-    ("name", "values"), [("exponent", 10**12), ("exponent", True), ("sum", [1.5, 2.0]), ("squares", ["-7", "1"]), ("count", [0.5, 2])]
+    ("name", "values"),
+    [("exponent", 10**12), ("exponent", True), ("sum", [1.5, 2.0]), ("squares", ["-7", "1"]), ("count", [0.5, 2])],
 )
 def test_exact_moments_that_nobody_wrote_are_refused(name, values):
     plain = wp.Moments.of(np.arange(12.0).reshape(6, 2), reproducible=True).to_dict()

@@ -32,7 +32,9 @@ def yes_or_no(rows=64):
 
 
 def judged(rule, model, loss, targets, x=None, **options):
-    return verdict(wp.check_objective(wp.TorchProblem(model, loss, (inputs() if x is None else x, targets), **options)), rule)
+    return verdict(
+        wp.check_objective(wp.TorchProblem(model, loss, (inputs() if x is None else x, targets), **options)), rule
+    )
 
 
 # --- WP401 ---------------------------------------------------------------------------------------
@@ -108,11 +110,18 @@ def test_an_unknown_loss_is_not_judged():
 def stepped(optimizer, rate, dtype=torch.float32, **options):
     model = network().to(dtype)
     return judged(
-        "WP402", model, nn.CrossEntropyLoss(), classes(), inputs().to(dtype), optimizer=optimizer(model.parameters(), lr=rate, **options)
+        "WP402",
+        model,
+        nn.CrossEntropyLoss(),
+        classes(),
+        inputs().to(dtype),
+        optimizer=optimizer(model.parameters(), lr=rate, **options),
     )
 
 
-@pytest.mark.parametrize(("optimizer", "rate"), [(SGD, 0.1), (SGD, 1e-3), (Adam, 1e-3), (Adam, 1e-2), (torch.optim.AdamW, 1e-4)])
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [(SGD, 0.1), (SGD, 1e-3), (Adam, 1e-3), (Adam, 1e-2), (torch.optim.AdamW, 1e-4)]
+)
 def test_usual_learning_rates_hold(optimizer, rate):
     assert stepped(optimizer, rate).verdict is HOLDS
 
@@ -133,7 +142,10 @@ def test_a_rate_that_rounding_swallows_fails_and_a_tiny_one_is_suspect():
     found = stepped(SGD, 1e-9)
     assert (found.verdict, found.cause) == (FAILS, "rounded-away")
     assert "smaller than the gaps between numbers of float32" in found.message
-    assert (stepped(SGD, 1e-6, torch.float64).verdict, stepped(SGD, 1e-6, torch.float64).cause) == (SUSPECT, "too-small")
+    assert (stepped(SGD, 1e-6, torch.float64).verdict, stepped(SGD, 1e-6, torch.float64).cause) == (
+        SUSPECT,
+        "too-small",
+    )
 
 
 def test_maximising_is_suspect():
@@ -280,7 +292,9 @@ def test_a_model_that_draws_in_use_mixes_nothing():
 # --- what a fresh reader broke --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("schedule", [torch.optim.lr_scheduler.ConstantLR, lambda o, _: torch.optim.lr_scheduler.LinearLR(o)])
+@pytest.mark.parametrize(
+    "schedule", [torch.optim.lr_scheduler.ConstantLR, lambda o, _: torch.optim.lr_scheduler.LinearLR(o)]
+)
 def test_a_schedule_does_not_make_a_copy_step_the_users_optimizer(schedule):
     model, x, y = nn.Linear(10, 1), inputs(), torch.randn(64, 1)
     optimizer = SGD(model.parameters(), lr=100.0)
@@ -293,7 +307,8 @@ def test_a_schedule_does_not_make_a_copy_step_the_users_optimizer(schedule):
 
 
 @pytest.mark.parametrize(
-    "loss", [lambda o, t: 1 - (o.argmax(1) == t).float().mean(), lambda o, t: F.mse_loss(o.argmax(1).float(), t.float())]
+    "loss",
+    [lambda o, t: 1 - (o.argmax(1) == t).float().mean(), lambda o, t: F.mse_loss(o.argmax(1).float(), t.float())],
 )
 def test_a_loss_without_a_graph_is_detached(loss):
     model = network()
@@ -313,7 +328,9 @@ class Sequence(nn.Module):
 
 def test_steps_along_the_first_axis_are_no_examples():
     ids = torch.randint(30, (11, 16))
-    found = judged("WP404", Sequence(), lambda out, y: F.cross_entropy(out.flatten(0, 1), y.flatten()), ids[1:], ids[:-1])
+    found = judged(
+        "WP404", Sequence(), lambda out, y: F.cross_entropy(out.flatten(0, 1), y.flatten()), ids[1:], ids[:-1]
+    )
     assert found.verdict is NOT_APPLICABLE
 
 
@@ -346,7 +363,9 @@ def test_losses_of_their_own_kind_are_not_blamed(loss, targets):
 
 def test_what_the_optimizer_does_not_know_is_not_taken_for_rounded_away():
     model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))
-    assert judged("WP402", model, nn.CrossEntropyLoss(), classes(), optimizer=Adam(model[4].parameters())).verdict is HOLDS
+    assert (
+        judged("WP402", model, nn.CrossEntropyLoss(), classes(), optimizer=Adam(model[4].parameters())).verdict is HOLDS
+    )
 
 
 def test_a_learning_rate_of_zero_fails_and_whole_numbers_of_another_size_are_named():

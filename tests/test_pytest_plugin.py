@@ -55,7 +55,13 @@ def run(tmp_path):
         (tmp_path / "test_suite.py").write_text(suite)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_suite.py", *options]
         done = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=os.environ | {"COLUMNS": "120"}, check=False
+            command,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=os.environ | {"COLUMNS": "120"},
+            check=False,
         )
         return done.stdout + done.stderr
 
@@ -71,7 +77,9 @@ def test_reports_fail_tests_and_are_summed_up(run, options, tmp_path):
     assert "wellposed.check_inputs (suspect fails here)" in said
     assert "the fixture wellposed has no 'check_everything'; it has checkup, check_inputs" in said
     assert re.search(r"5 checks in 5 tests: 1 fails, 2 suspect, (\d+ undecided, )?\d+ holds, \d+ not applicable", said)
-    assert re.search(r"fails    WP401 output and loss do not fit at loss  test_suite.py::test_broken \(check_objective\)", said)
+    assert re.search(
+        r"fails    WP401 output and loss do not fit at loss  test_suite.py::test_broken \(check_objective\)", said
+    )
     page = (tmp_path / "all.html").read_text(encoding="utf-8")
     assert "reports written to all.html" in said
     assert page.count("<section><h1") == 5

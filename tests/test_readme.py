@@ -13,7 +13,9 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = [block for block in re.findall(r"```python\n(.*?)```", README, re.S) if not block.startswith(">>>")]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=["torch", "training", "jax", "numpy", "gradcheck", "accumulation", "weights"])
+@pytest.mark.parametrize(
+    "block", BLOCKS, ids=["torch", "training", "jax", "numpy", "gradcheck", "accumulation", "weights"]
+)
 def test_an_example_runs(block, capsys):
     exec(compile(block, "README.md", "exec"), {})
     assert "wellposed: ok" in capsys.readouterr().out

@@ -75,7 +75,9 @@ def test_a_loss_that_raises_has_a_value_after_its_remedy(model, loss, targets):
 @pytest.mark.parametrize("rate", [300.0, 1e-9])
 def test_a_learning_rate_is_mended(rate):
     model = network()
-    problem = wp.TorchProblem(model, nn.CrossEntropyLoss(), (inputs(), classes()), optimizer=SGD(model.parameters(), lr=rate))
+    problem = wp.TorchProblem(
+        model, nn.CrossEntropyLoss(), (inputs(), classes()), optimizer=SGD(model.parameters(), lr=rate)
+    )
     found = next(finding for finding in wp.checkup(problem, remedies=True).findings if finding.rule == "WP402")
     assert not found.remedies[0].before <= found.remedies[0].after
     assert problem.optimizer.param_groups[0]["lr"] == rate
@@ -103,9 +105,16 @@ class Stubborn(nn.Module):
 
 def test_what_a_remedy_leaves_as_it_was_is_suspect_at_most():
     problem = wp.TorchProblem(Stubborn(), nn.CrossEntropyLoss(), (inputs() * 100, classes()))
-    told = {finding.rule: finding for finding in wp.checkup(problem, remedies=True).findings if finding.remedies and not finding.follows}
+    told = {
+        finding.rule: finding
+        for finding in wp.checkup(problem, remedies=True).findings
+        if finding.remedies and not finding.follows
+    }
     for finding in told.values():
-        if "the remedy does not change this" in finding.message and not finding.remedies[0].after < 0.9 * finding.remedies[0].before:
+        if (
+            "the remedy does not change this" in finding.message
+            and not finding.remedies[0].after < 0.9 * finding.remedies[0].before
+        ):
             assert finding.verdict is SUSPECT
     assert told
 

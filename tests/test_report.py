@@ -143,4 +143,8 @@ def test_what_follows_from_a_finding_is_folded_under_it():
 def test_a_record_read_from_its_json_is_the_same_but_for_its_titles():
     read = loads(FAILING.to_json())
     assert read.findings == tuple(replace(finding, title="") for finding in FAILING.findings)
-    assert (read.evaluations, read.seconds, read.problem.loss) == (FAILING.evaluations, FAILING.seconds, FAILING.problem.loss)
+    assert (read.evaluations, read.seconds, read.problem.loss) == (
+        FAILING.evaluations,
+        FAILING.seconds,
+        FAILING.problem.loss,
+    )

@@ -13,7 +13,12 @@ import wellposed as wp
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv, self.norm, self.drop, self.head = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.3), nn.Linear(4, 3)
+        self.conv, self.norm, self.drop, self.head = (
+            nn.Conv2d(1, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.Dropout(0.3),
+            nn.Linear(4, 3),
+        )
         self.spectral = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4))
 
     def forward(self, x):
@@ -28,8 +33,13 @@ def state(model):
         "bits": {name: tensor.detach().clone() for name, tensor in tensors.items()},
         "grads": grads,
         "modes": [module.training for module in model.modules()],
-        "hooks": [list(module._forward_hooks.items()) + list(module._backward_hooks.items()) for module in model.modules()],
-        "global hooks": (len(nn.modules.module._global_forward_hooks), len(nn.modules.module._global_forward_pre_hooks)),
+        "hooks": [
+            list(module._forward_hooks.items()) + list(module._backward_hooks.items()) for module in model.modules()
+        ],
+        "global hooks": (
+            len(nn.modules.module._global_forward_hooks),
+            len(nn.modules.module._global_forward_pre_hooks),
+        ),
         "generators": (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()),
     }
 

@@ -69,7 +69,9 @@ def write(path, kind):
     return path / "x.npy", {}
 
 
-@pytest.mark.parametrize("kind", ["npy", "Fortran order", "npz", "npz, named", "csv", "parquet", "hdf5", "zarr", "pattern", "list"])
+@pytest.mark.parametrize(
+    "kind", ["npy", "Fortran order", "npz", "npz, named", "csv", "parquet", "hdf5", "zarr", "pattern", "list"]
+)
 def test_files_are_read_piece_by_piece(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(chunk, "BYTES", 2000)
     data, options = write(tmp_path, kind)

@@ -138,7 +138,9 @@ def test_a_module_is_left_as_it_was():
 
 def test_small_singular_values_that_products_do_not_resolve_are_not_claimed():
     torch.manual_seed(0)
-    wide = torch.linalg.qr(torch.randn(700, 600, dtype=torch.float64)).Q * torch.logspace(-6, 2, 600, dtype=torch.float64)
+    wide = torch.linalg.qr(torch.randn(700, 600, dtype=torch.float64)).Q * torch.logspace(
+        -6, 2, 600, dtype=torch.float64
+    )
     assert np.isnan(wp.spectrum(lambda x: x @ wide.T, torch.randn(4, 600, dtype=torch.float64)).log_variance)
     wide[:, :300] = 0
     found = wp.spectrum(lambda x: x @ wide.T, torch.randn(4, 600, dtype=torch.float64))

@@ -74,7 +74,9 @@ def test_save_and_load_is_readable_json_and_exact(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["s.json"]
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '{"format": "other"}', '{"format": "wellposed.Standardizer", "version": 9}'])
+@pytest.mark.parametrize(
+    "content", ["", "[1]", '{"format": "other"}', '{"format": "wellposed.Standardizer", "version": 9}']
+)
 def test_another_file_is_refused_by_name(tmp_path, content):
     path = tmp_path / "s.json"
     path.write_text(content)
@@ -96,7 +98,10 @@ def bad(j, value):
         (lambda: wp.Standardizer(ddof=1).fit(DATA[:1]), "has 1 value, too few for ddof=1"),
         (lambda: wp.Standardizer().fit(bad(2, np.inf)), r"inputs\[:, 2\] contains infinity \(200 times\)"),
         (lambda: wp.Standardizer().fit(bad(2, np.nan)), r"inputs\[:, 2\] holds nothing but NaN"),
-        (lambda: wp.Standardizer().fit(DATA).transform(DATA[:, :3]), "X has 3 features, but Standardizer is expecting 5 features as input"),
+        (
+            lambda: wp.Standardizer().fit(DATA).transform(DATA[:, :3]),
+            "X has 3 features, but Standardizer is expecting 5 features as input",
+        ),
         (lambda: wp.Standardizer(axis=4).fit(DATA), "axis 4 does not exist"),
     ],
 )
@@ -125,7 +130,9 @@ def test_in_a_pipeline_with_names_and_containers():
     from sklearn.pipeline import make_pipeline
 
     frame = pd.DataFrame(DATA, columns=list("abcde"), index=np.arange(200) + 7)
-    assert make_pipeline(wp.Standardizer(), LinearRegression()).fit(frame, DATA[:, 0]).score(frame, DATA[:, 0]) == pytest.approx(1)
+    assert make_pipeline(wp.Standardizer(), LinearRegression()).fit(frame, DATA[:, 0]).score(
+        frame, DATA[:, 0]
+    ) == pytest.approx(1)
     shown = wp.Standardizer().set_output(transform="pandas").fit(frame).transform(frame)
     assert list(shown.columns) == list("abcde")
     assert list(shown.index) == list(frame.index)
@@ -190,13 +197,22 @@ def test_in_place_and_large_blocks():
 
 
 @pytest.mark.parametrize(
-    ("shape", "axis"), [((20, 3, 9, 8), 1), ((20, 9, 8, 3), None), ((50, 4, 5), (1, 2)), ((6, 50, 4), (0, 2)), ((3, 40), 0)]
+    ("shape", "axis"),
+    [((20, 3, 9, 8), 1), ((20, 9, 8, 3), None), ((50, 4, 5), (1, 2)), ((6, 50, 4), (0, 2)), ((3, 40), 0)],
 )
 def test_any_axes_there_and_back(shape, axis):
     x = np.random.default_rng(1).standard_normal(shape) * 3 + 2
     standardizer = wp.Standardizer(axis).fit(x)
     z = standardizer.transform(x)
-    axes = (1,) if shape[1] == 3 and axis is None else (len(shape) - 1,) if axis is None else (axis,) if isinstance(axis, int) else axis
+    axes = (
+        (1,)
+        if shape[1] == 3 and axis is None
+        else (len(shape) - 1,)
+        if axis is None
+        else (axis,)
+        if isinstance(axis, int)
+        else axis
+    )
     others = tuple(k for k in range(len(shape)) if k not in axes)
     np.testing.assert_allclose(z.mean(axis=others), 0, atol=1e-12)
     np.testing.assert_allclose(z.std(axis=others), 1, rtol=1e-12)
@@ -256,11 +272,15 @@ def test_as_a_torch_module_and_as_a_jax_function():
     expected = standardizer.transform(x)
     module = standardizer.as_module()
     np.testing.assert_allclose(module(torch.tensor(x)).numpy(), expected, atol=1e-6)
-    np.testing.assert_allclose(torch.export.export(module, (torch.tensor(x),)).module()(torch.tensor(x)).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        torch.export.export(module, (torch.tensor(x),)).module()(torch.tensor(x)).numpy(), expected, atol=1e-6
+    )
     np.testing.assert_allclose(jax.jit(standardizer.as_jax())(x), expected, atol=1e-6)
     assert set(module.state_dict()) == {"mean", "mean_rest", "scale"}
     whitener = wp.Standardizer(whiten="zca").fit(DATA)
-    np.testing.assert_allclose(whitener.as_module().double()(torch.tensor(DATA)).numpy(), whitener.transform(DATA), atol=1e-3)
+    np.testing.assert_allclose(
+        whitener.as_module().double()(torch.tensor(DATA)).numpy(), whitener.transform(DATA), atol=1e-3
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -287,7 +307,8 @@ def test_folding_into_the_first_layer_is_exact_or_refused_with_a_number():
         np.testing.assert_allclose(standardizer.fold_into(layer)(raw).detach(), layer(scaled).detach(), atol=1e-5)
         assert torch.equal(layer.weight, before)
     with pytest.raises(
-        wp.InputError, match="pads with zeros, which are not the mean of raw inputs: outputs at the border would be off by up to"
+        wp.InputError,
+        match="pads with zeros, which are not the mean of raw inputs: outputs at the border would be off by up to",
     ):
         standardizer.fold_into(torch.nn.Conv2d(6, 6, 3, padding=1))
     far = wp.Standardizer().fit(DATA[:, :1] + 1e4)
@@ -328,7 +349,10 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
         (lambda: wp.Standardizer().fit(DATA).confidence_interval(), "was not fitted with early_stop"),
         (lambda: wp.Standardizer().fit(DATA).all_gather(), "there is no process group"),
         (lambda: wp.Standardizer().fit(DATA[:, 0]), "Reshape your data"),
-        (lambda: wp.Standardizer().fit(iter([DATA, DATA[:, :3]])), "batch 1 has 3 features, but what came before it has 5"),
+        (
+            lambda: wp.Standardizer().fit(iter([DATA, DATA[:, :3]])),
+            "batch 1 has 3 features, but what came before it has 5",
+        ),
         (lambda: wp.Standardizer().fit(iter([DATA, DATA[0]])), "at least 2 dimensions"),
         (lambda: wp.Standardizer().fit(iter([[[1, 2], [3]]])), "batch 0 cannot be read as an array"),
         (lambda: wp.Standardizer().fit(iter([])), "the data is empty"),
@@ -392,7 +416,9 @@ def test_64_bit_integers_to_their_ends():
         assert np.isfinite(mean)
     weighted = wp.Moments.of(np.array([[2**60], [2**60 + 1]]), weights=[1, 1])
     assert (weighted.std[0], bool(weighted.constant[0])) == (0.5, False)
-    assert wp.Moments.of([[1], [2], [4]]).variance(0.5)[0] == pytest.approx(wp.Moments.of([[1.0], [2.0], [4.0]]).variance(0.5)[0])
+    assert wp.Moments.of([[1], [2], [4]]).variance(0.5)[0] == pytest.approx(
+        wp.Moments.of([[1.0], [2.0], [4.0]]).variance(0.5)[0]
+    )
 
 
 def test_masks_lists_of_batches_and_axis_0():
@@ -400,11 +426,15 @@ def test_masks_lists_of_batches_and_axis_0():
     assert wp.Standardizer().fit(masked).mean_[0] == 1.5
     images = np.random.default_rng(0).standard_normal((16, 3, 32, 32))
     np.testing.assert_allclose(
-        wp.Standardizer(robust=True).fit([images[:10], images[10:]]).mean_, wp.Standardizer(robust=True).fit(images).mean_
+        wp.Standardizer(robust=True).fit([images[:10], images[10:]]).mean_,
+        wp.Standardizer(robust=True).fit(images).mean_,
     )
     x = np.random.default_rng(0).standard_normal((3, 500))
     assert wp.Standardizer(axis=0).fit(x).mean_.shape == (3,)
-    for call in (lambda: wp.Standardizer(axis=0, early_stop=0.1).fit(x), lambda: wp.Standardizer(axis=0).fit(iter([x, x]))):
+    for call in (
+        lambda: wp.Standardizer(axis=0, early_stop=0.1).fit(x),
+        lambda: wp.Standardizer(axis=0).fit(iter([x, x])),
+    ):
         with pytest.raises(wp.InputError, match="axis 0 counts the features, but the data comes in pieces along it"):
             call()
 
@@ -436,7 +466,9 @@ def test_saved_statistics_are_json_for_everybody_and_whole(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
     early = wp.Standardizer(early_stop=0.5).fit(DATA)
     early.save(path)
-    np.testing.assert_array_equal(wp.Standardizer.load(path).confidence_interval()["mean"], early.confidence_interval()["mean"])
+    np.testing.assert_array_equal(
+        wp.Standardizer.load(path).confidence_interval()["mean"], early.confidence_interval()["mean"]
+    )
     content = json.loads(path.read_text())
     for spoil in ({"parameters": {"other": 1}}, {"mean": None}):
         path.write_text(json.dumps(content | spoil))

@@ -64,7 +64,10 @@ def test_each_planted_bug_is_found_for_what_it_is(chapters):
     assert healthy.ok
     assert {(f.where, f.verdict.value) for f in tanh.findings if f.found} == {("W1", "fails"), ("b1", "fails")}
     assert "activation-derivative" in {f.cause for f in tanh.findings if f.found}
-    assert {(f.where, f.cause) for f in decay.findings if f.found} == {("W1", "missing-weight-decay"), ("W2", "missing-weight-decay")}
+    assert {(f.where, f.cause) for f in decay.findings if f.found} == {
+        ("W1", "missing-weight-decay"),
+        ("W2", "missing-weight-decay"),
+    }
     assert [f.rule for f in dropout.findings if f.found] == ["WP504"]
 
 

@@ -129,7 +129,13 @@ def test_functional_style_is_seen_through_views_in_place_and_custom_functions():
 def test_packed_attention_and_transformers_are_seen():
     trace = wp.trace(OWN["own encoder, norm first, 6"](0))
     names = {site.name for site in trace.sites}
-    assert {"body.layers.3.self_attn", "body.layers.3.self_attn.out_proj", "body.layers.3.linear1", "head", "embed"} <= names
+    assert {
+        "body.layers.3.self_attn",
+        "body.layers.3.self_attn.out_proj",
+        "body.layers.3.linear1",
+        "head",
+        "embed",
+    } <= names
     assert len(trace.branches) == 12
     entropies = [operation.entropy for operation in trace.operations if operation.entropy is not None]
     assert len(entropies) == 6
@@ -142,8 +148,16 @@ def test_entropy_of_attention_is_that_of_its_rows():
     q, k = torch.randn(1, 2, 7, 8), torch.randn(1, 2, 7, 8)
     p = torch.softmax((q @ k.transpose(-1, -2) / 8**0.5).double(), -1)
     assert attention_entropy(q, k) == pytest.approx(float((-(p * p.log()).sum(-1) / math.log(7)).mean()), rel=1e-5)
-    p = torch.softmax((q @ k.transpose(-1, -2) / 8**0.5).double().masked_fill(torch.ones(7, 7, dtype=torch.bool).triu(1), -torch.inf), -1)
-    rows = [float(-(row[: n + 1] * row[: n + 1].log()).sum() / math.log(n + 1)) for head in p[0] for n, row in enumerate(head) if n]
+    p = torch.softmax(
+        (q @ k.transpose(-1, -2) / 8**0.5).double().masked_fill(torch.ones(7, 7, dtype=torch.bool).triu(1), -torch.inf),
+        -1,
+    )
+    rows = [
+        float(-(row[: n + 1] * row[: n + 1].log()).sum() / math.log(n + 1))
+        for head in p[0]
+        for n, row in enumerate(head)
+        if n
+    ]
     assert attention_entropy(q, k, causal=True) == pytest.approx(np.mean(rows), rel=1e-5)
     assert attention_entropy(torch.randn(1, 1, 2000, 4), torch.randn(1, 1, 2000, 4)) is None
 
@@ -182,7 +196,9 @@ def test_positions_that_are_no_signal_do_not_hide_the_trunk():
                 x = torch.relu(layer(x)) + self.places(torch.tensor(k))
             return self.head(x)
 
-    assert {"layers.0", "layers.1", "layers.2", "layers.3", "head"} <= {site.name for site in wp.trace(classify(Positions())).trunk}
+    assert {"layers.0", "layers.1", "layers.2", "layers.3", "head"} <= {
+        site.name for site in wp.trace(classify(Positions())).trunk
+    }
 
 
 def test_inputs_read_again_are_another_way():
@@ -202,7 +218,9 @@ def test_lyapunov_exponents_of_a_linear_recurrence_are_its_logarithms(radius):
     model = nn.RNN(8, 12, bias=False, batch_first=True)
     nn.init.orthogonal_(model.weight_hh_l0).data.mul_(radius)
     # At inputs of zero the state stays where tanh has a slope of exactly 1.
-    problem = wp.TorchProblem(model, lambda out, t: (out[0] + 1).square().mean(), (torch.zeros(4, 20, 8), torch.zeros(4)))
+    problem = wp.TorchProblem(
+        model, lambda out, t: (out[0] + 1).square().mean(), (torch.zeros(4, 20, 8), torch.zeros(4))
+    )
     (found,) = wp.trace(problem).recurrences
     assert found.steps == 20
     assert not found.last_only
@@ -262,7 +280,10 @@ def test_numpy_networks_show_their_layers_themselves():
         return out, dict(reversed(shown.items()))
 
     problem = wp.FunctionProblem(
-        lambda p: 0.5 * (forward(p)[-1] ** 2).mean(), lambda p: backward(p)[0], params, activations=lambda p: backward(p)[1]
+        lambda p: 0.5 * (forward(p)[-1] ** 2).mean(),
+        lambda p: backward(p)[0],
+        params,
+        activations=lambda p: backward(p)[1],
     )
     report = wp.check_signals(problem)
     (found,) = [finding for finding in report.findings if finding.rule == "WP201"]
@@ -283,7 +304,9 @@ def test_numpy_networks_show_their_layers_themselves():
     ],
 )
 def test_activations_that_are_none_get_one_message(shown, words):
-    problem = wp.FunctionProblem(lambda p: float(p["w"] @ p["w"]), lambda p: {"w": 2 * p["w"]}, {"w": np.ones(3)}, activations=shown)
+    problem = wp.FunctionProblem(
+        lambda p: float(p["w"] @ p["w"]), lambda p: {"w": 2 * p["w"]}, {"w": np.ones(3)}, activations=shown
+    )
     with pytest.raises(wp.InputError) as error:
         wp.trace(problem)
     assert words in str(error.value)
@@ -330,7 +353,9 @@ def test_what_is_no_problem_gets_one_message():
 
 
 def verdicts(problem):
-    return {(f.rule, f.verdict, f.where) for f in wp.check_signals(problem).findings if f.rule not in ("WP204", "WP206")}
+    return {
+        (f.rule, f.verdict, f.where) for f in wp.check_signals(problem).findings if f.rule not in ("WP204", "WP206")
+    }
 
 
 @given(seed=st.integers(0, 1000), gain=st.sampled_from([0.4, 1.0, 1.4, 2.5]), depth=st.sampled_from([4, 12]))
@@ -345,7 +370,10 @@ def test_neither_batch_order_nor_a_wrapping_module_changes_a_verdict(seed, gain,
     plain = verdicts(classify(model, (x, y)))
     order = torch.randperm(len(x))
     assert verdicts(classify(model, (x[order], y[order]))) == plain
-    wrapped = {(rule, verdict, where.removeprefix("0.")) for rule, verdict, where in verdicts(classify(nn.Sequential(model), (x, y)))}
+    wrapped = {
+        (rule, verdict, where.removeprefix("0."))
+        for rule, verdict, where in verdicts(classify(nn.Sequential(model), (x, y)))
+    }
     assert wrapped == plain
 
 
@@ -472,7 +500,9 @@ def test_functions_of_jax_with_derivatives_of_their_own_keep_them():
 
     straight.defjvp(lambda primals, tangents: (jnp.sign(primals[0]), tangents[0]))
     params = {"a": jax.random.normal(jax.random.key(0), (8, 8)), "b": jax.random.normal(jax.random.key(1), (8, 8))}
-    trace = wp.trace(wp.JaxProblem(lambda p, x: jnp.mean((straight(x @ p["a"]) @ p["b"] - 1) ** 2), params, jnp.ones((4, 8))))
+    trace = wp.trace(
+        wp.JaxProblem(lambda p, x: jnp.mean((straight(x @ p["a"]) @ p["b"] - 1) ** 2), params, jnp.ones((4, 8)))
+    )
     assert trace.sites[0].gradient > 0
 
 
@@ -606,7 +636,9 @@ def _layer_norm(h):
         (jnp.square, "square"),
     ],
 )
-def test_activations_and_normalisations_of_jax_are_seen_in_however_many_equations_they_are_written(activation, name, norm):
+def test_activations_and_normalisations_of_jax_are_seen_in_however_many_equations_they_are_written(
+    activation, name, norm
+):
     keys = jax.random.split(jax.random.key(0), 4)
     params = {layer: jax.random.normal(key, (16, 16)) / 4 for layer, key in zip("abc", keys, strict=False)}
 

@@ -22,7 +22,9 @@ def of(problem, rule):
 @pytest.mark.parametrize("case", list(planted_signals.cases())[::6], ids=lambda case: case.name)
 def test_planted_faults_are_found_and_named(case):
     spoken = [
-        f for f in wp.check_signals(case.problem).findings if f.rule in case.rules and f.verdict in (wp.Verdict.FAILS, wp.Verdict.SUSPECT)
+        f
+        for f in wp.check_signals(case.problem).findings
+        if f.rule in case.rules and f.verdict in (wp.Verdict.FAILS, wp.Verdict.SUSPECT)
     ]
     assert spoken
     if case.where:
@@ -54,7 +56,9 @@ def test_zeros_on_purpose_wake_up_after_a_step():
     assert of(classify(model), "WP204").verdict is wp.Verdict.HOLDS
 
 
-@pytest.mark.parametrize(("scale", "verdict"), [(1.0, wp.Verdict.HOLDS), (5.0, wp.Verdict.SUSPECT), (100.0, wp.Verdict.FAILS)])
+@pytest.mark.parametrize(
+    ("scale", "verdict"), [(1.0, wp.Verdict.HOLDS), (5.0, wp.Verdict.SUSPECT), (100.0, wp.Verdict.FAILS)]
+)
 def test_saturation_is_told_by_its_share(scale, verdict):
     model = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 4))
     nn.init.normal_(model[0].weight, 0, scale / 4)

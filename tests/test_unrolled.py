@@ -12,7 +12,11 @@ def unrolled(fault):
     """A recurrent network, its backward pass through time written by hand."""
     random = np.random.default_rng(0)
     X, y = random.standard_normal((N, T, D)), random.standard_normal((N, H))
-    params = {"Wx": random.standard_normal((D, H)) / 2, "Wh": random.standard_normal((H, H)) / 2, "b": random.standard_normal(H) / 3}
+    params = {
+        "Wx": random.standard_normal((D, H)) / 2,
+        "Wh": random.standard_normal((H, H)) / 2,
+        "b": random.standard_normal(H) / 3,
+    }
 
     def states(p):
         hs = [np.zeros((N, H))]
@@ -70,5 +74,10 @@ def test_gradients_in_the_wrong_order_are_told_by_the_name_they_belong_to():
         return {"B": X.T @ (d * b * np.cos(a)), "A": X.T @ (d * np.sin(a))}
 
     report = wp.check_gradients(wp.FunctionProblem(value, swapped, params))
-    assert [finding.cause for finding in report.findings if finding.verdict.value == "fails"] == ["permuted", "permuted"]
-    assert "What is claimed for `B` is its gradient: they are returned in the wrong order." in " ".join(str(report).split())
+    assert [finding.cause for finding in report.findings if finding.verdict.value == "fails"] == [
+        "permuted",
+        "permuted",
+    ]
+    assert "What is claimed for `B` is its gradient: they are returned in the wrong order." in " ".join(
+        str(report).split()
+    )

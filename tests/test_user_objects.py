@@ -58,7 +58,9 @@ def with_generator(net):
     net.numbers = (n for n in range(3))
 
 
-@pytest.mark.parametrize("part", [with_lock, with_file, with_activation, with_generator], ids=lambda part: part.__name__)
+@pytest.mark.parametrize(
+    "part", [with_lock, with_file, with_activation, with_generator], ids=lambda part: part.__name__
+)
 @pytest.mark.parametrize("options", [{}, {"after_steps": 3}, {"full": True}, {"remedies": True}], ids=str)
 def test_what_cannot_be_copied_is_checked_in_place(part, options):
     model = Net()
@@ -92,7 +94,9 @@ class Closing(nn.Module):
 @pytest.mark.parametrize("rate", [0.1, 1e4])
 def test_a_lambda_that_closes_over_its_module_trains(rate):
     model = Closing()
-    problem = wp.TorchProblem(model, nn.CrossEntropyLoss(), batch(), optimizer=torch.optim.SGD(model.parameters(), rate))
+    problem = wp.TorchProblem(
+        model, nn.CrossEntropyLoss(), batch(), optimizer=torch.optim.SGD(model.parameters(), rate)
+    )
     report = wp.checkup(problem)
     assert report.problem.checked_in == "float64"
     assert verdict(report, "WP402").verdict is (HOLDS if rate < 1 else FAILS)
@@ -305,7 +309,11 @@ def test_reentrant_checkpoints(dropout, options):
         def __init__(self):
             super().__init__()
             torch.manual_seed(0)
-            self.a, self.m, self.b = nn.Linear(8, 16), nn.Sequential(nn.Linear(16, 16), nn.Dropout(dropout), nn.Tanh()), nn.Linear(16, 3)
+            self.a, self.m, self.b = (
+                nn.Linear(8, 16),
+                nn.Sequential(nn.Linear(16, 16), nn.Dropout(dropout), nn.Tanh()),
+                nn.Linear(16, 3),
+            )
 
         def forward(self, x):
             return self.b(checkpoint(self.m, torch.tanh(self.a(x)), use_reentrant=True))

@@ -67,7 +67,10 @@ def test_one_constant_layer_between_random_ones_is_told_apart_by_its_gradients()
     nn.init.zeros_(model[2].weight)
     nn.init.zeros_(model[2].bias)
     found = verdict(wp.check_weights(classify(model)), "WP302")
-    assert (found.verdict, found.cause) == (wp.Verdict.SUSPECT, "constant")  # it will learn, but nothing passes it at first
+    assert (found.verdict, found.cause) == (
+        wp.Verdict.SUSPECT,
+        "constant",
+    )  # it will learn, but nothing passes it at first
     assert "whatever comes in, the same goes out" in found.message
 
 
@@ -162,16 +165,25 @@ def test_planted_faults_are_found_with_their_factor(kind, problem, where, factor
     assert found
     if kind in NAMED_RULE:
         rule, cause = NAMED_RULE[kind]
-        assert (verdict(report, rule).cause, verdict(report, rule).verdict) in ((cause, wp.Verdict.FAILS), (cause, wp.Verdict.SUSPECT))
+        assert (verdict(report, rule).cause, verdict(report, rule).verdict) in (
+            (cause, wp.Verdict.FAILS),
+            (cause, wp.Verdict.SUSPECT),
+        )
     if factor is not None:
-        (measured,) = [e.value for finding in found for e in finding.evidence if e.quantity == "variance over that of the rule"]
+        (measured,) = [
+            e.value for finding in found for e in finding.evidence if e.quantity == "variance over that of the rule"
+        ]
         assert measured == pytest.approx(factor, rel=0.05)
         assert where in [finding.where for finding in found]
 
 
-@pytest.mark.parametrize(("name", "problem"), list(healthy(seeds=1)), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "problem"), list(healthy(seeds=1)), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_the_same_networks_without_a_fault_are_silent(name, problem):
-    assert not [f.message for f in wp.check_weights(problem).findings if f.verdict in (wp.Verdict.FAILS, wp.Verdict.SUSPECT)]
+    assert not [
+        f.message for f in wp.check_weights(problem).findings if f.verdict in (wp.Verdict.FAILS, wp.Verdict.SUSPECT)
+    ]
 
 
 def test_a_miscounted_fan_is_told_with_both_numbers():
@@ -186,7 +198,12 @@ def test_torch_s_own_default_of_a_transposed_convolution():
     for into, out in ((64, 64), (64, 64), (64, 64), (64, 64)):
         layers += [nn.Conv2d(into, out, 3, padding=1), nn.ReLU()]
     model = nn.Sequential(
-        *layers, nn.ConvTranspose2d(64, 128, 4, 2), nn.ReLU(), nn.Conv2d(128, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        *layers,
+        nn.ConvTranspose2d(64, 128, 4, 2),
+        nn.ReLU(),
+        nn.Conv2d(128, 4, 3),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
     )
     x = torch.randn(4, 64, 8, 8)
     found = verdict(wp.check_weights(classify(model, (x, torch.arange(4)))), "WP303")
@@ -208,10 +225,15 @@ def test_a_gate_that_starts_open_is_no_drowned_signal():
 
 def test_torch_s_encoder_repeats_its_layers():
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
-    model = nn.Sequential(nn.TransformerEncoder(layer, 3, enable_nested_tensor=False), nn.Flatten(), nn.Linear(16 * 5, 4))
+    model = nn.Sequential(
+        nn.TransformerEncoder(layer, 3, enable_nested_tensor=False), nn.Flatten(), nn.Linear(16 * 5, 4)
+    )
     found = verdict(wp.check_weights(classify(model, (torch.randn(8, 5, 16), torch.randint(4, (8,))))), "WP302")
     assert (found.verdict, found.cause) == (wp.Verdict.SUSPECT, "copied-layers")
-    assert "start with the same weights (8 layers repeat another's): they were copied, and begin as the same map." in found.message
+    assert (
+        "start with the same weights (8 layers repeat another's): they were copied, and begin as the same map."
+        in found.message
+    )
 
 
 @pytest.mark.parametrize("depth", [12, 60])

@@ -137,7 +137,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, scale: float) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1))
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)
+        )
         self.scale = scale
         for layer in self.body:
             if isinstance(layer, nn.Conv2d):
@@ -245,7 +247,12 @@ def attention_without_sqrt(fixed: bool) -> Program:
     model = Retrieval(21, 8, width, 1 / math.sqrt(width) if fixed else 1.0)
     y = values[torch.arange(n), asked]
     return Program(
-        model, nn.CrossEntropyLoss(), torch.cat([x, question.unsqueeze(1)], 1), y, torch.optim.Adam(model.parameters(), lr=0.001), accuracy
+        model,
+        nn.CrossEntropyLoss(),
+        torch.cat([x, question.unsqueeze(1)], 1),
+        y,
+        torch.optim.Adam(model.parameters(), lr=0.001),
+        accuracy,
     )
 
 
@@ -353,7 +360,9 @@ def std_of_silent_sequence(fixed: bool) -> Program:
         nn.Flatten(),
         nn.Linear(16, 3),
     )
-    return Program(model, nn.CrossEntropyLoss(), x.unsqueeze(1), y, torch.optim.Adam(model.parameters(), lr=0.01), accuracy)
+    return Program(
+        model, nn.CrossEntropyLoss(), x.unsqueeze(1), y, torch.optim.Adam(model.parameters(), lr=0.01), accuracy
+    )
 
 
 class CosineHead(nn.Module):
@@ -573,11 +582,20 @@ def vector_divided_by_norm(fixed: bool) -> Program:
     y = torch.randint(0, 3, (600,), generator=g)
     x = F.normalize(torch.randn(600, 24, 3, generator=g), dim=2)
     u = torch.rand(600, 24, generator=g)
-    radius = torch.stack([torch.ones_like(u), 0.2 + 1.2 * u, 0.5 + 0.9 * (u > 0.5)], 2).gather(2, y.view(-1, 1, 1).expand(-1, 24, 1))
+    radius = torch.stack([torch.ones_like(u), 0.2 + 1.2 * u, 0.5 + 0.9 * (u > 0.5)], 2).gather(
+        2, y.view(-1, 1, 1).expand(-1, 24, 1)
+    )
     x = x * radius
     present = torch.randint(16, 25, (600, 1), generator=g) > torch.arange(24)
     model = VectorNetwork(1e-6 if fixed else 0.0)
-    return Program(model, nn.CrossEntropyLoss(), x * present.unsqueeze(2), y, torch.optim.Adam(model.parameters(), lr=0.005), accuracy)
+    return Program(
+        model,
+        nn.CrossEntropyLoss(),
+        x * present.unsqueeze(2),
+        y,
+        torch.optim.Adam(model.parameters(), lr=0.005),
+        accuracy,
+    )
 
 
 class MaskedPooling(nn.Module):
@@ -708,7 +726,9 @@ def adam_in_half(fixed: bool) -> Program:
     x, y = digits()
     model = mlp(64, 64, 10).half()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001, eps=1e-4 if fixed else 1e-8)
-    return Program(model, lambda outputs, targets: F.cross_entropy(outputs.float(), targets), x.half(), y, optimizer, accuracy)
+    return Program(
+        model, lambda outputs, targets: F.cross_entropy(outputs.float(), targets), x.half(), y, optimizer, accuracy
+    )
 
 
 @program(
@@ -803,7 +823,9 @@ def no_onset_in_sample(fixed: bool) -> Program:
         return float((outputs.argmax(1) == targets)[targets >= 0].double().mean())
 
     model = nn.Sequential(nn.Conv1d(6, 32, 3, padding=1), nn.ReLU(), nn.Conv1d(32, 6, 1))
-    return Program(model, at_onsets, x.transpose(1, 2), targets, torch.optim.Adam(model.parameters(), lr=0.005), correct, batch=4)
+    return Program(
+        model, at_onsets, x.transpose(1, 2), targets, torch.optim.Adam(model.parameters(), lr=0.005), correct, batch=4
+    )
 
 
 @program(
@@ -945,7 +967,9 @@ def dice_of_argmax(fixed: bool) -> Program:
         predicted = outputs.argmax(1)
         return float(2 * (predicted * targets).sum() / (predicted.sum() + targets.sum()))
 
-    model = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 2, 1))
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 2, 1)
+    )
     return Program(model, dice, noisy, mask, torch.optim.Adam(model.parameters(), lr=0.005), overlap)
 
 
@@ -1044,8 +1068,12 @@ class SavedSigmoid(nn.Module):
 def sigmoid_saves_its_input(fixed: bool) -> Program:
     """A Sigmoid class that keeps x and returns x (1 - x) grad; answer: it must be the sigmoid's output."""
     x, y = moons()
-    model = nn.Sequential(nn.Linear(2, 16), SavedSigmoid(fixed), nn.Linear(16, 16), SavedSigmoid(fixed), nn.Linear(16, 2))
-    return Program(model, nn.CrossEntropyLoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9), accuracy)
+    model = nn.Sequential(
+        nn.Linear(2, 16), SavedSigmoid(fixed), nn.Linear(16, 16), SavedSigmoid(fixed), nn.Linear(16, 2)
+    )
+    return Program(
+        model, nn.CrossEntropyLoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9), accuracy
+    )
 
 
 class MyLinear(nn.Module):
@@ -1143,4 +1171,11 @@ def codebook_loss_straight_through(fixed: bool) -> Program:
         return F.mse_loss(reconstruction, targets) + codebook + 0.25 * F.mse_loss(z, code.detach())
 
     model = VQAutoencoder()
-    return Program(model, vq, x, x, torch.optim.Adam(model.parameters(), lr=0.002), lambda outputs, targets: explained(outputs[0], targets))
+    return Program(
+        model,
+        vq,
+        x,
+        x,
+        torch.optim.Adam(model.parameters(), lr=0.002),
+        lambda outputs, targets: explained(outputs[0], targets),
+    )

@@ -273,7 +273,9 @@ def factorization_machine(fixed: bool) -> Program:
     amount = 30 + 270 * torch.rand(n, 1, generator=g)
     taste = torch.randn(8, 12, generator=g)[users, items] + 2 * standardized(amount).squeeze(1)
     y = (taste + 0.3 * torch.randn(n, generator=g) > 0).float()
-    x = torch.cat([F.one_hot(users, 8).float(), F.one_hot(items, 12).float(), standardized(amount) if fixed else amount], 1)
+    x = torch.cat(
+        [F.one_hot(users, 8).float(), F.one_hot(items, 12).float(), standardized(amount) if fixed else amount], 1
+    )
     model = FactorizationMachine(21, 4)
     return Program(model, nn.BCEWithLogitsLoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.2), logit_accuracy)
 
@@ -329,7 +331,12 @@ class Tabular(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(categories, 4)
         self.layers = nn.Sequential(
-            nn.Linear(4 + continuous, 64), nn.ReLU(), nn.BatchNorm1d(64), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, classes)
+            nn.Linear(4 + continuous, 64),
+            nn.ReLU(),
+            nn.BatchNorm1d(64),
+            nn.Linear(64, 32),
+            nn.ReLU(),
+            nn.Linear(32, classes),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -406,7 +413,9 @@ def counts_by_maximum(fixed: bool) -> Program:
         counts = counts[:, counts.amax(0) > 0]
     x = counts / counts.amax(0)
     width = x.shape[1]
-    model = nn.Sequential(nn.Linear(width, 12), nn.ReLU(), nn.Linear(12, 4), nn.Linear(4, 12), nn.ReLU(), nn.Linear(12, width))
+    model = nn.Sequential(
+        nn.Linear(width, 12), nn.ReLU(), nn.Linear(12, 4), nn.Linear(4, 12), nn.ReLU(), nn.Linear(12, width)
+    )
     return Program(model, nn.MSELoss(), x, x, torch.optim.Adam(model.parameters(), lr=1e-2), explained)
 
 
@@ -449,7 +458,9 @@ def squares_from_a_sigmoid(fixed: bool) -> Program:
     if fixed:
         x, y = x / 10, y / 100
     model = nn.Sequential(nn.Linear(1, 4), nn.Sigmoid(), nn.Linear(4, 1), nn.Sigmoid())
-    return Program(model, nn.MSELoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9), explained, batch=20)
+    return Program(
+        model, nn.MSELoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9), explained, batch=20
+    )
 
 
 @program(
@@ -509,7 +520,9 @@ def same_output_for_every_image(fixed: bool) -> Program:
         nn.ReLU(),
         nn.Linear(64, 10),
     )
-    return Program(model, nn.CrossEntropyLoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), accuracy)
+    return Program(
+        model, nn.CrossEntropyLoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), accuracy
+    )
 
 
 class Sets(nn.Module):
@@ -548,14 +561,18 @@ def maximum_difference(fixed: bool) -> Program:
     if fixed:
         x = x / torch.tensor([20.0, 20.0, 100.0, 6.0])
     model = Sets(4, 3)
-    return Program(model, nn.CrossEntropyLoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9), accuracy)
+    return Program(
+        model, nn.CrossEntropyLoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9), accuracy
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Initial weights
 
 
-def initialise(model: nn.Module, weight: Callable[[torch.Tensor], object], bias: Callable[[torch.Tensor], object]) -> nn.Module:
+def initialise(
+    model: nn.Module, weight: Callable[[torch.Tensor], object], bias: Callable[[torch.Tensor], object]
+) -> nn.Module:
     """Fills the weights and biases of every linear and convolutional layer."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
@@ -581,7 +598,9 @@ def zeros_in_both_layers(fixed: bool) -> Program:
     model = nn.Sequential(nn.Linear(784, 100), nn.Sigmoid(), nn.Linear(100, 10))
     if not fixed:
         initialise(model, nn.init.zeros_, nn.init.zeros_)
-    return Program(model, nn.CrossEntropyLoss(), x / 255, y, torch.optim.SGD(model.parameters(), lr=0.5), accuracy, batch=100)
+    return Program(
+        model, nn.CrossEntropyLoss(), x / 255, y, torch.optim.SGD(model.parameters(), lr=0.5), accuracy, batch=100
+    )
 
 
 @program(
@@ -604,7 +623,9 @@ def random_between_zero_and_one(fixed: bool) -> Program:
     else:
         initialise(model, nn.init.uniform_, nn.init.uniform_)
     targets = F.one_hot(y, 10).float()
-    return Program(model, squared_error, x / 255, targets, torch.optim.SGD(model.parameters(), lr=0.5), accuracy, batch=10)
+    return Program(
+        model, squared_error, x / 255, targets, torch.optim.SGD(model.parameters(), lr=0.5), accuracy, batch=10
+    )
 
 
 @program(
@@ -632,7 +653,9 @@ def shifted_weights(fixed: bool) -> Program:
 
     initialise(model, fill, fill_bias)
     targets = F.one_hot(y, 10).float()
-    return Program(model, squared_error, x / 255, targets, torch.optim.SGD(model.parameters(), lr=3.0), accuracy, batch=10)
+    return Program(
+        model, squared_error, x / 255, targets, torch.optim.SGD(model.parameters(), lr=3.0), accuracy, batch=10
+    )
 
 
 class Factors(nn.Module):
@@ -679,7 +702,9 @@ class GatedFusion(nn.Module):
         self.visual = visual
         self.project = nn.Linear(visual, width)
         self.fusion = nn.Sequential(nn.Linear(visual + language, width), nn.ReLU())
-        self.gate = nn.Sequential(nn.Linear(width, width, bias=False), nn.ReLU(), nn.Linear(width, width, bias=False), nn.Tanh())
+        self.gate = nn.Sequential(
+            nn.Linear(width, width, bias=False), nn.ReLU(), nn.Linear(width, width, bias=False), nn.Tanh()
+        )
         self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -741,7 +766,9 @@ def vgg_without_batchnorm(fixed: bool) -> Program:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-    return Program(model, nn.CrossEntropyLoss(), x[:480].reshape(-1, 1, 8, 8) * 2 - 1, y[:480], optimizer, accuracy, batch=32)
+    return Program(
+        model, nn.CrossEntropyLoss(), x[:480].reshape(-1, 1, 8, 8) * 2 - 1, y[:480], optimizer, accuracy, batch=32
+    )
 
 
 class Attention(nn.Module):
@@ -752,7 +779,9 @@ class Attention(nn.Module):
         self.words = nn.Embedding(vocabulary, width)
         self.positions = nn.Embedding(length, width)
         size = width // heads
-        self.query, self.key, self.value, self.output = (nn.Parameter(torch.randn(width, heads, size)) for _ in range(4))
+        self.query, self.key, self.value, self.output = (
+            nn.Parameter(torch.randn(width, heads, size)) for _ in range(4)
+        )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
         self.scale = 1 / math.sqrt(size)
@@ -896,7 +925,9 @@ def small_capsule_matrices(fixed: bool) -> Program:
     """
     x, y = digits()
     model = Capsules(0.1 if fixed else 0.01)
-    return Program(model, margin_loss, x.reshape(-1, 1, 8, 8), y, torch.optim.Adam(model.parameters(), lr=1e-3), accuracy)
+    return Program(
+        model, margin_loss, x.reshape(-1, 1, 8, 8), y, torch.optim.Adam(model.parameters(), lr=1e-3), accuracy
+    )
 
 
 @program(
@@ -914,8 +945,16 @@ def uniform_fill(fixed: bool) -> Program:
     """
     x, y = digits()
     model = nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 32), nn.ReLU(), nn.Linear(32, 10)
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(128, 32),
+        nn.ReLU(),
+        nn.Linear(32, 10),
     )
     if not fixed:
         initialise(model, lambda weight: nn.init.constant_(weight, 0.05), nn.init.zeros_)
-    return Program(model, nn.CrossEntropyLoss(), x.reshape(-1, 1, 8, 8), y, torch.optim.SGD(model.parameters(), lr=0.1), accuracy)
+    return Program(
+        model, nn.CrossEntropyLoss(), x.reshape(-1, 1, 8, 8), y, torch.optim.SGD(model.parameters(), lr=0.1), accuracy
+    )

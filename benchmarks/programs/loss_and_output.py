@@ -113,7 +113,9 @@ def softmax_before_cross_entropy(fixed: bool) -> Program:
     if not fixed:
         layers.append(nn.Softmax(dim=1))
     model = nn.Sequential(*layers)
-    return Program(model, nn.CrossEntropyLoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9), accuracy)
+    return Program(
+        model, nn.CrossEntropyLoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9), accuracy
+    )
 
 
 @program(
@@ -148,7 +150,9 @@ def softmax_in_adaptation_network(fixed: bool) -> Program:
     if not fixed:
         layers.append(nn.Softmax(dim=1))
     model = nn.Sequential(*layers)
-    return Program(model, nn.CrossEntropyLoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9), accuracy)
+    return Program(
+        model, nn.CrossEntropyLoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9), accuracy
+    )
 
 
 class SmallUNet(nn.Module):
@@ -248,7 +252,9 @@ def bce_without_sigmoid(fixed: bool) -> Program:
     if fixed:
         layers.append(nn.Sigmoid())
     model = nn.Sequential(*layers)
-    return Program(model, nn.BCELoss(), x, y, torch.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9), overlap(0.5), batch=16)
+    return Program(
+        model, nn.BCELoss(), x, y, torch.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9), overlap(0.5), batch=16
+    )
 
 
 class PointNet(nn.Module):
@@ -256,7 +262,9 @@ class PointNet(nn.Module):
 
     def __init__(self, classes: int, log_softmax: bool) -> None:
         super().__init__()
-        self.points = nn.Sequential(nn.Conv1d(3, 32, 1), nn.BatchNorm1d(32), nn.ReLU(), nn.Conv1d(32, 64, 1), nn.BatchNorm1d(64), nn.ReLU())
+        self.points = nn.Sequential(
+            nn.Conv1d(3, 32, 1), nn.BatchNorm1d(32), nn.ReLU(), nn.Conv1d(32, 64, 1), nn.BatchNorm1d(64), nn.ReLU()
+        )
         self.head = nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, classes))
         self.log_softmax = log_softmax
 
@@ -493,7 +501,13 @@ def broadcast_in_depth_maps(fixed: bool) -> Program:
     chance = source_of_chance()
     coarse = torch.randn(300, 1, 4, 4, generator=chance)
     depth = F.interpolate(coarse, size=(12, 12), mode="bilinear")
-    x = torch.cat([depth.tanh() + 0.1 * torch.randn(300, 1, 12, 12, generator=chance), torch.randn(300, 1, 12, 12, generator=chance)], 1)
+    x = torch.cat(
+        [
+            depth.tanh() + 0.1 * torch.randn(300, 1, 12, 12, generator=chance),
+            torch.randn(300, 1, 12, 12, generator=chance),
+        ],
+        1,
+    )
     y = depth / depth.std()
     if not fixed:
         y = y.squeeze(1)
@@ -523,8 +537,12 @@ def broadcast_in_depth_maps(fixed: bool) -> Program:
 def classes_from_one(fixed: bool) -> Program:
     """A variant of CIFAR10 with "labels 1..10 as opposed to 0..9" failed at "t >= 0 && t < n_classes"."""
     x, y = digit_images()
-    model = nn.Sequential(nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(144, 10))
-    return Program(model, nn.CrossEntropyLoss(), x, y if fixed else y + 1, torch.optim.Adam(model.parameters(), lr=2e-3), accuracy)
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(144, 10)
+    )
+    return Program(
+        model, nn.CrossEntropyLoss(), x, y if fixed else y + 1, torch.optim.Adam(model.parameters(), lr=2e-3), accuracy
+    )
 
 
 @program(
@@ -548,7 +566,14 @@ def one_hot_integers(fixed: bool) -> Program:
         nn.Flatten(),
         nn.Linear(96, 10),
     )
-    return Program(model, nn.CrossEntropyLoss(), x, y if fixed else F.one_hot(y), torch.optim.Adam(model.parameters(), lr=3e-3), accuracy)
+    return Program(
+        model,
+        nn.CrossEntropyLoss(),
+        x,
+        y if fixed else F.one_hot(y),
+        torch.optim.Adam(model.parameters(), lr=3e-3),
+        accuracy,
+    )
 
 
 @program(
@@ -564,7 +589,9 @@ def class_indices_as_floats(fixed: bool) -> Program:
     x, y = wine()
     model = nn.Sequential(nn.Linear(13, 32), nn.ReLU(), nn.Linear(32, 3))
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    return Program(model, nn.CrossEntropyLoss(), standardized(x), y if fixed else y.float(), optimizer, accuracy, batch=32)
+    return Program(
+        model, nn.CrossEntropyLoss(), standardized(x), y if fixed else y.float(), optimizer, accuracy, batch=32
+    )
 
 
 @program(
@@ -670,7 +697,9 @@ def tanh_output(fixed: bool) -> Program:
     if not fixed:
         layers.append(nn.Tanh())
     model = nn.Sequential(*layers)
-    return Program(model, nn.MSELoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.1), explained, batch=16)
+    return Program(
+        model, nn.MSELoss(), x, y, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.1), explained, batch=16
+    )
 
 
 @program(
@@ -705,7 +734,14 @@ def sigmoid_output_of_quantities(fixed: bool) -> Program:
     if not fixed:
         layers.append(nn.Sigmoid())
     model = nn.Sequential(*layers)
-    return Program(model, nn.MSELoss(), standardized(x), y.unsqueeze(1) / 100, torch.optim.Adam(model.parameters(), lr=0.01), explained)
+    return Program(
+        model,
+        nn.MSELoss(),
+        standardized(x),
+        y.unsqueeze(1) / 100,
+        torch.optim.Adam(model.parameters(), lr=0.01),
+        explained,
+    )
 
 
 @program(
@@ -777,7 +813,9 @@ def lstm_along_the_batch(fixed: bool) -> Program:
     """LSTM that reads the rows of digits, changed to batch_first=False: "loss (about 2) and accuracy (about 11.35%) is not good"."""
     x, y = digit_rows()
     model = LastState(nn.LSTM(8, 64, batch_first=fixed), 64, 10)
-    return Program(model, nn.CrossEntropyLoss(), x, y, torch.optim.Adam(model.parameters(), lr=0.01), accuracy, batch=100)
+    return Program(
+        model, nn.CrossEntropyLoss(), x, y, torch.optim.Adam(model.parameters(), lr=0.01), accuracy, batch=100
+    )
 
 
 class VideoNet(nn.Module):
@@ -785,7 +823,9 @@ class VideoNet(nn.Module):
 
     def __init__(self, classes: int, batch_first: bool) -> None:
         super().__init__()
-        self.frame = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 32), nn.ReLU())
+        self.frame = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 32), nn.ReLU()
+        )
         self.lstm = nn.LSTM(32, 32, batch_first=batch_first)
         self.out = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, classes))
 
@@ -819,7 +859,9 @@ def video_lstm_along_the_batch(fixed: bool) -> Program:
     """CNN and LSTM for videos: it "has dim=0 as batch dimension", PyTorch has "those two dimensions reversed"; it missed what moves."""
     x, y = videos()
     model = VideoNet(4, batch_first=fixed)
-    return Program(model, nn.CrossEntropyLoss(), x, y, torch.optim.Adam(model.parameters(), lr=3e-3), accuracy, batch=40)
+    return Program(
+        model, nn.CrossEntropyLoss(), x, y, torch.optim.Adam(model.parameters(), lr=3e-3), accuracy, batch=40
+    )
 
 
 class TwoWays(nn.Module):
@@ -852,7 +894,9 @@ def states_of_other_rows(fixed: bool) -> Program:
     x = sentences(600, 6, 30)
     y = x[:, :2].sum(1) % 3
     model = TwoWays(30, 3, transpose=fixed)
-    return Program(model, nn.CrossEntropyLoss(), x, y, torch.optim.Adam(model.parameters(), lr=5e-3), accuracy, batch=32)
+    return Program(
+        model, nn.CrossEntropyLoss(), x, y, torch.optim.Adam(model.parameters(), lr=5e-3), accuracy, batch=32
+    )
 
 
 # Parameters the optimizer does not have.
@@ -968,7 +1012,9 @@ def optimizer_of_an_earlier_model(fixed: bool) -> Program:
 def optimizer_before_pruning(fixed: bool) -> Program:
     """Pruning puts smaller layers in place of the old: "the parameters registered in the optimizer are outdated", make a new one."""
     x, y = digit_images()
-    model = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(288, 64), nn.ReLU(), nn.Linear(64, 10))
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(288, 64), nn.ReLU(), nn.Linear(64, 10)
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     model[0], model[4], model[6] = nn.Conv2d(1, 16, 3), nn.Linear(144, 32), nn.Linear(32, 10)
     if fixed:
@@ -1025,7 +1071,15 @@ def adam_at_the_rate_of_sgd(fixed: bool) -> Program:
     """LSTM for translation whose perplexity stayed high with Adam: its rate must be set to 0.001, the default of 1 is for SGD."""
     x, y = tagged(words=30, length=6)
     model = Tagger(30, 4)
-    return Program(model, tagging_loss, x, y, torch.optim.Adam(model.parameters(), lr=1e-3 if fixed else 1.0), tagging_accuracy, batch=16)
+    return Program(
+        model,
+        tagging_loss,
+        x,
+        y,
+        torch.optim.Adam(model.parameters(), lr=1e-3 if fixed else 1.0),
+        tagging_accuracy,
+        batch=16,
+    )
 
 
 class LanguageModel(nn.Module):
@@ -1104,5 +1158,15 @@ def sharpening_at_a_low_rate(fixed: bool) -> Program:
     chance = source_of_chance()
     sharp = F.interpolate(torch.randn(200, 1, 6, 6, generator=chance), size=(12, 12), mode="nearest")
     x = F.avg_pool2d(F.pad(sharp, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    model = nn.Sequential(nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(), nn.Conv2d(32, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 5, padding=2))
-    return Program(model, nn.MSELoss(), x, sharp, torch.optim.SGD(model.parameters(), lr=0.1 if fixed else 1e-4), explained, batch=32)
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(), nn.Conv2d(32, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 5, padding=2)
+    )
+    return Program(
+        model,
+        nn.MSELoss(),
+        x,
+        sharp,
+        torch.optim.SGD(model.parameters(), lr=0.1 if fixed else 1e-4),
+        explained,
+        batch=32,
+    )

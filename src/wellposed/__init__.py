@@ -63,8 +63,10 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "CheckFailed", "Estimate", "Evidence", "Fan", "Finding", "FunctionProblem", "Gain", "InputError", "JaxProblem", "Moments", "Remedy",
-    "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError", "check_accumulation", "check_gradients", "check_grads",
-    "check_inputs", "check_objective", "check_ranks", "check_signals", "check_weights", "checked_training", "checkup", "derivative",
-    "directional", "fan", "gain", "gradcheck", "gradient", "initialize", "jacobian", "spectrum", "trace",
+    "CheckFailed", "Estimate", "Evidence", "Fan", "Finding", "FunctionProblem", "Gain", "InputError", "JaxProblem",
+    "Moments", "Remedy",
+    "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError", "check_accumulation", "check_gradients",
+    "check_grads",
+    "check_inputs", "check_objective", "check_ranks", "check_signals", "check_weights", "checked_training", "checkup",
+    "derivative", "directional", "fan", "gain", "gradcheck", "gradient", "initialize", "jacobian", "spectrum", "trace",
 ]  # fmt: skip

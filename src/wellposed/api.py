@@ -52,17 +52,23 @@ def checkup(
     full: bool = False,
     progress: Progress = lambda _what, _share: None,
 ) -> Report:
-    """All five subjects, and the objective, in the order in which a person should act. `only` may leave out rules by id.
+    """All five subjects, and the objective, in the order in which a person should act. `only` may leave out rules by
+    id.
 
-    Quick: the gradient by as few evaluations as show it right, in a large model on the first rows of the batch; `full` looks as closely as
-    `check_gradients` does, again after 20 steps, and tries the remedies. With `after_steps` signals and gradient are checked again after
-    that many optimizer steps on a copy: some mistakes show only there. With `remedies` each finding that has a
-    remedy which can be carried out is judged again on a treated copy: the report has the loss after 50 steps (of the optimizer given, of
-    Adam without one) before and after, and what a remedy leaves as it was is at most `suspect`. `progress` is told what begins, and the
-    share of the work behind it.
+    Quick: the gradient by as few evaluations as show it right, in a large model on the first rows of the batch; `full`
+    looks as closely as `check_gradients` does, again after 20 steps, and tries the remedies. With `after_steps` signals
+    and gradient are checked again after that many optimizer steps on a copy: some mistakes show only there. With
+    `remedies` each finding that has a remedy which can be carried out is judged again on a treated copy: the report has
+    the loss after 50 steps (of the optimizer given, of Adam without one) before and after, and what a remedy leaves as
+    it was is at most `suspect`. `progress` is told what begins, and the share of the work behind it.
     """
     report = report_on(
-        problem, subjects.ALL, only, after_steps or (_SOME if full else 0), effort="full" if full else "quick", progress=progress
+        problem,
+        subjects.ALL,
+        only,
+        after_steps or (_SOME if full else 0),
+        effort="full" if full else "quick",
+        progress=progress,
     )
     if not remedies and not full:
         return report
@@ -82,11 +88,13 @@ def checkup(
 def check_inputs(
     problem_or_data: Any, *, axis: int | tuple[int, ...] | None = None, statistics: Any = None, held_out: bool = False
 ) -> Report:
-    """WP101 to WP104 on a problem's inputs, or on an array, tensor or table of shape [N, D]; WP105 where `statistics` are given.
+    """WP101 to WP104 on a problem's inputs, or on an array, tensor or table of shape [N, D]; WP105 where `statistics`
+    are given.
 
-    `statistics` are a fitted `Standardizer` or a pair (mean, std): the data may then be anything that `Standardizer.fit` reads, and only
-    whether they belong to it is judged. `held_out` says that the data is a validation or test set, which they must not have seen. `axis`
-    counts the features of plain data (see `Standardizer`). Raises `InputError` for data that are no numbers.
+    `statistics` are a fitted `Standardizer` or a pair (mean, std): the data may then be anything that
+    `Standardizer.fit` reads, and only whether they belong to it is judged. `held_out` says that the data is a
+    validation or test set, which they must not have seen. `axis` counts the features of plain data (see
+    `Standardizer`). Raises `InputError` for data that are no numbers.
     """
     started = time.perf_counter()
     if statistics is not None:
@@ -100,7 +108,9 @@ def check_inputs(
     return Report(summary, tuple(findings), 0, time.perf_counter() - started)
 
 
-def audit(statistics: Any, source: Source, *, axis: int | tuple[int, ...] | None = None, held_out: bool = False) -> Report:
+def audit(
+    statistics: Any, source: Source, *, axis: int | tuple[int, ...] | None = None, held_out: bool = False
+) -> Report:
     """WP105 on the rows of a source, as `check_inputs` with `statistics`."""
     started = time.perf_counter()
     findings = audit_statistics(statistics, source, axis, held_out=held_out)
@@ -108,12 +118,13 @@ def audit(statistics: Any, source: Source, *, axis: int | tuple[int, ...] | None
 
 
 def trace(problem: Problem) -> Trace:
-    """One forward and backward pass on the problem's batch at its parameters as they are: what every layer makes and gets back.
+    """One forward and backward pass on the problem's batch at its parameters as they are: what every layer makes and
+    gets back.
 
-    Per place of the trunk the root mean square, the standard deviation over the batch, the similarity of different inputs and the norm
-    of the gradient, with theory's factors beside the measured ones; residual branches, attention, recurrence; the size of each gradient,
-    and of the optimizer's first update where one was given, beside its weights. `print` shows it as a table. Raises `InputError` for a
-    problem that shows no layers.
+    Per place of the trunk the root mean square, the standard deviation over the batch, the similarity of different
+    inputs and the norm of the gradient, with theory's factors beside the measured ones; residual branches, attention,
+    recurrence; the size of each gradient, and of the optimizer's first update where one was given, beside its weights.
+    `print` shows it as a table. Raises `InputError` for a problem that shows no layers.
     """
     demand_problem(problem)
     with problem.preserved():
@@ -121,17 +132,20 @@ def trace(problem: Problem) -> Trace:
             run = problem.run()
         if run is None:
             raise InputError(
-                subjects.NO_LAYERS, hint="FunctionProblem(value, gradient, params, activations=...) shows what each layer makes"
+                subjects.NO_LAYERS,
+                hint="FunctionProblem(value, gradient, params, activations=...) shows what each layer makes",
             )
         updates = _updates(problem) if problem.optimized else {}
     return trace_of(run, problem.dtype, updates)
 
 
 def spectrum(problem_or_function: Any, x: Any = None, *, examples: int = 4) -> Spectrum:
-    """Singular values of a network's input-output Jacobian at the first rows of a batch, and its nonlinearity coefficient.
+    """Singular values of a network's input-output Jacobian at the first rows of a batch, and its nonlinearity
+    coefficient.
 
-    Of a problem whose batch is one tensor of real numbers, or of any torch or JAX function of one array `x` of shape [N, ...] to
-    outputs [N, ...]. In float64 where the problem runs so. Raises `InputError` where inputs are indices or outputs have no row per input.
+    Of a problem whose batch is one tensor of real numbers, or of any torch or JAX function of one array `x` of shape
+    [N, ...] to outputs [N, ...]. In float64 where the problem runs so. Raises `InputError` where inputs are indices or
+    outputs have no row per input.
     """
     if not isinstance(problem_or_function, Problem):
         if not callable(problem_or_function) or x is None:
@@ -149,15 +163,23 @@ def spectrum(problem_or_function: Any, x: Any = None, *, examples: int = 4) -> S
 
 
 def _updates(problem: Problem) -> dict[str, float]:
-    """The root mean square of the optimizer's first step over that of the weights, by parameter; zero weights are left out."""
+    """The root mean square of the optimizer's first step over that of the weights, by parameter; zero weights are left
+    out.
+    """
     theta = problem.theta()
     weights = problem.layout.unpack(theta)
     steps = problem.layout.unpack(problem.trained(theta, 1) - theta)
-    return {name: float(np.linalg.norm(steps[name]) / np.linalg.norm(weight)) for name, weight in weights.items() if weight.any()}
+    return {
+        name: float(np.linalg.norm(steps[name]) / np.linalg.norm(weight))
+        for name, weight in weights.items()
+        if weight.any()
+    }
 
 
 def check_signals(problem: Problem) -> Report:
-    """WP201 to WP208: the signal on its way through the network and the gradient on its way back; what made NaN or infinity."""
+    """WP201 to WP208: the signal on its way through the network and the gradient on its way back; what made NaN or
+    infinity.
+    """
     return report_on(problem, (subjects.signals,))
 
 
@@ -167,26 +189,30 @@ def check_weights(problem: Problem) -> Report:
 
 
 def check_objective(problem: Problem) -> Report:
-    """WP401 to WP404: does the loss fit outputs and targets, the learning rate the curvature; what is trained; what outputs depend on."""
+    """WP401 to WP404: does the loss fit outputs and targets, the learning rate the curvature; what is trained; what
+    outputs depend on.
+    """
     return report_on(problem, (subjects.objective,))
 
 
 def check_gradients(problem: Problem, *, after_steps: int = 0) -> Report:
     """WP501 to WP505 and WP508: the gradient held against differences of the loss.
 
-    With `after_steps` also at the parameters after that many steps, on a copy, of the optimizer the problem was given, or of Adam: some
-    mistakes show only there.
+    With `after_steps` also at the parameters after that many steps, on a copy, of the optimizer the problem was given,
+    or of Adam: some mistakes show only there.
     """
     return report_on(problem, (subjects.gradients,), after_steps=after_steps)
 
 
-def check_accumulation(problem: Problem, micro_batches: int = 4, *, step: Callable[[Any, Sequence[Any]], Any] | None = None) -> Report:
+def check_accumulation(
+    problem: Problem, micro_batches: int = 4, *, step: Callable[[Any, Sequence[Any]], Any] | None = None
+) -> Report:
     """WP506: the gradient accumulated over micro-batches held against that of the whole batch, for a `TorchProblem`.
 
-    `step(model, batches)` is the training step as it is written, from the first forward to the last backward, or further: what it
-    leaves in `grad` is compared. It gets the problem's batch in that many parts (inputs, targets). Without it the usual recipe is checked:
-    each loss divided by their number. Model, gradients and optimizer's parameters are as before afterwards. Raises `InputError` for a
-    problem without a batch to split.
+    `step(model, batches)` is the training step as it is written, from the first forward to the last backward, or
+    further: what it leaves in `grad` is compared. It gets the problem's batch in that many parts (inputs, targets).
+    Without it the usual recipe is checked: each loss divided by their number. Model, gradients and optimizer's
+    parameters are as before afterwards. Raises `InputError` for a problem without a batch to split.
     """
     started, before = time.perf_counter(), problem.evaluations if isinstance(problem, Problem) else 0
     full, parts, left, rounding = accumulation_of(problem, micro_batches, step)
@@ -195,12 +221,15 @@ def check_accumulation(problem: Problem, micro_batches: int = 4, *, step: Callab
     return Report(summary, (finding,), problem.evaluations - before, time.perf_counter() - started)
 
 
-def check_ranks(model: Any, loss: Callable[..., Any], batch: Any, *, step: Callable[[Any, Any], Any] | None = None) -> Report:
-    """WP507, under `torchrun`: what the ranks arrive at together, held against differences of the loss on their joint batch.
+def check_ranks(
+    model: Any, loss: Callable[..., Any], batch: Any, *, step: Callable[[Any, Any], Any] | None = None
+) -> Report:
+    """WP507, under `torchrun`: what the ranks arrive at together, held against differences of the loss on their joint
+    batch.
 
-    `model` is wrapped in DistributedDataParallel or sharded by `fully_shard`, `batch` this rank's (inputs, targets), `loss` a mean over
-    examples, `step(model, batch)` the training step up to and with backward (model, loss and backward where it is left out). Every rank
-    gets the same report. Raises `InputError` without a process group.
+    `model` is wrapped in DistributedDataParallel or sharded by `fully_shard`, `batch` this rank's (inputs, targets),
+    `loss` a mean over examples, `step(model, batch)` the training step up to and with backward (model, loss and
+    backward where it is left out). Every rank gets the same report. Raises `InputError` without a process group.
     """
     problem = ranks_problem(model, loss, batch, step)
     started = time.perf_counter()
@@ -223,19 +252,22 @@ def gradcheck(
 ) -> Report:
     """The gradient of any torch function of tensors, called as `torch.autograd.gradcheck` is.
 
-    Every input that requires a gradient is checked, of any floating-point or complex dtype, dense or sparse, in the dtype it
-    has; and every leaf that fn closes over. `order=2` also checks the gradient of the gradient, `check_forward_ad` forward
-    mode; without `check_backward_ad` that alone. Other options of the original (eps, atol, rtol, nondet_tol, fast_mode, ...) are accepted
-    and have no effect: steps and tolerances come from the measured noise.
+    Every input that requires a gradient is checked, of any floating-point or complex dtype, dense or sparse, in the
+    dtype it has; and every leaf that fn closes over. `order=2` also checks the gradient of the gradient,
+    `check_forward_ad` forward mode; without `check_backward_ad` that alone. Other options of the original (eps, atol,
+    rtol, nondet_tol, fast_mode, ...) are accepted and have no effect: steps and tolerances come from the measured
+    noise.
 
-    Returns a `Report`, true when nothing fails; with `raise_exception` a failure raises `CheckFailed`. Raises `InputError` where no
-    input requires a gradient or one is NaN, and for an option that the original does not know. `wellposed.testing.gradcheck` raises by
-    default, as the original does.
+    Returns a `Report`, true when nothing fails; with `raise_exception` a failure raises `CheckFailed`. Raises
+    `InputError` where no input requires a gradient or one is NaN, and for an option that the original does not know.
+    `wellposed.testing.gradcheck` raises by default, as the original does.
     """
     demand_known(options)
     if order not in (1, 2):
         raise InputError(f"order must be 1 or 2, not {order!r}")
-    report = function_report(tensor_function(fn, inputs, order), check_forward_ad or not check_backward_ad, check_backward_ad)
+    report = function_report(
+        tensor_function(fn, inputs, order), check_forward_ad or not check_backward_ad, check_backward_ad
+    )
     if raise_exception:
         report.raise_if_failed()
     return report
@@ -263,12 +295,15 @@ _OPTIONS = {
 }
 
 
-def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 1, modes: str | Sequence[str] = ("fwd", "rev")) -> Report:
+def check_grads(
+    f: Callable[..., Any], args: Sequence[Any], order: int = 1, modes: str | Sequence[str] = ("fwd", "rev")
+) -> Report:
     """The gradient of any JAX function of arrays, called as `jax.test_util.check_grads` is.
 
-    Checked in float64 where f runs so, else in its own dtype; integers and keys in args are left alone. `order=2` also checks
-    the gradient of the gradient, and so on; "fwd" in `modes` forward mode, without "rev" that alone (of order 1). Returns a `Report`,
-    true when nothing fails. Raises `InputError` for an unknown mode, or where args hold no floating-point array.
+    Checked in float64 where f runs so, else in its own dtype; integers and keys in args are left alone. `order=2` also
+    checks the gradient of the gradient, and so on; "fwd" in `modes` forward mode, without "rev" that alone (of order
+    1). Returns a `Report`, true when nothing fails. Raises `InputError` for an unknown mode, or where args hold no
+    floating-point array.
     """
     modes = (modes,) if isinstance(modes, str) else modes
     unknown = [mode for mode in modes if mode not in ("fwd", "rev")]
@@ -282,7 +317,9 @@ def check_grads(f: Callable[..., Any], args: Sequence[Any], order: int = 1, mode
 
 
 def function_report(problems: Sequence[Problem], forward: bool, backward: bool) -> Report:
-    """The gradient of the first problem; of the others, its gradient's and so on, what does not hold in higher order."""
+    """The gradient of the first problem; of the others, its gradient's and so on, what does not hold in higher
+    order.
+    """
     if not backward:
         return _forward_report(problems)
     report = check_gradients(problems[0])
@@ -298,7 +335,9 @@ def function_report(problems: Sequence[Problem], forward: bool, backward: bool) 
         telling = [f for f in second.findings if f.verdict is not Verdict.SUSPECT or f.cause not in ("unused", "zero")]
         findings = subjects.merge_worse(findings, telling, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
         evaluations, seconds = evaluations + second.evaluations, seconds + second.seconds
-    return replace(report, findings=tuple(sorted(findings, key=lambda f: f.rule)), evaluations=evaluations, seconds=seconds)
+    return replace(
+        report, findings=tuple(sorted(findings, key=lambda f: f.rule)), evaluations=evaluations, seconds=seconds
+    )
 
 
 def _forward_report(problems: Sequence[Problem]) -> Report:
@@ -317,23 +356,26 @@ _ORDINALS = {2: "second", 3: "third"}
 def gain(activation: str | Callable[..., Any], q: float = 1.0) -> gains.Gain:
     """The gain of an activation: a name, a torch or JAX function or module, any elementwise function, or a gated unit.
 
-    `q` is the mean square of the pre-activations at which it works. A gated unit halves the last axis, as `nn.GLU` does, or is a
-    function of two arrays. Raises `InputError` for an unknown name and for a function that is not finite, or neither elementwise nor
-    a product.
+    `q` is the mean square of the pre-activations at which it works. A gated unit halves the last axis, as `nn.GLU`
+    does, or is a function of two arrays. Raises `InputError` for an unknown name and for a function that is not finite,
+    or neither elementwise nor a product.
 
     >>> round(gain("relu").forward, 5)
     1.41421
     """
-    return gains.gain(activation if isinstance(activation, str) or not callable(activation) else elementwise(activation), q)
+    return gains.gain(
+        activation if isinstance(activation, str) or not callable(activation) else elementwise(activation), q
+    )
 
 
 def fan(layer: Any, inputs: Any = None) -> Fan:
     """How many inputs a torch layer sums into one output, and how many outputs one input reaches.
 
-    Weights of variance 1 / fan_in keep the mean square of the signal, of variance 1 / fan_out that of the gradient. Convolutions are
-    counted tap by tap, with groups, strides and dilation, and transposed ones the right way round. A layer with several weights
-    (attention with packed projections, recurrent gates, a whole model) has them in `.weights`, by name. With `inputs`, what the
-    layer is called with, zeros of padding are left out, and layers of any kind are read from a call.
+    Weights of variance 1 / fan_in keep the mean square of the signal, of variance 1 / fan_out that of the gradient.
+    Convolutions are counted tap by tap, with groups, strides and dilation, and transposed ones the right way round. A
+    layer with several weights (attention with packed projections, recurrent gates, a whole model) has them in
+    `.weights`, by name. With `inputs`, what the layer is called with, zeros of padding are left out, and layers of any
+    kind are read from a call.
 
     >>> import torch
     >>> fan(torch.nn.ConvTranspose2d(8, 4, 4, stride=2))
@@ -349,21 +391,22 @@ def fan(layer: Any, inputs: Any = None) -> Fan:
 def initialize(model: Any, batch: Any = None, *, scheme: str = "auto", seed: int = 0, dry_run: bool = False) -> Plan:
     """Give every weight of a model what suits its place; a torch model is changed in place.
 
-    `model` is a torch module, a pytree of JAX arrays (dictionaries, Flax variables, an Equinox module) or a dictionary of NumPy arrays,
-    which is changed in place too. `batch` shows it at work: for torch its inputs, or a pair (inputs, targets); for arrays a function of
-    them that runs the model. A first forward pass shows what
-    each weight multiplies and what follows, a second one fits the size of each layer's output. Without a batch the order in which a
-    torch model's modules were registered is taken for the order in which they run, and sizes are those of theory.
+    `model` is a torch module, a pytree of JAX arrays (dictionaries, Flax variables, an Equinox module) or a dictionary
+    of NumPy arrays, which is changed in place too. `batch` shows it at work: for torch its inputs, or a pair (inputs,
+    targets); for arrays a function of them that runs the model. A first forward pass shows what each weight multiplies
+    and what follows, a second one fits the size of each layer's output. Without a batch the order in which a torch
+    model's modules were registered is taken for the order in which they run, and sizes are those of theory.
 
-    Schemes: `he`, `glorot`, `lecun`, `orthogonal`, `delta-orthogonal`, `looks-linear`, `fixup`, `gpt2`, `siren`, `calibrated` (outputs of
-    root mean square 1), and `auto`: the operating point that depth asks for in a plain network, branches of a residual one scaled by
-    their number, embeddings, recurrent gates and heads by rules of their own. Weights that are frozen, trained or zero on purpose are
-    left alone and listed. The same seed gives a layer the same weights whatever the other layers are, in whatever order or precision
-    they were built, sharded or not. With `dry_run` nothing is changed.
+    Schemes: `he`, `glorot`, `lecun`, `orthogonal`, `delta-orthogonal`, `looks-linear`, `fixup`, `gpt2`, `siren`,
+    `calibrated` (outputs of root mean square 1), and `auto`: the operating point that depth asks for in a plain
+    network, branches of a residual one scaled by their number, embeddings, recurrent gates and heads by rules of their
+    own. Weights that are frozen, trained or zero on purpose are left alone and listed. The same seed gives a layer the
+    same weights whatever the other layers are, in whatever order or precision they were built, sharded or not. With
+    `dry_run` nothing is changed.
 
-    Returns the plan: per weight the rule, the standard deviation aimed at and had, the size of the output aimed at and reached, and why.
-    Its `params` are the new parameters of a pytree. A model on the meta device is given memory first (`to_empty` alone may leave anything
-    in it). Raises `InputError` for an unknown scheme and for a model of another framework; if the model fails to run, its weights are left
-    as they were.
+    Returns the plan: per weight the rule, the standard deviation aimed at and had, the size of the output aimed at and
+    reached, and why. Its `params` are the new parameters of a pytree. A model on the meta device is given memory first
+    (`to_empty` alone may leave anything in it). Raises `InputError` for an unknown scheme and for a model of another
+    framework; if the model fails to run, its weights are left as they were.
     """
     return initialize_weights(initializable_of(model, batch), scheme, seed, dry_run=dry_run)

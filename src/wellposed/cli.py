@@ -36,7 +36,9 @@ app = App(
 )
 
 _HOLDS, _FAILS, _AT_FAULT = 0, 1, 2
-_Json = Annotated[str, Parameter(allow_leading_hyphen=True, help="Write the report as JSON to this file, or to standard output for -")]
+_Json = Annotated[
+    str, Parameter(allow_leading_hyphen=True, help="Write the report as JSON to this file, or to standard output for -")
+]
 _Rules = Annotated[str, Parameter(help="Rules or their beginnings, separated by commas: WP2,WP501")]
 
 
@@ -48,11 +50,17 @@ def check(
     select: _Rules = "",
     ignore: _Rules = "",
     json: _Json = "",
-    after_steps: Annotated[int, Parameter(help="Check signals and gradient again after this many optimizer steps, on a copy")] = 0,
+    after_steps: Annotated[
+        int, Parameter(help="Check signals and gradient again after this many optimizer steps, on a copy")
+    ] = 0,
     html: Annotated[str, Parameter(help="Write the report as one HTML file")] = "",
     sarif: Annotated[str, Parameter(help="Write what was found as SARIF to this file, for code hosts")] = "",
-    remedies: Annotated[bool, Parameter(help="Try the remedies on a copy, and show what they change", negative="")] = False,
-    full: Annotated[bool, Parameter(help="Look as closely as can be, again after 20 steps, and try the remedies", negative="")] = False,
+    remedies: Annotated[
+        bool, Parameter(help="Try the remedies on a copy, and show what they change", negative="")
+    ] = False,
+    full: Annotated[
+        bool, Parameter(help="Look as closely as can be, again after 20 steps, and try the remedies", negative="")
+    ] = False,
     verbose: Annotated[bool, Parameter(help="List what holds and what does not apply too", negative="")] = False,
     traceback: Annotated[bool, Parameter(help="Show the call stack of an error", negative="")] = False,
 ) -> int:
@@ -73,21 +81,30 @@ def check(
 _Columns = Annotated[str, Parameter(help="Columns of a table, separated by commas")]
 _Key = Annotated[str, Parameter(help="The array of a file that holds several")]
 _Axis = Annotated[
-    int | None, Parameter(allow_leading_hyphen=True, help="The axis that counts the features; left out: columns, or channels of images")
+    int | None,
+    Parameter(
+        allow_leading_hyphen=True, help="The axis that counts the features; left out: columns, or channels of images"
+    ),
 ]
 
 
 @app.command
 def stats(
-    data: Annotated[list[str], Parameter(help="npy, npz, csv, parquet, zarr, hdf5, a folder of images, patterns", negative="")],
+    data: Annotated[
+        list[str], Parameter(help="npy, npz, csv, parquet, zarr, hdf5, a folder of images, patterns", negative="")
+    ],
     /,
     *,
-    output: Annotated[str, Parameter(name=["--output", "-o"], help="Write the statistics here, for Standardizer.load")] = "",
+    output: Annotated[
+        str, Parameter(name=["--output", "-o"], help="Write the statistics here, for Standardizer.load")
+    ] = "",
     axis: _Axis = None,
     columns: _Columns = "",
     key: _Key = "",
     ddof: Annotated[int, Parameter(help="Subtracted from the count in the variance")] = 0,
-    early_stop: Annotated[float | None, Parameter(help="Stop when mean and deviation are known to this fraction of the deviation")] = None,
+    early_stop: Annotated[
+        float | None, Parameter(help="Stop when mean and deviation are known to this fraction of the deviation")
+    ] = None,
 ) -> int:
     """Mean, standard deviation and extremes of the features of DATA, larger than memory or not."""
     refuse_inputs([output] if output else [], paths_of(list(data)))
@@ -109,13 +126,18 @@ def audit(
     columns: _Columns = "",
     key: _Key = "",
     json: _Json = "",
-    held_out: Annotated[bool, Parameter(help="DATA is a test set, which the statistics must not have seen", negative="")] = False,
+    held_out: Annotated[
+        bool, Parameter(help="DATA is a test set, which the statistics must not have seen", negative="")
+    ] = False,
 ) -> int:
     """Do these statistics belong to DATA, and if not, which mistake was made?"""
     refuse_inputs([json] if json not in ("", "-") else [], [statistics, *paths_of(list(data))])
     fitted = Standardizer.load(statistics)
     report = api.audit(
-        fitted, files(list(data), _listed(columns), key or None), axis=fitted.axis if axis is None else axis, held_out=held_out
+        fitted,
+        files(list(data), _listed(columns), key or None),
+        axis=fitted.axis if axis is None else axis,
+        held_out=held_out,
     )
     return _told(report, json)
 
@@ -181,7 +203,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _checked(problem: Problem, rules: _Filter, file: str, after_steps: int, *, remedies: bool, full: bool) -> Report:
     try:
         with _progress() as told:
-            return api.checkup(problem, only=rules, after_steps=after_steps, remedies=remedies, full=full, progress=told)
+            return api.checkup(
+                problem, only=rules, after_steps=after_steps, remedies=remedies, full=full, progress=told
+            )
     except UserCodeRaised as error:
         raise InputError(
             f"{file} raised while it was being checked: {error.said}",
@@ -191,7 +215,9 @@ def _checked(problem: Problem, rules: _Filter, file: str, after_steps: int, *, r
         raise
     except Exception as error:  # of the user's code, where a remedy is tried
         said = f"{type(error).__name__}: {error}"
-        raise InputError(f"{file} raised while it was being checked: {said}", hint="--traceback shows the whole call stack") from error
+        raise InputError(
+            f"{file} raised while it was being checked: {said}", hint="--traceback shows the whole call stack"
+        ) from error
 
 
 @contextmanager
@@ -210,7 +236,9 @@ class _Filter:
         self._select, self._ignore = select, ignore
 
     def __call__(self, rule: str) -> bool:
-        return (not self._select or rule.startswith(self._select)) and not (self._ignore and rule.startswith(self._ignore))
+        return (not self._select or rule.startswith(self._select)) and not (
+            self._ignore and rule.startswith(self._ignore)
+        )
 
 
 def _chosen(select: str, ignore: str) -> _Filter:

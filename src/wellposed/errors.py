@@ -32,7 +32,8 @@ class UserCodeRaised(InputError):
     def __init__(self, error: Exception) -> None:
         self.said = f"{type(error).__name__}: {error}"
         super().__init__(
-            f"the loss raises {self.said}", hint="does it run by itself, forwards and backwards? The traceback above shows where"
+            f"the loss raises {self.said}",
+            hint="does it run by itself, forwards and backwards? The traceback above shows where",
         )
 
 

@@ -37,7 +37,9 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Panels that say one thing; `text` says it in words, with the numbers that matter. `rules` are those it is evidence for."""
+    """Panels that say one thing; `text` says it in words, with the numbers that matter. `rules` are those it is
+    evidence for.
+    """
 
     name: str
     title: str

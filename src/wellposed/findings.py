@@ -11,7 +11,9 @@ SCHEMA = 1
 
 
 class Verdict(Enum):
-    """One of five words. `undecided`: the measurement could not tell, and says why; `not applicable`: there is nothing here to judge."""
+    """One of five words. `undecided`: the measurement could not tell, and says why; `not applicable`: there is nothing
+    here to judge.
+    """
 
     HOLDS = "holds"
     SUSPECT = "suspect"
@@ -51,8 +53,8 @@ class Remedy:
 class Finding:
     """A rule's verdict at a place whose name the user knows, such as `layers.3.weight[12, 7]`.
 
-    `follows` is the rule of which this is only a consequence, as far as is known: mend that first. `places` are the entries, rows or
-    slices at fault where they are known, each as a user writes it: `W1[123, 45]`, `W1[2, :]`.
+    `follows` is the rule of which this is only a consequence, as far as is known: mend that first. `places` are the
+    entries, rows or slices at fault where they are known, each as a user writes it: `W1[123, 45]`, `W1[2, :]`.
     """
 
     rule: str
@@ -76,8 +78,8 @@ class Finding:
 class Summary:
     """What was checked: the framework, its size, its dtype and the loss at the point checked.
 
-    `loss` is None where no loss was evaluated, as for plain data. `checked_in` is the dtype of the
-    copy on which the gradient was checked, where that is another one, and `coarse` why there was none in float64; `later` says after how
+    `loss` is None where no loss was evaluated, as for plain data. `checked_in` is the dtype of the copy on which the
+    gradient was checked, where that is another one, and `coarse` why there was none in float64; `later` says after how
     many steps it was looked at again.
     """
 
@@ -111,17 +113,25 @@ class Record:
 
     @property
     def roots(self) -> tuple[tuple[Finding, tuple[Finding, ...]], ...]:
-        """What was found and follows from nothing else, each with what follows from it; of several of one rule the first has it all."""
+        """What was found and follows from nothing else, each with what follows from it; of several of one rule the
+        first has it all.
+        """
         told: dict[str, Finding] = {}
         found = [finding for finding in self.findings if finding.found]
         roots = [finding for finding in found if not finding.follows]
         return tuple(
-            (root, tuple(f for f in found if f.follows == root.rule) if told.setdefault(root.rule, root) is root else ()) for root in roots
+            (
+                root,
+                tuple(f for f in found if f.follows == root.rule) if told.setdefault(root.rule, root) is root else (),
+            )
+            for root in roots
         )
 
     @property
     def noted(self) -> tuple[Finding, ...]:
-        """What holds, but for something that a person should know of: a gradient that leaves out what is cut on purpose."""
+        """What holds, but for something that a person should know of: a gradient that leaves out what is cut on
+        purpose.
+        """
         return tuple(finding for finding in self.findings if finding.verdict is Verdict.HOLDS and finding.cause)
 
     @property

@@ -10,7 +10,9 @@ from typing import Any
 from wellposed.backends.protocol import Problem
 from wellposed.errors import InputError
 
-_RETURNS = "define a Problem, or a function without arguments that returns one: problem = wp.TorchProblem(model, loss, batch)"
+_RETURNS = (
+    "define a Problem, or a function without arguments that returns one: problem = wp.TorchProblem(model, loss, batch)"
+)
 
 
 def load_problem(target: str) -> Problem:
@@ -75,7 +77,10 @@ def _line(error: BaseException, what: str) -> str:
         return ""
     trace, line = error.__traceback__, 0
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename in what or trace.tb_frame.f_globals.get("__name__") == "__wellposed_problem__":
+        if (
+            trace.tb_frame.f_code.co_filename in what
+            or trace.tb_frame.f_globals.get("__name__") == "__wellposed_problem__"
+        ):
             line = trace.tb_lineno
         trace = trace.tb_next
     return f" (line {line})" if line else ""

@@ -10,7 +10,9 @@ _NAMES = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
 
 def line_of(file: Path, where: str, name: str) -> int:
-    """Where what `where` starts with is assigned (`self.layers = ...` for layers.3.weight), else where the problem `name` is; else 1."""
+    """Where what `where` starts with is assigned (`self.layers = ...` for layers.3.weight), else where the problem
+    `name` is; else 1.
+    """
     try:
         tree = ast.parse(file.read_text())
     except (SyntaxError, UnicodeDecodeError):
@@ -28,9 +30,17 @@ def _given(node: ast.AST) -> list[str]:
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Assign):
-        places = [place for target in node.targets for place in (target.elts if isinstance(target, ast.Tuple | ast.List) else [target])]
+        places = [
+            place
+            for target in node.targets
+            for place in (target.elts if isinstance(target, ast.Tuple | ast.List) else [target])
+        ]
     elif isinstance(node, ast.AnnAssign):
         places = [node.target]
     else:
         return []
-    return [place.attr if isinstance(place, ast.Attribute) else place.id for place in places if isinstance(place, ast.Attribute | ast.Name)]
+    return [
+        place.attr if isinstance(place, ast.Attribute) else place.id
+        for place in places
+        if isinstance(place, ast.Attribute | ast.Name)
+    ]

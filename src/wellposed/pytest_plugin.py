@@ -19,8 +19,8 @@ from wellposed.rules import CATALOGUE
 from wellposed.writing import write_whole
 
 _VERBS = (
-    "checkup", "check_inputs", "check_objective", "check_signals", "check_weights", "check_gradients", "check_accumulation", "check_ranks",
-    "gradcheck", "check_grads",
+    "checkup", "check_inputs", "check_objective", "check_signals", "check_weights", "check_gradients",
+    "check_accumulation", "check_ranks", "gradcheck", "check_grads",
 )  # fmt: skip
 _PROPERTY, _REPORT = "wellposed", "wellposed report"
 _OPTIONS = {"strict", "ignore"}
@@ -28,14 +28,18 @@ _OPTIONS = {"strict", "ignore"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("wellposed").addoption(
-        "--wellposed-html", metavar="FILE", default="", help="write the reports of all checks of the run to one HTML file"
+        "--wellposed-html",
+        metavar="FILE",
+        default="",
+        help="write the reports of all checks of the run to one HTML file",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "wellposed(strict=False, ignore=()): strict=True fails a test for what is suspect too; rules beginning with one of `ignore` do not",
+        "wellposed(strict=False, ignore=()): strict=True fails a test for what is suspect too; rules beginning with one"
+        " of `ignore` do not",
     )
 
 
@@ -46,7 +50,9 @@ def wellposed(request: pytest.FixtureRequest) -> Checks:
     for mark in reversed(list(request.node.iter_markers("wellposed"))):  # the nearest last
         unknown = mark.kwargs.keys() - _OPTIONS
         if unknown or mark.args:
-            raise pytest.UsageError(f"the marker wellposed knows strict= and ignore=, not {sorted(unknown) or mark.args}")
+            raise pytest.UsageError(
+                f"the marker wellposed knows strict= and ignore=, not {sorted(unknown) or mark.args}"
+            )
         strict, ignore = mark.kwargs.get("strict", strict), tuple(mark.kwargs.get("ignore", ignore))
     kept = bool(request.config.getoption("--wellposed-html"))
     return Checks(request.node.user_properties, strict=strict, ignore=ignore, kept=kept)
@@ -55,7 +61,9 @@ def wellposed(request: pytest.FixtureRequest) -> Checks:
 class Checks:
     """`wellposed.check_gradients(problem)` and the other verbs, in a test."""
 
-    def __init__(self, properties: list[tuple[str, object]], *, strict: bool, ignore: tuple[str, ...], kept: bool = False) -> None:
+    def __init__(
+        self, properties: list[tuple[str, object]], *, strict: bool, ignore: tuple[str, ...], kept: bool = False
+    ) -> None:
         """`kept`: whether the whole report goes with the test's properties, for the HTML file."""
         self._properties, self._strict, self._ignore, self._kept = properties, strict, ignore, kept
 
@@ -67,7 +75,10 @@ class Checks:
             report: Report = getattr(api, name)(*args, **kwargs)
             failing = [finding for finding in report.findings if self._fails(finding)]
             self._properties.append(
-                (_PROPERTY, json.dumps([name, [_said(finding) for finding in report.findings if not self._ignored(finding)]]))
+                (
+                    _PROPERTY,
+                    json.dumps([name, [_said(finding) for finding in report.findings if not self._ignored(finding)]]),
+                )
             )
             if self._kept:
                 self._properties.append((_REPORT, json.dumps([name, report.to_json()])))
@@ -94,7 +105,9 @@ def _said(finding: Finding) -> list[str]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """One line for the run, and one for each finding that is not sound; under xdist too, as test reports carry their properties."""
+    """One line for the run, and one for each finding that is not sound; under xdist too, as test reports carry their
+    properties.
+    """
     checks = list(_kept(terminalreporter, _PROPERTY))
     if not checks:
         return
@@ -110,7 +123,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for test, verb, findings in checks:
         for rule, verdict, title, where in findings:
             if verdict in (Verdict.FAILS.value, Verdict.SUSPECT.value):
-                terminalreporter.write_line(f"{verdict:<8} {rule} {title}{f' at {harmless(where)}' if where else ''}  {test} ({verb})")
+                terminalreporter.write_line(
+                    f"{verdict:<8} {rule} {title}{f' at {harmless(where)}' if where else ''}  {test} ({verb})"
+                )
 
 
 def _write(terminalreporter: Any) -> None:
@@ -118,7 +133,9 @@ def _write(terminalreporter: Any) -> None:
     if file:
         from wellposed.report import html  # its template engine is slow to import
 
-        records = [(f"{test}: {verb}", _titled(record_of(text))) for test, verb, text in _kept(terminalreporter, _REPORT)]
+        records = [
+            (f"{test}: {verb}", _titled(record_of(text))) for test, verb, text in _kept(terminalreporter, _REPORT)
+        ]
         try:
             write_whole(file, html.pages(records), read=_test_files(terminalreporter))
         except InputError as error:

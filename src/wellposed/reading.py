@@ -10,7 +10,9 @@ from wellposed.errors import InputError
 
 
 def demand_regular(path: str | os.PathLike[str]) -> None:
-    """Raises `InputError` for a pipe, a socket or a device: reading it may never end. What is not there is left to whoever opens it."""
+    """Raises `InputError` for a pipe, a socket or a device: reading it may never end. What is not there is left to
+    whoever opens it.
+    """
     try:
         mode = Path(path).stat().st_mode
     except OSError:

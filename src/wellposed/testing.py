@@ -3,10 +3,11 @@
     from torch.autograd import gradcheck, gradgradcheck     ->  from wellposed.testing import gradcheck, gradgradcheck
     from jax.test_util import check_grads                   ->  from wellposed.testing import check_grads
 
-As there, a wrong gradient raises: an error that is both an AssertionError and what the original raises. Steps come from the measured
-noise. An `atol` or `rtol` that is given is what the caller accepts: a difference beyond our error bar and within it passes, with a warning
-that names it; where neither is given, 1e-5 of the slope does so, as of a solver that stops early. A point at which no wrong gradient could
-be seen passes with a warning too. `wp.gradcheck` and `wp.check_grads` are the same checks as functions that return a `Report`.
+As there, a wrong gradient raises: an error that is both an AssertionError and what the original raises. Steps come from
+the measured noise. An `atol` or `rtol` that is given is what the caller accepts: a difference beyond our error bar and
+within it passes, with a warning that names it; where neither is given, 1e-5 of the slope does so, as of a solver that
+stops early. A point at which no wrong gradient could be seen passes with a warning too. `wp.gradcheck` and
+`wp.check_grads` are the same checks as functions that return a `Report`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from wellposed.findings import Finding, Verdict
 from wellposed.report import Report
 
 _ATOL, _RTOL = 1e-5, 1e-3  # torch's own, for the one of the two that a caller leaves out
-_UNASKED = 1e-5  # relative: what passes with a warning where a caller gives neither, as the originals accept a hundred times as much
+# relative: what passes with a warning where a caller gives neither, as the originals accept a hundred times as much
+_UNASKED = 1e-5
 _MEASURED = (
     ("claimed derivative at the worst entry measured", "measured derivative there"),
     ("claimed slope along a direction", "measured slope along it"),
@@ -51,10 +53,12 @@ def gradcheck(
     check_backward_ad: bool = True,
     **options: Any,
 ) -> bool:
-    """`torch.autograd.gradcheck`. Raises what the original raises, with the report, or returns False without `raise_exception`.
+    """`torch.autograd.gradcheck`. Raises what the original raises, with the report, or returns False without
+    `raise_exception`.
 
-    `eps`, `nondet_tol`, `fast_mode`, `masked` and the other options of the original have no effect. Entries that are NaN or infinite are
-    held. As in the original the gradient is that by the inputs; `wp.gradcheck` checks what func closes over too.
+    `eps`, `nondet_tol`, `fast_mode`, `masked` and the other options of the original have no effect. Entries that are
+    NaN or infinite are held. As in the original the gradient is that by the inputs; `wp.gradcheck` checks what func
+    closes over too.
     """
     api.demand_known(options)
     problems = tensor_function(func, inputs, 1, finite=False, inputs_alone=True)
@@ -73,9 +77,13 @@ def gradgradcheck(
     raise_exception: bool = True,
     **options: Any,
 ) -> bool:
-    """`torch.autograd.gradgradcheck`: the gradient of the gradient, and the gradient itself. Random grad_outputs are drawn."""
+    """`torch.autograd.gradgradcheck`: the gradient of the gradient, and the gradient itself. Random grad_outputs are
+    drawn.
+    """
     problems = tensor_function(func, inputs, 2, finite=False, inputs_alone=True)
-    return _passed(api.function_report(problems, forward=False, backward=True), atol, rtol, raise_exception=raise_exception)
+    return _passed(
+        api.function_report(problems, forward=False, backward=True), atol, rtol, raise_exception=raise_exception
+    )
 
 
 def check_grads(
@@ -87,7 +95,9 @@ def check_grads(
     rtol: Any = None,
     eps: float | None = None,
 ) -> None:
-    """`jax.test_util.check_grads`, with any mix of modes and orders; raises an AssertionError with the report. `eps` has no effect."""
+    """`jax.test_util.check_grads`, with any mix of modes and orders; raises an AssertionError with the report. `eps`
+    has no effect.
+    """
     given = (modes,) if isinstance(modes, str) else tuple(modes)
     wanted = tuple(dict.fromkeys("fwd" if mode == "lin" else mode for mode in given))
     if order < 1 or not wanted:
@@ -112,7 +122,11 @@ def _passed(report: Report, atol: Any, rtol: Any, *, raise_exception: bool) -> b
             raise _failure()(str(report))
         return False
     for finding in failing:
-        what = f"atol={allowed[0]:g}, rtol={allowed[1]:g} as given" if given else f"rtol={_UNASKED:g}, and no tolerance was given"
+        what = (
+            f"atol={allowed[0]:g}, rtol={allowed[1]:g} as given"
+            if given
+            else f"rtol={_UNASKED:g}, and no tolerance was given"
+        )
         text = f"{finding.rule} {finding.message} It is within the tolerances ({what})."
         warnings.warn(text, WithinTolerance, stacklevel=3)
     for finding in report.findings:
@@ -131,7 +145,11 @@ def _number(given: Any, usual: float) -> float:
 def _within(finding: Finding, atol: float, rtol: float) -> bool:
     """Whether every pair of a claimed and a measured slope is as close as the caller asks."""
     values = {entry.quantity: entry.value for entry in finding.evidence}
-    pairs = [(values[claimed], values[measured]) for claimed, measured in _MEASURED if claimed in values and measured in values]
+    pairs = [
+        (values[claimed], values[measured])
+        for claimed, measured in _MEASURED
+        if claimed in values and measured in values
+    ]
     return bool(pairs) and all(abs(claimed - measured) <= atol + rtol * abs(measured) for claimed, measured in pairs)
 
 

@@ -1,4 +1,6 @@
-"""Files written whole or not at all; what is no regular file is never replaced, and nothing that was read is overwritten."""
+"""Files written whole or not at all; what is no regular file is never replaced, and nothing that was read is
+overwritten.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,12 @@ _COMPLAINT = "the report cannot be written to {}"
 
 
 def write_whole(path: Where, content: Content, *, read: Iterable[Where] = (), complaint: str = _COMPLAINT) -> None:
-    """The content, a text or what writes it, goes to a temporary file beside the target, which then takes its place and permissions.
+    """The content, a text or what writes it, goes to a temporary file beside the target, which then takes its place and
+    permissions.
 
-    Symbolic links are followed. A device or a pipe is written to as it is, where that does not wait for a reader. Raises `InputError`
-    where nothing can be written (an older file is then as it was), and for a target that is one of the files that were `read`.
+    Symbolic links are followed. A device or a pipe is written to as it is, where that does not wait for a reader.
+    Raises `InputError` where nothing can be written (an older file is then as it was), and for a target that is one of
+    the files that were `read`.
     """
     try:
         target = Path(path).resolve(strict=False)

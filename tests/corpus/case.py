@@ -30,4 +30,6 @@ class Case:
 def cases(framework: str, build: Callable[[str, int], Any], table: str) -> list[Case]:
     """One case per line: fault | wrong tensors | cause | source."""
     rows = [[cell.strip() for cell in line.split("|")] for line in table.strip().splitlines()]
-    return [Case(framework, fault, build, frozenset(wrong.split()), cause, source) for fault, wrong, cause, source in rows]
+    return [
+        Case(framework, fault, build, frozenset(wrong.split()), cause, source) for fault, wrong, cause, source in rows
+    ]

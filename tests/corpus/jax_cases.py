@@ -98,7 +98,9 @@ def tangent(fault, seed):
     def cube(x):
         return x**3 / 5
 
-    slope = {"power not lowered": lambda x: 3 * x**3 / 5, "factor left out": lambda x: x**2 / 5}.get(fault, lambda x: 3 * x**2 / 5)
+    slope = {"power not lowered": lambda x: 3 * x**3 / 5, "factor left out": lambda x: x**2 / 5}.get(
+        fault, lambda x: 3 * x**2 / 5
+    )
     cube.defjvps(lambda t, y, x: slope(x) * t)
     return network(cube, seed)
 
@@ -119,7 +121,10 @@ def stopped(fault, seed):
 def embedding(fault, seed):
     random = np.random.default_rng(seed)
     words, y = jnp.asarray(random.integers(0, 16, (N, 3))), jnp.asarray(random.integers(0, C, N))
-    params = {"E": jnp.asarray(random.standard_normal((20, 6)), jnp.float32), "W": jnp.asarray(random.standard_normal((6, C)), jnp.float32)}
+    params = {
+        "E": jnp.asarray(random.standard_normal((20, 6)), jnp.float32),
+        "W": jnp.asarray(random.standard_normal((6, C)), jnp.float32),
+    }
 
     @jax.custom_vjp
     def lookup(table):

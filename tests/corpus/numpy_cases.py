@@ -52,7 +52,9 @@ def classifier(fault, seed):
         if fault == "last example left out":
             d3[-1] = 0
         dh2 = d3 @ p["W3"].T
-        slope = {"sigmoid' of the activation's input": z2 * (1 - z2), "sigmoid' left out": 1.0}.get(fault, h2 * (1 - h2))
+        slope = {"sigmoid' of the activation's input": z2 * (1 - z2), "sigmoid' left out": 1.0}.get(
+            fault, h2 * (1 - h2)
+        )
         d2 = dh2 * slope
         dh1 = d2 @ (p["W2"] if fault == "W where W.T belongs" else p["W2"].T)
         d1 = dh1 * (1 - h1 if fault == "tanh' without the square" else 1 - h1**2)
@@ -116,7 +118,12 @@ def relu_net(fault, seed):
     X, Y = random.standard_normal((N, D)), random.standard_normal((N, 3))
     keep = 0.8
     mask = (random.random((N, H)) < keep) / keep
-    params = {"W1": normal(random, D, H), "b1": normal(random, H), "W2": normal(random, H, 6), "W3": normal(random, 6, 3)}
+    params = {
+        "W1": normal(random, D, H),
+        "b1": normal(random, H),
+        "W2": normal(random, H, 6),
+        "W3": normal(random, 6, 3),
+    }
 
     def forward(p):
         z1 = X @ p["W1"] + p["b1"]
@@ -132,9 +139,10 @@ def relu_net(fault, seed):
         z1, h1, z2, h2, out = forward(p)
         d3 = (out - Y) / N
         d2 = d3 @ p["W3"].T
-        d2 = d2 * {"leaky slope left out": (z2 > 0) * 1.0, "leaky slope of the wrong sign": np.where(z2 > 0, 1, -0.01)}.get(
-            fault, np.where(z2 > 0, 1, 0.01)
-        )
+        d2 = d2 * {
+            "leaky slope left out": (z2 > 0) * 1.0,
+            "leaky slope of the wrong sign": np.where(z2 > 0, 1, -0.01),
+        }.get(fault, np.where(z2 > 0, 1, 0.01))
         dh1 = d2 @ p["W2"].T
         masked = {"dropout mask left out": dh1, "dropout not rescaled": dh1 * (mask > 0)}.get(fault, dh1 * mask)
         d1 = masked * {"relu' of the gradient": dh1 > 0, "relu' left out": 1.0}.get(fault, z1 > 0)
@@ -228,7 +236,12 @@ def recurrent(fault, seed):
         h, c, kept = np.zeros((batch, U)), np.zeros((batch, U)), []
         for x in X:
             a = x @ p["Wx"] + h @ p["Wh"] + p["b"]
-            i, f, o, g = sigmoid(a[:, :U]), sigmoid(a[:, U : 2 * U]), sigmoid(a[:, 2 * U : 3 * U]), np.tanh(a[:, 3 * U :])
+            i, f, o, g = (
+                sigmoid(a[:, :U]),
+                sigmoid(a[:, U : 2 * U]),
+                sigmoid(a[:, 2 * U : 3 * U]),
+                np.tanh(a[:, 3 * U :]),
+            )
             before = (h, c)
             c = f * c + i * g
             h = o * np.tanh(c)
@@ -244,7 +257,12 @@ def recurrent(fault, seed):
         dh, dc = (h - Y) / batch, np.zeros((batch, U))
         for x, h_before, c_before, i, f, o, g, c in reversed(kept):
             dc = dc + dh * o * (1 - np.tanh(c) ** 2)
-            gates = [dc * g * i * (1 - i), dc * c_before * f * (1 - f), dh * np.tanh(c) * o * (1 - o), dc * i * (1 - g**2)]
+            gates = [
+                dc * g * i * (1 - i),
+                dc * c_before * f * (1 - f),
+                dh * np.tanh(c) * o * (1 - o),
+                dc * i * (1 - g**2),
+            ]
             da = np.concatenate(gates, axis=1)
             out["Wx"] += x.T @ da
             out["Wh"] += h_before.T @ da

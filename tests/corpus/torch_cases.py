@@ -20,7 +20,10 @@ def function(name, forward, backward):
         ctx.save_for_backward(x, y)
         return y
 
-    parts = {"forward": staticmethod(remember), "backward": staticmethod(lambda ctx, g: backward(*ctx.saved_tensors, g))}
+    parts = {
+        "forward": staticmethod(remember),
+        "backward": staticmethod(lambda ctx, g: backward(*ctx.saved_tensors, g)),
+    }
     return type(name, (torch.autograd.Function,), parts).apply
 
 
@@ -113,9 +116,14 @@ def batchnorm(fault, seed):
     def backward(x, y, g):
         std = (x.var(0, unbiased=False) + 1e-5).sqrt()
         mean, along = g.mean(0), y * (g * y).mean(0)
-        return {"statistics taken as constants": g, "variance taken as a constant": g - mean}.get(fault, g - mean - along) / std
+        return {"statistics taken as constants": g, "variance taken as a constant": g - mean}.get(
+            fault, g - mean - along
+        ) / std
 
-    return problem(Net(nn.Sequential(nn.Tanh(), nn.Linear(H, H, bias=False), Middle(function("BatchNorm", forward, backward)))), seed)
+    return problem(
+        Net(nn.Sequential(nn.Tanh(), nn.Linear(H, H, bias=False), Middle(function("BatchNorm", forward, backward)))),
+        seed,
+    )
 
 
 class Middle(nn.Module):

@@ -17,12 +17,16 @@ _MOST = 100_000  # objects looked at
 _ITEMS = 1_000  # of one container, the first
 _FOREIGN = ("numpy", "torch", "jax", "scipy", "builtins", "functools", "math", "random", "wellposed")
 _LIBRARIES = tuple(
-    str(Path(path).resolve()) for key, path in sysconfig.get_paths().items() if key in ("stdlib", "platstdlib", "purelib", "platlib")
+    str(Path(path).resolve())
+    for key, path in sysconfig.get_paths().items()
+    if key in ("stdlib", "platstdlib", "purelib", "platlib")
 )
 
 
 def reachable(root: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Objects that `root` refers to, each with the name that its owner knows it by. Libraries are not entered; nothing is called."""
+    """Objects that `root` refers to, each with the name that its owner knows it by. Libraries are not entered; nothing
+    is called.
+    """
     seen: dict[int, Any] = {}  # holds what it has seen, so that no other object gets its identity
     waiting = deque([(name, root, 0)])
     while waiting and len(seen) < _MOST:
@@ -58,7 +62,10 @@ def _parts(label: str, thing: Any) -> Iterator[tuple[str, Any]]:
 
 def _attributes(label: str, thing: Any) -> Iterator[tuple[str, Any]]:
     prefix = f"{label}." if label else ""
-    for key, part in [*getattr(thing, "__dict__", {}).items(), *slots(thing)]:  # not every object has attributes of its own
+    for key, part in [
+        *getattr(thing, "__dict__", {}).items(),
+        *slots(thing),
+    ]:  # not every object has attributes of its own
         yield (f"{prefix}{key}" if not key.startswith("_") else label), part
     if hasattr(type(thing), "_backward_hooks"):  # of a tensor, which keeps them outside of its dictionary
         yield label, thing._backward_hooks

@@ -16,7 +16,9 @@ class Fitting:
         self._targets, self._size = targets, size
 
     def scaled(self, name: str, made: Any) -> Any:
-        """The array times the weight's factor, which its first use decides; as it is where nothing is asked for or nothing arrived."""
+        """The array times the weight's factor, which its first use decides; as it is where nothing is asked for or
+        nothing arrived.
+        """
         if name not in self._targets:
             return made
         if name not in self.factors:

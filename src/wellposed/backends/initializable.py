@@ -17,8 +17,9 @@ Role = Literal["weight", "bias", "scale", "shift", "embedding", "gates", "recurr
 class Parameter:
     """What a parameter is in the layer that owns it, as far as the layer's kind tells.
 
-    `layer` is the layer's name, `kind` its class; `groups` those of a convolution, `gates` how many maps lie one after the
-    other along the first axis (of an LSTM 4), `padding` the row of an embedding that stays zero. `dtype` is the parameter's own.
+    `layer` is the layer's name, `kind` its class; `groups` those of a convolution, `gates` how many maps lie one after
+    the other along the first axis (of an LSTM 4), `padding` the row of an embedding that stays zero. `dtype` is the
+    parameter's own.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Initializable(Protocol):
     def calibrate(self, targets: Mapping[str, float]) -> dict[str, tuple[float, float]]:
         """One forward pass in which each weight's first output is given the root mean square asked for.
 
-        `targets` maps weights to root mean squares; returned are the factor and the root mean square reached. What a weight
-        makes is scaled on the way, so that the layers behind see what they will see. Empty where no batch is known.
+        `targets` maps weights to root mean squares; returned are the factor and the root mean square reached. What a
+        weight makes is scaled on the way, so that the layers behind see what they will see. Empty where no batch is
+        known.
         """

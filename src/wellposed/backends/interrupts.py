@@ -1,4 +1,6 @@
-"""Ctrl-C and other signals, let in only while the user's own code runs: what puts things back is never left half-way."""
+"""Ctrl-C and other signals, let in only while the user's own code runs: what puts things back is never left
+half-way.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,15 @@ _GATE = _Gate()
 
 @contextmanager
 def interrupts_deferred() -> Iterator[None]:
-    """Within it signals wait until `interruptible` code runs, or until it ends; then their handlers run, and may raise."""
+    """Within it signals wait until `interruptible` code runs, or until it ends; then their handlers run, and may
+    raise.
+    """
     if threading.current_thread() is not threading.main_thread() or _GATE.own:
         yield
         return
-    handlers: dict[int, Handler] = {int(n): handler for n in signal.valid_signals() if callable(handler := signal.getsignal(n))}
+    handlers: dict[int, Handler] = {
+        int(n): handler for n in signal.valid_signals() if callable(handler := signal.getsignal(n))
+    }
     _GATE.own, _GATE.open = dict(handlers), False
     replaced = []
     try:

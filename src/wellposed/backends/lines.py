@@ -11,7 +11,9 @@ _LONGEST = 100
 
 
 def find_caller(inside: tuple[str, ...]) -> str:
-    """The innermost line of the call stack outside packages of these names and the standard library; "" where our own code called them."""
+    """The innermost line of the call stack outside packages of these names and the standard library; "" where our own
+    code called them.
+    """
     frame = _outside(inside)
     return "" if frame is None else show_line(frame.f_code.co_filename, frame.f_lineno)
 

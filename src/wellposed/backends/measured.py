@@ -1,4 +1,6 @@
-"""What one run of a problem shows: its operations, its loss call, its parameters' sizes; and how these are computed from arrays."""
+"""What one run of a problem shows: its operations, its loss call, its parameters' sizes; and how these are computed
+from arrays.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Signal:
 
     @property
     def similarity(self) -> float:
-        """The mean of <a, b> over pairs of examples, over the mean of <a, a>: 1 where all are equal; NaN for N < 2 or all zeros."""
+        """The mean of <a, b> over pairs of examples, over the mean of <a, a>: 1 where all are equal; NaN for N < 2 or
+        all zeros.
+        """
         if self.rows < 2 or not self.mean_square > 0:
             return float("nan")
         return 1 - self.rows / (self.rows - 1) * self.batch_variance / self.mean_square
@@ -50,8 +54,8 @@ class Signal:
 class WeightUse:
     """How an operation uses its weight: the names of weight and bias, and what the weight's axes mean.
 
-    `fan_in` counts the inputs that are summed into one output, `fan_out` the outputs that one input reaches. `out_axes` count the
-    outputs, `in_axes` the inputs; along any other axis lie maps beside each other, as of experts.
+    `fan_in` counts the inputs that are summed into one output, `fan_out` the outputs that one input reaches. `out_axes`
+    count the outputs, `in_axes` the inputs; along any other axis lie maps beside each other, as of experts.
     """
 
     name: str
@@ -74,10 +78,12 @@ class WeightUse:
 
 @dataclass(frozen=True, slots=True)
 class Flatness:
-    """Where an activation hardly has a slope (below a hundredth of its steepest): what arrives there passes no gradient.
+    """Where an activation hardly has a slope (below a hundredth of its steepest): what arrives there passes no
+    gradient.
 
-    `entries`: the share of entries, `units`: the share of units (features or channels) flat at every entry of the batch, `count`: the
-    number of units. `bounded`: flat on both sides of 0, so that it saturates; else a flat unit is dead.
+    `entries`: the share of entries, `units`: the share of units (features or channels) flat at every entry of the
+    batch, `count`: the number of units. `bounded`: flat on both sides of 0, so that it saturates; else a flat unit is
+    dead.
     """
 
     entries: float
@@ -88,7 +94,9 @@ class Flatness:
 
 @dataclass(frozen=True, slots=True)
 class ParameterSize:
-    """Root mean squares of a parameter, of its deviation from its mean, and of its gradient (None where there is none)."""
+    """Root mean squares of a parameter, of its deviation from its mean, and of its gradient (None where there is
+    none).
+    """
 
     rms: float
     deviation: float
@@ -99,7 +107,8 @@ class ParameterSize:
 class Recurrence:
     """A recurrent layer as it ran: `exponents` are its largest Lyapunov exponents per step, `steps` its length.
 
-    `last_only`: whether a gradient arrives at its last output alone; `error`: the standard error of the largest exponent.
+    `last_only`: whether a gradient arrives at its last output alone; `error`: the standard error of the largest
+    exponent.
     """
 
     name: str
@@ -130,7 +139,9 @@ class Operation:
     gradient: Signal | None = None
     weight: WeightUse | None = None
     activation: Activation | None = None
-    source: Signal | None = None  # the tensor that came in; of an activation only where it is not what an operation made
+    source: Signal | None = (
+        None  # the tensor that came in; of an activation only where it is not what an operation made
+    )
     flat: Flatness | None = None  # of an activation
     reads_batch: bool = False
     entropy: float | None = None  # of attention: the mean entropy of its rows over that of the uniform distribution
@@ -138,8 +149,8 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """What went into an operation: its smallest and largest finite number (NaN where there is none), how many zeros, its dtype ("" for a
-    Python number) and size; `masked` where a whole row is minus infinity."""
+    """What went into an operation: its smallest and largest finite number (NaN where there is none), how many zeros,
+    its dtype ("" for a Python number) and size; `masked` where a whole row is minus infinity."""
 
     low: float
     high: float
@@ -153,8 +164,8 @@ class Operand:
 class NotFinite:
     """The operation that made the NaN or infinity ("made") which reached the loss or a gradient.
 
-    `operation` is the framework's name for it (that of the autograd node in the backward pass), `where` the module and `line` the user's
-    line it ran in, as far as known.
+    `operation` is the framework's name for it (that of the autograd node in the backward pass), `where` the module and
+    `line` the user's line it ran in, as far as known.
     """
 
     operation: str
@@ -169,9 +180,9 @@ class NotFinite:
 class LossCall:
     """The loss function at the end of the network as the framework saw it called.
 
-    `per_example` are the losses of the batch's examples, `targets` the targets as numbers or class
-    indices, `classes` the number of classes (0 for squared error), `outputs` the root mean square of what is held against the targets
-    (NaN where it is not known).
+    `per_example` are the losses of the batch's examples, `targets` the targets as numbers or class indices, `classes`
+    the number of classes (0 for squared error), `outputs` the root mean square of what is held against the targets (NaN
+    where it is not known).
     """
 
     kind: Literal["cross_entropy", "squared_error"]
@@ -183,11 +194,13 @@ class LossCall:
 
 @dataclass(frozen=True)
 class LossArguments:
-    """What a loss function was called on: `outputs` [N, ...] of the network and `targets`, the first examples of a large batch.
+    """What a loss function was called on: `outputs` [N, ...] of the network and `targets`, the first examples of a
+    large batch.
 
-    `function` is the framework's name for it, "a difference" where the user subtracts by hand. `endings` are the activations and softmaxes
-    that nothing but reshaping separates from the loss, last first; `ignored` the class index that is left out, `weighted` whether
-    the user weighs or sums the terms, so that some may count for nothing, `weights` those of the classes, `raised` what the call raised.
+    `function` is the framework's name for it, "a difference" where the user subtracts by hand. `endings` are the
+    activations and softmaxes that nothing but reshaping separates from the loss, last first; `ignored` the class index
+    that is left out, `weighted` whether the user weighs or sums the terms, so that some may count for nothing,
+    `weights` those of the classes, `raised` what the call raised.
     """
 
     function: str
@@ -205,9 +218,9 @@ class LossArguments:
 class Dependence:
     """How the network's outputs depend on its inputs.
 
-    `own`: the largest change of an example's outputs when it is given another example's inputs, `others`: the largest change of another
-    example's outputs then, in evaluation mode; both over the largest output. `mixer` is the operation that runs over the batch's axis,
-    where one is known.
+    `own`: the largest change of an example's outputs when it is given another example's inputs, `others`: the largest
+    change of another example's outputs then, in evaluation mode; both over the largest output. `mixer` is the operation
+    that runs over the batch's axis, where one is known.
     """
 
     own: float
@@ -217,7 +230,8 @@ class Dependence:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One forward and backward pass: its operations in order, the loss call if it was recognised, and the sizes of the parameters.
+    """One forward and backward pass: its operations in order, the loss call if it was recognised, and the sizes of the
+    parameters.
 
     `gradient` is left empty by a run at the parameters as they are.
     """
@@ -230,10 +244,11 @@ class Run:
 
 
 class Cut(NamedTuple):
-    """One place where a value passes without its gradient: `what` cuts it, at `where` (file and line), in the module `within`.
+    """One place where a value passes without its gradient: `what` cuts it, at `where` (file and line), in the module
+    `within`.
 
-    `number`: it becomes a number of Python or an array of NumPy. `sampled`: it is drawn by a distribution, and `scored` where it goes back
-    into one, as an action does whose log-probability is taken.
+    `number`: it becomes a number of Python or an array of NumPy. `sampled`: it is drawn by a distribution, and `scored`
+    where it goes back into one, as an action does whose log-probability is taken.
     """
 
     what: str
@@ -251,7 +266,8 @@ class Cut(NamedTuple):
 class Uncut(NamedTuple):
     """A gradient with nothing on its way cut; `cuts` are those found, in words.
 
-    `meant`: whether they look deliberate, as a straight-through estimator x + (q(x) - x).detach() does, or a detach() in the loss.
+    `meant`: whether they look deliberate, as a straight-through estimator x + (q(x) - x).detach() does, or a detach()
+    in the loss.
     """
 
     gradient: Gradient

@@ -23,12 +23,12 @@ from wellposed.numerics.theta import Gradient, Layout
 class FunctionProblem(Problem):
     """J(theta) from a function and its hand-written gradient.
 
-    `params` maps names to arrays. `value(params)` returns the loss as one number;
-    `gradient(params)` a mapping of the same names to arrays of the same shapes. Both get fresh
-    copies, so nothing they do to their argument reaches the caller's arrays. `activations(params)`, where given, shows what the layers
-    make: a mapping, in the order in which they run, from names to pairs of a layer's output [N, ...] and the loss's gradient with
-    respect to it (or to the output alone), so that signals can be judged too.
-    Raises `InputError`, naming the parameter, where any of that does not hold.
+    `params` maps names to arrays. `value(params)` returns the loss as one number; `gradient(params)` a mapping of the
+    same names to arrays of the same shapes. Both get fresh copies, so nothing they do to their argument reaches the
+    caller's arrays. `activations(params)`, where given, shows what the layers make: a mapping, in the order in which
+    they run, from names to pairs of a layer's output [N, ...] and the loss's gradient with respect to it (or to the
+    output alone), so that signals can be judged too. Raises `InputError`, naming the parameter, where any of that does
+    not hold.
     """
 
     backend = "numpy"
@@ -133,7 +133,12 @@ class FunctionProblem(Problem):
                 (self._gradient if backward else self._value)(params)
             except FloatingPointError as error:
                 return NotFinite(
-                    str(error), wrong, find_raise(error.__traceback__, ("numpy", "wellposed")), backward, "NaN or infinity", ()
+                    str(error),
+                    wrong,
+                    find_raise(error.__traceback__, ("numpy", "wellposed")),
+                    backward,
+                    "NaN or infinity",
+                    (),
                 )
         return NotFinite("an operation that NumPy does not watch", wrong, "", backward, "NaN or infinity", ())
 
@@ -181,11 +186,17 @@ class FunctionProblem(Problem):
 def _layer(index: int, name: str, made: Any) -> Operation:
     output, back = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     arrays = [np.asarray(array) for array in (output, back) if array is not None]
-    if any(array.dtype.kind not in "fiu" or array.ndim < 1 for array in arrays) or len({array.shape for array in arrays}) > 1:
+    if (
+        any(array.dtype.kind not in "fiu" or array.ndim < 1 for array in arrays)
+        or len({array.shape for array in arrays}) > 1
+    ):
         what = " and ".join(f"{array.dtype} of shape {array.shape}" for array in arrays)
         raise InputError(
             f"activations(params) gave {what} for {name!r}",
-            hint="give the layer's output, an array [N, ...], or that and the loss's gradient with respect to it, of the same shape",
+            hint=(
+                "give the layer's output, an array [N, ...], or that and the loss's gradient with respect to it, of the"
+                " same shape"
+            ),
         )
     gradient = signal_of(arrays[1]) if len(arrays) > 1 else None
     return Operation(name, "linear", "", (index - 1,) if index else (), signal_of(arrays[0]), gradient)

@@ -15,12 +15,15 @@ _ALIKE = 1e-3  # relative, at another point, where nothing cancels
 
 
 def same_loss(mine: float, its: float, elsewhere: Callable[[float], tuple[float, float]]) -> bool:
-    """Whether a loss and that of its float64 copy are one. `elsewhere(least)` gives both where the parameters have moved by their own size,
-    and by `least` at least: a loss that is small against it there, as its terms cancel here, may be its rounding and no more.
+    """Whether a loss and that of its float64 copy are one. `elsewhere(least)` gives both where the parameters have
+    moved by their own size, and by `least` at least: a loss that is small against it there, as its terms cancel here,
+    may be its rounding and no more.
     """
     if isnan(mine) or isnan(its):
         return isnan(mine) and isnan(its)
-    return abs(mine - its) <= _SAME * abs(mine) or any(_same_there(mine, its, *elsewhere(least)) for least in (0.0, 1.0))
+    return abs(mine - its) <= _SAME * abs(mine) or any(
+        _same_there(mine, its, *elsewhere(least)) for least in (0.0, 1.0)
+    )
 
 
 def same_gradient(mine: Gradient, its: Gradient) -> bool:
@@ -36,4 +39,6 @@ def same_gradient(mine: Gradient, its: Gradient) -> bool:
 def _same_there(mine: float, its: float, my_size: float, its_size: float) -> bool:
     if not (isfinite(my_size) and isfinite(its_size)):
         return False
-    return abs(mine - its) <= _ROUNDED * abs(my_size) or (my_size != 0 and abs(my_size - its_size) <= _ALIKE * abs(my_size))
+    return abs(mine - its) <= _ROUNDED * abs(my_size) or (
+        my_size != 0 and abs(my_size - its_size) <= _ALIKE * abs(my_size)
+    )

@@ -81,8 +81,11 @@ class Problem(ABC):
     is_part: bool = False
     handwritten: bool = False  # whether the gradient is the user's own code, called as such
     rows: int = 0  # of the batch, where the problem is a part of another one
-    first: tuple[float, Gradient] | None = None  # the loss and its gradient at theta(), where making the problem took them
-    cuts_count: bool = False  # whether its gradient is to hold along what passes a detach too, as that of a function differentiated as such
+    first: tuple[float, Gradient] | None = (
+        None  # the loss and its gradient at theta(), where making the problem took them
+    )
+    # whether its gradient is to hold along what passes a detach too, as that of a function differentiated as such
+    cuts_count: bool = False
     coarse: str = ""  # why `precise` found no float64 copy, where it looked for one
     trained_in: str = ""  # the dtype of the problem that this is a float64 copy of
 
@@ -93,7 +96,9 @@ class Problem(ABC):
 
     @abstractmethod
     def theta(self) -> Vector:
-        """The parameters as they are now, shape [P]. Not to be written to: a problem may hand out the memory that they lie in."""
+        """The parameters as they are now, shape [P]. Not to be written to: a problem may hand out the memory that they
+        lie in.
+        """
 
     @abstractmethod
     def value(self, theta: Vector) -> float:
@@ -124,12 +129,14 @@ class Problem(ABC):
         return self
 
     def of_rows(self, rows: int) -> Problem:
-        """This problem on the first rows of its batch, at most half of them, and their number in `rows`; itself where that are fewer than
-        two, where the batch does not come apart, or where a backward pass is the user's own."""
+        """This problem on the first rows of its batch, at most half of them, and their number in `rows`; itself where
+        that are fewer than two, where the batch does not come apart, or where a backward pass is the user's own."""
         return self
 
     def run(self, theta: Vector | None = None) -> Run | None:
-        """One pass with every operation recorded, at theta or at the parameters as they are; None where the framework shows none."""
+        """One pass with every operation recorded, at theta or at the parameters as they are; None where the framework
+        shows none.
+        """
         return None
 
     @property
@@ -150,9 +157,15 @@ class Problem(ABC):
         (after,) = self.trained_at(theta, (steps,), factor, decayed=decayed)
         return after
 
-    def trained_at(self, theta: Vector, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True) -> Iterator[Vector]:
-        """As `trained`, after each of these numbers of steps, in ascending order; steps are taken as they are asked for."""
-        return (adam(lambda at: self.layout.pack_known(self.gradient(self.stored(at))), theta, number) for number in steps)
+    def trained_at(
+        self, theta: Vector, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True
+    ) -> Iterator[Vector]:
+        """As `trained`, after each of these numbers of steps, in ascending order; steps are taken as they are asked
+        for.
+        """
+        return (
+            adam(lambda at: self.layout.pack_known(self.gradient(self.stored(at))), theta, number) for number in steps
+        )
 
     @property
     def optimized(self) -> bool:
@@ -170,7 +183,9 @@ class Problem(ABC):
         return False
 
     def gradient_of_multiple(self, theta: Vector, factor: float) -> Gradient | None:
-        """The gradient of factor * J, passed backwards as such: it differs from factor times the gradient by rounding alone."""
+        """The gradient of factor * J, passed backwards as such: it differs from factor times the gradient by rounding
+        alone.
+        """
         return None
 
     @property
@@ -195,15 +210,21 @@ class Problem(ABC):
         return []
 
     def held(self, theta: Vector) -> Held | None:
-        """With what passes a detach, stop_gradient, no_grad or a Python number held as it is at theta; None where nothing does."""
+        """With what passes a detach, stop_gradient, no_grad or a Python number held as it is at theta; None where
+        nothing does.
+        """
         return None
 
     def uncut(self, theta: Vector) -> Uncut | None:
-        """The gradient where every detach, stop_gradient or no_grad on the way lets it through; None where there is none."""
+        """The gradient where every detach, stop_gradient or no_grad on the way lets it through; None where there is
+        none.
+        """
         return None
 
     def first_not_finite(self, theta: Vector) -> NotFinite | None:
-        """Which operation made the loss or a gradient NaN or infinite; None where all is finite or operations cannot be watched."""
+        """Which operation made the loss or a gradient NaN or infinite; None where all is finite or operations cannot be
+        watched.
+        """
         return None
 
     def taped(self, theta: Vector, tape: Tape) -> float | None:
@@ -223,11 +244,15 @@ class Problem(ABC):
         return None
 
     def data(self) -> dict[str, Array]:
-        """The arrays that the loss is computed from and that are no parameters, by the names their owner knows them by."""
+        """The arrays that the loss is computed from and that are no parameters, by the names their owner knows them
+        by.
+        """
         return dict(self.context)
 
     def loss_arguments(self) -> list[LossArguments]:
-        """What each loss function is called on at the parameters as they are, also where the call raises; empty where none is known."""
+        """What each loss function is called on at the parameters as they are, also where the call raises; empty where
+        none is known.
+        """
         return []
 
     def dependence(self, theta: Vector) -> Dependence | None:
@@ -238,12 +263,16 @@ class Problem(ABC):
         """The same problem with objects of its own, which may be changed; None where they cannot be copied."""
         return None
 
-    def with_data(self, inputs: Callable[[Array], Array] | None = None, targets: Callable[[Array], Array] | None = None) -> Problem | None:
+    def with_data(
+        self, inputs: Callable[[Array], Array] | None = None, targets: Callable[[Array], Array] | None = None
+    ) -> Problem | None:
         """This problem on changed inputs or targets; None where it does not show them as one real array."""
         return None
 
     def rerouted(self, route: str) -> Problem | None:
-        """This problem with its loss function called on other arguments: "scores", "logits" or "shape"; None where that cannot be done."""
+        """This problem with its loss function called on other arguments: "scores", "logits" or "shape"; None where that
+        cannot be done.
+        """
         return None
 
     def with_rate(self, factor: float) -> Problem | None:
@@ -263,16 +292,20 @@ class Problem(ABC):
         return ()
 
     def unregistered(self) -> tuple[str, ...]:
-        """What the model holds and the loss depends on, but is no parameter of the model, and not known to the optimizer."""
+        """What the model holds and the loss depends on, but is no parameter of the model, and not known to the
+        optimizer.
+        """
         return ()
 
     def input_map(self) -> InputMap | None:
-        """The network as a function of its inputs; None where the problem does not show it, or its inputs are no real numbers."""
+        """The network as a function of its inputs; None where the problem does not show it, or its inputs are no real
+        numbers.
+        """
         return None
 
     def named_inputs(self) -> dict[str, Array]:
-        """Every real array among the batch's inputs, by the name that its owner knows it by; constant zeros beside others, as a first
-        state is, are no data."""
+        """Every real array among the batch's inputs, by the name that its owner knows it by; constant zeros beside
+        others, as a first state is, are no data."""
         data = self.inputs()
         return {} if data is None else {"inputs": data}
 

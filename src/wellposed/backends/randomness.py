@@ -47,7 +47,8 @@ class Randomness:
             generator.put(state)
 
     def fixed(self, *, seen: bool = False) -> AbstractContextManager[None]:
-        """Whatever is drawn within, the generators come out unchanged: entered before each evaluation it gives all the same numbers.
+        """Whatever is drawn within, the generators come out unchanged: entered before each evaluation it gives all the
+        same numbers.
 
         With `seen` only those that were drawn from before are looked after, which is much quicker.
         """
@@ -94,7 +95,10 @@ def _access(thing: Any) -> tuple[Callable[[], Any], Callable[[Any], Any]] | None
         return lambda: bits.state, lambda state: setattr(bits, "state", state)
     if isinstance(thing, random.Random):
         return thing.getstate, thing.setstate
-    named_so = type(thing).__name__ in ("Generator", "RandomState")  # torch.Generator has the same two methods as NumPy's RandomState
+    named_so = type(thing).__name__ in (
+        "Generator",
+        "RandomState",
+    )  # torch.Generator has the same two methods as NumPy's RandomState
     return (thing.get_state, thing.set_state) if named_so and hasattr(thing, "set_state") else None
 
 

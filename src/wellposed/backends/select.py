@@ -45,7 +45,11 @@ def _framework(activation: Callable[[Any], Any]) -> str:
 
 
 def _works(activation: Callable[[Any], Any], framework: str, array: str) -> bool:
-    made = sys.modules[framework].tensor([0.5, -0.5]) if array == "tensor" else sys.modules[framework].numpy.array([0.5, -0.5])
+    made = (
+        sys.modules[framework].tensor([0.5, -0.5])
+        if array == "tensor"
+        else sys.modules[framework].numpy.array([0.5, -0.5])
+    )
     try:
         activation(made)
     except Exception:  # as above
@@ -54,7 +58,9 @@ def _works(activation: Callable[[Any], Any], framework: str, array: str) -> bool
 
 
 def fans_of(layer: Any, inputs: Any) -> dict[str, Fan]:
-    """The fans of a torch layer's weights by name. Raises `InputError` for what is no layer, and where they cannot be read off."""
+    """The fans of a torch layer's weights by name. Raises `InputError` for what is no layer, and where they cannot be
+    read off.
+    """
     if "torch" in sys.modules and isinstance(layer, sys.modules["torch"].nn.Module):
         return importlib.import_module("wellposed.backends.torch.fans_in_use").used_fans(layer, inputs)  # type: ignore[no-any-return]
     raise InputError(
@@ -64,33 +70,44 @@ def fans_of(layer: Any, inputs: Any) -> dict[str, Fan]:
 
 
 def initializable_of(model: Any, batch: Any) -> Initializable:
-    """The adapter that shows a model's layers in order and takes new weights. Raises `InputError` for unknown models."""
+    """The adapter that shows a model's layers in order and takes new weights. Raises `InputError` for unknown
+    models.
+    """
     if "torch" in sys.modules and isinstance(model, sys.modules["torch"].nn.Module):
         return importlib.import_module("wellposed.backends.torch.initializable").TorchInitializable(model, batch)  # type: ignore[no-any-return]
-    if "jax" in sys.modules and any(isinstance(leaf, sys.modules["jax"].Array) for leaf in sys.modules["jax"].tree_util.tree_leaves(model)):
+    if "jax" in sys.modules and any(
+        isinstance(leaf, sys.modules["jax"].Array) for leaf in sys.modules["jax"].tree_util.tree_leaves(model)
+    ):
         return importlib.import_module("wellposed.backends.jax.initializable").JaxInitializable(model, batch)  # type: ignore[no-any-return]
     if isinstance(model, dict) and model and all(isinstance(value, np.ndarray) for value in model.values()):
         return TapedInitializable(model, batch)
     raise InputError(
-        f"initialize takes a torch.nn.Module, a pytree of JAX arrays or a dictionary of NumPy arrays, not a {type(model).__name__}",
-        hint="for arrays of your own, wp.gain(activation).forward / sqrt(fan_in) is the standard deviation to draw with",
+        "initialize takes a torch.nn.Module, a pytree of JAX arrays or a dictionary of NumPy arrays, not a"
+        f" {type(model).__name__}",
+        hint=(
+            "for arrays of your own, wp.gain(activation).forward / sqrt(fan_in) is the standard deviation to draw with"
+        ),
     )
 
 
 def tensor_function(fn: Any, inputs: Any, order: int, *, finite: bool = True, inputs_alone: bool = False) -> list[Any]:
-    """torch: fn as a problem and, for order 2, its gradient as another. `finite`: NaN among the inputs is refused, and not held;
-    `inputs_alone`: what fn closes over is left as it is.
+    """torch: fn as a problem and, for order 2, its gradient as another. `finite`: NaN among the inputs is refused, and
+    not held; `inputs_alone`: what fn closes over is left as it is.
     """
     function = _adapter("torch", "function")
     options = {"finite": finite, "inputs_alone": inputs_alone}
     problems = [function.TensorFunctionProblem(fn, inputs, **options)]
     if order > 1:
-        problems.append(function.TensorFunctionProblem(*function.second_order(fn, inputs, inputs_alone=inputs_alone), **options))
+        problems.append(
+            function.TensorFunctionProblem(*function.second_order(fn, inputs, inputs_alone=inputs_alone), **options)
+        )
     return problems
 
 
 def array_function(f: Any, args: Any, order: int, *, forward: bool = False) -> list[Any]:
-    """JAX: f as a problem and, for higher orders, its gradient (`forward`: its derivative along a direction), that one's, and so on."""
+    """JAX: f as a problem and, for higher orders, its gradient (`forward`: its derivative along a direction), that
+    one's, and so on.
+    """
     function = _adapter("jax", "function")
     problems = [function.function_problem(f, args)]
     for seed in range(1, order):
@@ -105,7 +122,9 @@ def gradcheck_error() -> type[Exception]:
 
 
 def accumulation_of(problem: Any, count: int, step: Any) -> tuple[Any, Any, Any, float]:
-    """torch: the full batch's gradient, the micro-batches' own, the accumulated one, and what rounding may make of them."""
+    """torch: the full batch's gradient, the micro-batches' own, the accumulated one, and what rounding may make of
+    them.
+    """
     module = _adapter("torch", "accumulation")
     return module.measure(problem, count, step)  # type: ignore[no-any-return]
 

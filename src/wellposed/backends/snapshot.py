@@ -21,8 +21,8 @@ Restore = Callable[[], None]
 class Snapshot:
     """Of all objects within reach of some roots: attributes, containers, closed-over variables, arrays.
 
-    Objects are looked at one level at a time, so that each keeps its identity. `restore` puts back what has changed. Tensors of a
-    framework are its adapter's: `things` has everything that was found.
+    Objects are looked at one level at a time, so that each keeps its identity. `restore` puts back what has changed.
+    Tensors of a framework are its adapter's: `things` has everything that was found.
     """
 
     def __init__(self, *roots: Any) -> None:
@@ -75,7 +75,9 @@ def _dict_restored(held: dict[Any, Any]) -> Restore:
     before = dict(held)
 
     def restore() -> None:
-        same = len(held) == len(before) and all(a is c and b is d for (a, b), (c, d) in zip(held.items(), before.items(), strict=True))
+        same = len(held) == len(before) and all(
+            a is c and b is d for (a, b), (c, d) in zip(held.items(), before.items(), strict=True)
+        )
         if not same:
             dict.clear(held)
             dict.update(held, before)
@@ -144,7 +146,9 @@ def _of_function(function: types.FunctionType) -> Iterator[Restore]:
             yield _cell_restored(cell, cell.cell_contents)
         except ValueError:  # a variable that has no value yet
             continue
-    yield _globals_restored(function.__globals__, {name: function.__globals__[name] for name in named_globals(function)})
+    yield _globals_restored(
+        function.__globals__, {name: function.__globals__[name] for name in named_globals(function)}
+    )
     if function.__dict__:
         yield _dict_restored(function.__dict__)
 
@@ -173,7 +177,9 @@ def _own_classes(kind: type) -> Iterator[type]:
 
 
 def _class_restored(kind: type) -> Restore:
-    before = {name: value for name, value in vars(kind).items() if isinstance(value, _PLAIN) and not name.startswith("__")}
+    before = {
+        name: value for name, value in vars(kind).items() if isinstance(value, _PLAIN) and not name.startswith("__")
+    }
 
     def restore() -> None:
         for name, value in before.items():

@@ -16,8 +16,8 @@ _INSIDE = ("numpy", "wellposed")
 
 @dataclass
 class Node:
-    """One operation: NumPy's name for it, its result, the node that it is an elementwise function of (itself where it is of none), and
-    the line of the user's code.
+    """One operation: NumPy's name for it, its result, the node that it is an elementwise function of (itself where it
+    is of none), and the line of the user's code.
 
     `left` and `right` are the nodes of its operands (-1 where they are none), `operands` its inputs where it has two.
     """
@@ -39,8 +39,8 @@ class Node:
 
 @dataclass
 class Tape:
-    """What happens to a node's result: `held` is put in its place, or what it makes of the tape so far; `added` is added to it; what
-    `changed` makes of it takes its place."""
+    """What happens to a node's result: `held` is put in its place, or what it makes of the tape so far; `added` is
+    added to it; what `changed` makes of it takes its place."""
 
     held: Mapping[int, Array | Callable[[Tape], Array]] = field(default_factory=dict)
     added: Mapping[int, Array] = field(default_factory=dict)
@@ -76,7 +76,14 @@ class Tape:
         elementwise = operation in _ELEMENTWISE and len(roots) == 1 and all(i.shape == result.shape for i in inputs)
         root = roots.pop() if elementwise else index
         reduces = bool(inputs) and result.size < max(i.size for i in inputs)
-        node = Node(operation, result, root if root >= 0 else index, find_caller(_INSIDE) if self.lines else "", operands, reduces)
+        node = Node(
+            operation,
+            result,
+            root if root >= 0 else index,
+            find_caller(_INSIDE) if self.lines else "",
+            operands,
+            reduces,
+        )
         node.left, node.right = [*(x.node if isinstance(x, _Traced) else -1 for x in given), -1, -1][:2]
         self.nodes.append(node)
         return _wrapped(result, self, index)
@@ -133,9 +140,10 @@ class _Traced(np.ndarray[Any, Any]):
 
 
 _ELEMENTWISE = {
-    "add", "subtract", "multiply", "divide", "true_divide", "power", "negative", "positive", "exp", "expm1", "log", "log1p", "tanh", "sin",
-    "cos", "sqrt", "square", "reciprocal", "maximum", "minimum", "absolute", "where", "clip", "logaddexp", "float_power", "arctan", "sinh",
-    "cosh", "exp2", "log2", "sign",
+    "add", "subtract", "multiply", "divide", "true_divide", "power", "negative", "positive", "exp", "expm1", "log",
+    "log1p", "tanh", "sin",
+    "cos", "sqrt", "square", "reciprocal", "maximum", "minimum", "absolute", "where", "clip", "logaddexp",
+    "float_power", "arctan", "sinh", "cosh", "exp2", "log2", "sign",
 }  # fmt: skip
 
 

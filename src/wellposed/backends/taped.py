@@ -22,14 +22,18 @@ _HINT = "give a function of it that runs the model: wp.initialize(params, lambda
 
 
 class TapedInitializable(Initializable):
-    """`function(params)` returns what the model makes of a batch, or its loss, by NumPy alone. The arrays are changed in place."""
+    """`function(params)` returns what the model makes of a batch, or its loss, by NumPy alone. The arrays are changed
+    in place.
+    """
 
     def __init__(self, params: dict[str, Array], function: Any) -> None:
         if function is None:
             raise InputError("a dictionary of arrays does not say what its weights do", hint=_HINT)
         if not callable(function):
             raise InputError(
-                f"for a dictionary of arrays, batch is a function of it that runs the model, not a {type(function).__name__}", hint=_HINT
+                "for a dictionary of arrays, batch is a function of it that runs the model, not a"
+                f" {type(function).__name__}",
+                hint=_HINT,
             )
         for name, array in params.items():
             if array.dtype.kind != "f":
@@ -42,7 +46,9 @@ class TapedInitializable(Initializable):
         try:
             tape.run(self._number, self._params)
         except Exception as error:  # the user's code: anything may come
-            raise InputError(f"the function could not be run on the arrays: {type(error).__name__}: {error}", hint=_HINT) from error
+            raise InputError(
+                f"the function could not be run on the arrays: {type(error).__name__}: {error}", hint=_HINT
+            ) from error
         self._reading = _Reading(tape)
         return Run(tuple(self._reading.operations(self._activation)))
 
@@ -50,9 +56,21 @@ class TapedInitializable(Initializable):
         uses = {use.name: use for use in self._reading.uses.values()}
         biases = {use.bias for use in uses.values()}
         return tuple(
-            Parameter(name, array.shape, "weight", name, "", array.flags.writeable, Fan(uses[name].fan_in, uses[name].fan_out))
-            if name in uses
-            else Parameter(name, array.shape, "bias" if name in biases else "other", name, "", array.flags.writeable)
+            (
+                Parameter(
+                    name,
+                    array.shape,
+                    "weight",
+                    name,
+                    "",
+                    array.flags.writeable,
+                    Fan(uses[name].fan_in, uses[name].fan_out),
+                )
+                if name in uses
+                else Parameter(
+                    name, array.shape, "bias" if name in biases else "other", name, "", array.flags.writeable
+                )
+            )
             for name, array in self._params.items()
         )
 
@@ -69,7 +87,9 @@ class TapedInitializable(Initializable):
 
     def calibrate(self, targets: Mapping[str, float]) -> dict[str, tuple[float, float]]:
         fitting = Fitting(targets, root_mean_square)
-        Tape(changed={node: partial(fitting.scaled, use.name) for node, use in self._reading.uses.items()}).run(self._number, self._params)
+        Tape(changed={node: partial(fitting.scaled, use.name) for node, use in self._reading.uses.items()}).run(
+            self._number, self._params
+        )
         return fitting.factors
 
     def _number(self, params: dict[str, Array]) -> Any:
@@ -78,7 +98,9 @@ class TapedInitializable(Initializable):
         return sum(np.mean(part) for part in parts)
 
     def _activation(self, read: int, made: int) -> Activation:
-        """The elementwise function from one node to another, by running all again with numbers of one's own in the first."""
+        """The elementwise function from one node to another, by running all again with numbers of one's own in the
+        first.
+        """
         shape = self._reading.tape.nodes[read].result.shape
         size = int(np.prod(shape))
 
@@ -102,7 +124,11 @@ class _Reading:
         self.uses: dict[int, WeightUse] = {}  # by the node that holds what the weight makes, its bias included
 
     def operations(self, activation: Callable[[int, int], Activation]) -> list[Operation]:
-        nodes, found, at = self.tape.nodes, list[Operation](), dict[int, int]()  # at: the operation that a node is the output of
+        nodes, found, at = (
+            self.tape.nodes,
+            list[Operation](),
+            dict[int, int](),
+        )  # at: the operation that a node is the output of
         for index, node in enumerate(nodes):
             use = self._use(index)
             if use is not None:
@@ -111,14 +137,33 @@ class _Reading:
                 self.uses[place] = use
                 read = node.left if self._parameter(node.right) else node.right
                 inputs = self._source(read, found, at, activation)
-                source = signal_of(nodes[read].result) if read >= 0 else signal_of(node.operands[0 if self._parameter(node.right) else 1])
+                source = (
+                    signal_of(nodes[read].result)
+                    if read >= 0
+                    else signal_of(node.operands[0 if self._parameter(node.right) else 1])
+                )
                 made = signal_of(nodes[place].result)
-                found.append(Operation(use.name, "linear", node.operation, inputs, made, weight=use, source=source, reads_batch=not inputs))
+                found.append(
+                    Operation(
+                        use.name,
+                        "linear",
+                        node.operation,
+                        inputs,
+                        made,
+                        weight=use,
+                        source=source,
+                        reads_batch=not inputs,
+                    )
+                )
                 at[place] = len(found) - 1
             elif node.operation in ("add", "subtract") and index not in self.uses and min(node.left, node.right) >= 0:
                 sources = [self._source(side, found, at, activation) for side in (node.left, node.right)]
                 if all(sources) and sources[0] != sources[1]:
-                    found.append(Operation(f"sum {index}", "add", node.operation, (*sources[0], *sources[1]), signal_of(node.result)))
+                    found.append(
+                        Operation(
+                            f"sum {index}", "add", node.operation, (*sources[0], *sources[1]), signal_of(node.result)
+                        )
+                    )
                     at[index] = len(found) - 1
         return found
 
@@ -133,7 +178,9 @@ class _Reading:
             root = nodes[node].root
             if root != node and root in at:
                 name, made = f"activation of {found[at[root]].name}", signal_of(nodes[node].result)
-                found.append(Operation(name, "activation", "elementwise", (at[root],), made, activation=activation(root, node)))
+                found.append(
+                    Operation(name, "activation", "elementwise", (at[root],), made, activation=activation(root, node))
+                )
                 at[node] = len(found) - 1
                 return (at[node],)
             node = nodes[node].last if root == node else root
@@ -154,7 +201,11 @@ class _Reading:
             return None
         for side, other in ((node.right, 0), (node.left, 1)):
             name = self._parameter(side)
-            if name and self.tape.nodes[side].result.ndim == 2 and not self._parameter(node.left if other == 0 else node.right):
+            if (
+                name
+                and self.tape.nodes[side].result.ndim == 2
+                and not self._parameter(node.left if other == 0 else node.right)
+            ):
                 turned = self.tape.nodes[side].operation == "transpose"
                 rows, columns = self.tape.nodes[side].result.shape
                 into, out = (rows, columns) if other == 0 else (columns, rows)

@@ -46,13 +46,20 @@ def _inputs(session: Session) -> Figure | None:
     moments = Moments.of(rows)
     means, spreads = moments.mean, moments.std
     with np.errstate(divide="ignore"):
-        off = np.where(spreads > 0, np.abs(np.log(np.maximum(spreads, 1e-300))) + np.abs(means) / np.maximum(spreads, 1e-300), -1.0)
+        off = np.where(
+            spreads > 0, np.abs(np.log(np.maximum(spreads, 1e-300))) + np.abs(means) / np.maximum(spreads, 1e-300), -1.0
+        )
     chosen = np.sort(np.argsort(-off, kind="stable")[:_FEATURES])
     panels = tuple(_histogram(rows[:, j], f"feature {j}" if rows.shape[1] > 1 else "inputs") for j in chosen)
-    which = f"{len(chosen)} of {rows.shape[1]} features, those furthest from mean 0 and deviation 1" if rows.shape[1] > 1 else "All inputs"
+    which = (
+        f"{len(chosen)} of {rows.shape[1]} features, those furthest from mean 0 and deviation 1"
+        if rows.shape[1] > 1
+        else "All inputs"
+    )
     text = (
-        f"{which}. Over all of them means go from {means.min():.3g} to {means.max():.3g} and standard deviations from {spreads.min():.3g} "
-        f"to {spreads.max():.3g}." + (f" {left} rows with NaN or infinity are left out." if left else "")
+        f"{which}. Over all of them means go from {means.min():.3g} to {means.max():.3g} and standard deviations from"
+        f" {spreads.min():.3g} to {spreads.max():.3g}."
+        + (f" {left} rows with NaN or infinity are left out." if left else "")
     )
     return Figure("inputs", "Inputs", text, panels, ("WP101", "WP102", "WP103"))
 
@@ -83,21 +90,26 @@ def depth(trace: Trace) -> Figure | None:
         Series("by theory", at, _positive([expected.rms for expected in trace.theory]), "dashes"),
         Series("deviation over the batch", at, _positive(spread), "points"),
     )
-    backward = (Series("norm, measured", at, _positive(back)), Series("by theory", at, _positive(_expected_back(trace)), "dashes"))
+    backward = (
+        Series("norm, measured", at, _positive(back)),
+        Series("by theory", at, _positive(_expected_back(trace)), "dashes"),
+    )
     names = tuple(site.name for site in sites)
     panels = (
         Panel("What each layer makes", "layer", "size", forward, log_y=True, names=names),
         Panel("The gradient that comes back to it", "layer", "norm per example", backward, log_y=True, names=names),
     )
     text = (
-        f"From the first to the last of {len(sites)} places along the trunk: the root mean square goes from {rms[0]:.3g} to {rms[-1]:.3g}, "
-        f"the gradient, read backwards, from {back[-1]:.3g} to {back[0]:.3g}."
+        f"From the first to the last of {len(sites)} places along the trunk: the root mean square goes from"
+        f" {rms[0]:.3g} to {rms[-1]:.3g}, the gradient, read backwards, from {back[-1]:.3g} to {back[0]:.3g}."
     )
     return Figure("depth", "Signals over depth", text, panels, ("WP201", "WP202", "WP203", "WP206"))
 
 
 def _expected_back(trace: Trace) -> list[float]:
-    """Theory's factors from each place to the one before, from the measured gradient at the last place that has one; NaN beyond a gap."""
+    """Theory's factors from each place to the one before, from the measured gradient at the last place that has one;
+    NaN beyond a gap.
+    """
     sizes = [float("nan")] * len(trace.trunk)
     for index in reversed(range(len(trace.trunk) - 1)):
         ahead = sizes[index + 1] if np.isfinite(sizes[index + 1]) else trace.trunk[index + 1].gradient
@@ -117,7 +129,13 @@ def gradient(compared: Sequence[tuple[str, Probe]]) -> Figure | None:
     ends = (float(min(claimed.min(), measured.min())), float(max(claimed.max(), measured.max())))
     slopes = (
         Series("claimed = measured", ends, ends, "dashes"),
-        Series("a direction", _numbers(claimed), _numbers(measured), "points", _numbers([probe.error for _, probe in known])),
+        Series(
+            "a direction",
+            _numbers(claimed),
+            _numbers(measured),
+            "points",
+            _numbers([probe.error for _, probe in known]),
+        ),
     )
     apart = (
         Series("apart", _numbers(at), _positive(np.abs(claimed - measured) / size), "points"),
@@ -129,7 +147,11 @@ def gradient(compared: Sequence[tuple[str, Probe]]) -> Figure | None:
         Panel("How far apart, over their size", "direction within", "relative", apart, log_y=True, names=names),
     )
     beyond = [name for name, probe in known if not probe.agrees]
-    said = f"beyond their error bars in {', '.join(dict.fromkeys(beyond))}" if beyond else "nowhere beyond their error bars"
+    said = (
+        f"beyond their error bars in {', '.join(dict.fromkeys(beyond))}"
+        if beyond
+        else "nowhere beyond their error bars"
+    )
     along = "a direction" if len(known) == 1 else f"{len(known)} directions"
     text = f"Slopes along {along}, as claimed and as measured by differences: apart {said}."
     return Figure("gradient", "Gradient, claimed and measured", text, panels, ("WP501",))
@@ -143,8 +165,8 @@ def spectrum(found: Spectrum) -> Figure | None:
     at = _numbers(np.arange(1, values.shape[1] + 1))
     series = tuple(Series(f"example {index}", at, _positive(row), "points") for index, row in enumerate(values))
     text = (
-        f"Singular values of the Jacobian of outputs by inputs at {len(values)} examples: from {values.min():.3g} to {values.max():.3g}; "
-        f"near 1 all of them pass signals and gradients on as they come."
+        f"Singular values of the Jacobian of outputs by inputs at {len(values)} examples: from {values.min():.3g} to"
+        f" {values.max():.3g}; near 1 all of them pass signals and gradients on as they come."
     )
     panel = Panel("Singular values", "number", "size", series, log_y=True)
     return Figure("spectrum", "The Jacobian's spectrum", text, (panel,), ("WP201", "WP202"))
@@ -168,7 +190,13 @@ def remedies(findings: Sequence[Finding]) -> tuple[Figure, ...]:
     told = "; ".join(f"{rule}: {before:.3g} as it is, {after:.3g} with the remedy" for rule, before, after in tried)
     panel = Panel("Loss after 50 steps", "remedy for", "loss", series, names=tuple(rule for rule, *_ in tried))
     return (
-        Figure("remedies", "Remedies, tried on a copy", f"The loss after 50 steps. {told}.", (panel,), tuple(rule for rule, *_ in tried)),
+        Figure(
+            "remedies",
+            "Remedies, tried on a copy",
+            f"The loss after 50 steps. {told}.",
+            (panel,),
+            tuple(rule for rule, *_ in tried),
+        ),
     )
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from wellposed.findings import Finding, Verdict
 
 _ORDER = (
-    "WP104", "WP401", "WP403", "WP501", "WP404", "WP506", "WP507", "WP105", "WP101", "WP102", "WP103", "WP302", "WP303", "WP301",
-    "WP304", "WP306", "WP207", "WP203", "WP206", "WP204", "WP205", "WP201", "WP202", "WP208", "WP305", "WP402", "WP505", "WP502", "WP504",
-    "WP503", "WP508",
+    "WP104", "WP401", "WP403", "WP501", "WP404", "WP506", "WP507", "WP105", "WP101", "WP102", "WP103", "WP302",
+    "WP303", "WP301", "WP304", "WP306", "WP207", "WP203", "WP206", "WP204", "WP205", "WP201", "WP202", "WP208",
+    "WP305", "WP402", "WP505", "WP502", "WP504", "WP503", "WP508",
 )  # fmt: skip
 """From what makes everything behind it meaningless to what only shows it."""
 
@@ -62,8 +62,8 @@ def _urgency(finding: Finding) -> tuple[bool, int]:
 
 
 def _marked(finding: Finding, found: Sequence[Finding]) -> Finding:
-    """With the rule that it follows from in the end, of those found with a verdict as grave; what is known to inherit another's error of
-    the same rule follows from that.
+    """With the rule that it follows from in the end, of those found with a verdict as grave; what is known to inherit
+    another's error of the same rule follows from that.
     """
     if finding.follows == finding.rule:
         return finding

@@ -11,7 +11,16 @@ from wellposed.backends.protocol import Problem
 from wellposed.checks.drawing import figures_of
 from wellposed.checks.order import order
 from wellposed.checks.session import Effort, Session
-from wellposed.checks.subjects import RULES_OF, Subject, inputs, leave_undecided, objective, signals, weights, without_gradient
+from wellposed.checks.subjects import (
+    RULES_OF,
+    Subject,
+    inputs,
+    leave_undecided,
+    objective,
+    signals,
+    weights,
+    without_gradient,
+)
 from wellposed.errors import InputError, UserCodeRaised, WellposedError
 from wellposed.findings import Finding, Summary, Verdict
 from wellposed.report import Report
@@ -33,7 +42,11 @@ def report_on(
     demand_problem(problem)
     for name, given in (("only", only), ("progress", progress)):
         if not callable(given):
-            hint = "only=lambda rule: rule.startswith('WP5')" if name == "only" else "progress=lambda what, share: print(what, share)"
+            hint = (
+                "only=lambda rule: rule.startswith('WP5')"
+                if name == "only"
+                else "progress=lambda what, share: print(what, share)"
+            )
             raise InputError(f"{name} must be a function, not a {type(given).__name__}", hint=hint)
     started, before = time.perf_counter(), problem.evaluations
     session = Session(problem, after_steps, effort)
@@ -46,7 +59,9 @@ def report_on(
         seen_later = session.seen_later
     layout = problem.layout
     coarse = "" if session.checked_in else problem.coarse
-    summary = Summary(problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in, seen_later, coarse)
+    summary = Summary(
+        problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in, seen_later, coarse
+    )
     evaluations = problem.evaluations - before + session.evaluations
     told = order(findings)
     return Report(summary, told, evaluations, time.perf_counter() - started, figures_of(session, told))
@@ -58,7 +73,9 @@ def findings_on(problem: Problem, subject: Subject, only: Callable[[str], bool])
         return _findings(Session(problem, 0), (subject,), only, lambda _what, _share: None)[0]
 
 
-def _findings(session: Session, subjects: Sequence[Subject], only: Callable[[str], bool], progress: Progress) -> tuple[list[Finding], str]:
+def _findings(
+    session: Session, subjects: Sequence[Subject], only: Callable[[str], bool], progress: Progress
+) -> tuple[list[Finding], str]:
     """And what the loss raises on its arguments, where it has no value."""
     findings: list[Finding] = []
     raised = session.raised if objective in subjects else ""
@@ -116,6 +133,8 @@ def demand_problem(problem: Any) -> None:
     if not isinstance(problem, Problem):
         raise InputError(
             f"a check needs a problem, not a {type(problem).__name__}",
-            hint="wrap it: wp.TorchProblem(model, loss, batch), wp.JaxProblem(loss, params, *args) "
-            "or wp.FunctionProblem(value, gradient, params)",
+            hint=(
+                "wrap it: wp.TorchProblem(model, loss, batch), wp.JaxProblem(loss, params, *args) "
+                "or wp.FunctionProblem(value, gradient, params)"
+            ),
         )

@@ -32,13 +32,17 @@ def _said(error: Exception) -> str:
 class Session:
     """One check of one problem: what several subjects need is measured once."""
 
-    def __init__(self, problem: Problem, after_steps: int, effort: Effort = "usual", theta: Vector | None = None) -> None:
+    def __init__(
+        self, problem: Problem, after_steps: int, effort: Effort = "usual", theta: Vector | None = None
+    ) -> None:
         if not isinstance(after_steps, int) or after_steps < 0:
             raise InputError(f"after_steps must be a whole number of steps, not {after_steps!r}")
         self.problem, self.steps, self.effort = problem, after_steps, effort
         self._theta = theta
         self.evaluations = 0
-        self.compared: list[tuple[str, Probe]] = []  # directions in which the gradient was held against differences, by tensor
+        self.compared: list[
+            tuple[str, Probe]
+        ] = []  # directions in which the gradient was held against differences, by tensor
         self.spectrum: Spectrum | None = None
         self.failing = False  # whether anything has failed so far
         self.checked_in = ""
@@ -56,8 +60,8 @@ class Session:
 
     @cached_property
     def later(self) -> tuple[int, Session]:
-        """The problem after the steps asked for, and how many were taken: where weights become NaN on the way, as many as leave them
-        finite.
+        """The problem after the steps asked for, and how many were taken: where weights become NaN on the way, as many
+        as leave them finite.
         """
         taken, wanted = 0, self.steps
         theta, reached = self.theta, self.problem.trained(self.theta, wanted)

@@ -22,7 +22,9 @@ from wellposed.signals.trace import Trace, trace_of
 from wellposed.weights import check_weights as weight_checks
 
 _LARGE, _ROWS = 1_000_000, 4
-"""A quick look at the gradient of as many parameters takes that many rows first, or half of them all: what is right there is left alone."""
+"""A quick look at the gradient of as many parameters takes that many rows first, or half of them all: what is right
+there is left alone.
+"""
 _SOLVED = 1e-5  # of the loss: what is left of it where a problem is solved
 NO_LAYERS = "This problem shows no layers: it is given by its value and gradient alone."
 
@@ -45,7 +47,9 @@ _GRAVITY = (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS, Ve
 
 def _inputs_of(session: Session, name: str, array: Array) -> list[Finding]:
     if array.dtype.kind in "iub" and array.dtype.itemsize > 1:
-        return input_checks.not_judged("The inputs are whole numbers, read as indices or counts: their scale means nothing.")
+        return input_checks.not_judged(
+            "The inputs are whole numbers, read as indices or counts: their scale means nothing."
+        )
     run = None if session.raised or session.backward_raised else session.run
     first = run.operations[0] if run is not None and run.operations else None
     conv = first is not None and first.kind == "conv" and session.problem.backend == "torch"
@@ -57,8 +61,8 @@ def _inputs_of(session: Session, name: str, array: Array) -> list[Finding]:
 
 
 def signals(session: Session) -> list[Finding]:
-    """Here and, where that is asked for, again after some steps: what fails only there is added (units that are sure of themselves by then
-    are no fault).
+    """Here and, where that is asked for, again after some steps: what fails only there is added (units that are sure of
+    themselves by then are no fault).
     """
     findings = _signals(session)
     if not session.steps or session.failing or any(finding.verdict is Verdict.FAILS for finding in findings):
@@ -66,7 +70,9 @@ def signals(session: Session) -> list[Finding]:
     steps, later = session.later
     known = {finding.rule for finding in findings if finding.found} | {SATURATED.id}
     return merge_worse(
-        findings, [f for f in _signals(later) if f.verdict is Verdict.FAILS and f.rule not in known], f"After {steps} steps: "
+        findings,
+        [f for f in _signals(later) if f.verdict is Verdict.FAILS and f.rule not in known],
+        f"After {steps} steps: ",
     )
 
 
@@ -83,14 +89,18 @@ def _signals(session: Session) -> list[Finding]:
 def weights(session: Session) -> list[Finding]:
     if session.run is None or session.trace is None:
         return weight_checks.not_judged(NO_LAYERS)
-    return weight_checks.check(session.trace, session.run, session.weights, session.weights_after_a_step, session.with_a_small_output_layer)
+    return weight_checks.check(
+        session.trace, session.run, session.weights, session.weights_after_a_step, session.with_a_small_output_layer
+    )
 
 
 def objective(session: Session) -> list[Finding]:
     problem = session.problem
     found = [objective_checks.check_fit(session.loss_arguments, session.raised)]
     if session.raised:
-        return found + [finding for finding in leave_undecided(objective, session.raised) if finding.rule != rules.objective.FIT.id]
+        return found + [
+            finding for finding in leave_undecided(objective, session.raised) if finding.rule != rules.objective.FIT.id
+        ]
     if session.backward_raised:
         rest = without_gradient(objective, session.backward_raised)
         return found + [finding for finding in rest if finding.rule != rules.objective.FIT.id]
@@ -98,7 +108,13 @@ def objective(session: Session) -> list[Finding]:
         *found,
         objective_checks.check_rate(session.loss, session.theta, session.optimizer_steps),
         objective_checks.check_reached(
-            problem.layout, session.gradient, problem.left_out(), problem.unregistered(), session.uncut, session.matters, session.redrawn
+            problem.layout,
+            session.gradient,
+            problem.left_out(),
+            problem.unregistered(),
+            session.uncut,
+            session.matters,
+            session.redrawn,
         ),
         objective_checks.check_dependence(
             session.dependence, session.dependence_after_a_step, session.dependence_precisely, reached=session.reached
@@ -138,35 +154,50 @@ def forward_mode(session: Session) -> list[Finding]:
     if precise is not session.problem:
         session.checked_in = precise.dtype
         session.evaluations += precise.evaluations
-    return found or [rules.gradients.WRONG.holds(message="The forward-mode derivative agrees with differences, within their own error.")]
+    return found or [
+        rules.gradients.WRONG.holds(
+            message="The forward-mode derivative agrees with differences, within their own error."
+        )
+    ]
 
 
 def _at_both_points(session: Session, problem: Problem, loss: float | None) -> list[Finding]:
     """At the present parameters and, where that is asked for, again after some steps: what holds, holds at both."""
     quick = session.effort == "quick"
-    findings = gradient_checks.check(problem, value=loss, quick=quick, compared=session.compared, each=session.effort == "full")
+    findings = gradient_checks.check(
+        problem, value=loss, quick=quick, compared=session.compared, each=session.effort == "full"
+    )
     if not session.steps:
         return findings
     steps, later = session.later
     found = gradient_checks.check(problem, later.theta, quick=quick)
     # By then experts may be idle and terms clipped: what matters is what has become wrong.
-    found = [finding for finding in found if finding.rule != rules.gradients.ZERO.id or finding.verdict is Verdict.FAILS]
+    found = [
+        finding for finding in found if finding.rule != rules.gradients.ZERO.id or finding.verdict is Verdict.FAILS
+    ]
     if abs(later.loss) < _SOLVED * abs(session.loss):
         found = [_at_the_end(finding, later.loss) for finding in found]
     return merge_worse(findings, found, f"After {steps} steps: ")
 
 
 def _at_the_end(finding: Finding, loss: float) -> Finding:
-    """A gradient that has taken the loss to almost nothing is of use; what is wrong there may be the loss function's own clamp."""
+    """A gradient that has taken the loss to almost nothing is of use; what is wrong there may be the loss function's
+    own clamp.
+    """
     if finding.verdict is not Verdict.FAILS or finding.rule != rules.gradients.WRONG.id:
         return finding
-    text = f"{finding.message} With a loss of {loss:.3g} nothing is left to learn: clamps within loss functions show, as that of BCELoss."
+    text = (
+        f"{finding.message} With a loss of {loss:.3g} nothing is left to learn: clamps within loss functions show, as"
+        " that of BCELoss."
+    )
     return replace(finding, verdict=Verdict.SUSPECT, message=text)
 
 
 def merge_worse(findings: Sequence[Finding], later: Sequence[Finding], prefix: str) -> list[Finding]:
     """What holds, holds in both; what does not hold later is added with the prefix."""
-    worse = [replace(finding, message=prefix + finding.message) for finding in later if finding.verdict is not Verdict.HOLDS]
+    worse = [
+        replace(finding, message=prefix + finding.message) for finding in later if finding.verdict is not Verdict.HOLDS
+    ]
     told = {finding.rule for finding in worse}
     return [finding for finding in findings if finding.verdict is not Verdict.HOLDS or finding.rule not in told] + worse
 

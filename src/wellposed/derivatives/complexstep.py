@@ -13,15 +13,17 @@ from wellposed.numerics.arrays import Array
 _STEPS = (2.0**-90, 2.0**-70)
 _ULPS = 16.0
 NOT_ANALYTIC = (
-    "the complex step disagrees with differences: f is not analytic code (abs, conj, real, a comparison or a cast drops the imaginary part)"
+    "the complex step disagrees with differences: f is not analytic code (abs, conj, real, a comparison or a cast drops"
+    " the imaginary part)"
 )
 
 
 def by_complex_step(differences: Estimate, imaginary: Callable[[float], Array], eps: float, calls: int = 1) -> Estimate:
     """The estimate by complex steps, where it lies within the bar of the one by differences.
 
-    `imaginary(h)` is Im f(x + ih) / h for h in units of x's scale, in `calls` evaluations of f. The bar is the rounding of f
-    itself, whose precision is `eps`, seen by two very different steps. Where the two ways disagree `value` is NaN and `reason` says so.
+    `imaginary(h)` is Im f(x + ih) / h for h in units of x's scale, in `calls` evaluations of f. The bar is the rounding
+    of f itself, whose precision is `eps`, seen by two very different steps. Where the two ways disagree `value` is NaN
+    and `reason` says so.
     """
     fine, coarse = (np.asarray(imaginary(h), dtype=np.float64) for h in _STEPS)
     error = np.abs(fine - coarse) + _ULPS * eps * np.abs(fine)

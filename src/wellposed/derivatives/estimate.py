@@ -13,10 +13,10 @@ from wellposed.numerics.arrays import Array, Vector
 class Slope:
     """The derivative of a function of one number at 0.
 
-    `error` bounds |value - f'(0)|; it is infinity, and `reason` says why, where nothing can be known.
-    `left` and `right` are the one-sided derivatives where they differ by more than their error (a
-    kink or, with `jump`, a discontinuity at 0); NaN elsewhere. `third` bounds |f'''/6|, by which a two-sided difference of step h is off
-    by third h^2; NaN where nothing bounds it.
+    `error` bounds |value - f'(0)|; it is infinity, and `reason` says why, where nothing can be known. `left` and
+    `right` are the one-sided derivatives where they differ by more than their error (a kink or, with `jump`, a
+    discontinuity at 0); NaN elsewhere. `third` bounds |f'''/6|, by which a two-sided difference of step h is off by
+    third h^2; NaN where nothing bounds it.
     """
 
     value: float

@@ -31,7 +31,9 @@ class Formula:
 
 
 def best(ladder: Ladder) -> Formula:
-    """The formula of least likely error, its bar widened where a finer difference, whose own error is known to be less, disagrees."""
+    """The formula of least likely error, its bar widened where a finer difference, whose own error is known to be less,
+    disagrees.
+    """
     chosen = min(_formulas(ladder), key=lambda formula: formula.truncation + _LIKELY * formula.noise)
     truncation = max(chosen.truncation, ladder.hidden_kink(chosen.window[-1]))
     for fine, coarse in pairwise(ladder.rungs):
@@ -75,10 +77,13 @@ def _truncation(ladder: Ladder, start: int, window: Window) -> float:
 
 
 def _rough(ladder: Ladder, index: int) -> float:
-    """How far the plain difference at a rung may be off where nothing is known of how errors fall: by what finer and wider ones say."""
+    """How far the plain difference at a rung may be off where nothing is known of how errors fall: by what finer and
+    wider ones say.
+    """
     slopes = [ladder.slope((rung,)) for rung in ladder.rungs]
     apart = [1.5 * abs(slopes[index] - slopes[k]) - ladder.bar((ladder.rungs[k],)) for k in range(index)]
     nearest = abs(slopes[0] - slopes[1]) if index == 0 else 0.0
-    # Two finer rungs that agree are witnesses enough; with fewer, agreement may be luck, and what lies above is asked too.
+    # Two finer rungs that agree are witnesses enough; with fewer, agreement may be luck, and what lies above is asked
+    # too.
     wider = [abs(above - below) / RATIO for below, above in pairwise(slopes[index : index + 3])] if index < 2 else []
     return max(0.0, nearest, *apart, *wider)

@@ -23,9 +23,9 @@ def derivative(f: Callable[[Any], Any], x: Any, *, bounds: Bounds = None, method
     """f'(x) for a function of one number; for an array x, at each of its numbers.
 
     A function that works elementwise on arrays gets the points of all numbers in one call, as a 1-D array; any other
-    gets one number at a time. `bounds` = (lower, upper) is the domain of f: numbers or arrays like x, None for no limit.
-    No step leaves it; at its edge the stencil is one-sided. `method="complex"` takes Im f(x + ih) / h (Squire & Trapp
-    1998), for analytic code alone; where it disagrees with differences the estimate says so.
+    gets one number at a time. `bounds` = (lower, upper) is the domain of f: numbers or arrays like x, None for no
+    limit. No step leaves it; at its edge the stencil is one-sided. `method="complex"` takes Im f(x + ih) / h (Squire &
+    Trapp 1998), for analytic code alone; where it disagrees with differences the estimate says so.
 
     Step and order are chosen by the measured noise and curvature of f (Moré & Wild 2011; Richardson 1911).
     Returns an `Estimate` with floats, or arrays of x's shape. Raises `InputError` where x is not real or f does not
@@ -47,7 +47,9 @@ def derivative(f: Callable[[Any], Any], x: Any, *, bounds: Bounds = None, method
         return _joined(each, point.shape)
     lanes = [
         _patient(_scale(at), point.eps, f0, (at - lower, upper - at))
-        for at, f0, lower, upper in zip(*(a.tolist() for a in (point.flat, point.value, point.lower, point.upper)), strict=True)
+        for at, f0, lower, upper in zip(
+            *(a.tolist() for a in (point.flat, point.value, point.lower, point.upper)), strict=True
+        )
     ]
 
     def answer(lane: Sequence[int], steps: Sequence[float]) -> Answer:
@@ -60,7 +62,9 @@ def derivative(f: Callable[[Any], Any], x: Any, *, bounds: Bounds = None, method
     if method == "complex":
         scales = np.array([_scale(at) for at in point.flat])
         return by_complex_step(
-            estimate, lambda h: (point(point.flat + 1j * h * scales).imag / (h * scales)).reshape(point.shape), point.eps
+            estimate,
+            lambda h: (point(point.flat + 1j * h * scales).imag / (h * scales)).reshape(point.shape),
+            point.eps,
         )
     return estimate
 
@@ -85,7 +89,9 @@ def jacobian(f: Callable[[Any], Any], x: Any, *, bounds: Bounds = None, method: 
     return _along(point, np.eye(point.flat.size), point.shape, method)
 
 
-def directional(f: Callable[[Any], Any], x: Any, v: Any, *, bounds: Bounds = None, method: Method = "differences") -> Estimate:
+def directional(
+    f: Callable[[Any], Any], x: Any, v: Any, *, bounds: Bounds = None, method: Method = "differences"
+) -> Estimate:
     """d/dt f(x + t v) at t = 0; v has the shape of x.
 
     Returns an `Estimate` with the shape of f(x) (floats for a scalar function); arguments and errors as for
@@ -133,9 +139,12 @@ def _along(point: Point, directions: Vector, shape: tuple[int, ...], method: Met
 
     slopes = run(lanes, answer)
     # Lanes run along directions first; an estimate has the components of f first.
-    ordered = [slopes[column * f0.size + component] for component in range(f0.size) for column in range(len(directions))]
+    ordered = [
+        slopes[column * f0.size + component] for component in range(f0.size) for column in range(len(directions))
+    ]
     if not all(found.reason == CONSTANT for found in ordered):
-        # f does change, but not every component with every coordinate: such a derivative is zero, as far as the widest step shows.
+        # f does change, but not every component with every coordinate: such a derivative is zero, as far as the widest
+        # step shows.
         ordered = [replace(found, reason="") if found.reason == CONSTANT else found for found in ordered]
     estimate = _gathered(ordered, point.value.shape + shape, evaluations=1 + len(seen))
     if method != "complex":
@@ -166,7 +175,8 @@ def _root_mean_square(values: Vector) -> float:
 
 
 def _scale(size: float) -> float:
-    # Below the square root of the smallest normal number a function cannot have a scale of its own that differences could see.
+    # Below the square root of the smallest normal number a function cannot have a scale of its own that differences
+    # could see.
     return abs(size) if abs(size) > 1e-150 else 1.0
 
 
@@ -198,7 +208,9 @@ def _gathered(slopes: Sequence[Slope], shape: tuple[int, ...], evaluations: int)
 
 
 def _joined(each: Sequence[Estimate], shape: tuple[int, ...]) -> Estimate:
-    value, error, step = (np.array([getattr(entry, name) for entry in each]).reshape(shape) for name in ("value", "error", "step"))
+    value, error, step = (
+        np.array([getattr(entry, name) for entry in each]).reshape(shape) for name in ("value", "error", "step")
+    )
     return Estimate(
         value,
         error,
@@ -214,5 +226,8 @@ def _reason(entry: Slope) -> str:
     if entry.jump:
         return "the function jumps at the point"
     if entry.kink:
-        return f"the function has a kink at the point: its slope is {entry.left:.6g} on one side, {entry.right:.6g} on the other"
+        return (
+            f"the function has a kink at the point: its slope is {entry.left:.6g} on one side, {entry.right:.6g} on the"
+            " other"
+        )
     return ""

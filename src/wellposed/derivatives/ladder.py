@@ -35,7 +35,8 @@ def _weights(rungs: Window, side: int) -> tuple[float, ...]:
 
 
 class Ladder:
-    """Rung k holds the values at the step h = base * 4^k: at -h and h or, with `side` = 1 or -1, at side * h and side * 2h.
+    """Rung k holds the values at the step h = base * 4^k: at -h and h or, with `side` = 1 or -1, at side * h and side *
+    2h.
 
     `noise` is the standard deviation of f's noise, `eps` the precision of its values.
     """
@@ -56,7 +57,9 @@ class Ladder:
         return (self.side * h, 2 * self.side * h) if self.side else (-h, h)
 
     def add(self, rung: int, found: Answer) -> None:
-        """Points were rounded when they were made: each value is carried along the slope to where it was meant to be."""
+        """Points were rounded when they were made: each value is carried along the slope to where it was meant to
+        be.
+        """
         (first, low), (second, high) = found
         tilt = (high - low) / (second - first) if second != first and isfinite(high - low) else 0.0
         aims = self.points(rung)
@@ -87,7 +90,9 @@ class Ladder:
         if window not in self._slopes:
             weights = _weights(tuple(rung - window[0] for rung in window), self.side)
             rises = [value - self.f0 for rung in window for value in self.values[rung]]
-            self._slopes[window] = sum(w * rise for w, rise in zip(weights[1:], rises, strict=True)) / self.step(window[0])
+            self._slopes[window] = sum(w * rise for w, rise in zip(weights[1:], rises, strict=True)) / self.step(
+                window[0]
+            )
         return self._slopes[window]
 
     def bar(self, window: Window) -> float:
@@ -101,20 +106,24 @@ class Ladder:
         return self._bars[window]
 
     def smooth(self, count: int) -> bool:
-        """Whether the plain differences of the `count` finest rungs approach each other as h^2 or h^4, as far as noise lets one see."""
+        """Whether the plain differences of the `count` finest rungs approach each other as h^2 or h^4, as far as noise
+        lets one see.
+        """
         finest = self.rungs[:count]
         slopes = [self.slope((rung,)) for rung in finest]
         gaps = [abs(coarse - fine) for fine, coarse in pairwise(slopes)]
         pairs = zip(gaps, gaps[1:], (self.bar((rung,)) for rung in finest), strict=False)
-        return all(fine <= 2 * coarse / RATIO**2 + bar and coarse <= RATIO**4 * (fine + bar) for fine, coarse, bar in pairs)
+        return all(
+            fine <= 2 * coarse / RATIO**2 + bar and coarse <= RATIO**4 * (fine + bar) for fine, coarse, bar in pairs
+        )
 
     def asymmetry(self, rung: int) -> float:
         """D+ - D-: the difference of the one-sided slopes."""
         return self._bend(rung) / self.step(rung)
 
     def hidden_kink(self, highest: int) -> float:
-        """Half the change of slope where D+ - D- does not fall with h below a rung, as it does for smooth f; 0 where it does or is
-        not seen."""
+        """Half the change of slope where D+ - D- does not fall with h below a rung, as it does for smooth f; 0 where it
+        does or is not seen."""
         if self.side:
             return 0.0
         found = 0.0
@@ -125,7 +134,9 @@ class Ladder:
         return found
 
     def unevenness(self) -> float:
-        """The noise seen in f(h) - 2 f(0) + f(-h) at the two finest rungs; the rest of it falls as h^2 where f is smooth."""
+        """The noise seen in f(h) - 2 f(0) + f(-h) at the two finest rungs; the rest of it falls as h^2 where f is
+        smooth.
+        """
         if self.side:
             return 0.0
         fine, coarse = self.rungs[:2]
@@ -151,7 +162,11 @@ class Ladder:
             ):
                 return left, right, True
         matters = abs(gaps[0]) > _KINK * max(abs(left), abs(right))
-        if matters and _seen(gaps, bars) and all(abs(fine - coarse) < 0.4 * abs(coarse) for fine, coarse in pairwise(gaps)):
+        if (
+            matters
+            and _seen(gaps, bars)
+            and all(abs(fine - coarse) < 0.4 * abs(coarse) for fine, coarse in pairwise(gaps))
+        ):
             return left, right, False
         return nan, nan, False
 
@@ -166,10 +181,11 @@ class Ladder:
         return min(bounds, default=nan)
 
     def unsettled(self) -> tuple[float, float]:
-        """How the one-sided slopes move below the finest rungs: (ratio, gap), the ratio of the last change to the one before
-        it, a rung wider, and the last change; (0, 0) where changes are within the noise.
+        """How the one-sided slopes move below the finest rungs: (ratio, gap), the ratio of the last change to the one
+        before it, a rung wider, and the last change; (0, 0) where changes are within the noise.
 
-        For a smooth f and for a kink the ratio is 1/4. For |x|^p it is 4^(1 - p): from 1 on, at a root or a logarithm, there is no slope.
+        For a smooth f and for a kink the ratio is 1/4. For |x|^p it is 4^(1 - p): from 1 on, at a root or a logarithm,
+        there is no slope.
         """
         finest = self.rungs[:4]
         if len(finest) < 4 or finest[-1] - finest[0] > 3:

@@ -10,13 +10,17 @@ from typing import NamedTuple
 from wellposed.derivatives.coroutines import Asking
 
 ORDER = 0.18
-"""The first step of a ladder is the scale times (noise / change)^0.18: between the powers 1/3 and 1/7 that orders 2 and 6 ask for."""
+"""The first step of a ladder is the scale times (noise / change)^0.18: between the powers 1/3 and 1/7 that orders 2 and
+6 ask for.
+"""
 
 UNEVEN = 1.1234567
 """Steps must not be round numbers: f would compute them more exactly than others, and hide its rounding."""
 
 _GRID = (1.0, 2.2360680, 3.1415927, 4.4142136)
-"""Points of the grid in units of its spacing: on an even one, the rounding of a factor within f may come out as a straight line."""
+"""Points of the grid in units of its spacing: on an even one, the rounding of a factor within f may come out as a
+straight line.
+"""
 
 _WIDEN = 16.0
 _APART = 30.0
@@ -40,10 +44,11 @@ class Noise(NamedTuple):
 def noise_level(scale: float, eps: float, f0: float = nan, room: tuple[float, float] = (inf, inf)) -> Asking[Noise]:
     """The noise of f beside t = 0.
 
-    On a grid so fine that f itself is a straight line, the second and higher differences of f are noise
-    alone. `scale` is the length over which f changes, `eps` the precision of its values, `f0` is f(0), `room` how far t may go to the
-    left and to the right. The grid lies on one side of 0, and f0 counts only where it fits, so that a kink or a jump at 0 itself
-    is not taken for noise. Where the grid is so fine that the values repeat or climb in even steps, it is widened.
+    On a grid so fine that f itself is a straight line, the second and higher differences of f are noise alone. `scale`
+    is the length over which f changes, `eps` the precision of its values, `f0` is f(0), `room` how far t may go to the
+    left and to the right. The grid lies on one side of 0, and f0 counts only where it fits, so that a kink or a jump at
+    0 itself is not taken for noise. Where the grid is so fine that the values repeat or climb in even steps, it is
+    widened.
     """
     spacing = min(UNEVEN * scale * eps * (256.0 if eps < 1e-6 else 4.0), max(room) / (_GRID[-1] + 1))
     side = 1.0 if room[1] >= room[0] else -1.0
@@ -88,7 +93,10 @@ def _straightened(points: Sequence[float], values: Sequence[float]) -> list[floa
     length = points[-1] - points[0]
     slope = (values[-1] - values[0]) / length if length else 0.0
     even = length / (len(points) - 1)
-    return [value - slope * (point - points[0] - k * even) for k, (point, value) in enumerate(zip(points, values, strict=True))]
+    return [
+        value - slope * (point - points[0] - k * even)
+        for k, (point, value) in enumerate(zip(points, values, strict=True))
+    ]
 
 
 def _spread(values: Sequence[float]) -> float:

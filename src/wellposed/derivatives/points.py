@@ -26,7 +26,9 @@ class Point:
         self.f = f
         array = plain(x)
         if array.dtype.kind == "c":
-            raise InputError(f"x must be real numbers, not {array.dtype}", hint="differentiate by the real and the imaginary part")
+            raise InputError(
+                f"x must be real numbers, not {array.dtype}", hint="differentiate by the real and the imaginary part"
+            )
         self._rebuild = rebuild_like(x)
         self.shape = array.shape
         self.flat: Vector = array.astype(np.float64).ravel()
@@ -44,7 +46,8 @@ class Point:
         value = self(self.flat.reshape(self.shape))
         if value.dtype.kind == "c":
             raise InputError(
-                f"f must return real numbers, but it returned {value.dtype}", hint="take the real and the imaginary part in turn"
+                f"f must return real numbers, but it returned {value.dtype}",
+                hint="take the real and the imaginary part in turn",
             )
         return value
 
@@ -64,7 +67,9 @@ class Point:
         return True
 
     def __call__(self, values: Array) -> Array:
-        """f, as float64 (complex where f's values are), at values of x's shape, or of any 1-D shape for elementwise f."""
+        """f, as float64 (complex where f's values are), at values of x's shape, or of any 1-D shape for elementwise
+        f.
+        """
         returned = self.f(self._rebuild(values))
         result = plain(returned, "what f returns")
         if dtype_name(returned) in FORMATS:
@@ -92,17 +97,23 @@ class Point:
         limits = []
         for towards in (-direction, direction):
             moving = towards != 0
-            free = np.where(towards > 0, self.upper - self.flat, self.flat - self.lower)[moving] / np.abs(towards[moving])
+            free = np.where(towards > 0, self.upper - self.flat, self.flat - self.lower)[moving] / np.abs(
+                towards[moving]
+            )
             limits.append(float(free.min(initial=np.inf)))
         return limits[0], limits[1]
 
     def _limits(self, bounds: Bounds) -> tuple[Vector, Vector]:
         pair = (None, None) if bounds is None else bounds
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise InputError("bounds must be a pair (lower, upper)", hint="None stands for no limit: bounds=(0.0, None)")
+            raise InputError(
+                "bounds must be a pair (lower, upper)", hint="None stands for no limit: bounds=(0.0, None)"
+            )
         try:
             lower, upper = (
-                np.broadcast_to(np.asarray(default if limit is None else plain(limit, "a bound"), dtype=float), self.shape).ravel()
+                np.broadcast_to(
+                    np.asarray(default if limit is None else plain(limit, "a bound"), dtype=float), self.shape
+                ).ravel()
                 for limit, default in zip(pair, (-np.inf, np.inf), strict=True)
             )
         except ValueError:
@@ -112,5 +123,7 @@ class Point:
         outside = np.flatnonzero(~((lower <= self.flat) & (self.flat <= upper)))
         if outside.size:
             i = int(outside[0])
-            raise InputError(f"{self._entry(i)} = {self.flat[i]:g} lies outside its bounds [{lower[i]:g}, {upper[i]:g}]")
+            raise InputError(
+                f"{self._entry(i)} = {self.flat[i]:g} lies outside its bounds [{lower[i]:g}, {upper[i]:g}]"
+            )
         return lower, upper

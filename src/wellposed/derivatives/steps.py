@@ -29,7 +29,11 @@ _SAFETY = 1.5  # bars are wider by this than what was found, which is itself unc
 _CLOSER = 3
 _OUTLIER = 8.0
 _CURVED = 1.5
-_SMOOTH, _SETTLING, _JUMPING = 0.4, 0.8, 3.2  # ratios of one-sided slopes' changes from rung to rung: smooth, settling, no slope, a jump
+_SMOOTH, _SETTLING, _JUMPING = (
+    0.4,
+    0.8,
+    3.2,
+)  # ratios of one-sided slopes' changes from rung to rung: smooth, settling, no slope, a jump
 
 
 def slope(
@@ -45,10 +49,10 @@ def slope(
 ) -> Asking[Slope]:
     """f'(0) with an error bar; a kink or jump at 0 is recognised.
 
-    `scale` is a length over which f is expected to change (a guess within a few powers of ten
-    does), `eps` the precision of f's values, `near` its noise where that is known (it is measured otherwise), `room` how far t
-    may go to the left and to the right, `reach` how far beyond the scale steps may grow, `enough` the
-    error bar that needs no improvement, `most` the number of steps tried, of two evaluations each.
+    `scale` is a length over which f is expected to change (a guess within a few powers of ten does), `eps` the
+    precision of f's values, `near` its noise where that is known (it is measured otherwise), `room` how far t may go to
+    the left and to the right, `reach` how far beyond the scale steps may grow, `enough` the error bar that needs no
+    improvement, `most` the number of steps tried, of two evaluations each.
     """
     used = 0
     if f0 is None:
@@ -73,7 +77,9 @@ def slope(
 
 
 def first_step(length: float, relative: float) -> float:
-    """The step at which noise and curvature balance for a function that changes over that length, with noise of that part of its size."""
+    """The step at which noise and curvature balance for a function that changes over that length, with noise of that
+    part of its size.
+    """
     return float(UNEVEN * length * relative**ORDER)
 
 
@@ -81,7 +87,15 @@ class _Climb:
     """Which rungs to ask for next, and the verdict when there are enough."""
 
     def __init__(
-        self, f0: float, scale: float, eps: float, near: Noise, room: tuple[float, float], reach: float, enough: float, most: int
+        self,
+        f0: float,
+        scale: float,
+        eps: float,
+        near: Noise,
+        room: tuple[float, float],
+        reach: float,
+        enough: float,
+        most: int,
     ) -> None:
         self.near, self._enough, self._most = near, enough / _SAFETY, most
         noise = max(near.level, eps * abs(f0) / 2)
@@ -111,7 +125,9 @@ class _Climb:
             if ladder.noise < seen < _OUTLIER * ladder.noise:  # beyond that it is no noise but a kink or an oscillation
                 ladder.louder(seen)
         for rung in [rung for rung in ladder.rungs if not ladder.finite(rung)]:  # so far out f has an end
-            self.ends = tuple(end or not isfinite(value) for end, value in zip(self.ends, ladder.values[rung], strict=True))
+            self.ends = tuple(
+                end or not isfinite(value) for end, value in zip(self.ends, ladder.values[rung], strict=True)
+            )
             self.limit = min(self.limit, ladder.step(rung) / RATIO)
             ladder.drop(rung)
             self._ends_at.add(rung)
@@ -133,7 +149,9 @@ class _Climb:
         if ladder.constant:
             return [highest + 3]
         left, right, jump = ladder.sides()
-        if left == left:  # a kink or a jump: at the point, or a little beside it? Look closer, as long as it would be seen there.
+        if (
+            left == left
+        ):  # a kink or a jump: at the point, or a little beside it? Look closer, as long as it would be seen there.
             blurred = 8 * RATIO**_CLOSER * ladder.bar((lowest,))
             return [lowest - _CLOSER] if jump or abs(right - left) > blurred else []
         formula = best(ladder)
@@ -181,7 +199,10 @@ class _Climb:
             return Slope(nan, inf, nan, used, NO_SLOPE)
         louder = max(1.0, ladder.unevenness() / ladder.noise) if ladder.noise and left != left else 1.0
         error = max(_SAFETY * (formula.truncation + louder * formula.noise), self._contradiction(formula))
-        error = max(error, gap * ratio / (1 - ratio) if _SMOOTH < ratio < _SETTLING else 0.0) + abs(formula.value) * 2.0**-52
+        error = (
+            max(error, gap * ratio / (1 - ratio) if _SMOOTH < ratio < _SETTLING else 0.0)
+            + abs(formula.value) * 2.0**-52
+        )
         if ladder.flat_near():  # flat over small steps, climbing over larger ones: a stair, or a threshold
             error = max(error, *(abs(ladder.slope((rung,))) for rung in ladder.rungs))
         h = ladder.step(formula.window[-1])

@@ -30,10 +30,14 @@ _MOST = 20  # custom functions looked at
 def fold_inherited(problem: Problem, prober: Prober, found: list[Finding], judge: Judge) -> list[Finding]:
     """The findings, with the guilty backward passes first, and of several failing tensors the one to start at named.
 
-    An error in a layer's backward pass corrupts every gradient before it, so that the failing tensor nearest the loss holds the
-    bug, and the others may only inherit it. `judge` checks a part by itself.
+    An error in a layer's backward pass corrupts every gradient before it, so that the failing tensor nearest the loss
+    holds the bug, and the others may only inherit it. `judge` checks a part by itself.
     """
-    failing = [f for f in found if f.verdict is Verdict.FAILS and f.rule in (WRONG.id, ZERO.id) and f.where in problem.layout.names]
+    failing = [
+        f
+        for f in found
+        if f.verdict is Verdict.FAILS and f.rule in (WRONG.id, ZERO.id) and f.where in problem.layout.names
+    ]
     if not failing:
         return found
     guilty = [finding for part in problem.parts(prober.theta)[:_MOST] if (finding := _of_part(part, judge)) is not None]
@@ -65,7 +69,9 @@ def fold_inherited(problem: Problem, prober: Prober, found: list[Finding], judge
     return told
 
 
-def _by_operation(found: list[Finding], unexplained: list[Finding], start: Finding, explanation: Explanation) -> list[Finding]:
+def _by_operation(
+    found: list[Finding], unexplained: list[Finding], start: Finding, explanation: Explanation
+) -> list[Finding]:
     """One operation explains them all: told at the tensor nearest the loss; the others inherit."""
     sentence = f"The gradient of `{start.where}` does not agree with the loss."
     told = replace(
@@ -95,16 +101,26 @@ def _of_part(part: Part, judge: Judge) -> Finding | None:
     if wrong is None:
         return None
     place = f" (called in `{part.where}`)" if part.where else ""
-    text = f"The backward pass `{part.name}`{place} is wrong by itself, given what came in during the real run. {wrong.message}"
+    text = (
+        f"The backward pass `{part.name}`{place} is wrong by itself, given what came in during the real run."
+        f" {wrong.message}"
+    )
     return replace(wrong, message=text, where=part.name)
 
 
 def _order(problem: Problem, prober: Prober) -> list[str]:
-    """The parameters' names in the order in which the run uses them last; as they are listed where no run can be seen."""
+    """The parameters' names in the order in which the run uses them last; as they are listed where no run can be
+    seen.
+    """
     names = list(problem.layout.names)
     run = problem.run(prober.theta)
     if run is None:
         return names
-    uses = [name for operation in run.operations if operation.weight for name in (operation.weight.name, operation.weight.bias)]
+    uses = [
+        name
+        for operation in run.operations
+        if operation.weight
+        for name in (operation.weight.name, operation.weight.bias)
+    ]
     last = {name: index for index, name in enumerate(uses)}
     return sorted(names, key=lambda name: last.get(name, -1))

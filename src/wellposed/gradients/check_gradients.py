@@ -1,7 +1,7 @@
 """From probes to findings: WP501 to WP505 and WP508.
 
-A healthy problem costs about 15 evaluations whatever its size: one direction or two through all tensors at once. Single tensors
-are looked at where those disagree, meet a kink, or could not have seen an error.
+A healthy problem costs about 15 evaluations whatever its size: one direction or two through all tensors at once. Single
+tensors are looked at where those disagree, meet a kink, or could not have seen an error.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def check(
 ) -> list[Finding]:
     """Findings for the problem's gradient at theta (its present point); call it within `problem.preserved()`.
 
-    `value` is the loss there, where it is already known: it must come out the same again. `alone` is for a part of another problem, which
-    has no parts of its own. `quick` asks for as few evaluations as show that a gradient is right; one that they do not show to be right is
-    looked at as closely as ever. `compared` is given every direction that was looked at, with its tensor's name; `each`
-    looks at one within every tensor.
+    `value` is the loss there, where it is already known: it must come out the same again. `alone` is for a part of
+    another problem, which has no parts of its own. `quick` asks for as few evaluations as show that a gradient is
+    right; one that they do not show to be right is looked at as closely as ever. `compared` is given every direction
+    that was looked at, with its tensor's name; `each` looks at one within every tensor.
     """
     layout = problem.layout
     known = problem.first if theta is None else None
@@ -71,35 +71,54 @@ def check(
         raise
     except Exception as error:  # whatever the user's backward pass raises
         return _no_backward(problem, theta, error)
-    prober = Prober(problem, theta, layout.pack_known(gradient), known[0] if value is None and known is not None else value)
+    prober = Prober(
+        problem, theta, layout.pack_known(gradient), known[0] if value is None and known is not None else value
+    )
     if not np.isfinite(prober.value):
-        return [rule.undecided(f"The loss is {prober.value}, so there is nothing to compare.", where="loss") for rule in RULES]
+        return [
+            rule.undecided(f"The loss is {prober.value}, so there is nothing to compare.", where="loss")
+            for rule in RULES
+        ]
     broken = [name for name, part in gradient.items() if part is not None and not np.isfinite(part).all()]
     if broken:
         names = ", ".join(f"`{name}`" for name in broken)
         text = f"The gradient of {names} contains NaN or infinity, although the loss is {prober.value:.6g}."
-        rest = [rule.undecided("The gradient is not finite: see WP501.", where=broken[0]) for rule in RULES if rule is not WRONG]
+        rest = [
+            rule.undecided("The gradient is not finite: see WP501.", where=broken[0])
+            for rule in RULES
+            if rule is not WRONG
+        ]
         return [WRONG.found(Verdict.FAILS, text, where=broken[0], cause="not-finite"), *rest]
     if not prober.repeatable:
         rest = [rule.undecided("The loss is random: see WP504.", where="loss") for rule in RULES if rule is not RANDOM]
         return [random_loss(problem, prober), *rest]
     changing = changing_gradient(problem, prober)
     if changing is not None:
-        rest = [rule.undecided("The gradient changes from call to call: see WP501.") for rule in RULES if rule is not WRONG]
+        rest = [
+            rule.undecided("The gradient changes from call to call: see WP501.") for rule in RULES if rule is not WRONG
+        ]
         return [changing, *rest]
     looked = _Check(problem, prober, gradient, alone, quick, compared)
     held = None if looked.clear or looked.slight else problem.held(theta)
     found = looked.findings(each=each) if held is None else _beside_cuts(problem, prober, held, looked, each=each)
-    return _elsewhere(problem, prober, found) if problem.handwritten and all(f.verdict is Verdict.HOLDS for f in found) else found
+    return (
+        _elsewhere(problem, prober, found)
+        if problem.handwritten and all(f.verdict is Verdict.HOLDS for f in found)
+        else found
+    )
 
 
 def _beside_cuts(problem: Problem, prober: Prober, held: Held, looked: _Check, *, each: bool) -> list[Finding]:
-    """The gradient judged with what passes cuts held, where a first look disagrees: then it may be right but for them."""
+    """The gradient judged with what passes cuts held, where a first look disagrees: then it may be right but for
+    them.
+    """
     before = held.problem.evaluations
     inside = Prober(held.problem, prober.theta, prober.gradient, held=True)
     again = looked.with_cuts_held(held.problem, inside)
     again.look()
-    same = abs(inside.value - prober.value) <= _SAME * prober.eps * abs(prober.value)  # else what was held has changed the loss itself
+    same = abs(inside.value - prober.value) <= _SAME * prober.eps * abs(
+        prober.value
+    )  # else what was held has changed the loss itself
     if held.broken or not inside.repeatable or not same:
         return looked.findings(each=each)
     found = again.findings(each=each)
@@ -109,16 +128,27 @@ def _beside_cuts(problem: Problem, prober: Prober, held: Held, looked: _Check, *
 
 
 def _elsewhere(problem: Problem, prober: Prober, found: list[Finding]) -> list[Finding]:
-    """Code of the user's own may keep what it computed at the first parameters, and be right there alone: once more, a little beside."""
+    """Code of the user's own may keep what it computed at the first parameters, and be right there alone: once more, a
+    little beside.
+    """
     beside = prober.nearby()
-    names = [name for name in problem.layout.names if problem.layout.slices[name].start < problem.layout.slices[name].stop]
+    names = [
+        name for name in problem.layout.names if problem.layout.slices[name].start < problem.layout.slices[name].stop
+    ]
     if not np.isfinite(beside.value) or beside.probe(beside.directions.jointly(names)).agrees:
         return found
     later = _Check(problem, beside, problem.layout.unpack(beside.gradient), alone=True).findings()
     return [
-        replace(f, message=f"{_KEPT} {f.message}", cause=f.cause or "stale", remedies=WRONG.cause(f.cause or "stale").remedies)
-        if f.verdict is Verdict.FAILS and f.rule == WRONG.id
-        else f
+        (
+            replace(
+                f,
+                message=f"{_KEPT} {f.message}",
+                cause=f.cause or "stale",
+                remedies=WRONG.cause(f.cause or "stale").remedies,
+            )
+            if f.verdict is Verdict.FAILS and f.rule == WRONG.id
+            else f
+        )
         for f in later
     ]
 
@@ -186,9 +216,14 @@ class _Check:
     def findings(self, *, each: bool = False) -> list[Finding]:
         joint, closer = self.look()
         if self._alarmed and not self._alone and self._ignored():
-            text = "The loss does not change with the parameters at all, and the gradient says that it does: are they used in it?"
+            text = (
+                "The loss does not change with the parameters at all, and the gradient says that it does: are they used"
+                " in it?"
+            )
             where = self.carrying[0]
-            return self._with_those_that_hold([WRONG.found(Verdict.FAILS, text, where=where, cause="ignored-parameters")], joint)
+            return self._with_those_that_hold(
+                [WRONG.found(Verdict.FAILS, text, where=where, cause="ignored-parameters")], joint
+            )
         scales = compare_scales(self._prober, self.carrying) if self._alarmed and not self._alone else None
         if scales is not None:
             return self._with_those_that_hold([scales], joint)
@@ -218,7 +253,11 @@ class _Check:
             found.append(tensor.kink("all tensors", self._kink))
         found += self._idle(list(idle))
         found += self._out_of_reach()
-        buried = {name: floor for name, floor in self._floors.items() if floor > VISIBLE and not any(f.where == name for f in found)}
+        buried = {
+            name: floor
+            for name, floor in self._floors.items()
+            if floor > VISIBLE and not any(f.where == name for f in found)
+        }
         if buried:
             found.append(self._below_the_floor(buried))
         known = {finding.rule for finding in found}
@@ -239,10 +278,11 @@ class _Check:
         return self._with_those_that_hold(found, [*joint, *(probe for some in probes.values() for probe in some)])
 
     def _all_at_once(self) -> tuple[list[Probe], list[str]]:
-        """Probes through all tensors with a gradient, and the names of those tensors, or of the others, that need a closer look.
+        """Probes through all tensors with a gradient, and the names of those tensors, or of the others, that need a
+        closer look.
 
-        One random direction does where it would hardly miss an error of 1 %; else a second one goes along the claim, which shows
-        an error of a factor best.
+        One random direction does where it would hardly miss an error of 1 %; else a second one goes along the claim,
+        which shows an error of a factor best.
         """
         prober = self._prober
         seen = look_quickly(prober, self._uncut) if self._quick else None
@@ -260,7 +300,12 @@ class _Check:
             place = self._problem.layout.slices[name]
             factor = joint[-1].allowed / np.sqrt(place.stop - place.start) if len(joint) > 1 else np.inf
             self._floors[name] = min(random.allowed, factor) / share if share else np.inf
-        if not self._quick and prober.exact and all(map(_agrees, joint)) and max(self._misses.values(), default=0.0) > _BLIND:
+        if (
+            not self._quick
+            and prober.exact
+            and all(map(_agrees, joint))
+            and max(self._misses.values(), default=0.0) > _BLIND
+        ):
             seen = look_quickly(prober, self._uncut)  # its own steps fit a loss with corners close by
             if seen is not None and seen.kink is None:
                 joint += seen.probes
@@ -295,8 +340,15 @@ class _Check:
             if along is not None:
                 length = abs(probes[0].claimed)
                 visible = VISIBLE * length / np.sqrt(place.stop - place.start)
-                while self._alarmed and len(probes) < _AGAIN and probes[-1].agrees and chance(probes[-1].allowed, visible) > _BLIND:
-                    probes += prober.confirmed([prober.directions.random_direction(place)])  # the last was blurred by corners close by
+                while (
+                    self._alarmed
+                    and len(probes) < _AGAIN
+                    and probes[-1].agrees
+                    and chance(probes[-1].allowed, visible) > _BLIND
+                ):
+                    probes += prober.confirmed(
+                        [prober.directions.random_direction(place)]
+                    )  # the last was blurred by corners close by
                 self._floors[name] = min(probe.allowed for probe in probes) / length if length else np.inf
                 self._misses[name] = min(chance(probe.allowed, visible) for probe in probes[1:])
         return found
@@ -306,7 +358,9 @@ class _Check:
         return self._prober.glanced(u, _ENOUGH * self._prober.directions.spread(u))
 
     def _idle(self, names: list[str]) -> list[Finding]:
-        """Tensors without gradient and without influence, unless a few steps give them one: zero-initialised layers shut off others."""
+        """Tensors without gradient and without influence, unless a few steps give them one: zero-initialised layers
+        shut off others.
+        """
         problem, theta, gradient = self._problem, self._prober.theta, self._gradient
         left = set(names)
         for _ in range(_STEPS if left else 0):
@@ -328,8 +382,8 @@ class _Check:
         if not names:
             return []
         text = (
-            f"{len(names)} of {len(self._names)} tensors ({tensor.some(names)}) have a gradient that is zero or missing, and the loss does "
-            f"not change along them either, here and after {_STEPS} small steps."
+            f"{len(names)} of {len(self._names)} tensors ({tensor.some(names)}) have a gradient that is zero or"
+            f" missing, and the loss does not change along them either, here and after {_STEPS} small steps."
         )
         little = problem.layout.share(names) < NEGLIGIBLE
         return [ZERO.found(Verdict.HOLDS if little else Verdict.SUSPECT, text, where=names[0], cause="unused")]
@@ -339,33 +393,42 @@ class _Check:
         if not missing:
             return []
         text = (
-            f"The loss also depends on {', '.join(missing)}, which requires a gradient but belongs to no model and no variable "
-            "that could be found: "
-            "its gradient was not checked."
+            f"The loss also depends on {', '.join(missing)}, which requires a gradient but belongs to no model and no"
+            " variable that could be found: its gradient was not checked."
         )
         return [ZERO.found(Verdict.SUSPECT, text, where=missing[0], cause="out-of-reach")]
 
     def _below_the_floor(self, buried: dict[str, float]) -> Finding:
         worst = max(buried, key=lambda name: buried[name])
         text = (
-            f"In {len(buried)} of {len(self._names)} tensors ({tensor.some(list(buried))}) the slope is lost in the noise of the loss "
-            f"(in {self._problem.dtype}): even at best, an error below {100 * min(buried.values()):.2g} % of it would not be seen."
+            f"In {len(buried)} of {len(self._names)} tensors ({tensor.some(list(buried))}) the slope is lost in the"
+            f" noise of the loss (in {self._problem.dtype}): even at best, an error below"
+            f" {100 * min(buried.values()):.2g} % of it would not be seen."
         )
         evidence = (
             Evidence("smallest relative error that could be seen", buried[worst], worst, reference="below 0.01"),
-            Evidence("noise of the loss", self._prober.near.level, "loss", how="standard deviation, by differences on a fine grid"),
+            Evidence(
+                "noise of the loss",
+                self._prober.near.level,
+                "loss",
+                how="standard deviation, by differences on a fine grid",
+            ),
         )
         return NOISE_FLOOR.undecided(text, where=next(iter(buried)), evidence=evidence, remedies=NOISE_FLOOR.remedies)
 
     def _unexplained(self, joint: list[Probe], closer: list[str]) -> bool:
-        far = [probe for probe in joint if probe.known and not probe.slope.kink and abs(probe.residual) > _CLEARLY * probe.allowed]
+        far = [
+            probe
+            for probe in joint
+            if probe.known and not probe.slope.kink and abs(probe.residual) > _CLEARLY * probe.allowed
+        ]
         return bool(closer) and bool(far)
 
     def _nowhere(self, joint: list[Probe]) -> Finding:
         probe = max(joint, key=lambda p: abs(p.residual) / p.allowed if p.known else 0.0)
         text = (
-            f"Along a direction through all tensors the slope is {probe.measured:.6g}, where {probe.claimed:.6g} is claimed, but in "
-            "no single tensor does the gradient disagree by more than the error bar."
+            f"Along a direction through all tensors the slope is {probe.measured:.6g}, where {probe.claimed:.6g} is"
+            " claimed, but in no single tensor does the gradient disagree by more than the error bar."
         )
         return WRONG.undecided(text, where="all tensors")
 
@@ -377,8 +440,8 @@ class _Check:
     def _not_seen(self, blind: dict[str, float]) -> Finding:
         worst = max(blind, key=lambda name: blind[name])
         text = (
-            f"What was measured agrees, but in {len(blind)} of {len(self._names)} tensors ({tensor.some(list(blind))}) an error of 1 % of "
-            f"the gradient would have been missed with a chance of {100 * blind[worst]:.0f} %."
+            f"What was measured agrees, but in {len(blind)} of {len(self._names)} tensors ({tensor.some(list(blind))})"
+            f" an error of 1 % of the gradient would have been missed with a chance of {100 * blind[worst]:.0f} %."
         )
         evidence = (Evidence(_CHANCE, blind[worst], worst, reference=f"below {_UNSEEN:g}"),)
         return WRONG.undecided(text, where=next(iter(blind)), evidence=evidence)
@@ -389,7 +452,9 @@ class _Check:
             relative_difference(probes),
             Evidence("tensors compared", len(self._names), how=f"differences in {self._problem.dtype}"),
             Evidence(
-                "smallest relative error that every check could see", max(self._floors.values(), default=np.inf), reference="below 0.01"
+                "smallest relative error that every check could see",
+                max(self._floors.values(), default=np.inf),
+                reference="below 0.01",
             ),
             Evidence(
                 _CHANCE, self._misses.get(missed, 1.0), missed,
@@ -397,7 +462,9 @@ class _Check:
             ),
         )  # fmt: skip
         known = {finding.rule for finding in found}
-        holding = [rule.holds(compared if rule in (WRONG, NOISE_FLOOR) else ()) for rule in RULES if rule.id not in known]
+        holding = [
+            rule.holds(compared if rule in (WRONG, NOISE_FLOOR) else ()) for rule in RULES if rule.id not in known
+        ]
         return sorted(found + holding, key=lambda finding: finding.rule)
 
 

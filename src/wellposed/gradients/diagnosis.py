@@ -29,14 +29,18 @@ SLIGHT = 1e-7
 """Relative difference that CS231n's notes on gradient checks call great: beyond the bar, and yet nothing that costs."""
 
 
-def diagnose(problem: Problem, prober: Prober, nearby: Callable[[], Prober], name: str, probes: list[Probe], worst: Probe) -> list[Finding]:
-    """WP501 for one tensor whose slope along a direction disagrees with its claim; undecided where no other direction does."""
+def diagnose(
+    problem: Problem, prober: Prober, nearby: Callable[[], Prober], name: str, probes: list[Probe], worst: Probe
+) -> list[Finding]:
+    """WP501 for one tensor whose slope along a direction disagrees with its claim; undecided where no other direction
+    does.
+    """
     place = problem.layout.slices[name]
     more = [probe for probe in prober.confirmed(_more_directions(prober, place)) if probe.smooth]
     if more and all(probe.agrees for probe in more):
         text = (
-            f"Along one direction in `{name}` the slope is {worst.measured:.6g}, where {worst.claimed:.6g} is claimed, but along "
-            f"{len(more)} others the gradient agrees: a kink nearby, or an error of very few entries."
+            f"Along one direction in `{name}` the slope is {worst.measured:.6g}, where {worst.claimed:.6g} is claimed,"
+            f" but along {len(more)} others the gradient agrees: a kink nearby, or an error of very few entries."
         )
         return [WRONG.undecided(text, where=name)]
     known = [probe for probe in [*probes, *more] if probe.smooth]
@@ -70,24 +74,33 @@ def diagnose(problem: Problem, prober: Prober, nearby: Callable[[], Prober], nam
     evidence = [
         Evidence("claimed slope along a direction", worst.claimed, name),
         Evidence(
-            "measured slope along it", worst.measured, name, error=worst.error, how=f"two-sided differences, step {worst.slope.step:.1g}"
+            "measured slope along it",
+            worst.measured,
+            name,
+            error=worst.error,
+            how=f"two-sided differences, step {worst.slope.step:.1g}",
         ),
         relative_difference(known),
     ]
     if explanation and explanation.number == explanation.number:
-        evidence.append(Evidence("factor" if explanation.cause in _FACTORS else "coefficient", explanation.number, name))
+        evidence.append(
+            Evidence("factor" if explanation.cause in _FACTORS else "coefficient", explanation.number, name)
+        )
     flat = _telling(suspect, located)
     entry = None if flat is None else _entry(prober, place, flat)
     if entry is not None and flat is not None:
         spot = problem.layout.entry(name, flat)
         digits = 6 if f"{entry.claimed:.6g}" != f"{entry.measured:.6g}" else 12
-        text += f" At `{spot}` it claims {entry.claimed:.{digits}g}; the loss says {entry.measured:.{digits}g} ± {entry.error:.1g}."
+        text += (
+            f" At `{spot}` it claims {entry.claimed:.{digits}g}; the loss says {entry.measured:.{digits}g} ±"
+            f" {entry.error:.1g}."
+        )
         evidence.append(Evidence("claimed derivative at the worst entry measured", entry.claimed, spot))
         evidence.append(Evidence("measured derivative there", entry.measured, spot, error=entry.error))
     if evidence[2].value < SLIGHT and entry is not None and _apart(entry) < SLIGHT:
         text = (
-            f"The gradient of `{name}` agrees with the loss to {evidence[2].value:.1g} of its size; the rest is more than the "
-            "measurement's error, as of a solver that stops early, and costs nothing."
+            f"The gradient of `{name}` agrees with the loss to {evidence[2].value:.1g} of its size; the rest is more"
+            " than the measurement's error, as of a solver that stops early, and costs nothing."
         )
         return [WRONG.found(Verdict.HOLDS, text, where=name, cause="slight", evidence=tuple(evidence))]
     cause = explanation.cause if explanation else ""
@@ -96,9 +109,16 @@ def diagnose(problem: Problem, prober: Prober, nearby: Callable[[], Prober], nam
         meant, cause = True, "straight-through"
         text = f"The loss is flat along `{name}`, in steps, and its gradient is not zero."
     if meant:
-        text += " It looks deliberate, as in a straight-through estimator or a target that is held: then it is right as it is."
+        text += (
+            " It looks deliberate, as in a straight-through estimator or a target that is held: then it is right as"
+            " it is."
+        )
     verdict = Verdict.SUSPECT if meant else Verdict.FAILS
-    return [replace(WRONG.found(verdict, text, where=name, cause=cause, evidence=tuple(evidence)), places=_places(name, located))]
+    return [
+        replace(
+            WRONG.found(verdict, text, where=name, cause=cause, evidence=tuple(evidence)), places=_places(name, located)
+        )
+    ]
 
 
 _IN_PLACE = "modified by an inplace operation"  # torch's words, once the edit is no longer hidden
@@ -106,8 +126,8 @@ _FACTORS = ("scale", "sign", "mean-or-sum", "doubled")
 
 
 def _steps(prober: Prober, probes: Sequence[Probe], place: slice) -> bool:
-    """Whether the loss is flat where a slope is claimed, and yet changes when the tensor is moved by its own size: as behind a rounding,
-    whose gradient somebody has put in its place."""
+    """Whether the loss is flat where a slope is claimed, and yet changes when the tensor is moved by its own size: as
+    behind a rounding, whose gradient somebody has put in its place."""
     if any(abs(probe.measured) > max(probe.allowed, _FLAT * abs(probe.claimed)) for probe in probes):
         return False
     u = prober.directions.random_direction(place)
@@ -145,7 +165,9 @@ def _where(name: str, located: Located) -> str:
     if not count:
         return ""
     more = f" and {count - _SHOWN} more" if count > _SHOWN else ""
-    return f" Wrong {'is' if count == 1 else 'are'} {', '.join(f'`{p}`' for p in places[:_SHOWN])}{more}; the rest agrees."
+    return (
+        f" Wrong {'is' if count == 1 else 'are'} {', '.join(f'`{p}`' for p in places[:_SHOWN])}{more}; the rest agrees."
+    )
 
 
 def _places(name: str, located: Located) -> tuple[str, ...]:
@@ -169,12 +191,17 @@ def _cut(prober: Prober, suspect: Suspect) -> Explanation | None:
     """Whether the gradient is right once nothing on the way is detached."""
     found = prober.uncut
     if found is not None and _IN_PLACE in found.raised:
-        text = f"A value that the backward pass needs is edited in place where autograd does not see it: by way of {found.cuts}."
+        text = (
+            "A value that the backward pass needs is edited in place where autograd does not see it: by way of"
+            f" {found.cuts}."
+        )
         return Explanation("in-place", text)
     whole = None if found is None or prober.held else found.gradient[suspect.name]
     if found is None or whole is None or not suspect.fits(np.asarray(whole).reshape(suspect.shape)):
         return None
-    return Explanation("detached", f"Part of the way to the loss carries no gradient: {found.cuts}. With that, the gradient agrees.")
+    return Explanation(
+        "detached", f"Part of the way to the loss carries no gradient: {found.cuts}. With that, the gradient agrees."
+    )
 
 
 def _telling(suspect: Suspect, located: Located) -> int | None:
@@ -190,7 +217,11 @@ def _telling(suspect: Suspect, located: Located) -> int | None:
         mask[tuple(slice(None) if i is None else i for i in located.slices[0].index)] = 1.0
         inside = (inside + 1e-9 * inside.max()) * mask
     flats = np.argsort(-inside.ravel())[:_CANDIDATES]
-    errors = {int(flat): suspect.residuals.entry(int(flat)) for flat in flats if inside.ravel()[flat] or suspect.claim.size <= _CANDIDATES}
+    errors = {
+        int(flat): suspect.residuals.entry(int(flat))
+        for flat in flats
+        if inside.ravel()[flat] or suspect.claim.size <= _CANDIDATES
+    }
     wrong = {flat: abs(error.value) for flat, error in errors.items() if not error.zero}
     return max(wrong, key=lambda flat: wrong[flat]) if wrong else None
 
@@ -207,5 +238,9 @@ def _more_directions(prober: Prober, place: slice) -> list[Vector]:
     """Random ones, and along the claim through random halves of the entries: an error of a factor shows best there."""
     random = [prober.directions.random_direction(place) for _ in range(_MORE_DIRECTIONS)]
     along = prober.directions.along_claim(place)
-    halves = [] if along is None else [np.where(prober.random.random(along.size) < 0.5, along, 0.0) for _ in range(_MORE_DIRECTIONS // 2)]
+    halves = (
+        []
+        if along is None
+        else [np.where(prober.random.random(along.size) < 0.5, along, 0.0) for _ in range(_MORE_DIRECTIONS // 2)]
+    )
     return random + [half for half in halves if half.any()]

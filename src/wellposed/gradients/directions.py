@@ -1,6 +1,7 @@
 """Directions in parameter space, in units of the parameters' own sizes.
 
-What belongs to all parameters is computed tensor by tensor and not kept: of a large model each vector of its entries counts.
+What belongs to all parameters is computed tensor by tensor and not kept: of a large model each vector of its entries
+counts.
 """
 
 from __future__ import annotations
@@ -13,16 +14,28 @@ import numpy as np
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Layout
 
-_ZERO = 0.1  # of its tensor's typical size: how far an entry is moved that is exactly 0 and so tells nothing of its size
+_ZERO = (
+    0.1  # of its tensor's typical size: how far an entry is moved that is exactly 0 and so tells nothing of its size
+)
 _FARTHEST = 1e6  # times its own size is a tensor moved at most, beside others in one direction
 _LEAST = 1e-3  # of that size: how far any other entry is moved at least
 
 
 class Directions:
-    """Draws directions at one point theta with the gradient claimed there. Entries masked as `untrained` are never moved."""
+    """Draws directions at one point theta with the gradient claimed there. Entries masked as `untrained` are never
+    moved.
+    """
 
-    def __init__(self, layout: Layout, theta: Vector, gradient: Vector, untrained: dict[str, Array], random: np.random.Generator) -> None:
-        self._layout, self._theta, self._gradient, self._random, self._untrained = layout, theta, gradient, random, untrained
+    def __init__(
+        self, layout: Layout, theta: Vector, gradient: Vector, untrained: dict[str, Array], random: np.random.Generator
+    ) -> None:
+        self._layout, self._theta, self._gradient, self._random, self._untrained = (
+            layout,
+            theta,
+            gradient,
+            random,
+            untrained,
+        )
         self._typical = _root_mean_square(theta) or 1.0
 
     def size(self, place: slice) -> float:
@@ -37,8 +50,8 @@ class Directions:
     def jointly(self, names: Sequence[str], *, along_claim: bool = False) -> Vector:
         """One direction through several tensors: t = 1 moves each entry by about its own size, or less.
 
-        Random and Gaussian within each tensor, or along its claimed gradient. A tensor whose claimed gradient would outweigh the
-        others is moved less, so that an error in any of them shows.
+        Random and Gaussian within each tensor, or along its claimed gradient. A tensor whose claimed gradient would
+        outweigh the others is moved less, so that an error in any of them shows.
         """
         u = np.zeros_like(self._theta)
         for name in names:
@@ -54,12 +67,18 @@ class Directions:
 
     @cached_property
     def weights(self) -> dict[str, float]:
-        """What each tensor would contribute to a random slope: the norm of its claimed gradient in units of its entries' sizes."""
-        return {name: float(np.linalg.norm(self._gradient[place] * self.entries(place))) for name, place in self._layout.slices.items()}
+        """What each tensor would contribute to a random slope: the norm of its claimed gradient in units of its
+        entries' sizes.
+        """
+        return {
+            name: float(np.linalg.norm(self._gradient[place] * self.entries(place)))
+            for name, place in self._layout.slices.items()
+        }
 
     def balanced(self, names: Sequence[str]) -> tuple[Vector, dict[str, float]]:
-        """A random direction through tensors with a gradient, each moved so far that all contribute alike to the slope, and the standard
-        deviations of what they contribute. For small t only: a tensor with a small gradient is moved by more than its own size.
+        """A random direction through tensors with a gradient, each moved so far that all contribute alike to the slope,
+        and the standard deviations of what they contribute. For small t only: a tensor with a small gradient is moved
+        by more than its own size.
         """
         median = float(np.median([self.weights[name] for name in names]))
         factors = {name: min(_FARTHEST, median / mine) if (mine := self.weights[name]) else 1.0 for name in names}
@@ -83,14 +102,18 @@ class Directions:
         return min(self.weights[name], self._median)
 
     def random_direction(self, place: slice) -> Vector:
-        """A Gaussian direction within one tensor, of length 1: every entry takes part with a continuous weight, in units of its size."""
+        """A Gaussian direction within one tensor, of length 1: every entry takes part with a continuous weight, in
+        units of its size.
+        """
         u = np.zeros_like(self._theta)
         u[place] = self._random.standard_normal(place.stop - place.start) * self.entries(place)
         u = self._trained(u)
         return u / (float(np.linalg.norm(u)) or 1.0)
 
     def along_claim(self, place: slice) -> Vector | None:
-        """The direction within one tensor in which the claimed slope is steepest, in units of its entries' sizes; None where it is zero."""
+        """The direction within one tensor in which the claimed slope is steepest, in units of its entries' sizes; None
+        where it is zero.
+        """
         part = self._gradient[place] * self.entries(place) ** 2
         length = float(np.linalg.norm(part))
         if length == 0 or not np.isfinite(length):
@@ -108,7 +131,11 @@ class Directions:
 
     def reach(self, u: Vector) -> float:
         """How far t must go to move the entries by about their size."""
-        lengths = [float(np.linalg.norm(u[place] / self.entries(place))) for place in self._layout.slices.values() if u[place].any()]
+        lengths = [
+            float(np.linalg.norm(u[place] / self.entries(place)))
+            for place in self._layout.slices.values()
+            if u[place].any()
+        ]
         length = float(np.linalg.norm(lengths))
         return float(np.sqrt(np.count_nonzero(u))) / length if 0 < length < np.inf else 1.0
 

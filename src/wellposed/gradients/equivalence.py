@@ -1,7 +1,7 @@
 """WP506 and WP507: is a gradient accumulated over micro-batches, or over ranks, that of the whole batch?
 
-Differences of the micro-batches' losses cannot tell, for the forward pass has the same error. Both gradients are written as sums of the
-micro-batches' own: full = sum w_k g_k, accumulated = sum a_k g_k. The weights say what differs.
+Differences of the micro-batches' losses cannot tell, for the forward pass has the same error. Both gradients are
+written as sums of the micro-batches' own: full = sum w_k g_k, accumulated = sum a_k g_k. The weights say what differs.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ _EQUAL = 1e-3
 
 
 def compare(full: Vector, parts: Sequence[Vector], accumulated: Vector, rounding: float) -> Finding:
-    """WP506 for gradients of shape [P]; `rounding` is what may separate equal ones, relative to the full gradient's norm."""
+    """WP506 for gradients of shape [P]; `rounding` is what may separate equal ones, relative to the full gradient's
+    norm.
+    """
     size, count = float(np.linalg.norm(full)), len(parts)
     if not size:
         return ACCUMULATED.undecided("The full batch's gradient is zero: there is nothing to compare.")
     if not np.isfinite(accumulated).all():
         text = (
-            "The accumulated gradient contains NaN or infinity, and the full batch's does not: a micro-batch without any target does that."
+            "The accumulated gradient contains NaN or infinity, and the full batch's does not: a micro-batch without"
+            " any target does that."
         )
         return ACCUMULATED.found(Verdict.FAILS, text, where="accumulation", cause="unequal-counts")
     parts = [part for part in parts if np.isfinite(part).all() and part.any()]  # of an empty one nothing is lost
@@ -35,11 +38,16 @@ def compare(full: Vector, parts: Sequence[Vector], accumulated: Vector, rounding
         return ACCUMULATED.holds(tuple(evidence))
     weights, of_accumulated = (_weights(gradient, parts) for gradient in (full, accumulated))
     if of_accumulated is not None:
-        evidence += [Evidence(f"weight of micro-batch {k}, accumulated", float(a)) for k, a in enumerate(of_accumulated)]
+        evidence += [
+            Evidence(f"weight of micro-batch {k}, accumulated", float(a)) for k, a in enumerate(of_accumulated)
+        ]
     if weights is not None:
         evidence += [Evidence(f"weight of micro-batch {k}, full batch", float(w)) for k, w in enumerate(weights)]
     cause, text = _told(weights, of_accumulated, count)
-    text = f"The gradient accumulated over {count} micro-batches is not the full batch's: they are {apart:.2g} apart, relative. {text}"
+    text = (
+        f"The gradient accumulated over {count} micro-batches is not the full batch's: they are {apart:.2g} apart,"
+        f" relative. {text}"
+    )
     verdict = Verdict.SUSPECT if cause == "batch-statistics" else Verdict.FAILS
     return ACCUMULATED.found(verdict, text.strip(), where="accumulation", cause=cause, evidence=tuple(evidence))
 
@@ -55,8 +63,8 @@ def _weights(gradient: Vector, parts: Sequence[Vector]) -> Vector | None:
 def _told(weights: Vector | None, accumulated: Vector | None, count: int) -> tuple[str, str]:
     if weights is None:
         text = (
-            "The full batch's gradient is no sum of the micro-batches' own: examples of a batch act on each other (batch normalisation "
-            "does that)."
+            "The full batch's gradient is no sum of the micro-batches' own: examples of a batch act on each other"
+            " (batch normalisation does that)."
         )
         return "batch-statistics", text
     if accumulated is None:
@@ -69,15 +77,21 @@ def _told(weights: Vector | None, accumulated: Vector | None, count: int) -> tup
     if np.ptp(ratios) <= _EQUAL * np.abs(ratios).max():
         factor = float(np.mean(ratios))
         if abs(factor - count) < _EQUAL * count:
-            return "not-divided", f"It is {count} times too large, the number of micro-batches: each loss must be divided by it."
+            return (
+                "not-divided",
+                f"It is {count} times too large, the number of micro-batches: each loss must be divided by it.",
+            )
         if abs(factor * count - 1) < _EQUAL:
-            return "divided-twice", f"It is 1/{count} of what it should be: the loss is divided by the number of micro-batches twice."
+            return (
+                "divided-twice",
+                f"It is 1/{count} of what it should be: the loss is divided by the number of micro-batches twice.",
+            )
         return "scale", f"It is {factor:.4g} times what it should be."
     if np.ptp(accumulated) <= _EQUAL * np.abs(accumulated).max():
         shares = ", ".join(f"{w:.3g}" for w in weights)
         text = (
-            f"It weighs all micro-batches alike ({float(np.mean(accumulated)):.3g}), the full batch weighs them {shares}: they hold "
-            "different numbers of targets, and each loss is a mean over its own."
+            f"It weighs all micro-batches alike ({float(np.mean(accumulated)):.3g}), the full batch weighs them"
+            f" {shares}: they hold different numbers of targets, and each loss is a mean over its own."
         )
         return "unequal-counts", text
     return "", "It weighs the micro-batches otherwise than the full batch does."
@@ -93,7 +107,9 @@ def over_ranks(
     if values_apart or gradients_apart:
         names = values_apart or gradients_apart
         what = "values" if values_apart else "gradients"
-        text = f"The {what} of {len(names)} tensors differ between ranks: {', '.join(f'`{name}`' for name in names[:4])}."
+        text = (
+            f"The {what} of {len(names)} tensors differ between ranks: {', '.join(f'`{name}`' for name in names[:4])}."
+        )
         return [RANKS.found(Verdict.FAILS, text, where=names[0], cause="not-synchronised")]
     found = judge()
     failing = [finding for finding in found if finding.verdict is Verdict.FAILS]

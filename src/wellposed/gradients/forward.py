@@ -17,7 +17,8 @@ _DIRECTIONS = 2
 def check_forward(problem: Problem, *, reverse: bool = True) -> list[Finding]:
     """WP501 for `problem.pushed`; nothing where it agrees along random directions through all tensors.
 
-    Without `reverse` no gradient is asked for. Whatever the framework raises where an operation has no forward mode comes through.
+    Without `reverse` no gradient is asked for. Whatever the framework raises where an operation has no forward mode
+    comes through.
     """
     theta = problem.theta()
     gradient = problem.layout.pack_known(problem.gradient(theta)) if reverse else np.zeros_like(theta)
@@ -29,10 +30,13 @@ def check_forward(problem: Problem, *, reverse: bool = True) -> list[Finding]:
             return [WRONG.undecided(f"Along a random direction {probe.slope.reason}.", where="forward mode")]
         if probe.smooth and _disagrees(probe, pushed):
             text = (
-                f"The forward-mode derivative does not agree with the function: along a random direction it is {pushed:.6g}; "
-                f"differences say {probe.measured:.6g} ± {probe.error:.1g}."
+                "The forward-mode derivative does not agree with the function: along a random direction it is"
+                f" {pushed:.6g}; differences say {probe.measured:.6g} ± {probe.error:.1g}."
             )
-            evidence = [Evidence("slope by forward mode", pushed), Evidence("measured slope", probe.measured, error=probe.error)]
+            evidence = [
+                Evidence("slope by forward mode", pushed),
+                Evidence("measured slope", probe.measured, error=probe.error),
+            ]
             evidence += [Evidence("slope by reverse mode", probe.claimed)] if reverse else []
             return [WRONG.found(Verdict.FAILS, text, where="forward mode", evidence=tuple(evidence))]
     return []

@@ -1,7 +1,8 @@
 """From a failing tensor to its wrong entries, in far fewer evaluations than entries.
 
-A residual is linear in the error e. Where one entry alone is wrong, the ratio of two residuals, of which one weights every entry by its
-index along an axis, is that index. Where several are, their set is halved, and a part's residual gives the other's by subtraction.
+A residual is linear in the error e. Where one entry alone is wrong, the ratio of two residuals, of which one weights
+every entry by its index along an axis, is that index. Where several are, their set is halved, and a part's residual
+gives the other's by subtraction.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _MORE = 24  # entries of a dense error, to tell the fraction
 _DENSE = 0.25  # of a sample: from here on the error counts as dense
 _GROUPS = 8
 _AGAIN = 3  # times that all but what was found is searched once more, by other weights
-_READABLE = 0.9  # of a position: the bar up to which an index is read; entries are measured afterwards, so that a misreading costs little
+# of a position: the bar up to which an index is read; entries are measured afterwards, so that a misreading costs
+# little
+_READABLE = 0.9
 _SURE = 0.05  # of a block's residual: a bar below which what a half leaves for the other is taken without measuring it
 _LEAST_RATIO = 4.0  # residual over bar below which nothing is read
 
@@ -46,8 +49,8 @@ class WrongSlice:
 
 @dataclass
 class Located:
-    """`entries` and `slices` are wrong, and nothing else where `complete`; `fraction` of all entries where so many are wrong that a
-    sample says more (NaN else), `sample` being what was measured for it: (flat index, error, bar)."""
+    """`entries` and `slices` are wrong, and nothing else where `complete`; `fraction` of all entries where so many are
+    wrong that a sample says more (NaN else), `sample` being what was measured for it: (flat index, error, bar)."""
 
     entries: list[WrongEntry] = field(default_factory=list)
     slices: list[WrongSlice] = field(default_factory=list)
@@ -118,16 +121,24 @@ class _Search:
                 return
         places = self._read(block, residual, root)
         if all(place is not None for place in places):
-            if self._one_entry(tuple(int(indices[place]) for indices, place in zip(block, places, strict=True)), block, residual):
+            if self._one_entry(
+                tuple(int(indices[place]) for indices, place in zip(block, places, strict=True)), block, residual
+            ):
                 return
             places = [None if len(indices) > 1 else 0 for indices in block]
-        narrowed = tuple(indices if place is None else indices[[place]] for indices, place in zip(block, places, strict=True))
+        narrowed = tuple(
+            indices if place is None else indices[[place]] for indices, place in zip(block, places, strict=True)
+        )
         if prod(map(len, narrowed)) < prod(map(len, block)):
             inner = self._of(narrowed)
             if self._same(inner, residual):
                 if self._mostly_wrong(narrowed):
-                    index = tuple(None if len(n) == size else int(n[0]) for n, size in zip(narrowed, self._shape, strict=True))
-                    if all(i is not None or len(n) == size for i, n, size in zip(index, narrowed, self._shape, strict=True)):
+                    index = tuple(
+                        None if len(n) == size else int(n[0]) for n, size in zip(narrowed, self._shape, strict=True)
+                    )
+                    if all(
+                        i is not None or len(n) == size for i, n, size in zip(index, narrowed, self._shape, strict=True)
+                    ):
                         self.found.slices.append(WrongSlice(index))
                         return
                 block, residual = narrowed, inner
@@ -207,7 +218,9 @@ class _Search:
         self.found.sample = measured
 
     def _prefer_few(self, block: Block) -> list[tuple[Block, Residual]]:
-        """Groups along the axis whose wrong indices are fewest, which is halved first from then on: two wrong columns are two groups."""
+        """Groups along the axis whose wrong indices are fewest, which is halved first from then on: two wrong columns
+        are two groups.
+        """
         if len(self._shape) < 2:
             return []
         groups: dict[int, list[tuple[Block, Residual]]] = {}

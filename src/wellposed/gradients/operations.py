@@ -1,8 +1,9 @@
 """Which operation of the forward pass has a wrong backward pass: the claim must be what that mistake would make of it.
 
-Where the result a of an operation moves by its true rate, the loss has its true slope. A backward pass that takes another rate for it
-claims the slope that the loss would have if a moved by that rate: with a held while the parameters move, and a moved by that rate alone.
-So every mistake is tried out on the forward pass, with two evaluations, and held against the claim.
+Where the result a of an operation moves by its true rate, the loss has its true slope. A backward pass that takes
+another rate for it claims the slope that the loss would have if a moved by that rate: with a held while the parameters
+move, and a moved by that rate alone. So every mistake is tried out on the forward pass, with two evaluations, and held
+against the claim.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ _STEP = 1e-6
 _CLOSE = 1e-5
 _LEFT_OUT = "1 (it is left out)"
 _LAST = " in its last step"
-_ONES = (_LEFT_OUT, "a > 0", "z > 0", "1 where the derivative is not 0")  # what is left of a product without one of its factors
+_ONES = (
+    _LEFT_OUT,
+    "a > 0",
+    "z > 0",
+    "1 where the derivative is not 0",
+)  # what is left of a product without one of its factors
 Rate = Callable[[Callable[[int], Array]], Array]
 """From the rates of other results to that of one."""
 
@@ -33,7 +39,9 @@ _OPERANDS = ("first operand", "second operand")
 
 
 def guilty_operation(problem: Problem, prober: Prober, names: Sequence[str]) -> Explanation | None:
-    """The one mistake in one operation that explains the claims of all these tensors; None where there is none, or nothing is seen."""
+    """The one mistake in one operation that explains the claims of all these tensors; None where there is none, or
+    nothing is seen.
+    """
     base = Tape(lines=True)
     value = problem.taped(prober.theta, base)
     if value is None or not np.isclose(value, prober.value, rtol=1e-9) or not base.nodes:
@@ -69,11 +77,16 @@ class _Mistake:
         nodes = [base.nodes[k] for k in self.held]
         where = ", ".join(dict.fromkeys(node.line or node.operation for node in nodes))
         if name == "constant" and all(node.reduces or base.nodes[node.root].reduces for node in nodes):
-            return Explanation("batch-statistics", f"It takes a mean or variance that depends on the parameters for a constant ({where}).")
+            return Explanation(
+                "batch-statistics",
+                f"It takes a mean or variance that depends on the parameters for a constant ({where}).",
+            )
         if name == "constant":
             return Explanation("detached", f"What goes through this operation is missing from it: {where}.")
         if name in _OPERANDS:
-            return Explanation("detached", f"What comes through the {name} of this operation is missing from it: {where}.")
+            return Explanation(
+                "detached", f"What comes through the {name} of this operation is missing from it: {where}."
+            )
         if (
             name.removesuffix(_LAST) in _ONES
             and nodes[0].operation == "multiply"
@@ -112,15 +125,17 @@ class _Line:
         return bool(abs(slope - self.claimed) <= _CLOSE * max(abs(self.claimed), self._size / 10, abs(through) / 10))
 
     def _slope(self, rates: Mapping[int, Rate | None]) -> float:
-        """Of the loss along u, where these results move by these rates, each from what those before have made of the operations; or not
-        at all."""
+        """Of the loss along u, where these results move by these rates, each from what those before have made of the
+        operations; or not at all."""
 
         def end(sign: float) -> float:
             def result(index: int, rate: Rate | None) -> Callable[[Tape], Array]:
                 base, step = self.base.nodes, sign * self._h
                 if rate is None:
                     return lambda tape: base[index].result
-                return lambda tape: base[index].result + step * rate(lambda k: (tape.nodes[k].result - base[k].result) / step)
+                return lambda tape: (
+                    base[index].result + step * rate(lambda k: (tape.nodes[k].result - base[k].result) / step)
+                )
 
             tape = Tape(held={index: result(index, rate) for index, rate in rates.items()})
             found = self._problem.taped(self._theta + sign * self._h * self._u, tape)
@@ -135,7 +150,9 @@ class _Line:
 
 
 def _mistakes(nodes: Sequence[Node], offset: int) -> Iterator[_Mistake]:
-    singles = [offset + k for k, node in enumerate(nodes) if not node.operation.startswith("parameter") and node.result.ndim]
+    singles = [
+        offset + k for k, node in enumerate(nodes) if not node.operation.startswith("parameter") and node.result.ndim
+    ]
     yield from (_Mistake((k,)) for k in reversed(singles))
     reductions = [k for k in singles if nodes[k - offset].reduces][-_PAIRS:]
     yield from (_Mistake(pair) for pair in combinations(reductions, 2))
@@ -151,13 +168,15 @@ def _rounds(nodes: Sequence[Node], singles: Sequence[int], offset: int) -> Itera
             alike.setdefault((node.line, node.operation), []).append(k)
     for found in alike.values():
         for period in range(1, _TWINS + 1):
-            if len(found) >= 2 * period:  # counted from the end: in the first round an operand may be a constant, and not be seen
+            if (
+                len(found) >= 2 * period
+            ):  # counted from the end: in the first round an operand may be a constant, and not be seen
                 yield from (tuple(found[::-1][last::period][::-1]) for last in range(period))
 
 
 def _wrong_rates(line: _Line, index: int, *, every: bool) -> Iterator[tuple[str, Rate]]:
-    """Usual mistakes for the rate of one operation's result, as functions of the rates of other results; `every` with those that are none
-    here."""
+    """Usual mistakes for the rate of one operation's result, as functions of the rates of other results; `every` with
+    those that are none here."""
     node = line.base.nodes[index]
     for source in dict.fromkeys((node.last, node.root)):  # the last link of the chain, and all of it from its beginning
         if source not in (index, -1) and node.root != index:

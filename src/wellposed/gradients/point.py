@@ -16,17 +16,22 @@ _FLAT = 1e-6  # of what the loss really changes by when every parameter moves by
 
 
 def uninformative(problem: Problem, prober: Prober, gradient: Gradient) -> list[Finding]:
-    """All zero, symmetric, or so flat that the gradient tells nothing of the loss; nothing where the point is a good one."""
+    """All zero, symmetric, or so flat that the gradient tells nothing of the loss; nothing where the point is a good
+    one.
+    """
     names = problem.layout.names
     carrying = [name for name in names if carries(gradient, name)]
     if not carrying:
-        text = "The gradient is zero in every entry of every tensor: zero agrees with zero, and most mistakes would not show."
+        text = (
+            "The gradient is zero in every entry of every tensor: zero agrees with zero, and most mistakes would not"
+            " show."
+        )
         return [UNINFORMATIVE.found(Verdict.SUSPECT, text, where=names[0] if names else "", cause="zero")]
     twins = [name for name in carrying if _symmetric(prober.theta, gradient, problem, name)]
     if twins:
         text = (
-            f"All rows of {some(twins)} are the same, and so are those of the gradient: a gradient that mixes up or transposes rows would "
-            "look right here."
+            f"All rows of {some(twins)} are the same, and so are those of the gradient: a gradient that mixes up or"
+            " transposes rows would look right here."
         )
         return [UNINFORMATIVE.found(Verdict.SUSPECT, text, where=twins[0], cause="symmetric")]
     u = prober.directions.jointly(carrying)
@@ -34,8 +39,8 @@ def uninformative(problem: Problem, prober: Prober, gradient: Gradient) -> list[
     moved = abs(prober.along(u, 1.0) - prober.value)
     if np.isfinite(moved) and claimed < _FLAT * moved:
         text = (
-            f"The loss is flat here: moving every parameter by its own size changes it by {moved:.3g}, where the gradient foretells "
-            f"{claimed:.3g}. A saturated unit or a minimum looks like this, and hides mistakes."
+            f"The loss is flat here: moving every parameter by its own size changes it by {moved:.3g}, where the"
+            f" gradient foretells {claimed:.3g}. A saturated unit or a minimum looks like this, and hides mistakes."
         )
         evidence = (Evidence("change foretold over change seen", claimed / moved, reference=f"above {_FLAT:g}"),)
         return [UNINFORMATIVE.found(Verdict.SUSPECT, text, where=carrying[0], cause="flat", evidence=evidence)]

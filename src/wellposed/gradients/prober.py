@@ -40,7 +40,14 @@ class Prober:
     """Measures a problem's slopes at one point. The noise of the loss is measured once, for all directions."""
 
     def __init__(
-        self, problem: Problem, theta: Vector, gradient: Vector, value: float | None = None, seed: int = 0, *, held: bool = False
+        self,
+        problem: Problem,
+        theta: Vector,
+        gradient: Vector,
+        value: float | None = None,
+        seed: int = 0,
+        *,
+        held: bool = False,
     ) -> None:
         """`held`: whether the problem holds what passes cuts of its graph."""
         self.problem, self.theta, self.gradient, self.held = problem, theta, gradient, held
@@ -71,10 +78,14 @@ class Prober:
     @cached_property
     def _stored_nearby(self) -> Vector:
         shift = np.random.default_rng(1).standard_normal(self.theta.size)
-        return self.problem.stored(self.theta + 0.01 * shift * np.maximum(np.abs(self.theta), self.directions.size(slice(0, None))))
+        return self.problem.stored(
+            self.theta + 0.01 * shift * np.maximum(np.abs(self.theta), self.directions.size(slice(0, None)))
+        )
 
     def on_a_stair(self, probe: Probe, u: Vector) -> bool:
-        """Whether the loss is flat over the smallest steps and climbs as claimed over larger ones: cast to a coarser format inside."""
+        """Whether the loss is flat over the smallest steps and climbs as claimed over larger ones: cast to a coarser
+        format inside.
+        """
         if abs(probe.measured) > _FLAT * abs(probe.claimed):
             return False
         reach = self.directions.reach(u)
@@ -82,14 +93,14 @@ class Prober:
         return any(abs(tilted(h) - tilted(-h)) / (2 * h) < flat for h in (reach / 4.0**k for k in range(1, 6)))
 
     def buried(self, probe: Probe, u: Vector) -> bool:
-        """Whether what is wrong, over the largest step there is, changes the loss by less than its noise along all tensors together: a
-        loss that is rounded to a coarser format on its way looks flat along one alone."""
+        """Whether what is wrong, over the largest step there is, changes the loss by less than its noise along all
+        tensors together: a loss that is rounded to a coarser format on its way looks flat along one alone."""
         noise = self.near.level
         return bool(np.isfinite(noise)) and abs(probe.residual) * self.directions.reach(u) < _WILD * noise
 
     def erratic(self, u: Vector) -> bool:
-        """Whether, in 16 bits, the loss changes within the finest steps by far more than its rounding: then steps show its average
-        at best."""
+        """Whether, in 16 bits, the loss changes within the finest steps by far more than its rounding: then steps show
+        its average at best."""
         return self.eps > 1e-4 and self.noise_along(u).level > _WILD * self.eps * abs(self.value)
 
     @property
@@ -120,7 +131,9 @@ class Prober:
         return found
 
     def nearby(self) -> Prober:
-        """A prober at a random point nearby, where no corner of the loss is met exactly: each entry moved by about 1 %."""
+        """A prober at a random point nearby, where no corner of the loss is met exactly: each entry moved by about 1
+        %.
+        """
         theta = self.problem.stored(self.directions.nearby())
         return Prober(self.problem, theta, self.problem.layout.pack_known(self.problem.gradient(theta)), held=self.held)
 
@@ -134,10 +147,11 @@ class Prober:
         return (tilted(h) - tilted(-h)) / (2 * h)
 
     def probes(self, directions: Sequence[Vector], *, second_opinion: bool = False) -> list[Probe]:
-        """The slopes of J(theta + t u) - t g.u at t = 0, theta as the problem stores it; a direction of zeros has slope 0.
+        """The slopes of J(theta + t u) - t g.u at t = 0, theta as the problem stores it; a direction of zeros has slope
+        0.
 
-        For a second opinion the first steps tried are smaller, and the noise is measured anew along each direction: a fine grid then
-        shows the slope too, and contradicts steps that are all too large.
+        For a second opinion the first steps tried are smaller, and the noise is measured anew along each direction: a
+        fine grid then shows the slope too, and contradicts steps that are all too large.
         """
         moving = [u for u in directions if u.any()]
         closer = self.eps**_CLOSER if second_opinion else 1.0
@@ -157,10 +171,11 @@ class Prober:
         return [self._probe(u, next(found) if u.any() else Slope(0.0, 0.0, np.nan, 0)) for u in directions]
 
     def glanced(self, u: Vector, enough: float) -> Probe:
-        """One direction by as few steps as show a slope, with no more noise than rounding expected: what agrees here, agrees.
+        """One direction by as few steps as show a slope, with no more noise than rounding expected: what agrees here,
+        agrees.
 
-        A disagreement means nothing, as the noise may be larger; `enough` is the error bar that needs no improvement. The next glance
-        begins with the step that did best: corners close by are as close in other directions.
+        A disagreement means nothing, as the noise may be larger; `enough` is the error bar that needs no improvement.
+        The next glance begins with the step that did best: corners close by are as close in other directions.
         """
         if not u.any():
             return self._probe(u, Slope(0.0, 0.0, np.nan, 0))
@@ -181,7 +196,9 @@ class Prober:
         return self._probe(u, found)
 
     def confirmed(self, directions: Sequence[Vector]) -> list[Probe]:
-        """Probes; a disagreement is believed only if it is seen again with smaller steps, and is more than the claim's own rounding."""
+        """Probes; a disagreement is believed only if it is seen again with smaller steps, and is more than the claim's
+        own rounding.
+        """
         found = self.probes(directions)
         doubted = [index for index, probe in enumerate(found) if probe.known and not probe.agrees]
         again = self.probes([directions[index] for index in doubted], second_opinion=True)
@@ -204,7 +221,9 @@ class Prober:
         # The digits of single entries fall where they fall; a rounded factor of all of them moves the whole slope.
         terms = max(self.directions.spread(u), abs(claimed))
         rounding = _DIGITS * self.claim_eps * terms
-        if measured.step > 0:  # where the loss is 0 its values show no noise, and what it is computed from is rounded all the same
+        if (
+            measured.step > 0
+        ):  # where the loss is 0 its values show no noise, and what it is computed from is rounded all the same
             rounding += self._least_noise / measured.step
         return Probe(claimed, float(self.theta @ u), rounding, measured)
 
@@ -233,9 +252,9 @@ class Prober:
     def rounding(self, u: Vector) -> float:
         """What rounding does to the claimed slope along u, as the gradient's own scatter shows it.
 
-        g(theta + d) - 2 g(theta) + g(theta - d) is of second order in d: for a d of half the digits it is rounding. So is the difference
-        between the gradient of a multiple of the loss and that multiple of the gradient, up to half the digits: a backward pass that is
-        not linear in what comes in differs by more.
+        g(theta + d) - 2 g(theta) + g(theta - d) is of second order in d: for a d of half the digits it is rounding. So
+        is the difference between the gradient of a multiple of the loss and that multiple of the gradient, up to half
+        the digits: a backward pass that is not linear in what comes in differs by more.
         """
         again = self.problem.layout.pack_known(self.problem.gradient(self.theta)) - self.gradient
         self.backward_spread = max(self.backward_spread, float(np.linalg.norm(again)))
@@ -260,7 +279,9 @@ class Prober:
         return lambda lane, steps: [(t, tilted[index](t)) for index, t in zip(lane, steps, strict=True)]
 
     def _leaning(self, u: Vector) -> Callable[[float], float]:
-        """As `_tilted`, with theta' rounded: in float64, what that does to the claimed part is nothing beside the noise."""
+        """As `_tilted`, with theta' rounded: in float64, what that does to the claimed part is nothing beside the
+        noise.
+        """
         claimed = float(self.gradient @ u)
         return lambda t: self.along(u, t) - t * claimed
 
@@ -277,7 +298,9 @@ class Prober:
 def _held_by(name: str, value: float) -> bool:
     """Whether that format has exactly this number, which is not one that every format has."""
     with np.errstate(over="ignore"):
-        return value != 0 and np.isfinite(value) and float(np.dtype(name).type(value)) == value and value != round(value)
+        return (
+            value != 0 and np.isfinite(value) and float(np.dtype(name).type(value)) == value and value != round(value)
+        )
 
 
 def _unknown(probe: Probe, reason: str) -> Probe:

@@ -1,4 +1,6 @@
-"""A quick look at a gradient: a few directions through all tensors at once, by as few evaluations as show it to be right."""
+"""A quick look at a gradient: a few directions through all tensors at once, by as few evaluations as show it to be
+right.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,10 @@ _BAR = 100.0  # times its rounding is the bar of a difference over a tenth of a 
 
 @dataclass(frozen=True)
 class Glances:
-    """What was seen along each direction, and for each tensor the chance that an error of 1 % was missed and the least error that every
-    direction could see. `kink`: the probe that met one, where the gradient was looked at a little beside the point instead. `contradicted`:
-    the last direction disagrees, clearly beyond its bar and the loss's rounding.
+    """What was seen along each direction, and for each tensor the chance that an error of 1 % was missed and the least
+    error that every direction could see. `kink`: the probe that met one, where the gradient was looked at a little
+    beside the point instead. `contradicted`: the last direction disagrees, clearly beyond its bar and the loss's
+    rounding.
     """
 
     probes: list[Probe]
@@ -34,8 +37,8 @@ class Glances:
 
 
 def look_quickly(prober: Prober, uncut: Prober) -> Glances | None:
-    """Nothing where they do not show the gradient to be right: then it is to be looked at closely. `uncut` measures along tensors without
-    a gradient.
+    """Nothing where they do not show the gradient to be right: then it is to be looked at closely. `uncut` measures
+    along tensors without a gradient.
 
     At a kink a right gradient may be anything between the slopes of its sides: then the point beside it is looked at.
     """
@@ -49,12 +52,16 @@ def look_quickly(prober: Prober, uncut: Prober) -> Glances | None:
         raise
     except Exception:  # the user's code: the loss need not be defined there
         return None
-    found = _looked(beside, beside_uncut)[0] if np.isfinite(beside.value) and np.isfinite(beside.gradient).all() else None
+    found = (
+        _looked(beside, beside_uncut)[0] if np.isfinite(beside.value) and np.isfinite(beside.gradient).all() else None
+    )
     return None if found is None else replace(found, kink=kink)
 
 
 def chance(allowed: float, error: float) -> float:
-    """The probability that a normal variable of standard deviation `error` stays within `allowed`: at most sqrt(2 / pi) allowed / error."""
+    """The probability that a normal variable of standard deviation `error` stays within `allowed`: at most sqrt(2 / pi)
+    allowed / error.
+    """
     return min(1.0, float(np.sqrt(2 / np.pi)) * allowed / error) if error else 1.0
 
 
@@ -62,7 +69,9 @@ def _looked(prober: Prober, uncut: Prober) -> tuple[Glances | None, Probe | None
     """Directions are independent, and so are their chances to miss."""
     places = prober.problem.layout.slices
     names = [name for name, place in places.items() if place.start < place.stop]
-    left = [name for name in names if prober.gradient[places[name]].any() and not (prober.exact and _faint(prober, name))]
+    left = [
+        name for name in names if prober.gradient[places[name]].any() and not (prober.exact and _faint(prober, name))
+    ]
     silent = [name for name in names if name not in left]
     if silent and not prober.exact:  # what matters little may hide in the loss's rounding
         return None, None
@@ -80,7 +89,9 @@ def _looked(prober: Prober, uncut: Prober) -> tuple[Glances | None, Probe | None
         if not probe.smooth or not probe.agrees:
             return None, None
         misses |= {name: misses[name] * chance(probe.allowed, VISIBLE * share) for name, share in shares.items()}
-        floors |= {name: min(floors[name], probe.allowed / share if share else np.inf) for name, share in shares.items()}
+        floors |= {
+            name: min(floors[name], probe.allowed / share if share else np.inf) for name, share in shares.items()
+        }
         left = [name for name in left if misses[name] > _HARDLY]
     if left or not probes:
         return None, None
@@ -93,19 +104,23 @@ def _looked(prober: Prober, uncut: Prober) -> tuple[Glances | None, Probe | None
 
 
 def _through(prober: Prober, names: Sequence[str]) -> tuple[Probe, dict[str, float]]:
-    """A probe through these tensors, and what each contributes to the slope; the direction, as large as the model, is let go of."""
+    """A probe through these tensors, and what each contributes to the slope; the direction, as large as the model, is
+    let go of.
+    """
     u, shares = prober.directions.balanced(names)
     return prober.glanced(u, np.sqrt(_HARDLY) * VISIBLE * max(shares.values()) / 4), shares
 
 
 def _silence(prober: Prober, names: Sequence[str], visible: float) -> float | None:
-    """What the loss changes by at most along tensors that are to leave it as it is; None where it changes, or that cannot be seen."""
+    """What the loss changes by at most along tensors that are to leave it as it is; None where it changes, or that
+    cannot be seen.
+    """
     probe = prober.glanced(prober.directions.jointly(names), visible / 4)
     return probe.allowed if probe.smooth and probe.agrees and probe.allowed <= visible else None
 
 
 def _faint(prober: Prober, name: str) -> bool:
-    """Whether moving the tensor by its own size changes the loss by so little that no difference shows 1 % of that above the loss's
-    rounding, as it does before a normalisation that takes the change away.
+    """Whether moving the tensor by its own size changes the loss by so little that no difference shows 1 % of that
+    above the loss's rounding, as it does before a normalisation that takes the change away.
     """
     return prober.directions.weights[name] < _BAR * prober.eps * abs(prober.value) / VISIBLE

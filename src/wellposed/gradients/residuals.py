@@ -1,4 +1,6 @@
-"""Quick measurements of what is wrong within one tensor: e.w, for the error e = true gradient - claim and any weights w."""
+"""Quick measurements of what is wrong within one tensor: e.w, for the error e = true gradient - claim and any weights
+w.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ class Residual(NamedTuple):
 
 
 class Residuals:
-    """Two evaluations each: one two-sided difference, of a step that probes through the tensor have shown to be short enough.
+    """Two evaluations each: one two-sided difference, of a step that probes through the tensor have shown to be short
+    enough.
 
     A weight w of an entry moves it by w times its size. Steps balance noise against the bend that the probe saw; a
     direction through m of the P entries is moved (m / P)^(1/4) as far: between a bend that only the distance
@@ -47,7 +50,9 @@ class Residuals:
     def __init__(self, prober: Prober, place: slice, probes: Sequence[Probe]) -> None:
         self._prober, self._place = prober, place
         own = np.abs(prober.theta[place])
-        self.sizes: Vector = np.maximum(own, _LEAST * (float(np.sqrt(np.mean(own**2))) or prober.directions.size(place)))
+        self.sizes: Vector = np.maximum(
+            own, _LEAST * (float(np.sqrt(np.mean(own**2))) or prober.directions.size(place))
+        )
         self._noise = max(prober.near.level if isfinite(prober.near.level) else 0.0, prober.eps * abs(prober.value) / 2)
         # In a small tensor one direction bends far more than another.
         self._third = max((p.slope.third for p in probes if isfinite(p.slope.third)), default=inf)
@@ -55,12 +60,16 @@ class Residuals:
         self.evaluations = 0
 
     def _best(self, probe: Probe) -> float:
-        """How far theta is moved along a direction through all entries: half of what would make the two errors equal."""
+        """How far theta is moved along a direction through all entries: half of what would make the two errors
+        equal.
+        """
         furthest = _FURTHEST * float(np.linalg.norm(self.sizes))
         if not isfinite(self._third):
             return min(furthest, probe.slope.step / 4) if isfinite(probe.slope.step) else furthest
         balanced = 0.5 * (self._noise / self._third) ** (1 / 3) if self._third else 0.0
-        return min(furthest, balanced) if balanced else furthest  # a loss without noise, as a linear one at 0 is, sets no bound
+        return (
+            min(furthest, balanced) if balanced else furthest
+        )  # a loss without noise, as a linear one at 0 is, sets no bound
 
     def of(self, weights: Vector, part: float = 1.0) -> Residual:
         """e.(w * sizes), weights of the tensor's length; `part` shortens the step."""
@@ -83,8 +92,8 @@ class Residuals:
         return Residual(value, bar) if isfinite(value) else Residual(0.0, inf)
 
     def twice(self, weights: Vector, coarse: Residual | None = None) -> Residual:
-        """By two steps, of which the first may be known: what changes between them is bend. Where the second shows nothing, its bar counts:
-        the first may be all bend."""
+        """By two steps, of which the first may be known: what changes between them is bend. Where the second shows
+        nothing, its bar counts: the first may be all bend."""
         coarse, fine = coarse or self.of(weights), self.of(weights, 0.25)
         gap = abs(coarse.value - fine.value)
         if gap > coarse.bar + fine.bar:

@@ -1,4 +1,6 @@
-"""What a gradient leaves out on purpose: values that pass a detach, a stop_gradient or a Python number, and are constants to it."""
+"""What a gradient leaves out on purpose: values that pass a detach, a stop_gradient or a Python number, and are
+constants to it.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +22,22 @@ _UNCHANGED = 64.0  # units in the last place of a gradient: by as much it may di
 _ARRAYS = ("numpy()", "tolist()", "np.asarray()")
 
 
-def tell_of_cuts(problem: Problem, held: Held, gradient: Vector, directions: Sequence[Vector], found: list[Finding]) -> list[Finding]:
+def tell_of_cuts(
+    problem: Problem, held: Held, gradient: Vector, directions: Sequence[Vector], found: list[Finding]
+) -> list[Finding]:
     """The findings of the held problem, with one line on the cuts in the place of what holds.
 
-    Where cuts count that line fails. A number that is a term of the loss fails too, as it is there to be trained and is not; so does a way
-    through NumPy within a module. What a distribution draws, without a gradient where one could pass, is suspect.
+    Where cuts count that line fails. A number that is a term of the loss fails too, as it is there to be trained and is
+    not; so does a way through NumPy within a module. What a distribution draws, without a gradient where one could
+    pass, is suspect.
     """
     cuts = list(held.cuts)
     if problem.cuts_count:
         words = f"The gradient leaves out what passes the {_listed(cuts)}; the rest agrees."
         failing = WRONG.found(Verdict.FAILS, words, where=problem.layout.names[0], cause="detached")
-        return sorted([failing if f.rule == WRONG.id and f.verdict is Verdict.HOLDS else f for f in found], key=lambda f: f.rule)
+        return sorted(
+            [failing if f.rule == WRONG.id and f.verdict is Verdict.HOLDS else f for f in found], key=lambda f: f.rule
+        )
     numbers = [cut for cut in cuts if cut.number and not cut.sampled][:_LOOKED_AT]
     for cut in numbers:
         if any(finding.rule == WRONG.id and finding.verdict is Verdict.FAILS for finding in found):
@@ -42,12 +49,17 @@ def tell_of_cuts(problem: Problem, held: Held, gradient: Vector, directions: Seq
     drawn = next((cut for cut in cuts if cut.sampled and not cut.scored and not cut.number), None)
     if drawn is not None and _matters(held.freed(drawn), gradient, directions):
         text = (
-            f"What sample() at {drawn.where} draws passes no gradient to the distribution's parameters: they learn from the other terms of "
-            "the loss alone. rsample() lets it pass."
+            f"What sample() at {drawn.where} draws passes no gradient to the distribution's parameters: they learn from"
+            " the other terms of the loss alone. rsample() lets it pass."
         )
-        found = [f for f in found if f.rule != RANDOM.id] + [RANDOM.found(Verdict.SUSPECT, text, where="loss", cause="sampled")]
+        found = [f for f in found if f.rule != RANDOM.id] + [
+            RANDOM.found(Verdict.SUSPECT, text, where="loss", cause="sampled")
+        ]
     line = f"The gradient leaves out what passes the {_listed(cuts)}; the rest agrees with the loss."
-    found = [replace(f, message=line, cause="detached") if f.rule == WRONG.id and f.verdict is Verdict.HOLDS else f for f in found]
+    found = [
+        replace(f, message=line, cause="detached") if f.rule == WRONG.id and f.verdict is Verdict.HOLDS else f
+        for f in found
+    ]
     return sorted(found, key=lambda f: f.rule)
 
 
@@ -57,13 +69,17 @@ def _listed(cuts: Sequence[Cut]) -> str:
 
 
 def _matters(freed: Problem, gradient: Vector, directions: Sequence[Vector]) -> bool:
-    """Whether the loss changes along these directions otherwise than the gradient says, once a cut's value may follow."""
+    """Whether the loss changes along these directions otherwise than the gradient says, once a cut's value may
+    follow.
+    """
     prober = Prober(freed, freed.theta(), gradient)
     return any(probe.known and not probe.agrees for probe in prober.probes(directions))
 
 
 def _never_meant(problem: Problem, held: Held, cut: Cut, gradient: Vector, directions: Sequence[Vector]) -> str:
-    """In words, why a Python number cannot be meant; "" where it may be, as an advantage is that only weighs a term, or does not matter."""
+    """In words, why a Python number cannot be meant; "" where it may be, as an advantage is that only weighs a term, or
+    does not matter.
+    """
     if not _matters(held.freed(cut), gradient, directions):
         return ""
     other = held.nudged(cut)
@@ -71,12 +87,12 @@ def _never_meant(problem: Problem, held: Held, cut: Cut, gradient: Vector, direc
     change, size = float(np.linalg.norm(nudged - gradient)), float(np.linalg.norm(gradient))
     if change <= _UNCHANGED * np.finfo(np.float64 if problem.dtype == "float64" else np.float32).eps * size:
         return (
-            f"A term of the loss is a number without a gradient: {cut} makes it one. It is added, and nothing is trained by it; "
-            "the rest of the gradient agrees with the loss."
+            f"A term of the loss is a number without a gradient: {cut} makes it one. It is added, and nothing is"
+            " trained by it; the rest of the gradient agrees with the loss."
         )
     if cut.within and cut.what in _ARRAYS:
         return (
-            f"Within `{cut.within}` values go through NumPy ({cut}) and come back without a gradient: what is before it is trained by what "
-            "goes another way alone."
+            f"Within `{cut.within}` values go through NumPy ({cut}) and come back without a gradient: what is before it"
+            " is trained by what goes another way alone."
         )
     return ""

@@ -23,8 +23,12 @@ def judge(
     unknown = next((probe for probe in probes if not probe.known), None)
     if unknown is not None and prober.raised is not None and prober.exact:
         raise InputError(
-            f"the loss raised {describe_error(prober.raised)} whenever {name!r} was moved, however little; at the point itself it runs",
-            hint="an assertion or a check of the parameter looks like this: the loss must be defined beside the point too",
+            f"the loss raised {describe_error(prober.raised)} whenever {name!r} was moved, however little; at the point"
+            " itself it runs",
+            hint=(
+                "an assertion or a check of the parameter looks like this: the loss must be defined beside the"
+                " point too"
+            ),
         ) from prober.raised
     if unknown is not None:
         return [NOISE_FLOOR.undecided(f"Along `{name}` {_why(prober, unknown)}.", where=name)]
@@ -34,7 +38,9 @@ def judge(
             return [NOT_DIFFERENTIABLE.found(Verdict.SUSPECT, text + _LABEL, where=name, cause="jump")]
         if prober.exact:
             return [NOT_DIFFERENTIABLE.found(Verdict.FAILS, text, where=name, cause="jump")]
-        return [NOT_DIFFERENTIABLE.undecided(f"{text} In {problem.dtype} it may be a little beside the point.", where=name)]
+        return [
+            NOT_DIFFERENTIABLE.undecided(f"{text} In {problem.dtype} it may be a little beside the point.", where=name)
+        ]
     kinks = [probe for probe in probes if probe.slope.kink]
     wrong = [probe for probe in probes if _disagrees(probe)]
     if wrong and not carries(gradient, name):
@@ -43,14 +49,16 @@ def judge(
         if kinks:
             return [kink(name, kinks[0])]
         text = (
-            f"Along one direction in `{name}` the slope is {wrong[0].measured:.6g}, where {wrong[0].claimed:.6g} is claimed; at a point "
-            f"nearby the gradient agrees. In {problem.dtype} a jump or a kink beside the point looks like this."
+            f"Along one direction in `{name}` the slope is {wrong[0].measured:.6g}, where {wrong[0].claimed:.6g} is"
+            f" claimed; at a point nearby the gradient agrees. In {problem.dtype} a jump or a kink beside the point"
+            " looks like this."
         )
         return [WRONG.undecided(text, where=name)]
     if wrong:
         return diagnose(problem, prober, nearby, name, probes, wrong[0])
     if kinks:
-        # Where several kinks meet, a right gradient need not lie between the two slopes of their sum: ask next to the point.
+        # Where several kinks meet, a right gradient need not lie between the two slopes of their sum: ask next to the
+        # point.
         there = _seen_from(problem, nearby(), name)
         wrong = [probe for probe in there if _disagrees(probe)]
         if wrong:
@@ -66,7 +74,9 @@ def _seen_from(problem: Problem, prober: Prober, name: str) -> list[Probe]:
 
 
 def _wrong_nearby(problem: Problem, prober: Prober, name: str) -> bool:
-    """Whether the gradient is wrong at another point too, or it cannot be seen there: corners lie elsewhere beside another point."""
+    """Whether the gradient is wrong at another point too, or it cannot be seen there: corners lie elsewhere beside
+    another point.
+    """
     there = _seen_from(problem, prober, name)
     return any(map(_disagrees, there)) or not any(probe.smooth for probe in there)
 
@@ -97,23 +107,24 @@ def some(names: Sequence[str]) -> str:
 
 def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Probe) -> Finding:
     word = "missing (None)" if missing else "exactly zero"
-    text = f"The gradient of `{name}` is {word}, but the loss changes along it with slope {probe.measured:.4g} ± {probe.error:.1g}."
+    text = (
+        f"The gradient of `{name}` is {word}, but the loss changes along it with slope {probe.measured:.4g} ±"
+        f" {probe.error:.1g}."
+    )
     found = problem.uncut(prober.theta)
     if found is not None and carries(found.gradient, name):
         return _cut(problem, name, f"{text} The way to it is cut by {found.cuts}.", probe)
     stairs = prober.noise_along(prober.directions.random_direction(problem.layout.slices[name])).stairs
     if stairs:
         text = (
-            f"Along `{name}` the loss is a staircase: flat over small steps, as the gradient says, with stairs of about "
-            f"{stairs:.1g}, and slope "
-            f"{probe.measured:.4g} over larger ones. It rounds, counts or quantises."
+            f"Along `{name}` the loss is a staircase: flat over small steps, as the gradient says, with stairs of about"
+            f" {stairs:.1g}, and slope {probe.measured:.4g} over larger ones. It rounds, counts or quantises."
         )
         return NOT_DIFFERENTIABLE.found(Verdict.SUSPECT, text, where=name, cause="staircase")
     if problem.draws:
         text = (
-            f"`{name}` reaches the loss through a random draw ({', '.join(problem.draws)}): with the draw held fixed the loss "
-            "changes along it "
-            f"with slope {probe.measured:.4g}, but no gradient passes through a draw."
+            f"`{name}` reaches the loss through a random draw ({', '.join(problem.draws)}): with the draw held fixed"
+            f" the loss changes along it with slope {probe.measured:.4g}, but no gradient passes through a draw."
         )
         return RANDOM.found(Verdict.SUSPECT, text, where=name, cause="sampled")
     return _cut(problem, name, text, probe, cause="detached" if missing else "zero")
@@ -121,7 +132,9 @@ def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Pro
 
 def _cut(problem: Problem, name: str, text: str, probe: Probe, cause: str = "detached") -> Finding:
     evidence = (Evidence("measured slope", probe.measured, name, reference="0, as claimed", error=probe.error),)
-    held = cause == "detached" and name in problem.left_out()  # as a target network is, that the optimizer does not know
+    held = (
+        cause == "detached" and name in problem.left_out()
+    )  # as a target network is, that the optimizer does not know
     verdict = Verdict.SUSPECT if held else Verdict.FAILS
     return ZERO.found(verdict, text, where=name, cause=cause, evidence=evidence)
 
@@ -129,14 +142,19 @@ def _cut(problem: Problem, name: str, text: str, probe: Probe, cause: str = "det
 def kink(name: str, probe: Probe, *, stuck: bool = False) -> Finding:
     """WP502 along a tensor, or along all of them, where the gradient agrees at a point nearby.
 
-    A corner at the point costs nothing where a step leaves it; a tensor that is `stuck` at one has no gradient to leave it with.
+    A corner at the point costs nothing where a step leaves it; a tensor that is `stuck` at one has no gradient to leave
+    it with.
     """
     left, right = probe.claimed + probe.slope.left, probe.claimed + probe.slope.right
     between = min(left, right) - probe.error <= probe.claimed <= max(left, right) + probe.error
-    claim = f"The claimed {probe.claimed:.4g} lies between" if between else f"Several kinks meet; {probe.claimed:.4g} is claimed"
+    claim = (
+        f"The claimed {probe.claimed:.4g} lies between"
+        if between
+        else f"Several kinks meet; {probe.claimed:.4g} is claimed"
+    )
     text = (
-        f"Along `{name}` the loss has a kink here: slope {left:.4g} on one side, {right:.4g} on the other. {claim}, and at a point "
-        "nearby the gradient agrees."
+        f"Along `{name}` the loss has a kink here: slope {left:.4g} on one side, {right:.4g} on the other. {claim}, and"
+        " at a point nearby the gradient agrees."
     )
     evidence = (
         Evidence("slope on the left", left, name),
@@ -145,4 +163,6 @@ def kink(name: str, probe: Probe, *, stuck: bool = False) -> Finding:
     )
     if stuck:
         text += " Its gradient is zero: no step leaves the kink."
-    return NOT_DIFFERENTIABLE.found(Verdict.SUSPECT if stuck else Verdict.HOLDS, text, where=name, cause="kink", evidence=evidence)
+    return NOT_DIFFERENTIABLE.found(
+        Verdict.SUSPECT if stuck else Verdict.HOLDS, text, where=name, cause="kink", evidence=evidence
+    )

@@ -1,4 +1,6 @@
-"""A loss with a wiggle on it: over steps longer than that the gradient is right, and over shorter ones it is not the slope."""
+"""A loss with a wiggle on it: over steps longer than that the gradient is right, and over shorter ones it is not the
+slope.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,11 @@ _DIRECTIONS = 2
 
 
 def compare_scales(prober: Prober, names: Sequence[str]) -> Finding | None:
-    """WP501 as undecided where, along two directions, what disagrees over short steps is gone over two neighbouring long ones.
+    """WP501 as undecided where, along two directions, what disagrees over short steps is gone over two neighbouring
+    long ones.
 
-    An error of the gradient is there over steps of any length: no bend of the loss makes up for it over a step and over its half. Some 6
-    evaluations where there is no wiggle.
+    An error of the gradient is there over steps of any length: no bend of the loss makes up for it over a step and over
+    its half. Some 6 evaluations where there is no wiggle.
     """
     if not names or not prober.exact:
         return None
@@ -31,8 +34,9 @@ def compare_scales(prober: Prober, names: Sequence[str]) -> Finding | None:
     steps = [found for found in gone if found is not None]
     short, long = max(found[0] for found in steps), max(found[1] for found in steps)
     text = (
-        f"The loss's slope depends on the step: over steps of {long:.2g} of the parameters' sizes the gradient agrees, over short ones "
-        f"it is off by up to {100 * short:.2g} %. The loss has a wiggle of that length, which the gradient leaves out."
+        f"The loss's slope depends on the step: over steps of {long:.2g} of the parameters' sizes the gradient agrees,"
+        f" over short ones it is off by up to {100 * short:.2g} %. The loss has a wiggle of that length, which the"
+        " gradient leaves out."
     )
     evidence = (Evidence("disagreement over short steps, of the slope", short, "all tensors", reference="0"),)
     return WRONG.undecided(text, where="all tensors", evidence=evidence)

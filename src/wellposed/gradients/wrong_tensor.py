@@ -26,9 +26,9 @@ class Line(NamedTuple):
 class Suspect:
     """A failing tensor: what is claimed and what was measured of it.
 
-    `claim` and `theta` have the tensor's shape. `data` are the arrays that the loss is computed from, by name; `of_double` is the
-    claim for 2 J, where it can be asked for; `pointwise` as `Problem.pointwise`; `alike` are
-    the claims for the other tensors of that shape.
+    `claim` and `theta` have the tensor's shape. `data` are the arrays that the loss is computed from, by name;
+    `of_double` is the claim for 2 J, where it can be asked for; `pointwise` as `Problem.pointwise`; `alike` are the
+    claims for the other tensors of that shape.
     """
 
     name: str
@@ -65,7 +65,9 @@ class Suspect:
     def fits(self, truth: Vector) -> bool:
         """Whether this array, in place of the claim, agrees with all that was measured."""
         change = (truth - self.claim).ravel()
-        return all(abs(line.missing.value - float(change @ line.u)) <= self._allowed(line, truth) for line in self.lines)
+        return all(
+            abs(line.missing.value - float(change @ line.u)) <= self._allowed(line, truth) for line in self.lines
+        )
 
     def fits_beside_decay(self, rearranged: Callable[[Vector], Vector]) -> bool:
         """Whether the claim rearranged is right, be it all of it or all but an L2 term, which stays where it is.
@@ -76,13 +78,19 @@ class Suspect:
         return self.fits(moved) or self.coefficients([self.theta - rearranged(self.theta)], moved) is not None
 
     def coefficients(self, regressors: Sequence[Vector], base: Vector | None = None) -> tuple[Vector, Vector] | None:
-        """c and its uncertainty, where base (the claim) + sum of c * regressor agrees with all that was measured; None where no c does."""
+        """c and its uncertainty, where base (the claim) + sum of c * regressor agrees with all that was measured; None
+        where no c does.
+        """
         start = self.claim if base is None else base
         along = np.array([[float(regressor.ravel() @ line.u) for regressor in regressors] for line in self.lines])
         missing = np.array([line.missing.value - float((start - self.claim).ravel() @ line.u) for line in self.lines])
         bars = np.array([max(self._allowed(line, other) for other in (start, *regressors)) for line in self.lines])
         weighted = along / bars[:, None]
-        if len(self.lines) <= len(regressors) or not np.isfinite(weighted).all() or np.linalg.matrix_rank(weighted) < len(regressors):
+        if (
+            len(self.lines) <= len(regressors)
+            or not np.isfinite(weighted).all()
+            or np.linalg.matrix_rank(weighted) < len(regressors)
+        ):
             return None
         c = np.linalg.lstsq(weighted, missing / bars, rcond=None)[0]
         if np.any(np.abs(missing - along @ c) > bars):

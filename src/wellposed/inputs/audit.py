@@ -43,7 +43,9 @@ _PUBLISHED = {
 
 @dataclass(frozen=True)
 class Given:
-    """Statistics as they were given: mean and standard deviation [D], and the state they come from where it is known."""
+    """Statistics as they were given: mean and standard deviation [D], and the state they come from where it is
+    known.
+    """
 
     mean: Vector
     std: Vector
@@ -74,7 +76,9 @@ class _Data:
     met: int  # of these, rows that it knows
 
 
-@np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")  # comparisons with infinity come out right
+@np.errstate(
+    over="ignore", under="ignore", invalid="ignore", divide="ignore"
+)  # comparisons with infinity come out right
 def audit_statistics(
     statistics: Any, source: Source, axis: int | tuple[int, ...] | None = None, *, held_out: bool = False
 ) -> list[Finding]:
@@ -123,8 +127,8 @@ def _stds(array: Array, axes: tuple[int, ...]) -> Vector:
 
 def _saw(data: _Data) -> Finding:
     text = (
-        f"The statistics have seen this set, which was held out: of {data.asked} rows that their fingerprint would have kept, it holds "
-        f"{data.met}."
+        f"The statistics have seen this set, which was held out: of {data.asked} rows that their fingerprint would have"
+        f" kept, it holds {data.met}."
     )
     evidence = (Evidence("rows recognised", data.met, "inputs", unit=f"of {data.asked}", reference="0"),)
     return NOT_THEIRS.found(Verdict.FAILS, text, where="inputs", cause="saw-test-set", evidence=evidence)
@@ -159,12 +163,16 @@ def _judged(given: Given, data: _Data) -> Finding:
     if _agrees(given, data):
         n = float(moments.count.min())
         if given.state is None and _nearly(given.std, std * np.sqrt(n / (n - 1))) and not _nearly(given.std, std):
-            text = f"The standard deviation was computed with n - 1 = {n - 1:.0f}; deep learning and scikit-learn divide by n."
+            text = (
+                f"The standard deviation was computed with n - 1 = {n - 1:.0f}; deep learning and scikit-learn divide"
+                " by n."
+            )
             return NOT_THEIRS.found(Verdict.SUSPECT, text, where=where, cause="ddof", evidence=evidence)
         return NOT_THEIRS.holds(evidence)
     off, excused = _misfit(given, mean, std, std), _by_rare_events(given, data)
     for cause, text, mean_then, std_then in _mistakes(given, data):
-        # A mistake has to fit closely, and much better than no mistake does; all the more where chance may be the reason.
+        # A mistake has to fit closely, and much better than no mistake does; all the more where chance may be the
+        # reason.
         tolerance = _EXACT if excused else float(np.clip(_ERRORS * _relative(data), *_TIGHT))
         misfit = _misfit(given, mean_then, std_then, std_then)
         if misfit <= tolerance and off > _BETTER * max(misfit, _TIGHT[0]):
@@ -180,8 +188,8 @@ def _judged(given: Given, data: _Data) -> Finding:
         given.state is not None and not 1 / _SCALE_FAILS < ratio < _SCALE_FAILS
     )
     text = (
-        f"At `{where}` the data's mean is {off:.3g} standard deviations away from the one given, and the variance given is "
-        f"{np.square(ratio):.3g} times the data's."
+        f"At `{where}` the data's mean is {off:.3g} standard deviations away from the one given, and the variance given"
+        f" is {np.square(ratio):.3g} times the data's."
     )
     if (
         std[j] > 0
@@ -189,8 +197,12 @@ def _judged(given: Given, data: _Data) -> Finding:
         and np.isclose(given.mean[j] / mean[j], ratio, rtol=_HARMLESS)
         and not np.isclose(ratio, 1, rtol=2 * _HARMLESS)
     ):
-        text += f" It is as if its unit had changed: mean and deviation given are both about {ratio:.3g} times the data's."
-    return NOT_THEIRS.found(Verdict.FAILS if fails else Verdict.SUSPECT, text, where=where, cause="drift", evidence=evidence)
+        text += (
+            f" It is as if its unit had changed: mean and deviation given are both about {ratio:.3g} times the data's."
+        )
+    return NOT_THEIRS.found(
+        Verdict.FAILS if fails else Verdict.SUSPECT, text, where=where, cause="drift", evidence=evidence
+    )
 
 
 def _mistakes(given: Given, data: _Data) -> Iterator[tuple[str, str, Vector, Vector]]:
@@ -199,10 +211,20 @@ def _mistakes(given: Given, data: _Data) -> Iterator[tuple[str, str, Vector, Vec
     yield "pixel-range", "The statistics are of data divided by 255; this data is not divided.", mean / 255, std / 255
     yield "pixel-range", "The statistics are of data from 0 to 255; this data is divided by 255.", mean * 255, std * 255
     yield "mean-of-stds", "The standard deviation given is the mean of those of single entries.", mean, stds
-    yield "mean-of-stds", "The standard deviation given is the mean of those of single entries, divided by 255.", mean / 255, stds / 255
+    yield (
+        "mean-of-stds",
+        "The standard deviation given is the mean of those of single entries, divided by 255.",
+        mean / 255,
+        stds / 255,
+    )
     if 2 <= mean.size <= 4:
         yield "channel-order", "The statistics fit with the channels in the other order.", mean[::-1], std[::-1]
-        yield "channel-order", "With the channels in the other order and divided by 255 they fit.", mean[::-1] / 255, std[::-1] / 255
+        yield (
+            "channel-order",
+            "With the channels in the other order and divided by 255 they fit.",
+            mean[::-1] / 255,
+            std[::-1] / 255,
+        )
     yield "variance-for-std", "The variance of the data was given for the standard deviation.", mean, std**2
     if np.all(np.abs(mean) < 0.1) and np.all(np.abs(std[std > 0] - 1) < 0.1) and (std > 0).any():
         yield "already-standardized", "The data has mean 0 and standard deviation 1 already.", given.mean, given.std
@@ -229,7 +251,9 @@ def _agrees(given: Given, data: _Data) -> bool:
 
 
 def _misfit(given: Given, mean: Vector, std: Vector, width: Vector) -> float:
-    """The largest difference of a mean, in deviations, or of the logarithm of a deviation, over all features; infinite where unknown."""
+    """The largest difference of a mean, in deviations, or of the logarithm of a deviation, over all features; infinite
+    where unknown.
+    """
     if not (np.isfinite(mean).all() and np.isfinite(std).all()):
         return np.inf
     with np.errstate(all="ignore"):
@@ -255,8 +279,8 @@ def _harmless(given: Given, mean: Vector, std: Vector) -> bool:
 def _by_rare_events(given: Given, data: _Data) -> bool:
     """Whether rare large values, that a sample may miss or meet, could explain each difference.
 
-    A fourth power of a deviation is at most range^2 times its square, so the kurtosis is at most range^2 / variance: that bounds the
-    standard error of a standard deviation, about which few rows then tell little.
+    A fourth power of a deviation is at most range^2 times its square, so the kurtosis is at most range^2 / variance:
+    that bounds the standard error of a standard deviation, about which few rows then tell little.
     """
     moments, rows = data.state.moments, _rows(data)
     known = [moments] if given.state is None else [moments, given.state.moments]
@@ -296,7 +320,10 @@ def _nearly(one: Vector, two: Vector) -> bool:
 def _missing(given: Given, data: _Data) -> Finding | None:
     if given.state is None:
         return None
-    shares = [moments.nan_count / np.maximum(moments.nan_count + moments.count, 1) for moments in (given.state.moments, data.state.moments)]
+    shares = [
+        moments.nan_count / np.maximum(moments.nan_count + moments.count, 1)
+        for moments in (given.state.moments, data.state.moments)
+    ]
     j = int(np.argmax(np.abs(shares[1] - shares[0])))
     before, now = float(shares[0][j]), float(shares[1][j])
     rows = [float((moments.nan_count + moments.count)[j]) for moments in (given.state.moments, data.state.moments)]
@@ -305,7 +332,10 @@ def _missing(given: Given, data: _Data) -> Finding | None:
     if abs(now - before) <= max(_MISSING, _ERRORS * chance):
         return None
     where = data.state.where(j)
-    text = f"At `{where}` {100 * now:.3g} % of the values are missing; of the data behind the statistics {100 * before:.3g} % were."
+    text = (
+        f"At `{where}` {100 * now:.3g} % of the values are missing; of the data behind the statistics"
+        f" {100 * before:.3g} % were."
+    )
     evidence = (Evidence("share of missing values", now, where, reference=f"{before:.3g}"),)
     return NOT_THEIRS.found(Verdict.SUSPECT, text, where=where, cause="missing-values", evidence=evidence)
 

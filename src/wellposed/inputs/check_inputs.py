@@ -29,7 +29,9 @@ def check(features: Features, *, normalised: str = "") -> list[Finding]:
     moments = Moments.of(features.array, features.axes)
     findings = [_not_finite(features, moments)]
     if features.rows.shape[0] < 2:
-        return findings + [rule.undecided("One row says nothing about the spread of a feature.") for rule in _JUDGED[:3]]
+        return findings + [
+            rule.undecided("One row says nothing about the spread of a feature.") for rule in _JUDGED[:3]
+        ]
     sparse = _sparse(features)
     constant = _constant(features, moments)
     findings.append(constant)
@@ -44,8 +46,8 @@ def check(features: Features, *, normalised: str = "") -> list[Finding]:
 
 
 def _sparse(features: Features) -> bool:
-    """Whether the inputs are counts, shares or activations that are mostly 0 and never below: then 0 has a meaning that centring would
-    take away, and features of different sizes share one unit."""
+    """Whether the inputs are counts, shares or activations that are mostly 0 and never below: then 0 has a meaning that
+    centring would take away, and features of different sizes share one unit."""
     rows = features.rows
     return bool(rows.min() >= 0) and float(np.mean(rows == 0)) > _MOSTLY
 
@@ -63,7 +65,9 @@ def _not_standard(features: Features, moments: Moments, *, sparse: bool) -> Find
             how="what the mean adds to the condition of the first layer",
         ),
     )  # fmt: skip
-    if sparse and size < 1:  # few entries are not 0 in a row: what the first layer makes of it is small, and grows in a few steps
+    if (
+        sparse and size < 1
+    ):  # few entries are not 0 in a row: what the first layer makes of it is small, and grows in a few steps
         text = "The inputs are not negative and mostly 0, as counts and shares are: they are taken as they are."
         return NOT_STANDARD.holds(evidence, text)
     off_scale = max(size, 1 / size) if size > 0 else np.inf
@@ -79,8 +83,8 @@ def _not_standard(features: Features, moments: Moments, *, sparse: bool) -> Find
     if ratio > 30:
         verdict = Verdict.FAILS if ratio > 300 else Verdict.SUSPECT
         text = (
-            f"The mean of the inputs outweighs what distinguishes them: |mean|^2 is {ratio:.3g} times the largest variance "
-            "in any direction."
+            f"The mean of the inputs outweighs what distinguishes them: |mean|^2 is {ratio:.3g} times the largest"
+            " variance in any direction."
         )
         return NOT_STANDARD.found(verdict, text, where="inputs", cause="offset", evidence=evidence)
     return NOT_STANDARD.holds(evidence)
@@ -112,8 +116,12 @@ def _unequal(features: Features, moments: Moments, *, sparse: bool) -> Finding:
     large, small = relative.min(axis=0), 1 / relative.max(axis=0)
     j, k = int(np.nanargmax(large)), int(np.nanargmax(small))
     evidence = (
-        Evidence("size of the largest feature over the median", float(large[j]), features.where(j), reference="below 10"),
-        Evidence("size of the median feature over the smallest", float(small[k]), features.where(k), reference="below 100"),
+        Evidence(
+            "size of the largest feature over the median", float(large[j]), features.where(j), reference="below 10"
+        ),
+        Evidence(
+            "size of the median feature over the smallest", float(small[k]), features.where(k), reference="below 100"
+        ),
     )
     verdict = _worse(large[j], 10, 100, small[k], 100, 1000)
     if verdict is Verdict.HOLDS or sparse:
@@ -121,7 +129,10 @@ def _unequal(features: Features, moments: Moments, *, sparse: bool) -> Finding:
     big = large[j] / 10 >= small[k] / 100
     where, factor = (features.where(j), large[j]) if big else (features.where(k), small[k])
     word = "larger" if big else "smaller"
-    text = f"`{where}` is {factor:.3g} times {word} than the median feature (standard deviation {deviation[j if big else k]:.3g})."
+    text = (
+        f"`{where}` is {factor:.3g} times {word} than the median feature (standard deviation"
+        f" {deviation[j if big else k]:.3g})."
+    )
     return UNEQUAL.found(verdict, text, where=where, cause="units", evidence=evidence)
 
 
@@ -132,7 +143,9 @@ def _rounding_alone(features: Features, moments: Moments) -> Array:
     return np.asarray(moments.std <= _DIGITS * eps * np.abs(moments.mean))
 
 
-def _worse(large: float, large_suspect: float, large_fails: float, small: float, small_suspect: float, small_fails: float) -> Verdict:
+def _worse(
+    large: float, large_suspect: float, large_fails: float, small: float, small_suspect: float, small_fails: float
+) -> Verdict:
     if large > large_fails or small > small_fails:
         return Verdict.FAILS
     if large > large_suspect or small > small_suspect:
@@ -147,7 +160,10 @@ def _constant(features: Features, moments: Moments) -> Finding:
     if number == 0:
         return CONSTANT.holds(evidence)
     if number == constant.size:
-        text = f"All {number} features have one value in all {features.rows.shape[0]} rows: the inputs tell no example from another."
+        text = (
+            f"All {number} features have one value in all {features.rows.shape[0]} rows: the inputs tell no example"
+            " from another."
+        )
         return CONSTANT.found(Verdict.FAILS, text, where="inputs", cause="all-constant", evidence=evidence)
     if features.rows.shape[0] < _FEW_ROWS:
         return CONSTANT.undecided(
@@ -156,11 +172,15 @@ def _constant(features: Features, moments: Moments) -> Finding:
     values = np.unique(features.rows[0, constant])
     others = features.rows[:, ~constant]
     if features.array.ndim > 2 or all(value == 0 or (others == value).any() for value in values):
-        # The background of an image, an absent word, a category or padding, as elsewhere too: it adds nothing, and costs nothing.
+        # The background of an image, an absent word, a category or padding, as elsewhere too: it adds nothing, and
+        # costs nothing.
         return CONSTANT.holds(evidence)
     first = [features.where(int(j)) for j in np.flatnonzero(constant)[:3]]
     more = f" and {number - 3} more" if number > 3 else ""
-    text = f"{number} of {constant.size} features have one value in all rows: {', '.join(f'`{place}`' for place in first)}{more}."
+    text = (
+        f"{number} of {constant.size} features have one value in all rows:"
+        f" {', '.join(f'`{place}`' for place in first)}{more}."
+    )
     return CONSTANT.found(Verdict.SUSPECT, text, where=first[0], cause="constant", evidence=evidence)
 
 
@@ -176,8 +196,8 @@ def _not_finite(features: Features, moments: Moments) -> Finding:
             bad = np.isnan if cause == "nan" else np.isinf
             row = int(np.argmax(bad(features.rows[:, j].astype(np.float64))))
             text = (
-                f"{int(count.sum())} of {features.rows.size} numbers are {'NaN' if cause == 'nan' else 'infinite'}, "
-                f"in {int((count > 0).sum())} of {count.size} features; the first is in `{features.where(j)}`, row {row}."
+                f"{int(count.sum())} of {features.rows.size} numbers are {'NaN' if cause == 'nan' else 'infinite'}, in"
+                f" {int((count > 0).sum())} of {count.size} features; the first is in `{features.where(j)}`, row {row}."
             )
             return NOT_FINITE.found(Verdict.FAILS, text, where=features.where(j), cause=cause, evidence=evidence)
     return NOT_FINITE.holds(evidence)

@@ -1,4 +1,6 @@
-"""Stop reading when the mean and the standard deviation are known well enough; the unit of sampling is an entry of axis 0."""
+"""Stop reading when the mean and the standard deviation are known well enough; the unit of sampling is an entry of axis
+0.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,8 @@ class Errors(NamedTuple):
 class Sample:
     """Groups seen so far: of each the number of its entries, their sum and sum of squares about a shift, per feature.
 
-    The standard errors are those of ratios of group totals (Cochran, Sampling Techniques, 3rd edition, 6.3), so that a thousand pixels
-    of one image count as one image.
+    The standard errors are those of ratios of group totals (Cochran, Sampling Techniques, 3rd edition, 6.3), so that a
+    thousand pixels of one image count as one image.
     """
 
     def __init__(self) -> None:
@@ -77,7 +79,9 @@ class Sample:
             spread = len(count) / (len(count) - 1.0)
             of_mean = np.sqrt(spread * ((total - mean * count) ** 2).sum(axis=0)) / n
             of_variance = np.sqrt(spread * ((deviation - variance * count) ** 2).sum(axis=0)) / n
-            return Errors(np.ldexp(of_mean, self._exponent), np.ldexp(of_variance / (2 * np.sqrt(variance)), self._exponent))
+            return Errors(
+                np.ldexp(of_mean, self._exponent), np.ldexp(of_variance / (2 * np.sqrt(variance)), self._exponent)
+            )
 
 
 def _exponent(values: Array) -> int:

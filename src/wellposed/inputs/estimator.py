@@ -22,7 +22,10 @@ class plain_only:
 
     def __get__(self, estimator: Any, kind: Any = None) -> Any:
         if estimator is not None and (estimator.whiten or estimator.robust or estimator.early_stop is not None):
-            raise AttributeError(f"{self._method.__name__} knows mean and standard deviation alone: not with whiten, robust or early_stop")
+            raise AttributeError(
+                f"{self._method.__name__} knows mean and standard deviation alone: not with whiten, robust or"
+                " early_stop"
+            )
         return self._method.__get__(estimator, kind)
 
 
@@ -42,7 +45,9 @@ class Estimator:
     def set_params(self, **params: Any) -> Self:
         for name, value in params.items():
             if name not in self._parameters():
-                raise InputError(f"{type(self).__name__} has no parameter {name!r}", hint=f"it has {', '.join(self._parameters())}")
+                raise InputError(
+                    f"{type(self).__name__} has no parameter {name!r}", hint=f"it has {', '.join(self._parameters())}"
+                )
             setattr(self, name, value)
         return self
 
@@ -73,9 +78,14 @@ class Estimator:
             if known is not None and list(known) != list(given):
                 raise InputError("input_features is not equal to feature_names_in_")
             if len(given) != self.n_features_in_:
-                raise InputError(f"input_features should have length equal to number of features ({self.n_features_in_}), got {len(given)}")
+                raise InputError(
+                    f"input_features should have length equal to number of features ({self.n_features_in_}), got"
+                    f" {len(given)}"
+                )
             return given
-        return known.copy() if known is not None else np.array([f"x{j}" for j in range(self.n_features_in_)], dtype=object)
+        return (
+            known.copy() if known is not None else np.array([f"x{j}" for j in range(self.n_features_in_)], dtype=object)
+        )
 
     def set_output(self, *, transform: str | None = None) -> Self:
         """What `transform` returns of a table [N, D]: "default" (an array), "pandas" or "polars"."""
@@ -103,7 +113,9 @@ class Estimator:
             return polars.DataFrame(result, schema=list(map(str, names)), orient="row")
         import pandas
 
-        return pandas.DataFrame(result, columns=names, index=like.index if isinstance(like, pandas.DataFrame) else None, copy=False)
+        return pandas.DataFrame(
+            result, columns=names, index=like.index if isinstance(like, pandas.DataFrame) else None, copy=False
+        )
 
     def _remember_names(self, names: tuple[str, ...]) -> None:
         if names:
@@ -128,7 +140,9 @@ class Estimator:
 
     def _require_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():
-            raise not_fitted(f"this {type(self).__name__} has not been fitted", hint=f"{type(self).__name__}().fit(x_train)")
+            raise not_fitted(
+                f"this {type(self).__name__} has not been fitted", hint=f"{type(self).__name__}().fit(x_train)"
+            )
 
 
 def not_fitted(message: str, *, hint: str) -> InputError:
@@ -146,7 +160,9 @@ def column_names(x: Any) -> tuple[str, ...]:
     if not isinstance(frame, nw.DataFrame | nw.LazyFrame):
         return ()
     columns = (
-        list(getattr(x, "columns", [])) if isinstance(frame, nw.DataFrame) and hasattr(x, "columns") else frame.collect_schema().names()
+        list(getattr(x, "columns", []))
+        if isinstance(frame, nw.DataFrame) and hasattr(x, "columns")
+        else frame.collect_schema().names()
     )
     return tuple(columns) if all(isinstance(name, str) for name in columns) else ()
 

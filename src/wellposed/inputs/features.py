@@ -39,7 +39,9 @@ class Features:
         if self.names:
             return self.called(self.names, j)
         index = [":"] * self.array.ndim
-        for axis, place in zip(self.axes, np.unravel_index(j, [self.array.shape[axis] for axis in self.axes]), strict=True):
+        for axis, place in zip(
+            self.axes, np.unravel_index(j, [self.array.shape[axis] for axis in self.axes]), strict=True
+        ):
             index[axis] = str(int(place))
         return f"{self.label}[{', '.join(index[: self.axes[-1] + 1])}]"
 
@@ -60,7 +62,8 @@ def as_array(data: Any, what: str = "the data") -> Array:
     """
     if hasattr(data, "tocsr"):
         raise InputError(
-            f"sparse input is not supported: {what} is a {type(data).__name__}", hint="centring makes it dense: data.toarray()"
+            f"sparse input is not supported: {what} is a {type(data).__name__}",
+            hint="centring makes it dense: data.toarray()",
         )
     if isinstance(data, np.ma.MaskedArray):
         data = np.ma.filled(data.astype(np.float64), np.nan)
@@ -78,11 +81,18 @@ def as_array(data: Any, what: str = "the data") -> Array:
         named = f" in column {', '.join(map(repr, offenders))}" if offenders else ""
         kind = "text" if array.dtype.kind in "US" else f"{array.dtype} values"
         kind_of_error = _NotNumbers if array.dtype.kind == "O" else InputError
-        said = ": each entry of an argument must be a string or a number that float() reads" if array.dtype.kind == "O" else ""
-        raise kind_of_error(f"{what} holds {kind}, not numbers{named}{said}", hint="encode categories and dates as numbers first")
+        said = (
+            ": each entry of an argument must be a string or a number that float() reads"
+            if array.dtype.kind == "O"
+            else ""
+        )
+        raise kind_of_error(
+            f"{what} holds {kind}, not numbers{named}{said}", hint="encode categories and dates as numbers first"
+        )
     if array.dtype.kind == "c":
         raise InputError(
-            f"Complex data not supported: {what} holds complex numbers", hint="stack the real and imaginary parts as two features"
+            f"Complex data not supported: {what} holds complex numbers",
+            hint="stack the real and imaginary parts as two features",
         )
     if array.dtype.kind not in "fiub":
         array = array.astype(np.float64)
@@ -119,7 +129,9 @@ def features_of(data: Any, axis: int | tuple[int, ...] | None = None, what: str 
 
 
 def feature_axes(shape: tuple[int, ...], axis: int | tuple[int, ...] | None) -> tuple[int, ...]:
-    """As positive numbers, sorted; () for one dimension: one feature. Raises `InputError` for an axis that does not exist."""
+    """As positive numbers, sorted; () for one dimension: one feature. Raises `InputError` for an axis that does not
+    exist.
+    """
     n = len(shape)
     if axis is None:
         axis = 1 if n == 4 and shape[1] <= 4 < shape[-1] else n - 1

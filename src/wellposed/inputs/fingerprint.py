@@ -20,8 +20,8 @@ _BLOCK = 1 << 16
 class Fingerprint:
     """The `_KEPT` smallest 64-bit hashes of rows, of those whose middle hashes lowest (a bottom-k sketch: Broder 1997).
 
-    `keys` sort the rows, `hashes` are of whole rows; both uint64, ascending by key. A row is an entry of axis 0, in float64. `rows` is
-    the number of rows seen, `distinct` whether hardly any of those kept came twice.
+    `keys` sort the rows, `hashes` are of whole rows; both uint64, ascending by key. A row is an entry of axis 0, in
+    float64. `rows` is the number of rows seen, `distinct` whether hardly any of those kept came twice.
     """
 
     keys: Array
@@ -59,7 +59,8 @@ class Fingerprint:
         return Fingerprint(keys[first][:_KEPT], hashes[first][:_KEPT], self.rows + other.rows, repeated)
 
     def seen(self, array: Array) -> tuple[int, int]:
-        """Of the rows of `array` that would have been kept: how many there are, and how many of them this state has seen.
+        """Of the rows of `array` that would have been kept: how many there are, and how many of them this state has
+        seen.
 
         (0, 0) where that is no evidence, for the rows of this state repeat themselves.
         """
@@ -107,7 +108,9 @@ def _of_block(flat: Array, limit: np.uint64, keep: int | None = _KEPT) -> Finger
 
 
 def _hashed(rows: Array) -> Array:
-    """One uint64 per row: a polynomial of its numbers' bits, mixed (splitmix64's finaliser; Steele, Lea, Flood 2014)."""
+    """One uint64 per row: a polynomial of its numbers' bits, mixed (splitmix64's finaliser; Steele, Lea, Flood
+    2014).
+    """
     bits = (np.ascontiguousarray(rows, dtype=np.float64) + 0.0).view(np.uint64)  # + 0.0: -0 is 0
     factors = np.array([pow(_FIRST, k + 1, 2**64) for k in range(rows.shape[1])] or [1], dtype=np.uint64)
     mixed = bits ^ (bits >> np.uint64(32))

@@ -17,7 +17,8 @@ from wellposed.inputs.state import State, merge
 from wellposed.printable import harmless
 
 ONE_DIMENSION = (
-    "Expected an array of at least 2 dimensions, got 1. Reshape your data: x[:, None] is one feature, x[None, :] one row of features"
+    "Expected an array of at least 2 dimensions, got 1. Reshape your data: x[:, None] is one feature, x[None, :] one"
+    " row of features"
 )
 
 
@@ -34,8 +35,8 @@ def state_of(
 ) -> State:
     """What all the rows of `data` amount to; it may be anything that `source_of` or an engine reads.
 
-    `axis` as in `features_of`, of an array or of each batch; `columns` of a table; `key` the entry of a batch or of a file; `weights` [N],
-    for data in memory. Raises `InputError` for what cannot be read, naming file, column or batch.
+    `axis` as in `features_of`, of an array or of each batch; `columns` of a table; `key` the entry of a batch or of a
+    file; `weights` [N], for data in memory. Raises `InputError` for what cannot be read, naming file, column or batch.
     """
     engine = engine_of(data)
     if engine is not None:
@@ -74,7 +75,9 @@ def finite_only(state: State, where: str = "") -> None:
         )
 
 
-def state_of_chunk(chunk: Chunk, axis: int | tuple[int, ...] | None, weights: Any = None, reproducible: bool = False) -> State:
+def state_of_chunk(
+    chunk: Chunk, axis: int | tuple[int, ...] | None, weights: Any = None, reproducible: bool = False
+) -> State:
     state = State.of(chunk.rows, axis, weights=weights, reproducible=reproducible)
     return State(state.moments, state.fingerprint, chunk.names or state.names)
 
@@ -88,17 +91,24 @@ def check_chunks(source: Source, axis: int | tuple[int, ...] | None, progress: b
 
 
 def alike(chunks: Iterator[Chunk], axis: int | tuple[int, ...] | None, total: int | None = None) -> Iterator[Chunk]:
-    """These chunks, as long as they are of one form and have at least two dimensions; pieces along an axis of features are refused."""
+    """These chunks, as long as they are of one form and have at least two dimensions; pieces along an axis of features
+    are refused.
+    """
     first: Chunk | None = None
     for chunk in chunks:
         if np.ndim(chunk.rows) < 2:
             raise InputError(ONE_DIMENSION)
         if 0 in feature_axes(np.shape(chunk.rows), axis) and len(chunk.rows) != total:
-            raise InputError("axis 0 counts the features, but the data comes in pieces along it", hint="give it as one array in memory")
+            raise InputError(
+                "axis 0 counts the features, but the data comes in pieces along it",
+                hint="give it as one array in memory",
+            )
         if first is None:
             first = chunk
         elif chunk.names != first.names:
-            raise InputError(f"{chunk.where} has the columns {_few(chunk.names)}, but {first.where} has {_few(first.names)}")
+            raise InputError(
+                f"{chunk.where} has the columns {_few(chunk.names)}, but {first.where} has {_few(first.names)}"
+            )
         elif chunk.rows.ndim != first.rows.ndim:
             raise InputError(f"{chunk.where} has {chunk.rows.ndim} dimensions, but {first.where} has {first.rows.ndim}")
         yield chunk
@@ -117,7 +127,12 @@ def _bar(source: Source, wanted: bool) -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} rows"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,} rows"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(harmless(f"reading {source.what}"), total=source.total)
         yield lambda rows: bar.advance(task, rows)

@@ -1,4 +1,6 @@
-"""Exact quantiles of data of any length: numbers are counted by their leading bits, and the bin of each quantile is looked into again."""
+"""Exact quantiles of data of any length: numbers are counted by their leading bits, and the bin of each quantile is
+looked into again.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ _SIGN = np.uint64(1 << 63)
 def quantiles(chunks: Chunks, d: int, at: tuple[float, ...]) -> Vector:
     """[len(at), D], as `numpy.quantile` interpolates, NaN skipped (NaN where a feature has nothing else).
 
-    Chunks of rows [n, D], each with weights [n] (how often a row counts) or None, are read five times; more often for many features.
+    Chunks of rows [n, D], each with weights [n] (how often a row counts) or None, are read five times; more often for
+    many features.
     """
     counts = np.zeros(d)
     for rows, weights in chunks():
@@ -49,7 +52,9 @@ def _order_statistics(chunks: Chunks, d: int, targets: Vector) -> Vector:
                 head = keys >> np.uint64(64 - known) if known else np.zeros_like(keys)
                 for t in range(len(targets)):
                     here = head == prefix[t, j]
-                    histogram[t, j] += np.bincount(digits[here], None if share is None else share[here], minlength=1 << bits)
+                    histogram[t, j] += np.bincount(
+                        digits[here], None if share is None else share[here], minlength=1 << bits
+                    )
         below = np.cumsum(histogram, axis=-1)
         digit = np.minimum((below <= left[..., None]).sum(axis=-1), (1 << bits) - 1)
         before = np.where(digit > 0, np.take_along_axis(below, np.maximum(digit - 1, 0)[..., None], axis=-1)[..., 0], 0)

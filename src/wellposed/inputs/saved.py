@@ -26,8 +26,10 @@ def write(
 ) -> None:
     """Raises `InputError` where the file cannot be written; an older one is then as it was."""
     content = {
-        "format": _FORMAT, "version": _VERSION, "count": seen, "names": names, **{name: _listed(array) for name, array in arrays.items()},
-        "parameters": {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}, "state": state,
+        "format": _FORMAT, "version": _VERSION, "count": seen, "names": names, **{name: _listed(array) for name,
+        array in arrays.items()},
+        "parameters": {name: value.item() if isinstance(value, np.generic) else value for name,
+        value in params.items()}, "state": state,
     }  # fmt: skip
     write_whole(path, lambda file: json.dump(content, file), complaint="{} cannot be written")
 
@@ -49,7 +51,11 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Vector
         if isinstance(params.get("axis"), list):
             params["axis"] = tuple(params["axis"])
         count = int(content["count"])
-        if count < 0 or (arrays["scale"] <= 0).any() or len({len(arrays[name]) for name in ("mean", "var", "scale")}) != 1:
+        if (
+            count < 0
+            or (arrays["scale"] <= 0).any()
+            or len({len(arrays[name]) for name in ("mean", "var", "scale")}) != 1
+        ):
             raise ValueError("statistics of nothing")
         names = list(content["names"])
         if names and len(names) != len(arrays["mean"]):
@@ -63,4 +69,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Vector
 
 def _listed(array: Vector) -> list[Any]:
     """NaN as null, which JSON has."""
-    return [_listed(row) for row in array] if array.ndim > 1 else [None if value != value else value for value in array.tolist()]
+    return (
+        [_listed(row) for row in array]
+        if array.ndim > 1
+        else [None if value != value else value for value in array.tolist()]
+    )

@@ -29,17 +29,19 @@ _QUARTILES = (0.25, 0.5, 0.75)
 
 
 class Standardizer(Estimator):
-    """Each feature with mean 0 and standard deviation 1, by the statistics of the data it was fitted on; scikit-learn's contract.
+    """Each feature with mean 0 and standard deviation 1, by the statistics of the data it was fitted on; scikit-learn's
+    contract.
 
-    `axis` counts the features (several: one per combination; None: see `fit`), `ddof` is subtracted from the count in the variance.
-    `whiten` "zca" or "pca" makes the features uncorrelated too; `robust` takes the median and the interquartile range (over 1.349, what a
-    normal distribution has) instead. `early_stop=0.01` stops reading when the standard errors of mean and standard deviation are below
-    1 % of the standard deviation; `random_state` decides which rows it draws. `reproducible` sums without rounding: the same bits in
-    whatever order rows come. `infinite` says what infinity in `fit` means: "refuse", or "skip" as NaN.
+    `axis` counts the features (several: one per combination; None: see `fit`), `ddof` is subtracted from the count in
+    the variance. `whiten` "zca" or "pca" makes the features uncorrelated too; `robust` takes the median and the
+    interquartile range (over 1.349, what a normal distribution has) instead. `early_stop=0.01` stops reading when the
+    standard errors of mean and standard deviation are below 1 % of the standard deviation; `random_state` decides which
+    rows it draws. `reproducible` sums without rounding: the same bits in whatever order rows come. `infinite` says what
+    infinity in `fit` means: "refuse", or "skip" as NaN.
 
-    After `fit`: `mean_`, `var_`, `scale_` (shape [D], float64), `n_samples_seen_` (entries of axis 0), `state_` (moments and a fingerprint
-    of the rows). A constant feature (smallest equal to largest: no threshold) has scale 1 and becomes 0. NaN is skipped in `fit` and stays
-    NaN in `transform`.
+    After `fit`: `mean_`, `var_`, `scale_` (shape [D], float64), `n_samples_seen_` (entries of axis 0), `state_`
+    (moments and a fingerprint of the rows). A constant feature (smallest equal to largest: no threshold) has scale 1
+    and becomes 0. NaN is skipped in `fit` and stays NaN in `transform`.
     """
 
     mean_: Vector
@@ -63,21 +65,31 @@ class Standardizer(Estimator):
         random_state: int = 0,
     ) -> None:
         self.axis, self.ddof, self.whiten, self.robust = axis, ddof, whiten, robust
-        self.early_stop, self.reproducible, self.infinite, self.random_state = early_stop, reproducible, infinite, random_state
+        self.early_stop, self.reproducible, self.infinite, self.random_state = (
+            early_stop,
+            reproducible,
+            infinite,
+            random_state,
+        )
 
-    def fit(self, x: Any, y: Any = None, sample_weight: Any = None, *, columns: Sequence[str] = (), key: Any = None) -> Self:
-        """Learn the statistics of x: an array of any library [N, ..., D] (or with `axis` elsewhere; images [N, C, H, W] by channel); a
-        table; an iterable of batches, of which the first item or `key` counts; a path, a pattern or a list of paths; data on Dask, Spark
-        or Ray.
+    def fit(
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, columns: Sequence[str] = (), key: Any = None
+    ) -> Self:
+        """Learn the statistics of x: an array of any library [N, ..., D] (or with `axis` elsewhere; images [N, C, H, W]
+        by channel); a table; an iterable of batches, of which the first item or `key` counts; a path, a pattern or a
+        list of paths; data on Dask, Spark or Ray.
 
-        Raises `InputError` for empty data, text, infinity, one row with ddof=1, a feature without any number, batches that do not fit
-        together, files that cannot be read. What was fitted before is then still there.
+        Raises `InputError` for empty data, text, infinity, one row with ddof=1, a feature without any number, batches
+        that do not fit together, files that cannot be read. What was fitted before is then still there.
         """
         self._sensible()
         errors: Errors | None = None
         many = self.whiten is not None or self.robust or self.early_stop is not None
         if many and engines.engine_of(x) is not None:
-            raise InputError("whiten, robust and early_stop read data on this machine, not on an engine", hint="fit on a sample of it")
+            raise InputError(
+                "whiten, robust and early_stop read data on this machine, not on an engine",
+                hint="fit on a sample of it",
+            )
         if sample_weight is not None:
             sample_weight = weights_of(sample_weight)
             if self.early_stop is not None:
@@ -102,8 +114,8 @@ class Standardizer(Estimator):
 
     @plain_only
     def partial_fit(self, x: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Learn from one more batch, an array or table; a batch that is refused changes nothing. What is not known yet is NaN: a feature
-        of which no number was seen, a variance with ddof=1 of one row."""
+        """Learn from one more batch, an array or table; a batch that is refused changes nothing. What is not known yet
+        is NaN: a feature of which no number was seen, a variance with ddof=1 of one row."""
         self._sensible()
         nothing = {"rotation_": None, "quartiles_": None}
         if not hasattr(self, "state_"):
@@ -118,7 +130,9 @@ class Standardizer(Estimator):
         return self.fit(x, y, **fit_params).transform(x)
 
     def transform(self, x: Any, out: Array | None = None) -> Any:
-        """(x - mean_) / scale_ in x's own floating dtype (float64 for integers), shape as x. x is not changed, unless it is `out`."""
+        """(x - mean_) / scale_ in x's own floating dtype (float64 for integers), shape as x. x is not changed, unless
+        it is `out`.
+        """
         return self._applied(x, out, forward=True)
 
     def inverse_transform(self, x: Any, out: Array | None = None) -> Any:
@@ -126,16 +140,20 @@ class Standardizer(Estimator):
         return self._applied(x, out, forward=False)
 
     def all_gather(self, group: Any = None) -> Self:
-        """Inside torch.distributed, after each rank has fitted its own rows: the statistics of all of them, the same on every rank."""
+        """Inside torch.distributed, after each rank has fitted its own rows: the statistics of all of them, the same on
+        every rank.
+        """
         self._require_fitted()
         if self.whiten or self.robust:
             raise InputError("whiten and robust are not gathered over ranks", hint="fit them on one rank and save")
         return self._learned(*self._with_values(self._gathered(group)), None, {"rotation_": None, "quartiles_": None})
 
     def as_module(self, dtype: Any = None) -> Any:
-        """A `torch.nn.Module` that does what `transform` does, in the dtype of its inputs; it moves, saves, exports and compiles.
+        """A `torch.nn.Module` that does what `transform` does, in the dtype of its inputs; it moves, saves, exports and
+        compiles.
 
-        `dtype` is that of its buffers, torch's default where it is None. Raises `InputError` where the statistics do not fit into it.
+        `dtype` is that of its buffers, torch's default where it is None. Raises `InputError` where the statistics do
+        not fit into it.
         """
         self._require_fitted()
         rotation = None if self.rotation_ is None else self.rotation_[0]
@@ -148,14 +166,16 @@ class Standardizer(Estimator):
         return jax_normalising().standardize(self._mean_parts(), self.scale_, rotation, self._axes_of)
 
     def to_onnx(self, path: str | os.PathLike[str], shape: tuple[int, ...]) -> None:
-        """`as_module` as an ONNX file, for inputs of that shape; where its first entry is above 1, for any number of rows."""
+        """`as_module` as an ONNX file, for inputs of that shape; where its first entry is above 1, for any number of
+        rows.
+        """
         torch_normalising().written_as_onnx(self.as_module(), path, shape)
 
     def fold_into(self, layer: Any, digits: float = 1.0) -> Any:
         """A copy of a torch Linear or Conv layer that takes raw inputs in place of standardized ones.
 
-        Raises `InputError`, with the number, where that costs more than `digits` decimal digits (a mean of many standard deviations), or
-        where the layer pads with zeros.
+        Raises `InputError`, with the number, where that costs more than `digits` decimal digits (a mean of many
+        standard deviations), or where the layer pads with zeros.
         """
         self._require_fitted()
         if self.rotation_ is not None:
@@ -210,8 +230,12 @@ class Standardizer(Estimator):
             raise InputError(f"infinite={self.infinite!r} is unknown", hint='"refuse" or "skip"')
         if not isinstance(self.ddof, int | float | np.number):
             raise InputError(f"ddof={self.ddof!r} is no number")
-        if self.early_stop is not None and not (isinstance(self.early_stop, int | float | np.number) and 0 < self.early_stop < 1):
-            raise InputError(f"early_stop={self.early_stop!r} is not a fraction of the standard deviation", hint="early_stop=0.01")
+        if self.early_stop is not None and not (
+            isinstance(self.early_stop, int | float | np.number) and 0 < self.early_stop < 1
+        ):
+            raise InputError(
+                f"early_stop={self.early_stop!r} is not a fraction of the standard deviation", hint="early_stop=0.01"
+            )
         if self.whiten and self.robust:
             raise InputError("whiten and robust exclude each other", hint="whitening needs the covariance")
 
@@ -219,24 +243,37 @@ class Standardizer(Estimator):
         return state, self._values(state, more=more)
 
     def _values(self, state: State, *, more: bool = False) -> tuple[Vector, Vector]:
-        """Variance and standard deviation; raises `InputError` where there are none, unless `more` batches may come: NaN until then."""
+        """Variance and standard deviation; raises `InputError` where there are none, unless `more` batches may come:
+        NaN until then.
+        """
         moments: Moments = state.moments
         if self.infinite == "refuse":
             finite_only(state)
         if more:
             return moments.variance(self.ddof), moments.deviation(self.ddof)
         if (moments.count == 0).any():
-            raise InputError(f"{state.where(int(np.argmin(moments.count)))} holds nothing but NaN", hint="drop the feature")
+            raise InputError(
+                f"{state.where(int(np.argmin(moments.count)))} holds nothing but NaN", hint="drop the feature"
+            )
         if (moments.count <= self.ddof).any():
             j = int(np.argmin(moments.count))
             number = int(moments.count[j])
-            raise InputError(f"{state.where(j)} has {number} value{'' if number == 1 else 's'}, too few for ddof={self.ddof}")
+            raise InputError(
+                f"{state.where(j)} has {number} value{'' if number == 1 else 's'}, too few for ddof={self.ddof}"
+            )
         return moments.variance(self.ddof), moments.deviation(self.ddof)
 
-    def _learned(self, state: State, values: tuple[Vector, Vector], errors: Errors | None, extra: dict[str, Any]) -> Self:
+    def _learned(
+        self, state: State, values: tuple[Vector, Vector], errors: Errors | None, extra: dict[str, Any]
+    ) -> Self:
         """All at once, so that a fit that fails changes nothing."""
         variance, deviation = values
-        self.state_, self.errors_, self.rotation_, self.quartiles_ = state, errors, extra["rotation_"], extra["quartiles_"]
+        self.state_, self.errors_, self.rotation_, self.quartiles_ = (
+            state,
+            errors,
+            extra["rotation_"],
+            extra["quartiles_"],
+        )
         self.mean_, self.var_, self.scale_ = state.moments.mean, variance, np.where(deviation == 0, 1.0, deviation)
         if self.quartiles_ is not None:
             spread = (self.quartiles_[2] - self.quartiles_[0]) / _NORMAL_IQR
@@ -279,11 +316,16 @@ class Standardizer(Estimator):
                 for start in range(0, len(chunk.rows), _LOOK):
                     yield chunk._replace(rows=chunk.rows[start : start + _LOOK])
             return
-        yield from alike((chunk for indices in in_random_order(source.total, self.random_state) for chunk in at(indices)), self.axis)
+        yield from alike(
+            (chunk for indices in in_random_order(source.total, self.random_state) for chunk in at(indices)), self.axis
+        )
 
     def _read_again(self, source: Source, values: tuple[Vector, Vector], weights: Any) -> dict[str, Any]:
         if not source.again:
-            raise InputError("whiten and robust read the data more than once", hint="give a list, a loader or files instead of a generator")
+            raise InputError(
+                "whiten and robust read the data more than once",
+                hint="give a list, a loader or files instead of a generator",
+            )
 
         def rows() -> Iterator[tuple[Array, Vector | None]]:
             start = 0
@@ -307,7 +349,12 @@ class Standardizer(Estimator):
         dtype = array.dtype if array.dtype.kind == "f" else np.dtype(np.float64)
         if out is None:
             out = np.empty(array.shape, dtype)
-        elif not isinstance(out, np.ndarray) or out.shape != array.shape or out.dtype.kind != "f" or not out.flags.writeable:
+        elif (
+            not isinstance(out, np.ndarray)
+            or out.shape != array.shape
+            or out.dtype.kind != "f"
+            or not out.flags.writeable
+        ):
             kind = (
                 f"shape {out.shape}, dtype {out.dtype}{'' if out.flags.writeable else ', read-only'}"
                 if isinstance(out, np.ndarray)
@@ -334,16 +381,20 @@ class Standardizer(Estimator):
         if features.size != self.n_features_in_:
             axis = features.axes[0] if features.axes else 0
             raise InputError(
-                f"X has {features.size} features, but {type(self).__name__} is expecting {self.n_features_in_} features as input "
-                f"(along axis {axis} of shape {features.array.shape})",
+                f"X has {features.size} features, but {type(self).__name__} is expecting {self.n_features_in_} features"
+                f" as input (along axis {axis} of shape {features.array.shape})",
                 hint="were the statistics fitted on another set of columns?",
             )
         return features
 
 
-def _rotated(features: Features, out: Array, mean: tuple[Vector, Vector], scale: Vector, matrix: Vector, *, forward: bool) -> None:
+def _rotated(
+    features: Features, out: Array, mean: tuple[Vector, Vector], scale: Vector, matrix: Vector, *, forward: bool
+) -> None:
     """Whitening needs whole rows: [N, D] in float64, a part at a time."""
-    moved = np.moveaxis(features.array, features.axes, range(features.array.ndim - len(features.axes), features.array.ndim))
+    moved = np.moveaxis(
+        features.array, features.axes, range(features.array.ndim - len(features.axes), features.array.ndim)
+    )
     target = np.moveaxis(out, features.axes, range(out.ndim - len(features.axes), out.ndim))
     for start in range(0, len(moved), 1 << 14):
         part = moved[start : start + (1 << 14)]

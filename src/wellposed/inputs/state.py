@@ -21,7 +21,9 @@ class State:
     names: tuple[str, ...] = ()
 
     @staticmethod
-    def of(data: Any, axis: int | tuple[int, ...] | None = None, *, weights: Any = None, reproducible: bool = False) -> State:
+    def of(
+        data: Any, axis: int | tuple[int, ...] | None = None, *, weights: Any = None, reproducible: bool = False
+    ) -> State:
         """Of an array or table in memory."""
         features = features_of(data, axis)
         moments = Moments.of(features.array, features.axes, weights, reproducible)
@@ -41,7 +43,9 @@ class State:
     def from_dict(plain: dict[str, Any]) -> State:
         """What `to_dict` wrote; raises `InputError` for anything else."""
         try:
-            return State(Moments.from_dict(plain["moments"]), Fingerprint.from_dict(plain["fingerprint"]), tuple(plain["names"]))
+            return State(
+                Moments.from_dict(plain["moments"]), Fingerprint.from_dict(plain["fingerprint"]), tuple(plain["names"])
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError("this is no state of a fit") from error
 

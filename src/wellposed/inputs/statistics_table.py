@@ -26,12 +26,23 @@ def statistics_table(standardizer: Standardizer) -> RenderableType:
     for j, name in list(enumerate(standardizer.get_feature_names_out()))[:_MOST]:
         remarks = ["constant"] if moments.constant[j] else []
         remarks += [
-            f"{int(counts[j]):,} {what}" for what, counts in (("NaN", moments.nan_count), ("infinite", moments.inf_count)) if counts[j]
+            f"{int(counts[j]):,} {what}"
+            for what, counts in (("NaN", moments.nan_count), ("infinite", moments.inf_count))
+            if counts[j]
         ]
         places = [_digits(number, deviation[j]) for number in (moments.mean[j], moments.min[j], moments.max[j])]
-        table.add_row(Text(harmless(str(name))), places[0], f"{deviation[j]:.6g}", *places[1:], Text(", ".join(remarks), style="yellow"))
+        table.add_row(
+            Text(harmless(str(name))),
+            places[0],
+            f"{deviation[j]:.6g}",
+            *places[1:],
+            Text(", ".join(remarks), style="yellow"),
+        )
     rows = standardizer.n_samples_seen_
-    lines: list[RenderableType] = [Text(f"{rows:,} {'entries' if rows != 1 else 'entry'} seen, {len(moments)} features"), table]
+    lines: list[RenderableType] = [
+        Text(f"{rows:,} {'entries' if rows != 1 else 'entry'} seen, {len(moments)} features"),
+        table,
+    ]
     if len(moments) > _MOST:
         lines.append(Text(f"... and {len(moments) - _MOST} more"))
     return Group(*lines)

@@ -21,13 +21,16 @@ class Covariance:
 
     @staticmethod
     def of(rows: Array, weights: Vector | None = None) -> Covariance:
-        """Of rows [N, D] with weights [N], about a shift near their mean (the corrected two-pass algorithm, as for variances)."""
+        """Of rows [N, D] with weights [N], about a shift near their mean (the corrected two-pass algorithm, as for
+        variances).
+        """
         with np.errstate(all="ignore"):
             found = Covariance._of(rows.astype(np.float64), weights)
         if not np.isfinite(found.products).all():
             largest = float(np.nanmax(np.abs(np.where(np.isfinite(rows), rows, np.nan).astype(np.float64))))
             raise InputError(
-                f"features as large as {largest:.3g} cannot be decorrelated: their squares overflow", hint="divide them by their size first"
+                f"features as large as {largest:.3g} cannot be decorrelated: their squares overflow",
+                hint="divide them by their size first",
             )
         return found
 
@@ -66,9 +69,9 @@ class Covariance:
 def rotation(covariance: Covariance, scale: Vector, kind: str) -> tuple[Vector, Vector]:
     """W and its inverse, both [D, D]: (x - mean) / scale @ W has the identity for its covariance.
 
-    By the eigenvectors of the correlation matrix, so that no unit of a feature matters: "zca" stays as near to the features as it can
-    (ZCA-cor), "pca" sorts the directions by their variance (PCA-cor; Kessy, Lewin, Strimmer 2018). A direction in which the correlation
-    is zero up to rounding becomes 0, and its inverse too.
+    By the eigenvectors of the correlation matrix, so that no unit of a feature matters: "zca" stays as near to the
+    features as it can (ZCA-cor), "pca" sorts the directions by their variance (PCA-cor; Kessy, Lewin, Strimmer 2018). A
+    direction in which the correlation is zero up to rounding becomes 0, and its inverse too.
     """
     with np.errstate(all="ignore"):
         correlation = covariance.products / covariance.count / np.outer(scale, scale)

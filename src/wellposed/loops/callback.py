@@ -14,10 +14,11 @@ from wellposed.report import Report
 
 
 class Once:
-    """Runs `wp.checkup(problem, **options)` at the first call, prints the report on standard error, and does nothing ever after.
+    """Runs `wp.checkup(problem, **options)` at the first call, prints the report on standard error, and does nothing
+    ever after.
 
-    With `fail` a report in which something fails raises `CheckFailed`, and training does not begin. `report` is None before, and where
-    the check-up could not run (which a warning then says).
+    With `fail` a report in which something fails raises `CheckFailed`, and training does not begin. `report` is None
+    before, and where the check-up could not run (which a warning then says).
     """
 
     def __init__(self, *, fail: bool = False, show: bool = True, **options: Any) -> None:
@@ -42,7 +43,9 @@ class Once:
 
 
 class Reporting:
-    """What every framework's callback has: the options of a check-up, and its report. It goes before the framework's own class."""
+    """What every framework's callback has: the options of a check-up, and its report. It goes before the framework's
+    own class.
+    """
 
     def __init__(self, *, fail: bool = False, show: bool = True, **options: Any) -> None:
         super().__init__()

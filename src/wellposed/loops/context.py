@@ -18,7 +18,9 @@ _entered: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
 class Checked:
-    """`before` is the report at the start; `after`, at the trained parameters, is None within the block and where the block raised."""
+    """`before` is the report at the start; `after`, at the trained parameters, is None within the block and where the
+    block raised.
+    """
 
     def __init__(self, before: Report) -> None:
         self.before = before
@@ -29,9 +31,9 @@ class Checked:
 def checked_training(problem: Problem, *, fail: bool = False, **options: Any) -> Iterator[Checked]:
     """A check-up on the way in, at random initialisation, and another on the way out, after some training.
 
-    Put it around the whole of training, not around a step: a third time round the same model it warns. `options` are those of
-    `wp.checkup`. With `fail` training does not begin where something fails: raises `CheckFailed`. Raises `InputError` for what is no
-    problem.
+    Put it around the whole of training, not around a step: a third time round the same model it warns. `options` are
+    those of `wp.checkup`. With `fail` training does not begin where something fails: raises `CheckFailed`. Raises
+    `InputError` for what is no problem.
     """
     demand_problem(problem)
     _count(getattr(problem, "model", problem))
@@ -47,7 +49,7 @@ def _count(model: Any) -> None:
         _entered[model] = _entered.get(model, 0) + 1
         if _entered[model] == _OFTEN:
             warnings.warn(
-                "wellposed checks this model for the third time: a check-up costs as much as tens of training steps. Put it around "
-                "training, not around every step.",
+                "wellposed checks this model for the third time: a check-up costs as much as tens of training steps."
+                " Put it around training, not around every step.",
                 stacklevel=4,
             )

@@ -14,9 +14,9 @@ from wellposed.loops.callback import Reporting
 class KerasCheckup(Reporting, keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     """model.fit(..., callbacks=[KerasCheckup(x[:64], y[:64])]): the check-up on that batch, before training begins.
 
-    The loss is the one that the model was compiled with, on outputs of `model(x, training=True)`. With the torch backend everything is
-    checked; with JAX inputs, gradients, and what a JAX program shows of its layers. Raises `InputError` on TensorFlow's backend. `fail`,
-    `show` and `options` as for `Once`; `report` has the result.
+    The loss is the one that the model was compiled with, on outputs of `model(x, training=True)`. With the torch
+    backend everything is checked; with JAX inputs, gradients, and what a JAX program shows of its layers. Raises
+    `InputError` on TensorFlow's backend. `fail`, `show` and `options` as for `Once`; `report` has the result.
     """
 
     def __init__(self, x: Any, y: Any, *, fail: bool = False, show: bool = True, **options: Any) -> None:
@@ -39,13 +39,17 @@ def _problem(model: Any, x: Any, y: Any) -> Problem:
     if keras.backend.backend() == "torch":
         from wellposed.backends.torch import TorchProblem
 
-        return TorchProblem(model, lambda outputs, wanted: model.compute_loss(y=wanted, y_pred=outputs), ((inputs,), targets))
+        return TorchProblem(
+            model, lambda outputs, wanted: model.compute_loss(y=wanted, y_pred=outputs), ((inputs,), targets)
+        )
     from wellposed.backends.jax import JaxProblem
 
     others = [variable.value for variable in model.non_trainable_variables]
 
     def loss(parameters: dict[str, Any], inputs: Any, targets: Any) -> Any:
-        trained = [parameters[variable.path] for variable in model.trainable_variables]  # JAX sorts dictionaries by their keys
+        trained = [
+            parameters[variable.path] for variable in model.trainable_variables
+        ]  # JAX sorts dictionaries by their keys
         outputs, _ = model.stateless_call(trained, others, inputs, training=True)
         return model.compute_loss(y=targets, y_pred=outputs)
 

@@ -23,10 +23,11 @@ else:
 
 
 class LightningCheckup(Reporting, Callback):  # type: ignore[misc, unused-ignore]
-    """Trainer(callbacks=[LightningCheckup()]): the check-up of `training_step` on the first batch, before the first step.
+    """Trainer(callbacks=[LightningCheckup()]): the check-up of `training_step` on the first batch, before the first
+    step.
 
-    It is run on a copy of the module: what it logs, counts and keeps is thrown away. Modules that optimise by hand are not checked.
-    `fail`, `show` and `options` as for `Once`; `report` has the result.
+    It is run on a copy of the module: what it logs, counts and keeps is thrown away. Modules that optimise by hand are
+    not checked. `fail`, `show` and `options` as for `Once`; `report` has the result.
     """
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -40,7 +41,9 @@ def _problem(trainer: Any, module: Any, batch: Any, index: int) -> TorchProblem:
     if not module.automatic_optimization:
         raise InputError("the module optimises by hand", hint="build a wp.TorchProblem with the loss of your own")
     with Randomness(*torch_generators()).fixed():
-        twin, _, optimizer = copy_together(module, None, trainer.optimizers[0] if len(trainer.optimizers) == 1 else None, shared=(trainer,))
+        twin, _, optimizer = copy_together(
+            module, None, trainer.optimizers[0] if len(trainer.optimizers) == 1 else None, shared=(trainer,)
+        )
     named = len(inspect.signature(module.training_step).parameters) > 1
 
     def loss(model: Any) -> Any:

@@ -25,7 +25,9 @@ _HUGE, _TINY = 1e270, 1e-270
 
 
 class Pieces(NamedTuple):
-    """What `Moments` holds: `spread`, and per feature the number of NaN, of infinities, the smallest and largest finite number."""
+    """What `Moments` holds: `spread`, and per feature the number of NaN, of infinities, the smallest and largest finite
+    number.
+    """
 
     spread: Shifted | Exact
     nan_count: Vector
@@ -72,7 +74,9 @@ def _in_order(work: Callable[[int], Pieces], starts: range, workers: int) -> Ite
 
 
 def canonical(array: Array, axes: tuple[int, ...]) -> Array:
-    """[A, D, B]: examples, features, and examples again (the pixels of channels-first images, say); a view wherever it can be."""
+    """[A, D, B]: examples, features, and examples again (the pixels of channels-first images, say); a view wherever it
+    can be.
+    """
     shape, n = array.shape, array.ndim
     if not axes:
         return array.reshape(-1, 1, 1)
@@ -157,7 +161,9 @@ def _of_wide_integers(x: Array, keep: Array, weights: Vector | None) -> Shifted:
     lower = (x & x.dtype.type(0xFFFFFFFF)).astype(np.float64) - (first & x.dtype.type(0xFFFFFFFF)).astype(np.float64)
     found = shifted.of_columns(np.where(keep, upper * 2.0**32 + lower, 0.0), keep, weights)
     about = Shifted(found.count, first.astype(np.float64), found.shift + found.offset, found.m2, found.rest, found.unit)
-    return about if not found.unit.any() else shifted.of_columns(np.where(keep, x.astype(np.float64), 0.0), keep, weights)
+    return (
+        about if not found.unit.any() else shifted.of_columns(np.where(keep, x.astype(np.float64), 0.0), keep, weights)
+    )
 
 
 def _replaced(found: Pieces, where: Array, better: Pieces) -> Pieces:
@@ -221,7 +227,9 @@ def _folded(found: Pieces, copies: int, *, major: bool) -> Pieces:
         return np.asarray(values.reshape(shape).sum(axis=axis))
 
     if isinstance(found.spread, Exact):
-        spread: Shifted | Exact = Exact(summed(found.spread.count), summed(found.spread.s1), summed(found.spread.s2), found.spread.exponent)
+        spread: Shifted | Exact = Exact(
+            summed(found.spread.count), summed(found.spread.s1), summed(found.spread.s2), found.spread.exponent
+        )
     else:
         spread = shifted.fold(found.spread, copies, major=major)
     low = np.fmin.reduce(found.min.reshape(shape), axis=axis)

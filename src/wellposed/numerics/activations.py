@@ -88,8 +88,10 @@ GATES = {"glu": "sigmoid", "swiglu": "silu", "geglu": "gelu", "reglu": "relu", "
 """Gated units a * phi(b) of two halves of a layer's outputs, by phi (Dauphin et al. 2017; Shazeer 2020)."""
 
 ALIASES = {
-    "swish": "silu", "identity": "linear", "none": "linear", "logistic": "sigmoid", "hard_tanh": "hardtanh", "hard_sigmoid": "hardsigmoid",
-    "hard_silu": "hardswish", "hard_swish": "hardswish", "hardsilu": "hardswish", "soft_sign": "softsign", "log_sigmoid": "logsigmoid",
+    "swish": "silu", "identity": "linear", "none": "linear", "logistic": "sigmoid", "hard_tanh": "hardtanh",
+    "hard_sigmoid": "hardsigmoid",
+    "hard_silu": "hardswish", "hard_swish": "hardswish", "hardsilu": "hardswish", "soft_sign": "softsign",
+    "log_sigmoid": "logsigmoid",
     "leakyrelu": "leaky_relu", "relu2": "relu_squared", "squared_relu": "relu_squared", "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh", "atan": "arctan", "exp": "exponential", "siren": "sin",
     "tanh_shrink": "tanhshrink", "soft_shrink": "softshrink", "hard_shrink": "hardshrink", "quickgelu": "quick_gelu",
@@ -105,7 +107,9 @@ def saturates(low: float, high: float) -> bool:
 
 
 def flat_beyond(phi: Activation) -> tuple[float, float]:
-    """(low, high): below low and above high the slope of phi stays under a hundredth of its steepest; infinite where it does not."""
+    """(low, high): below low and above high the slope of phi stays under a hundredth of its steepest; infinite where it
+    does not.
+    """
     with np.errstate(all="ignore"):
         steep = np.abs(np.diff(np.asarray(phi(_GRID.copy()), dtype=np.float64)))
     steep = np.where(np.isfinite(steep), steep, 0.0)

@@ -29,12 +29,16 @@ def restore(x: Array, axes: tuple[int, ...], mean: tuple[Vector, Vector], scale:
     _applied(x, axes, mean, scale, out, forward=False)
 
 
-def _applied(x: Array, axes: tuple[int, ...], mean: tuple[Vector, Vector], scale: Vector, out: Array, *, forward: bool) -> None:
+def _applied(
+    x: Array, axes: tuple[int, ...], mean: tuple[Vector, Vector], scale: Vector, out: Array, *, forward: bool
+) -> None:
     if np.may_share_memory(x, out) and (x.ctypes.data, x.strides) != (out.ctypes.data, out.strides):
         x = x.copy()  # they overlap without being one
     last = tuple(range(out.ndim - len(axes), out.ndim))
     source, target = canonical(x, axes), canonical(out, axes)
-    if not np.may_share_memory(target, out):  # no view of it has the features in one place: a copy has, and is written back
+    if not np.may_share_memory(
+        target, out
+    ):  # no view of it has the features in one place: a copy has, and is written back
         moved = np.ascontiguousarray(np.moveaxis(x, axes, last))
         found = np.empty(moved.shape, out.dtype)
         _applied(moved, last, mean, scale, found, forward=forward)
@@ -102,7 +106,8 @@ def _difference(block: Array, high: Any) -> Any:
     """Integers of 64 bits minus `high`, before they are rounded to float64: in two halves, which are exact."""
     whole = [int(number) for number in np.rint(high).ravel()]
     upper, lower = (
-        np.array(part, dtype=np.float64).reshape(high.shape) for part in zip(*((w >> 32, w & _HALF) for w in whole), strict=True)
+        np.array(part, dtype=np.float64).reshape(high.shape)
+        for part in zip(*((w >> 32, w & _HALF) for w in whole), strict=True)
     )
     rest = high - np.rint(high)
     halves = (block >> block.dtype.type(32)).astype(np.float64), (block & block.dtype.type(_HALF)).astype(np.float64)

@@ -44,7 +44,8 @@ def plain(array: Any, name: str = "x") -> Array:
 
 
 def of_any_library(data: Any, what: str, complaint: str = "{} cannot be read as an array") -> Array:
-    """NumPy of an array or tensor of any library and layout, of nested lists and of lists of tensors; what NumPy lacks becomes float32.
+    """NumPy of an array or tensor of any library and layout, of nested lists and of lists of tensors; what NumPy lacks
+    becomes float32.
 
     Raises `InputError` for what has no numbers, as a tensor on the meta device, and for rows of different lengths.
     """
@@ -65,9 +66,13 @@ _COARSE = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float
 
 def _of_tensor(tensor: Any, what: str) -> Any:
     if getattr(tensor, "is_meta", False):
-        raise InputError(f"{what} is a tensor on the meta device, which has no numbers", hint="give it memory and numbers first")
+        raise InputError(
+            f"{what} is a tensor on the meta device, which has no numbers", hint="give it memory and numbers first"
+        )
     if getattr(tensor, "is_nested", False):
-        raise InputError(f"{what} is a nested tensor, whose rows have different lengths", hint="give one of its parts, or pad it")
+        raise InputError(
+            f"{what} is a nested tensor, whose rows have different lengths", hint="give one of its parts, or pad it"
+        )
     found = tensor.detach().cpu()
     if getattr(found, "is_quantized", False):
         found = found.dequantize()

@@ -61,7 +61,9 @@ class Exact:
     @property
     def constant(self) -> Array:
         """[D]: all numbers seen are one."""
-        return np.array([n > 0 and int(n) * b == a * a for n, a, b in zip(self.count, self.s1, self.s2, strict=True)], dtype=bool)
+        return np.array(
+            [n > 0 and int(n) * b == a * a for n, a, b in zip(self.count, self.s1, self.s2, strict=True)], dtype=bool
+        )
 
     def stripped(self) -> Exact:
         """The same with the largest exponent, so that equal sums are written alike."""

@@ -1,8 +1,8 @@
 """Fans: how many inputs a weight sums into one output, and how many outputs one input reaches.
 
-Weights of variance 1 / fan_in keep the mean square of independent inputs on the way forward, of variance 1 / fan_out that of the
-gradient on the way back (Glorot & Bengio 2010; He et al. 2015). A convolution is counted tap by tap, so that groups, strides,
-dilation and the zeros of its padding are in the figure.
+Weights of variance 1 / fan_in keep the mean square of independent inputs on the way forward, of variance 1 / fan_out
+that of the gradient on the way back (Glorot & Bengio 2010; He et al. 2015). A convolution is counted tap by tap, so
+that groups, strides, dilation and the zeros of its padding are in the figure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from math import prod
 class Fan:
     """`fan_in`: inputs per output; `fan_out`: outputs per input; both means over positions where these differ.
 
-    `weights` holds the fans of each weight by name where a layer has several; `fan_in` and `fan_out` are then those of the first.
+    `weights` holds the fans of each weight by name where a layer has several; `fan_in` and `fan_out` are then those of
+    the first.
     """
 
     fan_in: float
@@ -76,8 +77,8 @@ def convolution(
 ) -> Fan:
     """The fans of a convolution from channels[0] to channels[1].
 
-    fan_in = (C_in / g) prod(k) and fan_out = (C_out / g) prod(k) / prod(s), the other way round where it is transposed. With the
-    `size` of the input's axes the taps that fall on padding are left out, if the padding is `zeros`.
+    fan_in = (C_in / g) prod(k) and fan_out = (C_out / g) prod(k) / prod(s), the other way round where it is transposed.
+    With the `size` of the input's axes the taps that fall on padding are left out, if the padding is `zeros`.
     """
     into, out = channels[0] / groups, channels[1] / groups
     kernel = float(prod(window.kernel for window in windows))

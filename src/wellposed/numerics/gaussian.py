@@ -69,7 +69,9 @@ _D = _differentiation_matrix(_X)
 
 
 def _cells(phi: Callable[[Vector], Vector], left: Vector, width: Vector, q: float) -> tuple[Vector, Vector]:
-    """The four integrals over each cell [left, left + width], [cells, 4]; what its end slopes weigh in them, [cells, 2]."""
+    """The four integrals over each cell [left, left + width], [cells, 4]; what its end slopes weigh in them, [cells,
+    2].
+    """
     z = left[:, None] + width[:, None] * (0.5 + 0.5 * _X)
     with np.errstate(all="ignore"):
         values = np.asarray(phi(np.sqrt(q) * z), dtype=np.float64)
@@ -81,14 +83,17 @@ def _cells(phi: Callable[[Vector], Vector], left: Vector, width: Vector, q: floa
 
 
 def expectations(phi: Callable[[Vector], Vector], q: float = 1.0, splits: int = SPLITS) -> Expectations:
-    """The moments of phi at operating point q (the variance of its argument), to about 1e-12; with 6 `splits` to about 1e-6 at kinks.
+    """The moments of phi at operating point q (the variance of its argument), to about 1e-12; with 6 `splits` to about
+    1e-6 at kinks.
 
     `phi` maps a float64 array to an array of the same shape, elementwise.
     """
     left, step = np.linspace(-_EDGE, _EDGE, _CELLS, endpoint=False, retstep=True)
     width = np.full(_CELLS, step)
     whole, ends = _cells(phi, left, width, q)
-    if not whole[[0, -1], 1].max() <= _TOLERANCE * max(whole[:, 1].sum(), _NOTHING * q):  # what is beyond the edges would count
+    if not whole[[0, -1], 1].max() <= _TOLERANCE * max(
+        whole[:, 1].sum(), _NOTHING * q
+    ):  # what is beyond the edges would count
         return Expectations(q, np.nan, np.nan, np.nan, np.nan)
     total = np.zeros(4)
     for _ in range(splits):
@@ -119,7 +124,9 @@ def expectations(phi: Callable[[Vector], Vector], q: float = 1.0, splits: int = 
 
 
 def product(one: Expectations, other: Expectations) -> Expectations:
-    """The moments of u(a) g(b) for independent a and b, as in a gated unit; its slope is that along a and along b together."""
+    """The moments of u(a) g(b) for independent a and b, as in a gated unit; its slope is that along a and along b
+    together.
+    """
     return Expectations(
         one.q,
         one.mean * other.mean,

@@ -1,7 +1,9 @@
-"""One pass over a block of rows: sums about a shift, extremes. With numba where it is installed, else with NumPy and BLAS.
+"""One pass over a block of rows: sums about a shift, extremes. With numba where it is installed, else with NumPy and
+BLAS.
 
-A kernel takes x [n, m] of any real dtype and shift [m], and returns s = sum(x - shift) and q = sum((x - shift)^2) in float64, and the
-smallest and largest x per column. NaN and infinity make s or q not finite: then, and only then, nothing it returns is used.
+A kernel takes x [n, m] of any real dtype and shift [m], and returns s = sum(x - shift) and q = sum((x - shift)^2) in
+float64, and the smallest and largest x per column. NaN and infinity make s or q not finite: then, and only then,
+nothing it returns is used.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ _GROUP = 256  # rows summed before they are added to the total: rounding grows w
 
 
 def sums(x: Array, shift: Vector, *, much: bool) -> tuple[Vector, Vector, Array, Array]:
-    """By machine code where there is `much` to sum, for it takes a second to load; the choice does not depend on what was done before."""
+    """By machine code where there is `much` to sum, for it takes a second to load; the choice does not depend on what
+    was done before.
+    """
     kernel = compile_kernel() if much and x.dtype.kind == "f" else None
     return (kernel or by_blas)(x, shift)
 

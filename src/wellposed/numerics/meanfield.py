@@ -29,7 +29,9 @@ def length_stability(at: Expectations) -> float:
 
 
 def edge_of_chaos(at: Expectations) -> tuple[float, float] | None:
-    """(sw, sb) that keep length and gradient at q: sw^2 = 1 / E[phi'^2], sb^2 = q - sw^2 E[phi^2]; None where that is negative."""
+    """(sw, sb) that keep length and gradient at q: sw^2 = 1 / E[phi'^2], sb^2 = q - sw^2 E[phi^2]; None where that is
+    negative.
+    """
     if not at.slope_square > 1e-12 * at.square:
         return None
     left = at.q - at.square / at.slope_square
@@ -39,5 +41,7 @@ def edge_of_chaos(at: Expectations) -> tuple[float, float] | None:
 
 
 def to_be_centred(at: Expectations) -> bool:
-    """Whether weights that keep the gradient are more than twice those that keep the length: 1 / E[phi'^2] > 4 q / E[phi^2]."""
+    """Whether weights that keep the gradient are more than twice those that keep the length: 1 / E[phi'^2] > 4 q /
+    E[phi^2].
+    """
     return bool(at.slope_square > 0 and 4 * at.q * at.slope_square < at.square)

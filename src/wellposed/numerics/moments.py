@@ -24,9 +24,10 @@ _FLOATS = ("count", "shift", "offset", "m2", "rest")
 class Moments:
     """Moments of D features. All arrays have shape [D]; `a + b` is the state of both, `a - b` of a without b's rows.
 
-    `spread` is the state itself: `Exact` sums of integers (and of floats, where `reproducible` was asked for), the same bit for bit under
-    any partition and order; or `Shifted`, which keeps at least 15 digits. NaN and infinity are counted and otherwise skipped. `min` and
-    `max` are of finite values; NaN where a feature has none, and after a subtraction, since they cannot be known.
+    `spread` is the state itself: `Exact` sums of integers (and of floats, where `reproducible` was asked for), the same
+    bit for bit under any partition and order; or `Shifted`, which keeps at least 15 digits. NaN and infinity are
+    counted and otherwise skipped. `min` and `max` are of finite values; NaN where a feature has none, and after a
+    subtraction, since they cannot be known.
     """
 
     spread: Shifted | Exact
@@ -36,14 +37,17 @@ class Moments:
     max: Vector
 
     @staticmethod
-    def of(data: Any, axis: int | tuple[int, ...] | None = -1, weights: Any = None, reproducible: bool = False) -> Moments:
+    def of(
+        data: Any, axis: int | tuple[int, ...] | None = -1, weights: Any = None, reproducible: bool = False
+    ) -> Moments:
         """The state of an array of any real dtype.
 
-        `axis` counts the features, all other axes are examples: -1 for [N, ..., D], 1 for images [N, C, H, W], several for one feature per
-        combination, None for one feature in all. `weights` [N] are how often each entry of axis 0 counts. `reproducible` sums without
-        rounding, 5 to 20 times slower.
+        `axis` counts the features, all other axes are examples: -1 for [N, ..., D], 1 for images [N, C, H, W], several
+        for one feature per combination, None for one feature in all. `weights` [N] are how often each entry of axis 0
+        counts. `reproducible` sums without rounding, 5 to 20 times slower.
 
-        Raises `InputError` for text, complex numbers, axes that do not exist and weights that are negative or not finite.
+        Raises `InputError` for text, complex numbers, axes that do not exist and weights that are negative or not
+        finite.
         """
         array = of_any_library(data, "the data", "this is no array")
         if array.dtype.kind not in "fiub":
@@ -85,7 +89,9 @@ class Moments:
         return self.variance()
 
     def variance(self, ddof: float = 0) -> Vector:
-        """Squared deviations / (count - ddof); NaN where count <= ddof. Beyond float64's range infinite or 0, where `deviation` is not."""
+        """Squared deviations / (count - ddof); NaN where count <= ddof. Beyond float64's range infinite or 0, where
+        `deviation` is not.
+        """
         return np.where(self.constant & (self.count > ddof), 0.0, self.spread.variance(ddof))
 
     @property
@@ -112,7 +118,9 @@ class Moments:
     def __sub__(self, other: Moments) -> Moments:
         self._match(other)
         if np.any(other.count > self.count * (1 + 1e-12)):  # weights may be off by rounding
-            raise InputError("the second state is not part of the first: it has more rows", hint="a - b leaves what b has not seen")
+            raise InputError(
+                "the second state is not part of the first: it has more rows", hint="a - b leaves what b has not seen"
+            )
         one, two = self.spread, other.spread
         unknown = np.full(len(self), np.nan)
         if isinstance(one, Exact) and isinstance(two, Exact):
@@ -177,7 +185,10 @@ class Moments:
                 _demand(len({len(s1), len(s2), len(count), *map(len, others)}) == 1, "lengths")
                 _demand(all(type(part) is str for name in ("sum", "squares") for part in plain[name]), "digits")
                 _demand(type(plain["exponent"]) is int and abs(plain["exponent"]) <= _MOST, "exponent")
-                _demand(all(n == int(n) and s2k * int(n) >= s1k * s1k for n, s1k, s2k in zip(count, s1, s2, strict=True)), "squares")
+                _demand(
+                    all(n == int(n) and s2k * int(n) >= s1k * s1k for n, s1k, s2k in zip(count, s1, s2, strict=True)),
+                    "squares",
+                )
                 return Moments(Exact(count, s1, s2, plain["exponent"]), *others)
             floats = [_unlisted(plain[name]) for name in _FLOATS]
             unit = plain.get("unit", [0] * len(floats[0]))
@@ -221,7 +232,10 @@ def _weights(weights: Any, array: Array, axes: tuple[int, ...]) -> Vector:
     given = weights_of(weights)
     rows = array.shape[0] if array.ndim else 1
     if 0 in axes or given.shape != (rows,):
-        raise InputError(f"weights have shape {given.shape}, but there are {rows} rows", hint="give one weight for each entry of axis 0")
+        raise InputError(
+            f"weights have shape {given.shape}, but there are {rows} rows",
+            hint="give one weight for each entry of axis 0",
+        )
     if not np.isfinite(given).all() or (given < 0).any():
         raise InputError("weights must be finite and not negative")
     if not given.any():
@@ -230,7 +244,10 @@ def _weights(weights: Any, array: Array, axes: tuple[int, ...]) -> Vector:
 
 
 def _listed(values: Vector) -> list[float | None]:
-    return [None if value != value else int(value) if value.is_integer() and abs(value) < 1e15 else value for value in map(float, values)]
+    return [
+        None if value != value else int(value) if value.is_integer() and abs(value) < 1e15 else value
+        for value in map(float, values)
+    ]
 
 
 def _unlisted(values: list[float | None]) -> Vector:

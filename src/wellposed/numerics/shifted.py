@@ -17,9 +17,10 @@ ORDINARY = 200  # powers of two: squares of numbers within 2^-200 and 2^200 neit
 class Shifted:
     """The state (count, shift, offset, m2), never collapsed to one mean; all arrays have shape [D].
 
-    The mean is shift + offset, in units of 2^unit, with |offset| small beside the spread: two states merge by differences of shifts,
-    which are exact for nearby shifts (Chan, Golub, LeVeque 1979 and 1983, on shifted data). m2 + rest are the squared deviations, in
-    units of 4^unit: `rest` is what rounding would have taken from the sum (Knuth's two-sum).
+    The mean is shift + offset, in units of 2^unit, with |offset| small beside the spread: two states merge by
+    differences of shifts, which are exact for nearby shifts (Chan, Golub, LeVeque 1979 and 1983, on shifted data). m2 +
+    rest are the squared deviations, in units of 4^unit: `rest` is what rounding would have taken from the sum (Knuth's
+    two-sum).
     """
 
     count: Vector
@@ -35,7 +36,9 @@ class Shifted:
         return Shifted(zero, zero, zero, zero, zero, np.zeros(d, dtype=np.int64))
 
     def mean(self) -> tuple[Vector, Vector]:
-        """In two parts, of which the second is less than half a unit in the last place of the first; NaN where nothing was seen."""
+        """In two parts, of which the second is less than half a unit in the last place of the first; NaN where nothing
+        was seen.
+        """
         high, low = _two_sum(self.shift, self.offset)
         high, low = np.ldexp(high, self.unit), np.ldexp(low, self.unit)
         return np.where(self.count > 0, high, np.nan), np.where(self.count > 0, low, np.nan)
@@ -75,14 +78,18 @@ class Shifted:
         m2, more = _two_sum(m2, -delta * delta * share * one.count)
         rest = one.rest - two.rest + lost + more
         offset = np.where(left, one.offset - delta * share, 0.0)
-        return Shifted(count, np.where(left, one.shift, 0.0), offset, np.where(left, m2, 0.0), np.where(left, rest, 0.0), unit)
+        return Shifted(
+            count, np.where(left, one.shift, 0.0), offset, np.where(left, m2, 0.0), np.where(left, rest, 0.0), unit
+        )
 
     def __getitem__(self, index: Array | slice) -> Shifted:
         return Shifted(**{name: getattr(self, name)[index] for name in FIELDS})
 
 
 def unit_of(size: Vector) -> Array:
-    """The power of two in whose units numbers up to `size` are kept: 0 unless their squares would leave float64's range."""
+    """The power of two in whose units numbers up to `size` are kept: 0 unless their squares would leave float64's
+    range.
+    """
     exponent = np.frexp(size)[1].astype(np.int64)
     return np.where((size > 0) & (np.abs(exponent) > ORDINARY), exponent, 0)
 
@@ -90,8 +97,8 @@ def unit_of(size: Vector) -> Array:
 def of_columns(values: Vector, keep: Array, weights: Vector | None = None) -> Shifted:
     """The state of each column of float64 values [n, m] where `keep` is true; weights have shape [n].
 
-    The corrected two-pass algorithm (Chan, Golub, LeVeque 1983), on numbers scaled by a power of two where their squares would leave
-    float64's range.
+    The corrected two-pass algorithm (Chan, Golub, LeVeque 1983), on numbers scaled by a power of two where their
+    squares would leave float64's range.
     """
     share = keep * 1.0 if weights is None else keep * weights[:, None]
     count = share.sum(axis=0)
@@ -110,7 +117,9 @@ def of_columns(values: Vector, keep: Array, weights: Vector | None = None) -> Sh
 
 
 def fold(state: Shifted, copies: int, *, major: bool) -> Shifted:
-    """D features of which `copies` columns each were kept apart: merged in pairs. `major` where a feature's columns lie side by side."""
+    """D features of which `copies` columns each were kept apart: merged in pairs. `major` where a feature's columns lie
+    side by side.
+    """
     shape = (-1, copies) if major else (copies, -1)
     columns = np.arange(state.count.size).reshape(shape)
     columns = columns.T if major else columns
@@ -133,7 +142,9 @@ def _alike(one: Shifted, two: Shifted) -> tuple[Shifted, Shifted, Array]:
     if np.array_equal(one.unit, two.unit):
         return one, two, one.unit
     least = np.iinfo(np.int64).min
-    units = [np.where((s.count > 0) & ((s.shift != 0) | (s.offset != 0) | (s.m2 > 0)), s.unit, least) for s in (one, two)]
+    units = [
+        np.where((s.count > 0) & ((s.shift != 0) | (s.offset != 0) | (s.m2 > 0)), s.unit, least) for s in (one, two)
+    ]
     unit = np.maximum(*units)
     unit = np.where(unit == least, 0, unit)
     return _in_unit(one, unit), _in_unit(two, unit), unit
@@ -142,7 +153,12 @@ def _alike(one: Shifted, two: Shifted) -> tuple[Shifted, Shifted, Array]:
 def _in_unit(state: Shifted, unit: Array) -> Shifted:
     k = np.where(state.count > 0, state.unit - unit, 0)
     return Shifted(
-        state.count, np.ldexp(state.shift, k), np.ldexp(state.offset, k), np.ldexp(state.m2, 2 * k), np.ldexp(state.rest, 2 * k), unit
+        state.count,
+        np.ldexp(state.shift, k),
+        np.ldexp(state.offset, k),
+        np.ldexp(state.m2, 2 * k),
+        np.ldexp(state.rest, 2 * k),
+        unit,
     )
 
 

@@ -51,8 +51,8 @@ class Layout:
         return np.concatenate([np.asarray(arrays[name], dtype=np.float64).ravel() for name in self.shapes])
 
     def pack_known(self, arrays: Mapping[str, Vector | None]) -> Vector:
-        """As `pack`, with zeros for what is None. Arrays that are the parts of one vector already, in their places, give that vector: a
-        gradient of many parameters is large.
+        """As `pack`, with zeros for what is None. Arrays that are the parts of one vector already, in their places,
+        give that vector: a gradient of many parameters is large.
         """
         whole = self._whole(arrays)
         if whole is not None:
@@ -66,7 +66,11 @@ class Layout:
             return None
         for name, part in self.unpack(whole).items():
             array = arrays[name]
-            if part.any() if array is None else array.base is not whole or _address(array) != _address(part) or array.shape != part.shape:
+            if (
+                part.any()
+                if array is None
+                else array.base is not whole or _address(array) != _address(part) or array.shape != part.shape
+            ):
                 return None
         return whole
 
@@ -88,7 +92,9 @@ _RATE, _BETA1, _BETA2, _EPSILON = 1e-3, 0.9, 0.999, 1e-8
 
 
 def adam(gradient: Callable[[Vector], Vector], theta: Vector, steps: int) -> Vector:
-    """theta after that many steps of Adam with its usual constants (Kingma & Ba 2015); it stops where a gradient is not finite."""
+    """theta after that many steps of Adam with its usual constants (Kingma & Ba 2015); it stops where a gradient is not
+    finite.
+    """
     first, second = np.zeros_like(theta), np.zeros_like(theta)
     for step in range(1, steps + 1):
         slope = gradient(theta)
@@ -116,7 +122,9 @@ def descend(theta: Vector, gradient: Vector) -> Vector:
 
 
 def move_by_its_size(layout: Layout, theta: Vector, names: Iterable[str] | None = None, least: float = 0.0) -> Vector:
-    """theta with each tensor of these names (all) moved at random by its own root mean square or `least`, or by 1 where that is 0."""
+    """theta with each tensor of these names (all) moved at random by its own root mean square or `least`, or by 1 where
+    that is 0.
+    """
     random, moved = np.random.default_rng(0), theta.copy()
     for place in (layout.slices[name] for name in (layout.names if names is None else names)):
         size = float(np.sqrt(np.mean(theta[place] ** 2))) if theta[place].size else 0.0

@@ -1,4 +1,6 @@
-"""The largest eigenvalue of the Hessian: gradient descent with a rate above two over it overshoots (LeCun et al. 1998)."""
+"""The largest eigenvalue of the Hessian: gradient descent with a rate above two over it overshoots (LeCun et al.
+1998).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ _STEPS, _CLOSE, _MOVED = 12, 0.02, 1e-3
 
 
 def sharpness(gradient: Callable[[Vector], Vector], theta: Vector) -> float:
-    """By power iteration on H v = (g(theta + h v) - g(theta)) / h; in size, from below. NaN where a gradient is not finite.
+    """By power iteration on H v = (g(theta + h v) - g(theta)) / h; in size, from below. NaN where a gradient is not
+    finite.
 
     At most 13 gradients. h moves theta by a thousandth of its size.
     """

@@ -22,23 +22,38 @@ def check_dependence(
     *,
     reached: bool = False,
 ) -> Finding:
-    """`reached`: whether a gradient gets to the layers that read the inputs, so that training may mend what is found. `precisely`: the same
-    in float64, where other rows of a right network do not change by a single bit.
+    """`reached`: whether a gradient gets to the layers that read the inputs, so that training may mend what is found.
+    `precisely`: the same in float64, where other rows of a right network do not change by a single bit.
     """
     if here is None:
-        return DEPENDS.not_applicable("The examples of the batch cannot be told apart in the inputs, the outputs and the targets.")
+        return DEPENDS.not_applicable(
+            "The examples of the batch cannot be told apart in the inputs, the outputs and the targets."
+        )
     evidence = (
         Evidence(
-            "change of an example's outputs by its own inputs", here.own, "outputs", reference="above 0", how="over the largest output"
+            "change of an example's outputs by its own inputs",
+            here.own,
+            "outputs",
+            reference="above 0",
+            how="over the largest output",
         ),
-        Evidence("change by another example's inputs", here.others, "outputs", reference="0", how="over the largest output"),
+        Evidence(
+            "change by another example's inputs", here.others, "outputs", reference="0", how="over the largest output"
+        ),
     )
     if here.own <= _ROUNDING and here.others <= _ROUNDING:
         later = after_a_step()
         if later is not None and later.own <= _ROUNDING:
-            text = "The outputs of an example do not change when it is given another example's inputs, here nor after a step."
-            return DEPENDS.found(Verdict.SUSPECT if reached else Verdict.FAILS, text, where="outputs", cause="ignored", evidence=evidence)
-        return DEPENDS.undecided("Here the outputs do not depend on the inputs; after a step they do.", evidence=evidence)
+            text = (
+                "The outputs of an example do not change when it is given another example's inputs, here nor after a"
+                " step."
+            )
+            return DEPENDS.found(
+                Verdict.SUSPECT if reached else Verdict.FAILS, text, where="outputs", cause="ignored", evidence=evidence
+            )
+        return DEPENDS.undecided(
+            "Here the outputs do not depend on the inputs; after a step they do.", evidence=evidence
+        )
     if here.others <= _MIXED:
         confirmed = precisely() if here.others > 0 else None
         if confirmed is None or confirmed.others <= _LAST_DIGITS:
@@ -46,4 +61,6 @@ def check_dependence(
         here = confirmed
     runs = f": {here.mixer} runs over the batch" if here.mixer else ""
     text = f"The outputs of an example change by {100 * here.others:.2g} % when another example's inputs change{runs}."
-    return DEPENDS.found(Verdict.FAILS if here.mixer else Verdict.SUSPECT, text, where="outputs", cause="rows-mixed", evidence=evidence)
+    return DEPENDS.found(
+        Verdict.FAILS if here.mixer else Verdict.SUSPECT, text, where="outputs", cause="rows-mixed", evidence=evidence
+    )

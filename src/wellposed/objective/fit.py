@@ -17,8 +17,9 @@ _ONE = 1e-3  # how far a sum of probabilities may be from 1
 _NATS, _VARIANCE = 0.1, 0.05
 _FAVOURS = 1.5
 _RANGES = {
-    "softmax": (0.0, 1.0), "sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0, 1.0),
-    "softsign": (-1.0, 1.0), "relu": (0.0, np.inf), "relu6": (0.0, 6.0), "softplus": (0.0, np.inf), "exp": (0.0, np.inf),
+    "softmax": (0.0, 1.0), "sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0,
+    1.0), "softsign": (-1.0, 1.0), "relu": (0.0, np.inf), "relu6": (0.0, 6.0), "softplus": (0.0, np.inf), "exp": (0.0,
+    np.inf),
 }  # fmt: skip
 _SCORES, _LOGS = ("cross_entropy",), ("nll_loss", "kl_div")
 _BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -47,7 +48,8 @@ def check_fit(calls: list[LossArguments], raised: str) -> Finding:
         return FIT.undecided("What the loss function gets holds NaN or infinity.")
     if not found:
         shapes = ", ".join(
-            f"{call.function} of outputs {list(call.outputs.shape)} and targets {list(call.targets.shape)}" for call in calls
+            f"{call.function} of outputs {list(call.outputs.shape)} and targets {list(call.targets.shape)}"
+            for call in calls
         )
         return FIT.holds(message=f"What the loss function gets is what it is made for: {shapes}.")
     worst = min(found, key=lambda misfit: misfit.verdict is not Verdict.FAILS)
@@ -66,15 +68,25 @@ def _misfits(call: LossArguments) -> Iterator[_Misfit]:
 
 
 def _shapes(call: LossArguments) -> str:
-    return f"Outputs have shape {list(call.outputs.shape)}, targets {list(call.targets.shape)} of {call.dtype or call.targets.dtype}."
+    return (
+        f"Outputs have shape {list(call.outputs.shape)}, targets {list(call.targets.shape)} of"
+        f" {call.dtype or call.targets.dtype}."
+    )
 
 
 def _one_unit(call: LossArguments) -> _Misfit | None:
     classes = call.outputs.shape[1] if call.outputs.ndim > 1 else 0
     if call.function in _SCORES and classes == 1:
-        return _Misfit("one-unit-softmax", Verdict.FAILS, "cross_entropy gets a single score per example: the loss is 0 whatever it is.")
+        return _Misfit(
+            "one-unit-softmax",
+            Verdict.FAILS,
+            "cross_entropy gets a single score per example: the loss is 0 whatever it is.",
+        )
     if call.endings[:1] in (("softmax",), ("log_softmax",)) and call.outputs.size and call.outputs.shape[-1] == 1:
-        text = f"The last layer has one unit and a softmax: every output is {call.outputs.flat[0]:g} whatever the inputs are."
+        text = (
+            f"The last layer has one unit and a softmax: every output is {call.outputs.flat[0]:g} whatever the inputs"
+            " are."
+        )
         return _Misfit("one-unit-softmax", Verdict.FAILS, text)
     return None
 
@@ -84,7 +96,10 @@ def _wrong_axis(call: LossArguments) -> _Misfit | None:
     if not (logarithms or call.endings[:1] == ("softmax",)) or call.outputs.ndim < 2 or call.outputs.shape[0] < 2:
         return None
     outputs = np.exp(call.outputs) if logarithms else call.outputs
-    over_rows, over_classes = _apart(outputs.sum(axis=0)), min(_apart(outputs.sum(axis=axis)) for axis in range(1, outputs.ndim))
+    over_rows, over_classes = (
+        _apart(outputs.sum(axis=0)),
+        min(_apart(outputs.sum(axis=axis)) for axis in range(1, outputs.ndim)),
+    )
     if over_rows < _ONE <= over_classes:
         evidence = (
             Evidence("furthest column sum from 1", over_rows, "outputs"),
@@ -108,18 +123,27 @@ def _classes(call: LossArguments) -> _Misfit | None:
         if targets.shape == outputs.shape:
             return None  # probabilities
         return _Misfit(
-            "target-dtype", Verdict.FAILS, f"{call.function} takes class indices, and the targets are real numbers. {_shapes(call)}"
+            "target-dtype",
+            Verdict.FAILS,
+            f"{call.function} takes class indices, and the targets are real numbers. {_shapes(call)}",
         )
     if call.raised and call.dtype not in ("int64", "uint8"):
         return _Misfit("target-dtype", Verdict.FAILS, f"{call.function} takes class indices of int64. {_shapes(call)}")
     if targets.shape == outputs.shape and targets.ndim > 1:
-        return _Misfit("one-hot", Verdict.FAILS, f"{call.function} takes class indices, and got rows of whole numbers. {_shapes(call)}")
+        return _Misfit(
+            "one-hot",
+            Verdict.FAILS,
+            f"{call.function} takes class indices, and got rows of whole numbers. {_shapes(call)}",
+        )
     classes = outputs.shape[1] if outputs.ndim > 1 else outputs.shape[0]
     kept = targets[targets != call.ignored] if call.ignored is not None else targets
     if not kept.size or (kept.min() >= 0 and kept.max() < classes):
         return None
     counted = " They seem to be counted from 1." if kept.min() == 1 and kept.max() == classes else ""
-    text = f"Class indices go from {kept.min()} to {kept.max()}, and there are {classes} scores: 0 to {classes - 1} are allowed.{counted}"
+    text = (
+        f"Class indices go from {kept.min()} to {kept.max()}, and there are {classes} scores: 0 to {classes - 1} are"
+        f" allowed.{counted}"
+    )
     return _Misfit("class-range", Verdict.FAILS, text)
 
 
@@ -133,24 +157,31 @@ def _scores(call: LossArguments) -> _Misfit | None:
     if sums.size * (classes - 1) >= 8 and outputs.min() >= 0 and _apart(sums) < _ONE:
         lowest = _lowest(classes, 0.0, 1.0)
         text = (
-            f"cross_entropy gets probabilities: every row sums to 1. It applies a softmax itself, so that the loss can never fall below "
-            f"{lowest:.3g}, and its gradient is small where the network is wrong and sure."
+            "cross_entropy gets probabilities: every row sums to 1. It applies a softmax itself, so that the loss can"
+            f" never fall below {lowest:.3g}, and its gradient is small where the network is wrong and sure."
         )
         sound = Evidence("furthest row sum from 1", _apart(sums), "outputs")
-        return _Misfit("double-softmax", Verdict.FAILS, text, (sound, Evidence("lowest loss possible", lowest, "loss", "nats")))
+        return _Misfit(
+            "double-softmax", Verdict.FAILS, text, (sound, Evidence("lowest loss possible", lowest, "loss", "nats"))
+        )
     if ending == "relu":
         return _rectified(call)
     if ending not in _RANGES or not np.isfinite(_RANGES[ending]).all():
         return None
     lowest = _lowest(classes, *_RANGES[ending])
     low, high = _RANGES[ending]
-    text = f"cross_entropy gets scores between {low:g} and {high:g}, of {ending}: the loss can never fall below {lowest:.3g}."
+    text = (
+        f"cross_entropy gets scores between {low:g} and {high:g}, of {ending}: the loss can never fall below"
+        f" {lowest:.3g}."
+    )
     evidence = (Evidence("lowest loss possible", lowest, "loss", "nats", reference=f"below {_NATS}"),)
     return _Misfit("bounded-scores", Verdict.FAILS if lowest > _NATS else Verdict.SUSPECT, text, evidence)
 
 
 def _lowest(classes: int, low: float, high: float) -> float:
-    """The cross-entropy of scores that are `high` for the right class and `low` for all others: ln(1 + (C - 1) e^(low - high))."""
+    """The cross-entropy of scores that are `high` for the right class and `low` for all others: ln(1 + (C - 1) e^(low -
+    high)).
+    """
     return float(np.log1p((classes - 1) * np.exp(low - high)))
 
 
@@ -160,12 +191,14 @@ def _rectified(call: LossArguments) -> _Misfit | None:
     if targets.dtype.kind == "f" or targets.ndim != outputs.ndim - 1:
         return None
     kept = targets != call.ignored
-    right = np.take_along_axis(outputs, np.clip(np.expand_dims(targets, 1), 0, outputs.shape[1] - 1), axis=1).squeeze(1)[kept]
+    right = np.take_along_axis(outputs, np.clip(np.expand_dims(targets, 1), 0, outputs.shape[1] - 1), axis=1).squeeze(
+        1
+    )[kept]
     cut = float(np.mean(right == 0)) if right.size else 0.0
     evidence = (Evidence("share of examples whose own class has a score of exactly 0", cut, "outputs", reference="0"),)
     text = (
-        f"A ReLU stands before the loss. For {100 * cut:.0f} % of the examples it cuts off the score of their own class, which then gets "
-        "no gradient."
+        f"A ReLU stands before the loss. For {100 * cut:.0f} % of the examples it cuts off the score of their own"
+        " class, which then gets no gradient."
     )
     return _Misfit("rectified-scores", Verdict.FAILS if cut > 0.1 else Verdict.SUSPECT, text, evidence)
 
@@ -180,8 +213,15 @@ def _logs(call: LossArguments) -> _Misfit | None:
     apart = min(float(np.abs(logsumexp(outputs, axis=axes)).max()) for axes in over)
     if apart < 10 * _ONE:
         return None
-    are = "probabilities" if outputs.min() >= 0 and _apart(outputs.sum(axis=1)) < _ONE else "no logarithms of probabilities"
-    text = f"{call.function} takes logarithms of probabilities; what it gets are {are}: their exponentials do not sum to 1."
+    are = (
+        "probabilities"
+        if outputs.min() >= 0 and _apart(outputs.sum(axis=1)) < _ONE
+        else "no logarithms of probabilities"
+    )
+    text = (
+        f"{call.function} takes logarithms of probabilities; what it gets are {are}: their exponentials do not sum"
+        " to 1."
+    )
     evidence = (Evidence("furthest log of a sum of exponentials from 0", apart, "outputs", reference="0"),)
     return _Misfit("missing-log-softmax", Verdict.FAILS, text, evidence)
 
@@ -192,7 +232,9 @@ def _binary(call: LossArguments) -> _Misfit | None:
     outputs, targets = call.outputs, call.targets
     if targets.shape != outputs.shape:
         return _Misfit(
-            "broadcast" if not call.raised else "shapes", Verdict.FAILS, f"{call.function} takes one target per score. {_shapes(call)}"
+            "broadcast" if not call.raised else "shapes",
+            Verdict.FAILS,
+            f"{call.function} takes one target per score. {_shapes(call)}",
         )
     if targets.dtype.kind != "f" and call.raised:
         return _Misfit("target-dtype", Verdict.FAILS, f"{call.function} takes targets as real numbers. {_shapes(call)}")
@@ -201,7 +243,10 @@ def _binary(call: LossArguments) -> _Misfit | None:
         text = f"{call.function} takes targets from 0 to 1, and these go from {span}: the loss has no lower bound."
         return _Misfit("target-range", Verdict.FAILS, text)
     if call.function == "binary_cross_entropy" and outputs.size and (outputs.min() < 0 or outputs.max() > 1):
-        text = f"binary_cross_entropy takes probabilities, and the outputs go from {outputs.min():.3g} to {outputs.max():.3g}."
+        text = (
+            f"binary_cross_entropy takes probabilities, and the outputs go from {outputs.min():.3g} to"
+            f" {outputs.max():.3g}."
+        )
         return _Misfit("missing-sigmoid", Verdict.FAILS, text)
     ending = call.endings[0] if call.endings else ""
     if call.function == "binary_cross_entropy" or ending not in _RANGES:
@@ -210,8 +255,8 @@ def _binary(call: LossArguments) -> _Misfit | None:
     lowest = float(np.mean(np.where(targets > 0.5, np.log1p(np.exp(-high)), np.log1p(np.exp(low)))))
     cause = "double-sigmoid" if ending == "sigmoid" else "rectified-scores" if ending == "relu" else "bounded-scores"
     text = (
-        f"binary_cross_entropy_with_logits applies a sigmoid to what {ending} has made, from {low:g} to {high:g}: the loss can never fall "
-        f"below {lowest:.3g}."
+        f"binary_cross_entropy_with_logits applies a sigmoid to what {ending} has made, from {low:g} to {high:g}: the"
+        f" loss can never fall below {lowest:.3g}."
     )
     evidence = (Evidence("lowest loss possible for these targets", lowest, "loss", "nats", reference=f"below {_NATS}"),)
     return _Misfit(cause, Verdict.FAILS if lowest > _NATS else Verdict.SUSPECT, text, evidence)
@@ -233,10 +278,14 @@ def _real(call: LossArguments) -> _Misfit | None:
     if left > 0:
         share = float(np.mean(beyond != 0))
         text = (
-            f"{100 * share:.0f} % of the targets lie beyond what {ending} can reach ({low:g} to {high:g}): they go from "
-            f"{targets.min():.3g} to {targets.max():.3g}."
+            f"{100 * share:.0f} % of the targets lie beyond what {ending} can reach ({low:g} to {high:g}): they go from"
+            f" {targets.min():.3g} to {targets.max():.3g}."
         )
-        evidence = (Evidence("lowest squared error over the variance of the targets", left, "loss", reference=f"below {_VARIANCE}"),)
+        evidence = (
+            Evidence(
+                "lowest squared error over the variance of the targets", left, "loss", reference=f"below {_VARIANCE}"
+            ),
+        )
         return _Misfit("target-range", Verdict.FAILS if left > _VARIANCE else Verdict.SUSPECT, text, evidence)
     if call.function == "mse_loss" and ending in ("sigmoid", "softmax") and _two_valued(targets):
         text = f"Squared error on classes behind {ending}: the gradient vanishes where the network is wrong and sure."
@@ -252,7 +301,8 @@ def _broadcast(call: LossArguments) -> _Misfit | None:
     if int(np.prod(shape)) <= max(call.outputs.size, call.targets.size):
         return None  # a spare axis of length 1
     text = (
-        f"{_shapes(call)} They are broadcast to {list(shape)}, so that every output is held against every target: the best is their mean."
+        f"{_shapes(call)} They are broadcast to {list(shape)}, so that every output is held against every target: the"
+        " best is their mean."
     )
     return _Misfit("broadcast", Verdict.FAILS, text)
 
@@ -274,8 +324,9 @@ def _favoured(call: LossArguments) -> _Misfit | None:
     ):
         return None
     text = (
-        f"Class {frequent} is the most frequent ({counts[frequent]:.0f} of {kept.size} targets) and weighs {weights[frequent]:.3g}; class "
-        f"{rare} is the rarest ({counts[rare]:.0f}) and weighs {weights[rare]:.3g}: the weights favour the class that needs it least."
+        f"Class {frequent} is the most frequent ({counts[frequent]:.0f} of {kept.size} targets) and weighs"
+        f" {weights[frequent]:.3g}; class {rare} is the rarest ({counts[rare]:.0f}) and weighs {weights[rare]:.3g}: the"
+        " weights favour the class that needs it least."
     )
     return _Misfit("class-weights", Verdict.SUSPECT, text)
 

@@ -16,7 +16,14 @@ _FEW, _MANY = 8, 32
 _GROWN, _FELL, _LEAP = 2.0, 0.7, 4.0
 _SLOW, _STILL, _LOST = 1e-6, 1e-8, 0.9
 _LOWER, _HIGHER = (0.1, 0.01, 0.001), (100.0, 1000.0)
-_FAR_LOWER = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-10)  # tried one after the other, where none of the others lowers the loss
+_FAR_LOWER = (
+    1e-4,
+    1e-5,
+    1e-6,
+    1e-7,
+    1e-8,
+    1e-10,
+)  # tried one after the other, where none of the others lowers the loss
 _SOLVED = 1e-3  # of the loss: what is left of it where large steps have done their work
 _STRIDE = 0.5  # of the weights' size: a first step as long forgets how they were initialised
 _CRAWL = _FEW * np.log(2) / 1e4  # of the loss, in a few steps: ten thousand would not halve it
@@ -24,11 +31,11 @@ _CRAWL = _FEW * np.log(2) / 1e4  # of the loss, in a few steps: ten thousand wou
 
 @dataclass(frozen=True)
 class Steps:
-    """`course` gives theta after each of several numbers of steps, `stepped(n, factor)` after n with `factor` times the learning rate;
-    `value` is the loss there, `named` theta's parts.
+    """`course` gives theta after each of several numbers of steps, `stepped(n, factor)` after n with `factor` times the
+    learning rate; `value` is the loss there, `named` theta's parts.
 
-    `undecayed` is theta after one step without weight decay, None where there is none. `rate` is the learning rate, `eigenvalue` the
-    largest of the Hessian where the optimizer is plain gradient descent, else None.
+    `undecayed` is theta after one step without weight decay, None where there is none. `rate` is the learning rate,
+    `eigenvalue` the largest of the Hessian where the optimizer is plain gradient descent, else None.
     """
 
     course: Callable[[Sequence[int]], Iterator[Vector]]
@@ -53,8 +60,9 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
     after = next(course)
     if steps.rate and not np.isfinite(after).all() and not np.isfinite(steps.stepped(1, _LOWER[-1])).all():
         text = (
-            f"The first step makes weights NaN or infinite, at a thousandth of the learning rate too, although loss and gradient are "
-            f"finite: the optimizer's own arithmetic fails in {steps.dtype} (Adam's eps of 1e-8 is 0 in float16)."
+            "The first step makes weights NaN or infinite, at a thousandth of the learning rate too, although loss and"
+            f" gradient are finite: the optimizer's own arithmetic fails in {steps.dtype} (Adam's eps of 1e-8 is 0 in"
+            " float16)."
         )
         return RATE.found(Verdict.FAILS, text, where="optimizer", cause="not-finite")
     stride = _size(theta, after, steps)
@@ -75,7 +83,10 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
         Evidence("loss after the first step on this batch", first, "loss"),
         Evidence(f"loss after {_FEW} steps", few, "loss"),
         Evidence(f"loss after {_MANY} steps on this batch", many, "loss"),
-        *(Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", value, "loss") for factor, value in lower.items()),
+        *(
+            Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", value, "loss")
+            for factor, value in lower.items()
+        ),
     ]
     good = {factor: value for factor, value in lower.items() if value < loss - 0.01 * abs(loss)}
     smallest = lower[_LOWER[-1]]
@@ -89,59 +100,97 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
         if all(value > loss for value in lower.values()):
             text = "The optimizer's steps raise the loss, however small they are."
             return RATE.found(Verdict.SUSPECT, text, where="optimizer", cause="ascent", evidence=tuple(evidence))
-        return RATE.undecided("Neither this learning rate nor a smaller one lowers the loss on this batch.", evidence=tuple(evidence))
+        return RATE.undecided(
+            "Neither this learning rate nor a smaller one lowers the loss on this batch.", evidence=tuple(evidence)
+        )
     best = min(good, key=good.__getitem__)
-    worse = not np.isfinite(many) or many - loss > (_GROWN - 1) * abs(loss) or (many >= loss and good[best] <= _FELL * loss)
+    worse = (
+        not np.isfinite(many) or many - loss > (_GROWN - 1) * abs(loss) or (many >= loss and good[best] <= _FELL * loss)
+    )
     leaping = stride > _STRIDE and good[best] <= _FELL * many and many > _SOLVED * loss
     if stride > _STRIDE:
-        evidence.append(Evidence("size of the first step over that of the weights (median)", stride, reference="about 1e-3, below 0.5"))
+        evidence.append(
+            Evidence(
+                "size of the first step over that of the weights (median)", stride, reference="about 1e-3, below 0.5"
+            )
+        )
     if not worse and not leaping and many < loss and first - loss <= _LEAP * abs(loss):
         return RATE.holds(tuple(evidence))
     if steps.eigenvalue is not None:
         largest = steps.eigenvalue()
         if np.isfinite(largest):
             evidence.append(
-                Evidence("learning rate times the largest eigenvalue of the Hessian", steps.rate * largest, reference="below 2")
+                Evidence(
+                    "learning rate times the largest eigenvalue of the Hessian",
+                    steps.rate * largest,
+                    reference="below 2",
+                )
             )
     text = (
-        f"The first step takes the loss from {loss:.4g} to {first:.4g}, {_MANY} steps on this batch to {many:.4g}; with {best:g} times the "
-        "learning rate "
-        f"({best * steps.rate:.3g} for {steps.rate:.3g}) it is {good[best]:.4g}."
+        f"The first step takes the loss from {loss:.4g} to {first:.4g}, {_MANY} steps on this batch to {many:.4g}; with"
+        f" {best:g} times the learning rate ({best * steps.rate:.3g} for {steps.rate:.3g}) it is {good[best]:.4g}."
     )
-    found = RATE.found(Verdict.FAILS if worse else Verdict.SUSPECT, text, where="optimizer", cause="too-large", evidence=tuple(evidence))
+    found = RATE.found(
+        Verdict.FAILS if worse else Verdict.SUSPECT,
+        text,
+        where="optimizer",
+        cause="too-large",
+        evidence=tuple(evidence),
+    )
     return _advised(found, best * steps.rate)
 
 
 def _still(theta: Vector, moved: Vector, stride: float, steps: Steps) -> Finding | None:
-    """Whether a step (of size `stride`, to `moved`) changes the weights too little to be of use, or by nothing that their dtype holds."""
+    """Whether a step (of size `stride`, to `moved`) changes the weights too little to be of use, or by nothing that
+    their dtype holds.
+    """
     if steps.rate == 0:
-        return RATE.found(Verdict.FAILS, "The learning rate is 0: no step changes anything.", where="optimizer", cause="too-small")
+        return RATE.found(
+            Verdict.FAILS, "The learning rate is 0: no step changes anything.", where="optimizer", cause="too-small"
+        )
     if stride > _SLOW:
         return None
     before, after, far = (steps.named(at) for at in (theta, moved, steps.stepped(1, 1e3)))
     trained = [name for name, weight in before.items() if weight.any() and (far[name] != weight).any()]
     if not trained:
-        return RATE.undecided("No step of any size changes the weights: there is no gradient, or the optimizer does not know them.")
-    changes = {name: after[name] - before[name] for name in trained if before[name].ndim > 1 and np.isfinite(after[name]).all()}
+        return RATE.undecided(
+            "No step of any size changes the weights: there is no gradient, or the optimizer does not know them."
+        )
+    changes = {
+        name: after[name] - before[name] for name in trained if before[name].ndim > 1 and np.isfinite(after[name]).all()
+    }
     if not changes:
         return None
-    ratio = float(np.median([np.linalg.norm(change) / np.linalg.norm(before[name]) for name, change in changes.items()]))
+    ratio = float(
+        np.median([np.linalg.norm(change) / np.linalg.norm(before[name]) for name, change in changes.items()])
+    )
     # Entries that no step moves, such as rows of an embedding that the batch leaves out, say nothing.
     unmoved = float(np.median([np.mean(change[far[name] != before[name]] == 0) for name, change in changes.items()]))
     evidence = (
-        Evidence("size of a step over that of the weights (median)", ratio, "optimizer", reference="about 1e-3, above 1e-6"),
+        Evidence(
+            "size of a step over that of the weights (median)", ratio, "optimizer", reference="about 1e-3, above 1e-6"
+        ),
         Evidence("share of entries that a step leaves as they are (median)", unmoved, "optimizer", reference="0"),
     )
     if ratio > _SLOW:
         return None
     if unmoved > _LOST:
         text = (
-            f"A step leaves {100 * unmoved:.0f} % of the weights as they are: it is smaller than the gaps between numbers of {steps.dtype} "
-            f"(about {format_of(steps.dtype).eps:.1g} of their size)."
+            f"A step leaves {100 * unmoved:.0f} % of the weights as they are: it is smaller than the gaps between"
+            f" numbers of {steps.dtype} (about {format_of(steps.dtype).eps:.1g} of their size)."
         )
         return RATE.found(Verdict.FAILS, text, where="optimizer", cause="rounded-away", evidence=evidence)
-    text = f"A step moves the weights by {ratio:.2g} of their size: ten thousand such steps move them by {1e4 * ratio:.2g}."
-    return RATE.found(Verdict.FAILS if ratio < _STILL else Verdict.SUSPECT, text, where="optimizer", cause="too-small", evidence=evidence)
+    text = (
+        f"A step moves the weights by {ratio:.2g} of their size: ten thousand such steps move them by"
+        f" {1e4 * ratio:.2g}."
+    )
+    return RATE.found(
+        Verdict.FAILS if ratio < _STILL else Verdict.SUSPECT,
+        text,
+        where="optimizer",
+        cause="too-small",
+        evidence=evidence,
+    )
 
 
 def _decayed(theta: Vector, after: Vector, steps: Steps) -> Finding | None:
@@ -158,8 +207,18 @@ def _decayed(theta: Vector, after: Vector, steps: Steps) -> Finding | None:
     share = float(np.median(ratios)) if ratios else 0.0
     if share <= 1:
         return None
-    evidence = (Evidence("weight decay's part of the first step over the gradient's (median)", share, "optimizer", reference="below 1"),)
-    text = f"Weight decay moves the weights {share:.3g} times as far as the gradient does: they shrink whatever the data say."
+    evidence = (
+        Evidence(
+            "weight decay's part of the first step over the gradient's (median)",
+            share,
+            "optimizer",
+            reference="below 1",
+        ),
+    )
+    text = (
+        f"Weight decay moves the weights {share:.3g} times as far as the gradient does: they shrink whatever the data"
+        " say."
+    )
     return RATE.found(Verdict.SUSPECT, text, where="optimizer", cause="decay", evidence=evidence)
 
 
@@ -172,11 +231,15 @@ def _crawling(loss: float, few: float, theta: Vector, steps: Steps) -> Finding |
     best = min(good, key=good.__getitem__)
     evidence = (
         Evidence(f"loss after {_FEW} steps over that before", _over(few, loss), "loss"),
-        *(Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", value, "loss") for factor, value in faster.items()),
+        *(
+            Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", value, "loss")
+            for factor, value in faster.items()
+        ),
     )
     text = (
-        f"{_FEW} steps on this batch lower the loss by {(loss - few) / loss:.1g} of itself; {_MANY} at {best:g} times the learning rate "
-        f"({best * steps.rate:.3g} for {steps.rate:.3g}) take it from {loss:.4g} to {good[best]:.4g}."
+        f"{_FEW} steps on this batch lower the loss by {(loss - few) / loss:.1g} of itself; {_MANY} at {best:g} times"
+        f" the learning rate ({best * steps.rate:.3g} for {steps.rate:.3g}) take it from {loss:.4g} to"
+        f" {good[best]:.4g}."
     )
     found = RATE.found(Verdict.SUSPECT, text, where="optimizer", cause="too-small", evidence=evidence)
     return replace(found, remedies=(Remedy("Raise the learning rate", f"lr={best * steps.rate:.3g}"),))
@@ -186,7 +249,9 @@ def _size(theta: Vector, after: Vector, steps: Steps) -> float:
     """The size of a step over that of the weights, in the median over matrices; 0 where there is none."""
     before, moved = steps.named(theta), steps.named(after)
     sizes = [
-        (float(np.linalg.norm(weight)), float(np.linalg.norm(moved[name] - weight))) for name, weight in before.items() if weight.ndim > 1
+        (float(np.linalg.norm(weight)), float(np.linalg.norm(moved[name] - weight)))
+        for name, weight in before.items()
+        if weight.ndim > 1
     ]
     return float(np.median([step / size for size, step in sizes if size and step] or [0.0]))
 

@@ -22,15 +22,16 @@ def check_reached(
     matters: Callable[[Sequence[str]], bool],
     redrawn: Callable[[], Iterator[Gradient]],
 ) -> Finding:
-    """`left_out` of the optimizer, `unregistered` at the model; `uncut` is the gradient with nothing cut, where something is; `matters`
-    whether the loss changes when the parameters of these names are moved by their own size; `redrawn` gives the gradient for other
-    random numbers.
+    """`left_out` of the optimizer, `unregistered` at the model; `uncut` is the gradient with nothing cut, where
+    something is; `matters` whether the loss changes when the parameters of these names are moved by their own size;
+    `redrawn` gives the gradient for other random numbers.
     """
     names = list(gradient)
     if unregistered:
         text = (
-            f"The loss depends on {_named(unregistered)}, which the model holds but does not list among its parameters(): an optimizer "
-            "built from these never trains them, and they are not saved or moved with the model."
+            f"The loss depends on {_named(unregistered)}, which the model holds but does not list among its"
+            " parameters(): an optimizer built from these never trains them, and they are not saved or moved with the"
+            " model."
         )
         return REACHED.found(Verdict.FAILS, text, where=unregistered[0], cause="unregistered")
     if left_out:
@@ -49,8 +50,12 @@ def check_reached(
     unused = [name for name, part in gradient.items() if part is None]
     if len(unused) == len(names):
         cut = "" if uncut is None else uncut.cuts
-        return REACHED.found(Verdict.FAILS, f"No parameter gets a gradient. {cut}".rstrip(), where="model", cause="detached")
-    layers = {name.rpartition(".")[0] for name in unused} - {name.rpartition(".")[0] for name in names if name not in unused}
+        return REACHED.found(
+            Verdict.FAILS, f"No parameter gets a gradient. {cut}".rstrip(), where="model", cause="detached"
+        )
+    layers = {name.rpartition(".")[0] for name in unused} - {
+        name.rpartition(".")[0] for name in names if name not in unused
+    }
     whole = [name for name in unused if name.rpartition(".")[0] in layers]
     behind = [name for name in whole if uncut is not None and (uncut.raised or uncut.gradient.get(name) is not None)]
     if behind and uncut is not None:
@@ -58,8 +63,8 @@ def check_reached(
         return REACHED.found(Verdict.SUSPECT, text, where=behind[0], cause="detached")
     if whole and matters(whole):
         text = (
-            f"{_named(whole)} get no gradient, and yet the loss depends on them: it changes when they are moved by their own size. "
-            "A step, an argmax, a rounding, or a way around autograd lies between."
+            f"{_named(whole)} get no gradient, and yet the loss depends on them: it changes when they are moved by"
+            " their own size. A step, an argmax, a rounding, or a way around autograd lies between."
         )
         return REACHED.found(Verdict.FAILS, text, where=whole[0], cause="detached")
     for other in redrawn() if whole else ():  # layers that are left out at random get theirs at another step

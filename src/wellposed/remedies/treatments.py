@@ -20,7 +20,9 @@ Apply = Callable[[Problem, Finding], Problem | None]
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """`title` and `code` say to the user what `apply` does to the copy it is given; it returns None where it cannot be done."""
+    """`title` and `code` say to the user what `apply` does to the copy it is given; it returns None where it cannot be
+    done.
+    """
 
     title: str
     code: str
@@ -91,9 +93,7 @@ LOGITS = Treatment(
     _by("logits"),
 )
 SHAPE = Treatment(
-    "Give outputs and targets one shape",
-    "loss = criterion(outputs, targets.reshape(outputs.shape))",
-    _by("shape"),
+    "Give outputs and targets one shape", "loss = criterion(outputs, targets.reshape(outputs.shape))", _by("shape")
 )
 CLASSES = Treatment(
     "Give class indices, whole numbers from 0 on",
@@ -110,15 +110,15 @@ RATE = Treatment("Lower the learning rate", "", _at_rate, same_loss=True)
 LARGER = Treatment("Raise the learning rate", "", _faster, same_loss=True)
 
 TREATMENTS: dict[tuple[str, str], Treatment] = {
-    ("WP101", ""): INPUTS, ("WP102", ""): INPUTS, ("WP305", "targets-not-centred"): TARGETS, ("WP305", "targets-too-large"): TARGETS,
-    **{(rule, ""): WEIGHTS for rule in (
+    ("WP101", ""): INPUTS, ("WP102", ""): INPUTS, ("WP305", "targets-not-centred"): TARGETS, ("WP305",
+    "targets-too-large"): TARGETS, **{(rule, ""): WEIGHTS for rule in (
         "WP201", "WP202", "WP203", "WP204", "WP206", "WP301", "WP302", "WP303", "WP304", "WP305", "WP306",
     )},
     **{("WP401", cause): SCORES for cause in (
         "double-softmax", "double-sigmoid", "bounded-scores", "rectified-scores", "wrong-softmax-axis", "target-range",
     )},
-    ("WP205", "inputs-too-large"): WEIGHTS, ("WP401", "missing-log-softmax"): LOGITS, ("WP401", "missing-sigmoid"): LOGITS,
-    **{("WP401", cause): CLASSES for cause in ("class-range", "one-hot", "target-dtype")},
+    ("WP205", "inputs-too-large"): WEIGHTS, ("WP401", "missing-log-softmax"): LOGITS, ("WP401",
+    "missing-sigmoid"): LOGITS, **{("WP401", cause): CLASSES for cause in ("class-range", "one-hot", "target-dtype")},
     ("WP402", "too-small"): LARGER, ("WP402", "rounded-away"): LARGER, ("WP403", "not-in-optimizer"): PARAMETERS,
     ("WP401", "broadcast"): SHAPE, ("WP401", "shapes"): SHAPE, ("WP402", "too-large"): RATE,
 }  # fmt: skip

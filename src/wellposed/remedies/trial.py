@@ -21,16 +21,20 @@ _WORSE, _SAME = 1.1, 0.99
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """`gone`: whether the rule no longer finds what it found; losses after 50 steps of the optimizer (Adam without one), NaN where the
-    loss has no value."""
+    """`gone`: whether the rule no longer finds what it found; losses after 50 steps of the optimizer (Adam without
+    one), NaN where the loss has no value."""
 
     gone: bool
     before: float
     after: float
 
 
-def try_remedies(problem: Problem, findings: Sequence[Finding], progress: Progress = lambda _what, _share: None) -> tuple[Finding, ...]:
-    """The findings, those that have a remedy with what it does to a copy. A `fails` that its remedy leaves is only `suspect`."""
+def try_remedies(
+    problem: Problem, findings: Sequence[Finding], progress: Progress = lambda _what, _share: None
+) -> tuple[Finding, ...]:
+    """The findings, those that have a remedy with what it does to a copy. A `fails` that its remedy leaves is only
+    `suspect`.
+    """
     before: list[float] = []  # measured once, and only where there is something to try
 
     def loss_before() -> float:
@@ -68,11 +72,17 @@ def _with(finding: Finding, treatment: Treatment, trial: Trial) -> Finding:
         text = f"{finding.message} Tried on a copy, the remedy raises the loss after {STEPS} steps from {losses}."
         return replace(finding, verdict=doubted, message=text)
     code = treatment.code or next((remedy.code for remedy in finding.remedies if remedy.code), "")
-    telling = np.isfinite([trial.before, trial.after]).any() and (trial.gone or not _SAME * trial.before <= trial.after <= trial.before)
+    telling = np.isfinite([trial.before, trial.after]).any() and (
+        trial.gone or not _SAME * trial.before <= trial.after <= trial.before
+    )
     remedy = Remedy(treatment.title, code, trial.before, trial.after) if telling else Remedy(treatment.title, code)
     others = tuple(other for other in finding.remedies if other.code != code)
     if trial.gone:
         return replace(finding, remedies=(remedy, *others))
-    left = replace(finding, message=f"{finding.message} Tried on a copy, the remedy does not change this.", remedies=(remedy, *others))
+    left = replace(
+        finding,
+        message=f"{finding.message} Tried on a copy, the remedy does not change this.",
+        remedies=(remedy, *others),
+    )
     helps = np.isfinite(trial.after) and not trial.after >= 0.9 * trial.before
     return left if finding.verdict is Verdict.SUSPECT or helps else replace(left, verdict=Verdict.SUSPECT)

@@ -9,11 +9,15 @@ _HEIGHTS, _ACROSS, _LENGTH = "▁▂▃▄▅▆▇█", 48, 24
 
 
 def profile(values: Sequence[float]) -> str:
-    """An upright bar for each, on a logarithmic scale from the smallest to the largest; a dot for what is not finite or not positive."""
+    """An upright bar for each, on a logarithmic scale from the smallest to the largest; a dot for what is not finite or
+    not positive.
+    """
     logs = [log10(value) if isfinite(value) and value > 0 else nan for value in values]
     known = [value for value in logs if value == value]
     low, span = min(known, default=0.0), max(max(known, default=0.0) - min(known, default=0.0), 1.0)
-    return "".join("·" if value != value else _HEIGHTS[round((value - low) / span * (len(_HEIGHTS) - 1))] for value in logs)
+    return "".join(
+        "·" if value != value else _HEIGHTS[round((value - low) / span * (len(_HEIGHTS) - 1))] for value in logs
+    )
 
 
 def thin(values: Sequence[float]) -> Sequence[float]:

@@ -1,4 +1,6 @@
-"""A record as one HTML file that needs no other: readable in light and dark, on paper, by keyboard and by a screen reader."""
+"""A record as one HTML file that needs no other: readable in light and dark, on paper, by keyboard and by a screen
+reader.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,16 @@ def page(record: Record) -> str:
 def pages(records: Sequence[tuple[str, Record]]) -> str:
     """Several records in one page, each under a heading."""
     parts = (
-        f"<section><h1 class='wellposed'>{escape(name)}</h1>{_rendered(record, whole=False, prefix=f'report-{number}-')}</section>"
+        "<section><h1"
+        f" class='wellposed'>{escape(name)}</h1>{_rendered(record, whole=False, prefix=f'report-{number}-')}</section>"
         for number, (name, record) in enumerate(records)
     )
     head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width, initial-scale=1'>"
     style = "<style>:root { color-scheme: light dark; } body { margin: 0; }</style>"
-    return f"<!doctype html><html lang='en'><head>{head}<title>wellposed</title>{style}</head><body>{''.join(parts)}</body></html>"
+    return (
+        "<!doctype html><html"
+        f" lang='en'><head>{head}<title>wellposed</title>{style}</head><body>{''.join(parts)}</body></html>"
+    )
 
 
 def fragment(record: Record) -> str:
@@ -39,7 +45,9 @@ def fragment(record: Record) -> str:
 @cache
 def _template() -> Template:
     loader = PackageLoader("wellposed", "report/templates")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["named"] = _named
     return environment.get_template("report.html.j2")
 

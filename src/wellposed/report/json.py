@@ -22,8 +22,8 @@ def as_dict(record: Record) -> dict[str, Any]:
         "wellposed": version("wellposed"),
         "problem": {
             "backend": problem.backend, "parameters": problem.parameters, "tensors": problem.tensors,
-            "dtype": problem.dtype, "loss": _number(problem.loss), "checked_in": problem.checked_in, "coarse": problem.coarse,
-            "later": problem.later,
+            "dtype": problem.dtype, "loss": _number(problem.loss), "checked_in": problem.checked_in,
+            "coarse": problem.coarse, "later": problem.later,
         },
         "ok": record.ok,
         "evaluations": record.evaluations,
@@ -60,8 +60,8 @@ def _figure(figure: Figure) -> dict[str, Any]:
         "name": figure.name, "title": figure.title, "text": figure.text, "rules": list(figure.rules),
         "panels": [
             {
-                "title": panel.title, "x_label": panel.x_label, "y_label": panel.y_label, "log_x": panel.log_x, "log_y": panel.log_y,
-                "names": list(panel.names),
+                "title": panel.title, "x_label": panel.x_label, "y_label": panel.y_label, "log_x": panel.log_x,
+                "log_y": panel.log_y, "names": list(panel.names),
                 "series": [
                     {
                         "label": series.label, "mark": series.mark,
@@ -92,10 +92,18 @@ def loads(text: str) -> Record:
 
 
 def _read_finding(given: dict[str, Any]) -> Finding:
-    evidence = tuple(Evidence(**{**entry, "value": _read(entry["value"]), "error": _read(entry["error"])}) for entry in given["evidence"])
-    remedies = tuple(Remedy(**{**entry, "before": _read(entry["before"]), "after": _read(entry["after"])}) for entry in given["remedies"])
+    evidence = tuple(
+        Evidence(**{**entry, "value": _read(entry["value"]), "error": _read(entry["error"])})
+        for entry in given["evidence"]
+    )
+    remedies = tuple(
+        Remedy(**{**entry, "before": _read(entry["before"]), "after": _read(entry["after"])})
+        for entry in given["remedies"]
+    )
     places = tuple(given.get("places", ()))
-    return Finding(**{**given, "verdict": Verdict(given["verdict"]), "evidence": evidence, "remedies": remedies, "places": places})
+    return Finding(
+        **{**given, "verdict": Verdict(given["verdict"]), "evidence": evidence, "remedies": remedies, "places": places}
+    )
 
 
 def _read_figure(given: dict[str, Any]) -> Figure:

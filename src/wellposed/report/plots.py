@@ -35,7 +35,9 @@ def draw(figure: Figure) -> Drawing:
 
 
 def svg(figure: Figure, prefix: str = "") -> str:
-    """An `<svg>` element with a title and a description; `prefix` keeps its ids apart from those of other figures in the page."""
+    """An `<svg>` element with a title and a description; `prefix` keeps its ids apart from those of other figures in
+    the page.
+    """
     from matplotlib import rc_context
 
     page = io.StringIO()
@@ -49,12 +51,17 @@ def svg(figure: Figure, prefix: str = "") -> str:
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    described = f'<title id="{name}-title">{escape(figure.title)}</title><desc id="{name}-text">{escape(figure.text)}</desc>'
+    described = (
+        f'<title id="{name}-title">{escape(figure.title)}</title><desc id="{name}-text">{escape(figure.text)}</desc>'
+    )
     head, body = text.split(">", 1)
     size = re.search(r'viewBox="0 0 ([\d.]+)', head)
     width = f"{float(size[1]):.0f}pt" if size else "100%"
     head = re.sub(r' (width|height)="[^"]*"', "", head)
-    return f'{head} role="img" aria-labelledby="{name}-title {name}-text" style="width: 100%; max-width: {width}">{described}{body}'
+    return (
+        f'{head} role="img" aria-labelledby="{name}-title {name}-text" style="width: 100%; max-width:'
+        f' {width}">{described}{body}'
+    )
 
 
 def _drawing(figure: Figure, colours: Mapping[str, object]) -> Drawing:
@@ -66,8 +73,18 @@ def _drawing(figure: Figure, colours: Mapping[str, object]) -> Drawing:
     down = -(-count // across)
     width = _WIDTH * _ACROSS / across if across > 1 else 1.4 * _WIDTH
     ink = str(colours["ink"])
-    with rc_context({"font.size": 9, "text.color": ink, "axes.labelcolor": ink, "axes.edgecolor": colours["line"], "axes.titlesize": 10}):
-        drawing = Drawing(figsize=(across * width, down * (_HEIGHT if across <= _ACROSS else 0.75 * _HEIGHT)), layout="constrained")
+    with rc_context(
+        {
+            "font.size": 9,
+            "text.color": ink,
+            "axes.labelcolor": ink,
+            "axes.edgecolor": colours["line"],
+            "axes.titlesize": 10,
+        }
+    ):
+        drawing = Drawing(
+            figsize=(across * width, down * (_HEIGHT if across <= _ACROSS else 0.75 * _HEIGHT)), layout="constrained"
+        )
         for place, panel in zip(drawing.subplots(down, across, squeeze=False).flat, figure.panels, strict=False):
             _panel(place, panel, colours)
         for place in drawing.axes[count:]:
@@ -90,8 +107,8 @@ def _panel(axes: Axes, panel: Panel, colours: Mapping[str, object]) -> None:
             mark = "" if series.mark == "dashes" else _MARKS[index % len(_MARKS)]
             size = 4 if len(series.x) < 60 else 2
             axes.errorbar(
-                series.x, series.y, yerr=series.error or None, linestyle=style, marker=mark, markersize=size, color=colour,
-                label=series.label, linewidth=1.4,
+                series.x, series.y, yerr=series.error or None, linestyle=style, marker=mark, markersize=size,
+                color=colour, label=series.label, linewidth=1.4,
             )  # fmt: skip
     for scale, wanted in ((axes.set_xscale, panel.log_x), (axes.set_yscale, panel.log_y)):
         if wanted and any(np.isfinite(series.y).any() for series in panel.series):

@@ -36,14 +36,16 @@ class Report(Record):
         return json.dumps(self)
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as one HTML file that needs no other, whole or not at all. Raises `InputError` where it cannot be written."""
+        """Write the report as one HTML file that needs no other, whole or not at all. Raises `InputError` where it
+        cannot be written.
+        """
         from wellposed.report import html  # its template engine takes longer to import than a check may last
 
         write_whole(path, html.page(self))
 
     def plot(self) -> list[Drawing]:
-        """One matplotlib figure for each of `figures`, which a notebook shows; `savefig` writes it. Empty where nothing was measured that a
-        figure shows."""
+        """One matplotlib figure for each of `figures`, which a notebook shows; `savefig` writes it. Empty where nothing
+        was measured that a figure shows."""
         from wellposed.report import plots
 
         return [plots.draw(figure) for figure in self.figures]

@@ -23,7 +23,9 @@ def dumps(record: Record, file: str, line_of: Callable[[Finding], int]) -> str:
         "rules": [{"id": rule, "shortDescription": {"text": title}} for rule, title in rules.items()],
     }
     run = {"tool": {"driver": driver}, "results": [_result(finding, file, line_of(finding)) for finding in told]}
-    return json.dumps({"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}, indent=2)
+    return json.dumps(
+        {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}, indent=2
+    )
 
 
 def _result(finding: Finding, file: str, line: int) -> dict[str, Any]:
@@ -33,6 +35,8 @@ def _result(finding: Finding, file: str, line: int) -> dict[str, Any]:
         "ruleId": finding.rule,
         "level": _LEVELS[finding.verdict],
         "message": {"text": f"{where}{finding.message}{remedies}"},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": quote(file, safe="/")}, "region": {"startLine": line}}}],
+        "locations": [
+            {"physicalLocation": {"artifactLocation": {"uri": quote(file, safe="/")}, "region": {"startLine": line}}}
+        ],
         "properties": {"where": finding.where, "cause": finding.cause, "follows": finding.follows},
     }

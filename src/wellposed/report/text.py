@@ -52,10 +52,16 @@ def render(record: Record, *, verbose: bool = False) -> RenderableType:
                 about = next((f.rule for f in (root, *hence) if f.rule in _OF_DEPTH and f.rule not in shown), "")
                 parts += _profile(record, about)
                 shown |= set(_OF_DEPTH) if about else set()
-    parts += [part for finding in record.noted for part in (Text(""), _heading(finding), _margin("", Text(_in_one_line(finding.message))))]
+    parts += [
+        part
+        for finding in record.noted
+        for part in (Text(""), _heading(finding), _margin("", Text(_in_one_line(finding.message))))
+    ]
     parts += [Text(""), *_folded(Verdict.UNDECIDED, record.undecided)] if record.undecided else []
     if verbose:
-        holds = [finding for finding in record.findings if finding.verdict is Verdict.HOLDS and finding not in record.noted]
+        holds = [
+            finding for finding in record.findings if finding.verdict is Verdict.HOLDS and finding not in record.noted
+        ]
         parts += [Text(""), _listed(holds)] if holds else []
         parts += [Text(""), *_folded(Verdict.NOT_APPLICABLE, record.not_applicable)] if record.not_applicable else []
     return Group(*parts)
@@ -88,7 +94,11 @@ def _summary(record: Record) -> Text:
     counts.sort(key=lambda pair: _ORDER.index(pair[1]))
     line = Text("wellposed: ")
     line.append("ok" if record.ok else "not ok", style=_STYLES[Verdict.HOLDS if record.ok else Verdict.FAILS])
-    words = {Verdict.FAILS: ("fails", "fail"), Verdict.SUSPECT: ("suspect", "suspect"), Verdict.HOLDS: ("holds", "hold")}
+    words = {
+        Verdict.FAILS: ("fails", "fail"),
+        Verdict.SUSPECT: ("suspect", "suspect"),
+        Verdict.HOLDS: ("holds", "hold"),
+    }
     said = [f"{n} {words.get(v, (v.value, v.value))[n != 1]}" for n, v in counts if n]
     line.append(f" ({', '.join(said)})")
     problem = record.problem

@@ -10,21 +10,22 @@ WRONG = Rule(
     title="gradient wrong",
     claim="The gradient agrees with differences of the loss, within their own error.",
     judged=(
-        "Along random directions within each tensor, and one along the claimed gradient, the claimed slope is held "
-        "against a two-sided difference "
-        "whose error bar comes from the measured noise and curvature of the loss. It fails only where they differ by more than "
-        "the bar; there is no tolerance."
+        "Along random directions within each tensor, and one along the claimed gradient, the claimed slope is held"
+        " against a two-sided difference whose error bar comes from the measured noise and curvature of the loss. It"
+        " fails only where they differ by more than the bar; there is no tolerance."
     ),
     causes=(
         Cause(
             "scale",
-            "The gradient is a constant multiple of the true one: a factor 2, a mean taken for a sum, or a batch size lost.",
+            "The gradient is a constant multiple of the true one: a factor 2, a mean taken for a sum, or a batch size"
+            " lost.",
             "The ratio of claimed to measured slope is the same along every direction.",
             (Remedy("Divide this tensor's gradient by the factor, or find the sum that should be a mean"),),
         ),
         Cause(
             "mean-or-sum",
-            "The loss takes a mean where the gradient sums, or the other way round: the factor is the batch size or the element count.",
+            "The loss takes a mean where the gradient sums, or the other way round: the factor is the batch size or the"
+            " element count.",
             "The ratio of claimed to measured slope is that number, or one over it, along every direction.",
             (Remedy("Divide once, where the loss does: by the batch size for a mean over examples"),),
         ),
@@ -36,9 +37,14 @@ WRONG = Rule(
         ),
         Cause(
             "stale",
-            "The gradient is that of earlier parameters, or of another batch: something is cached that should be computed anew.",
+            "The gradient is that of earlier parameters, or of another batch: something is cached that should be"
+            " computed anew.",
             "Change the parameters and call the gradient twice: it changes late, or not at all.",
-            (Remedy("Compute what backward needs in the forward pass of the same step; empty the cache between steps"),),
+            (
+                Remedy(
+                    "Compute what backward needs in the forward pass of the same step; empty the cache between steps"
+                ),
+            ),
         ),
         Cause(
             "transposed",
@@ -48,7 +54,8 @@ WRONG = Rule(
         ),
         Cause(
             "permuted",
-            "The gradient has the right numbers in another order: an axis reversed, shifted, or its blocks (gates, heads) exchanged.",
+            "The gradient has the right numbers in another order: an axis reversed, shifted, or its blocks (gates,"
+            " heads) exchanged.",
             "The claim in that other order agrees with the loss along every direction.",
             (Remedy("Use the same order of gates, heads or positions in the backward pass as in the forward pass"),),
         ),
@@ -60,7 +67,8 @@ WRONG = Rule(
         ),
         Cause(
             "wrong-rows",
-            "Some rows, columns or channels are wrong and the rest is right: a slice that stops early, a mask, an index off by one.",
+            "Some rows, columns or channels are wrong and the rest is right: a slice that stops early, a mask, an index"
+            " off by one.",
             "Look at the entries named: they have an index in common.",
             (Remedy("Look for the slice, mask or loop bound that treats these indices apart"),),
         ),
@@ -78,13 +86,15 @@ WRONG = Rule(
         ),
         Cause(
             "activation-derivative",
-            "The derivative of an activation is wrong, or is taken at the output where the input belongs (or the other way round).",
+            "The derivative of an activation is wrong, or is taken at the output where the input belongs (or the other"
+            " way round).",
             "Plot the derivative that the backward pass uses against differences of the activation.",
             (Remedy("For y = tanh(x) it is 1 - y**2, for y = sigmoid(x) y * (1 - y), for ReLU x > 0"),),
         ),
         Cause(
             "missing-factor",
-            "A factor or a mask that the forward pass multiplies by is left out of the backward pass: dropout, padding, a scale.",
+            "A factor or a mask that the forward pass multiplies by is left out of the backward pass: dropout, padding,"
+            " a scale.",
             "Multiply by it and check again.",
             (Remedy("Multiply the incoming gradient by the same factor or mask", "dx = d * mask"),),
         ),
@@ -96,25 +106,29 @@ WRONG = Rule(
         ),
         Cause(
             "detached",
-            "Part of the way from this tensor to the loss carries no gradient: detach, .data, no_grad, NumPy, stop_gradient.",
+            "Part of the way from this tensor to the loss carries no gradient: detach, .data, no_grad, NumPy,"
+            " stop_gradient.",
             "Look for these words between the tensor and the loss.",
             (Remedy("Take the detach out, or make it deliberate by leaving that part out of the loss"),),
         ),
         Cause(
             "ignored-parameters",
-            "The loss is computed from other arrays than those it is given: globals, attributes, or copies made before.",
+            "The loss is computed from other arrays than those it is given: globals, attributes, or copies made"
+            " before.",
             "Change a parameter by hand and call the loss.",
             (Remedy("Compute the loss from its argument", 'value = lambda p: loss(p["W"], p["b"])'),),
         ),
         Cause(
             "in-place",
-            "A value that the backward pass needs is edited in place where autograd does not see it: through .data, detach() or NumPy.",
+            "A value that the backward pass needs is edited in place where autograd does not see it: through .data,"
+            " detach() or NumPy.",
             "Edit a clone instead, and see whether the gradient changes.",
             (Remedy("Edit a copy, or let autograd see the edit", "y = y.clamp(max=1)"),),
         ),
         Cause(
             "straight-through",
-            "The loss is flat in steps, as behind a rounding, and the gradient is that of something smooth in its place.",
+            "The loss is flat in steps, as behind a rounding, and the gradient is that of something smooth in its"
+            " place.",
             "Is it a straight-through estimator?",
             (Remedy("Nothing, where it is meant; else leave the rounding out of what is trained"),),
         ),
@@ -138,24 +152,36 @@ WRONG = Rule(
         ),
         Cause(
             "raises",
-            "The forward pass runs, the backward pass does not: a custom backward returns a gradient of another shape, or uses what was "
-            "freed or never saved.",
+            "The forward pass runs, the backward pass does not: a custom backward returns a gradient of another shape,"
+            " or uses what was freed or never saved.",
             "Call loss.backward() alone and read the traceback.",
             (Remedy("Return from backward one gradient per input of forward, each of that input's shape"),),
         ),
         Cause(
             "slight",
-            "The gradient differs by less than 1e-7 of its size, and by more than the measurement's error: an iteration that stops early.",
+            "The gradient differs by less than 1e-7 of its size, and by more than the measurement's error: an iteration"
+            " that stops early.",
             "Let the iteration run to the end: the difference shrinks.",
         ),
         Cause(
             "not-finite",
-            "The backward pass divides by zero or overflows where the forward pass does not: sqrt, norm or log at 0, 0 * inf in a mask.",
+            "The backward pass divides by zero or overflows where the forward pass does not: sqrt, norm or log at 0, 0"
+            " * inf in a mask.",
             "Print the gradient of each intermediate value, from the loss backwards.",
-            (Remedy("Keep the argument away from the singular point before the operation, not after", "torch.sqrt(x.clamp_min(tiny))"),),
+            (
+                Remedy(
+                    "Keep the argument away from the singular point before the operation, not after",
+                    "torch.sqrt(x.clamp_min(tiny))",
+                ),
+            ),
         ),
     ),
-    remedies=(Remedy("Read the lines that compute this tensor's gradient, at the entry named; check the tensors nearest the loss first"),),
+    remedies=(
+        Remedy(
+            "Read the lines that compute this tensor's gradient, at the entry named; check the tensors nearest the loss"
+            " first"
+        ),
+    ),
     references=("Bengio: Practical recommendations, 2012, section 4.1", "CS231n: Gradient checks"),
 )
 
@@ -164,22 +190,23 @@ NOT_DIFFERENTIABLE = Rule(
     title="not differentiable here",
     claim="The loss is differentiable at the point checked.",
     judged=(
-        "The one-sided slopes are compared at three steps. Where their difference does not shrink with the step there is a kink: the "
-        "gradient is judged at a random point nearby instead, and the kink is told; it is suspect only where the tensor's gradient is "
-        "zero, so that no step leaves it. Where the difference grows as the step shrinks the loss jumps: it fails, as no gradient can "
-        "be right there."
+        "The one-sided slopes are compared at three steps. Where their difference does not shrink with the step there"
+        " is a kink: the gradient is judged at a random point nearby instead, and the kink is told; it is suspect only"
+        " where the tensor's gradient is zero, so that no step leaves it. Where the difference grows as the step"
+        " shrinks the loss jumps: it fails, as no gradient can be right there."
     ),
     causes=(
         Cause(
             "kink",
-            "A ReLU, maximum or absolute value stands exactly at its corner, often because a zero bias meets an input row of zeros.",
+            "A ReLU, maximum or absolute value stands exactly at its corner, often because a zero bias meets an input"
+            " row of zeros.",
             "Move the parameters a little and check again.",
             (Remedy("Check at another point: random biases, or after a few steps of training"),),
         ),
         Cause(
             "staircase",
-            "The loss is rounded, counted or quantised in this tensor: flat almost everywhere, so that its gradient is zero "
-            "and says nothing.",
+            "The loss is rounded, counted or quantised in this tensor: flat almost everywhere, so that its gradient is"
+            " zero and says nothing.",
             "Plot the loss along the direction of one parameter.",
             (Remedy("Give the rounding a surrogate gradient (straight-through), or leave it out while training"),),
         ),
@@ -211,26 +238,29 @@ ZERO = Rule(
     title="gradient zero or missing",
     claim="Every parameter that the loss depends on has a gradient.",
     judged=(
-        "It fails where the claimed gradient of a tensor is exactly zero or missing although the loss changes along it by more than the "
-        "error bar. Where the loss does not change either, the tensor has no influence at this point: suspect, or a note where such "
-        f"tensors hold less than {100 * NEGLIGIBLE:g} % of the parameters."
+        "It fails where the claimed gradient of a tensor is exactly zero or missing although the loss changes along it"
+        " by more than the error bar. Where the loss does not change either, the tensor has no influence at this"
+        f" point: suspect, or a note where such tensors hold less than {100 * NEGLIGIBLE:g} % of the parameters."
     ),
     causes=(
         Cause(
             "detached",
-            "The framework gives this tensor no gradient: a detach(), .data, .item() or no_grad() cuts the graph, or it is frozen.",
+            "The framework gives this tensor no gradient: a detach(), .data, .item() or no_grad() cuts the graph, or it"
+            " is frozen.",
             "Check `parameter.requires_grad`, and look for detach() between it and the loss.",
             (Remedy("Remove the detach, or rebuild the value from tensors that carry gradient"),),
         ),
         Cause(
             "zero",
-            "The gradient is zero in every entry: an accumulator that is overwritten, or a mask that covers everything.",
+            "The gradient is zero in every entry: an accumulator that is overwritten, or a mask that covers"
+            " everything.",
             "Print the gradient before and after each line that writes to it.",
             (Remedy("Look where this tensor's gradient is last assigned"),),
         ),
         Cause(
             "out-of-reach",
-            "The loss depends on a tensor that requires a gradient but belongs to no module and no variable that could be found.",
+            "The loss depends on a tensor that requires a gradient but belongs to no module and no variable that could"
+            " be found.",
             "Walk the graph of the loss to its leaves.",
             (Remedy("Make it a parameter of the model, or pass it to the loss as an argument"),),
         ),
@@ -248,31 +278,39 @@ RANDOM = Rule(
     title="loss is random",
     claim="The loss is the same at every evaluation.",
     judged=(
-        "The loss is evaluated twice at one point, with every generator that can be found put back before each: those of "
-        "Python, NumPy and the "
-        "framework, and those that the user's functions and models keep. What was drawn from is named, and that holds: "
-        "dropout is checked with its "
-        "mask held fixed. Where the two values still differ nothing can be compared: suspect. The same where the gradient "
-        "seemed wrong, but differs "
-        "from one backward pass to the next by as much."
+        "The loss is evaluated twice at one point, with every generator that can be found put back before each: those"
+        " of Python, NumPy and the framework, and those that the user's functions and models keep. What was drawn from"
+        " is named, and that holds: dropout is checked with its mask held fixed. Where the two values still differ"
+        " nothing can be compared: suspect. The same where the gradient seemed wrong, but differs from one backward"
+        " pass to the next by as much."
     ),
     causes=(
         Cause(
             "random",
-            "Something that cannot be held fixed goes into the loss: a generator made anew without a seed, a counter, the "
-            "clock, a race of threads.",
+            "Something that cannot be held fixed goes into the loss: a generator made anew without a seed, a counter,"
+            " the clock, a race of threads.",
             "Evaluate the loss twice at the same parameters.",
-            (Remedy("Make the generator once, with a seed, where the loss can reach it", "rng = np.random.default_rng(0)"),),
+            (
+                Remedy(
+                    "Make the generator once, with a seed, where the loss can reach it",
+                    "rng = np.random.default_rng(0)",
+                ),
+            ),
         ),
         Cause(
             "sampled",
             "The tensor is a parameter of a distribution that is sampled: frameworks pass no gradient through a draw.",
             "Draw from a fixed distribution instead, and see whether the gradient appears.",
-            (Remedy("Draw from a fixed distribution and shift and scale the draw", "mean + std * torch.randn_like(mean)"),),
+            (
+                Remedy(
+                    "Draw from a fixed distribution and shift and scale the draw", "mean + std * torch.randn_like(mean)"
+                ),
+            ),
         ),
         Cause(
             "random-backward",
-            "The backward pass draws its own random numbers (a new dropout mask), or adds floating-point numbers in an order that changes.",
+            "The backward pass draws its own random numbers (a new dropout mask), or adds floating-point numbers in an"
+            " order that changes.",
             "Call the backward pass twice at the same parameters and compare.",
             (
                 Remedy("Keep the mask of the forward pass for the backward pass"),
@@ -287,12 +325,16 @@ UNINFORMATIVE = Rule(
     title="uninformative point",
     claim="A wrong gradient could be seen at the point checked.",
     judged=(
-        "Suspect where every gradient is zero, where all rows of a matrix and of its gradient are the same, or where the "
-        "loss, when every parameter "
-        "moves by its own size, changes a million times more than the gradient foretells."
+        "Suspect where every gradient is zero, where all rows of a matrix and of its gradient are the same, or where"
+        " the loss, when every parameter moves by its own size, changes a million times more than the gradient"
+        " foretells."
     ),
     causes=(
-        Cause("zero", "Zero agrees with zero: scaled, transposed or permuted it is still zero.", "Look at the loss at other parameters."),
+        Cause(
+            "zero",
+            "Zero agrees with zero: scaled, transposed or permuted it is still zero.",
+            "Look at the loss at other parameters.",
+        ),
         Cause(
             "symmetric",
             "All units of a layer are equal, so that a gradient which mixes them up looks right.",
@@ -300,10 +342,17 @@ UNINFORMATIVE = Rule(
             (Remedy("Check at random weights", "wp.initialize(model)"),),
         ),
         Cause(
-            "flat", "A saturated unit or a minimum: the gradient is tiny beside what the loss does further away.", "Check at other weights."
+            "flat",
+            "A saturated unit or a minimum: the gradient is tiny beside what the loss does further away.",
+            "Check at other weights.",
         ),
     ),
-    remedies=(Remedy("Check at random initialisation and again after some training", "wp.check_gradients(problem, after_steps=20)"),),
+    remedies=(
+        Remedy(
+            "Check at random initialisation and again after some training",
+            "wp.check_gradients(problem, after_steps=20)",
+        ),
+    ),
     references=("CS231n: Gradient checks, a bad point to start with",),
 )
 

@@ -22,7 +22,9 @@ NOT_STANDARD = Rule(
         "the mean worsens the condition of the first layer. Beyond 300 it fails, beyond 30 it is suspect."
     ),
     causes=(
-        Cause("scale", "The numbers are far from size 1, as raw pixels, counts or prices are.", remedies=(_STANDARDIZE,)),
+        Cause(
+            "scale", "The numbers are far from size 1, as raw pixels, counts or prices are.", remedies=(_STANDARDIZE,)
+        ),
         Cause(
             "offset",
             "The mean is far larger than the spread: every example looks almost the same to the first layer.",
@@ -37,14 +39,15 @@ UNEQUAL = Rule(
     title="feature scales differ widely",
     claim="The features are of comparable size.",
     judged=(
-        "The size of a feature is the smaller of two ratios to the median feature: of standard deviations and of "
-        "half ranges, so that a rarely active feature does not count as a small unit. A feature 100 times larger, or 1,000 times "
-        "smaller, than the median fails; 10 times larger, or 100 times smaller, is suspect."
+        "The size of a feature is the smaller of two ratios to the median feature: of standard deviations and of half"
+        " ranges, so that a rarely active feature does not count as a small unit. A feature 100 times larger, or 1,000"
+        " times smaller, than the median fails; 10 times larger, or 100 times smaller, is suspect."
     ),
     causes=(
         Cause(
             "units",
-            "Features were measured in different units: the largest one decides the learning rate, the others hardly move.",
+            "Features were measured in different units: the largest one decides the learning rate, the others hardly"
+            " move.",
             remedies=(_STANDARDIZE,),
         ),
     ),
@@ -56,8 +59,9 @@ CONSTANT = Rule(
     title="constant feature",
     claim="Every feature varies.",
     judged=(
-        "A feature is constant when its smallest and largest value are the same number. Some constant features are suspect "
-        "(they carry nothing, and dividing by their standard deviation gives NaN); inputs in which every feature is constant fail."
+        "A feature is constant when its smallest and largest value are the same number. Some constant features are"
+        " suspect (they carry nothing, and dividing by their standard deviation gives NaN); inputs in which every"
+        " feature is constant fail."
     ),
     causes=(
         Cause(
@@ -102,14 +106,14 @@ NOT_THEIRS = Rule(
     title="statistics do not belong to the data",
     claim="The statistics given are those of this data, as far as its size can tell.",
     judged=(
-        "Each mean and standard deviation given is held against the data's own. It agrees within 5 standard errors of what the data "
-        "can tell (the unit of sampling is an entry of axis 0), or within half a unit of the last digit in which it is written. Where they "
-        "do not agree, the mistakes that people make are tried, and one is named only if it explains all numbers closely, and much "
-        "better than none. "
-        "Rare large values, that a sample may meet or miss, excuse a deviation. Without an explanation a mean off by more than a standard "
-        "deviation fails, and a variance off by more than a factor of 4 where the state behind it is known; more than a twentieth of a "
-        "standard deviation, or of the scale, is suspect; less does no harm. "
-        "Whether rows of a held-out set were seen is told by a fingerprint of the rows."
+        "Each mean and standard deviation given is held against the data's own. It agrees within 5 standard errors of"
+        " what the data can tell (the unit of sampling is an entry of axis 0), or within half a unit of the last digit"
+        " in which it is written. Where they do not agree, the mistakes that people make are tried, and one is named"
+        " only if it explains all numbers closely, and much better than none. Rare large values, that a sample may meet"
+        " or miss, excuse a deviation. Without an explanation a mean off by more than a standard deviation fails, and a"
+        " variance off by more than a factor of 4 where the state behind it is known; more than a twentieth of a"
+        " standard deviation, or of the scale, is suspect; less does no harm. Whether rows of a held-out set were seen"
+        " is told by a fingerprint of the rows."
     ),
     causes=(
         Cause(
@@ -128,7 +132,11 @@ NOT_THEIRS = Rule(
             "The channels are in the other order: BGR against RGB.",
             remedies=(Remedy("Bring data and statistics into one order", "x = x[..., ::-1]"),),
         ),
-        Cause("ddof", "The variance was divided by n - 1 where n was meant, or the other way round.", remedies=(_FIT_AGAIN,)),
+        Cause(
+            "ddof",
+            "The variance was divided by n - 1 where n was meant, or the other way round.",
+            remedies=(_FIT_AGAIN,),
+        ),
         Cause(
             "variance-for-std",
             "The variance stands where the standard deviation belongs.",
@@ -149,7 +157,9 @@ NOT_THEIRS = Rule(
         Cause(
             "columns",
             "The columns are others, or stand in another order.",
-            remedies=(Remedy("Select them by name, in the order of the fit", "frame[list(standardizer.feature_names_in_)]"),),
+            remedies=(
+                Remedy("Select them by name, in the order of the fit", "frame[list(standardizer.feature_names_in_)]"),
+            ),
         ),
         Cause(
             "drift",

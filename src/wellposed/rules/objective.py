@@ -11,12 +11,16 @@ _RATE_HIGHER = Remedy("Raise the learning rate: steps of about a thousandth of t
 FIT = Rule(
     id="WP401",
     title="output and loss do not fit",
-    claim="The loss function gets what it is made for: scores, probabilities and targets of the shapes and ranges that it expects.",
+    claim=(
+        "The loss function gets what it is made for: scores, probabilities and targets of the shapes and ranges that it"
+        " expects."
+    ),
     judged=(
-        "From the arguments of each known loss function as it is called: whether scores are probabilities already (rows sum to 1), how "
-        "low the loss can become with outputs that the last activation allows, shapes that are broadcast against each other, targets "
-        "outside of the classes or of the activation's reach. What makes the loss raise, or keeps it from falling below a tenth of a nat "
-        "(a twentieth of the targets' variance) whatever the weights, fails; what only slows training is suspect."
+        "From the arguments of each known loss function as it is called: whether scores are probabilities already (rows"
+        " sum to 1), how low the loss can become with outputs that the last activation allows, shapes that are"
+        " broadcast against each other, targets outside of the classes or of the activation's reach. What makes the"
+        " loss raise, or keeps it from falling below a tenth of a nat (a twentieth of the targets' variance) whatever"
+        " the weights, fails; what only slows training is suspect."
     ),
     causes=(
         Cause(
@@ -25,7 +29,8 @@ FIT = Rule(
             "outputs.sum(1) is 1 for every row.",
             (
                 Remedy(
-                    "Leave the softmax out of the model; apply it only to read off probabilities", "loss = cross_entropy(scores, targets)"
+                    "Leave the softmax out of the model; apply it only to read off probabilities",
+                    "loss = cross_entropy(scores, targets)",
                 ),
             ),
         ),
@@ -57,13 +62,23 @@ FIT = Rule(
             "class-weights",
             "The weights of the classes are the wrong way round: the frequent class has the larger one.",
             "Print torch.bincount(targets) beside the weights.",
-            (Remedy("Weigh each class by the inverse of its frequency", "weight = len(targets) / (classes * torch.bincount(targets))"),),
+            (
+                Remedy(
+                    "Weigh each class by the inverse of its frequency",
+                    "weight = len(targets) / (classes * torch.bincount(targets))",
+                ),
+            ),
         ),
         Cause(
             "missing-sigmoid",
             "binary_cross_entropy takes probabilities; here it gets numbers outside of 0 to 1.",
             "Print outputs.min() and outputs.max().",
-            (Remedy("Take the loss that applies the sigmoid itself", "loss = binary_cross_entropy_with_logits(scores, targets)"),),
+            (
+                Remedy(
+                    "Take the loss that applies the sigmoid itself",
+                    "loss = binary_cross_entropy_with_logits(scores, targets)",
+                ),
+            ),
         ),
         Cause(
             "one-unit-softmax",
@@ -96,7 +111,8 @@ FIT = Rule(
         ),
         Cause(
             "one-hot",
-            "cross_entropy was given one-hot rows of whole numbers; it takes class indices (or probabilities as real numbers).",
+            "cross_entropy was given one-hot rows of whole numbers; it takes class indices (or probabilities as real"
+            " numbers).",
             "targets.shape equals outputs.shape.",
             (Remedy("Give class indices", "targets.argmax(1)"),),
         ),
@@ -127,7 +143,12 @@ FIT = Rule(
             "shapes",
             "The loss function cannot be called on these shapes.",
             "Print outputs.shape and targets.shape.",
-            (Remedy("Scores have the classes along axis 1: [N, C] or [N, C, ...]; targets [N] or [N, ...]", "scores.movedim(-1, 1)"),),
+            (
+                Remedy(
+                    "Scores have the classes along axis 1: [N, C] or [N, C, ...]; targets [N] or [N, ...]",
+                    "scores.movedim(-1, 1)",
+                ),
+            ),
         ),
     ),
     references=("Goodfellow, Bengio, Courville: Deep Learning, 2016, section 6.2.2",),
@@ -136,23 +157,36 @@ FIT = Rule(
 RATE = Rule(
     id="WP402",
     title="learning rate against curvature",
-    claim="The optimizer's steps are small enough for the curvature of the loss, and large enough to change the weights.",
+    claim=(
+        "The optimizer's steps are small enough for the curvature of the loss, and large enough to change the weights."
+    ),
     judged=(
-        "A few steps of the given optimizer on a copy, all on this batch. They fail where the loss ends not finite, or above twice what it "
-        "was, while a tenth (or a hundredth) of the learning rate lowers it; for gradient descent the largest eigenvalue of the Hessian "
-        "tells how small it must be (learning rate times eigenvalue below 2). They fail too where the step is below half a unit in the "
-        "last place of most weights, so that nothing changes, or where the optimizer's own arithmetic makes NaN. Suspect "
-        "are steps of which ten thousand would not move a "
-        "weight by a hundredth of its size, a first step of more than half the weights' size where a smaller rate gets further, steps that "
-        "hardly lower the loss where a hundred or a thousand times the rate does, and weight decay that moves weights further than the "
-        "gradient does. Without an optimizer there is nothing to judge."
+        "A few steps of the given optimizer on a copy, all on this batch. They fail where the loss ends not finite, or"
+        " above twice what it was, while a tenth (or a hundredth) of the learning rate lowers it; for gradient descent"
+        " the largest eigenvalue of the Hessian tells how small it must be (learning rate times eigenvalue below 2)."
+        " They fail too where the step is below half a unit in the last place of most weights, so that nothing changes,"
+        " or where the optimizer's own arithmetic makes NaN. Suspect are steps of which ten thousand would not move a"
+        " weight by a hundredth of its size, a first step of more than half the weights' size where a smaller rate gets"
+        " further, steps that hardly lower the loss where a hundred or a thousand times the rate does, and weight decay"
+        " that moves weights further than the gradient does. Without an optimizer there is nothing to judge."
     ),
     causes=(
-        Cause("too-large", "The steps overshoot: the loss grows from step to step.", "Divide the learning rate by ten.", (_RATE_LOWER,)),
-        Cause("too-small", "The steps hardly move the weights.", "Print (lr * grad).norm() / weight.norm().", (_RATE_HIGHER,)),
+        Cause(
+            "too-large",
+            "The steps overshoot: the loss grows from step to step.",
+            "Divide the learning rate by ten.",
+            (_RATE_LOWER,),
+        ),
+        Cause(
+            "too-small",
+            "The steps hardly move the weights.",
+            "Print (lr * grad).norm() / weight.norm().",
+            (_RATE_HIGHER,),
+        ),
         Cause(
             "rounded-away",
-            "The steps are smaller than the gaps between the numbers of the weights' dtype, so the weights stay as they are.",
+            "The steps are smaller than the gaps between the numbers of the weights' dtype, so the weights stay as they"
+            " are.",
             "",
             (Remedy("Raise the learning rate, or keep the weights in float32"),),
         ),
@@ -167,11 +201,19 @@ RATE = Rule(
             "The optimizer divides by what is 0, or leaves the range of the weights' dtype.",
             "Print the parameters after one step.",
             (
-                Remedy("Keep the weights in float32 and cast in the forward pass", 'with torch.autocast("cuda", dtype=torch.float16):'),
+                Remedy(
+                    "Keep the weights in float32 and cast in the forward pass",
+                    'with torch.autocast("cuda", dtype=torch.float16):',
+                ),
                 Remedy("Give the optimizer an eps that the dtype can hold", "eps=1e-4"),
             ),
         ),
-        Cause("ascent", "The steps raise the loss however small they are: it is maximised.", "", (Remedy("Turn the sign of the loss"),)),
+        Cause(
+            "ascent",
+            "The steps raise the loss however small they are: it is maximised.",
+            "",
+            (Remedy("Turn the sign of the loss"),),
+        ),
     ),
     references=("LeCun et al.: Efficient BackProp, 1998", "Cohen et al. 2021, arXiv 2103.00065"),
 )
@@ -181,16 +223,22 @@ REACHED = Rule(
     title="parameters unused, detached or not in the optimizer",
     claim="Every parameter of the model that should be trained gets a gradient and is in the optimizer.",
     judged=(
-        "A parameter that the optimizer does not know is never trained: none of them known fails, some of them known is suspect, as it may "
-        "be on purpose. Layers that the loss depends on and that are no parameters of the model (kept in a plain list) fail. Layers "
-        f"that the loss does not depend on are suspect from {100 * NEGLIGIBLE:g} % of the model's parameters on, and a note below."
+        "A parameter that the optimizer does not know is never trained: none of them known fails, some of them known"
+        " is suspect, as it may be on purpose. Layers that the loss depends on and that are no parameters of the model"
+        f" (kept in a plain list) fail. Layers that the loss does not depend on are suspect from {100 * NEGLIGIBLE:g} %"
+        " of the model's parameters on, and a note below."
     ),
     causes=(
         Cause(
             "not-in-optimizer",
             "The optimizer was built from other parameters: of another model, or before layers were replaced.",
             "",
-            (Remedy("Build the optimizer when the model is complete", "optimizer = type(optimizer)(model.parameters(), lr=...)"),),
+            (
+                Remedy(
+                    "Build the optimizer when the model is complete",
+                    "optimizer = type(optimizer)(model.parameters(), lr=...)",
+                ),
+            ),
         ),
         Cause(
             "unregistered",
@@ -218,9 +266,10 @@ DEPENDS = Rule(
     title="loss does not depend on the inputs, or mixes the rows of a batch",
     claim="An example's outputs depend on its own inputs, and on no other example's.",
     judged=(
-        "One example is given another's inputs. Its own outputs must change, here or after a small step; where they do not by more than "
-        "rounding, the rule fails. Those of other examples must not, in evaluation mode: where they change by more than a thousandth of "
-        "the largest output, the rule fails if an operation is known that runs over the batch's axis, and is suspect if not."
+        "One example is given another's inputs. Its own outputs must change, here or after a small step; where they do"
+        " not by more than rounding, the rule fails. Those of other examples must not, in evaluation mode: where they"
+        " change by more than a thousandth of the largest output, the rule fails if an operation is known that runs"
+        " over the batch's axis, and is suspect if not."
     ),
     causes=(
         Cause(

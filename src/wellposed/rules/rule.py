@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 
 NEGLIGIBLE = 0.05
-"""Share of a model's parameters below which parameters that do nothing cost next to nothing: a pooler, a head for another task."""
+"""Share of a model's parameters below which parameters that do nothing cost next to nothing: a pooler, a head for
+another task.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,9 @@ class Rule:
     def holds(self, evidence: tuple[Evidence, ...] = (), message: str = "") -> Finding:
         return Finding(self.id, Verdict.HOLDS, message or self.claim, self.title, evidence=evidence)
 
-    def undecided(self, reason: str, *, where: str = "", evidence: tuple[Evidence, ...] = (), remedies: tuple[Remedy, ...] = ()) -> Finding:
+    def undecided(
+        self, reason: str, *, where: str = "", evidence: tuple[Evidence, ...] = (), remedies: tuple[Remedy, ...] = ()
+    ) -> Finding:
         return Finding(self.id, Verdict.UNDECIDED, reason, self.title, where, "", evidence, remedies)
 
     def not_applicable(self, reason: str, *, remedies: tuple[Remedy, ...] = ()) -> Finding:
@@ -53,14 +57,10 @@ class Rule:
         return Finding(self.id, Verdict.NOT_APPLICABLE, reason, self.title, remedies=remedies)
 
     def found(
-        self,
-        verdict: Verdict,
-        message: str,
-        *,
-        where: str,
-        cause: str = "",
-        evidence: tuple[Evidence, ...] = (),
+        self, verdict: Verdict, message: str, *, where: str, cause: str = "", evidence: tuple[Evidence, ...] = ()
     ) -> Finding:
-        """A finding with the remedies of its cause, or the rule's own. One that holds, with a cause, is a note: something to be known."""
+        """A finding with the remedies of its cause, or the rule's own. One that holds, with a cause, is a note:
+        something to be known.
+        """
         remedies = self.cause(cause).remedies if cause else ()
         return Finding(self.id, verdict, message, self.title, where, cause, evidence, remedies or self.remedies)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from wellposed.findings import Remedy
 from wellposed.rules.rule import Cause, Rule
 
-_INITIALIZE = Remedy(
-    "Initialise every layer for the activation that follows it",
-    "wp.initialize(model, batch)",
-)
+_INITIALIZE = Remedy("Initialise every layer for the activation that follows it", "wp.initialize(model, batch)")
 _SKIP = Remedy("Add normalisation layers or skip connections, which carry the signal past the layers that lose it")
 _POOLE = "Poole, Lahiri, Raghu, Sohl-Dickstein, Ganguli 2016, arXiv 1606.05340"
 _SCHOENHOLZ = "Schoenholz, Gilmer, Ganguli, Sohl-Dickstein 2017, arXiv 1611.01232"
@@ -21,7 +18,8 @@ _ALIVE = (
 _CAUSES = (
     Cause(
         "activation",
-        "The slope of the activation is too small for these weights: a sigmoid's is at most 1/4, a saturated tanh's is near 0.",
+        "The slope of the activation is too small for these weights: a sigmoid's is at most 1/4, a saturated tanh's is"
+        " near 0.",
         "wp.gain(activation) gives the weight standard deviation (times 1/sqrt(fan_in)) that keeps the signal.",
         (_INITIALIZE, Remedy("Use ReLU, GELU or tanh in hidden layers in place of what saturates"), _SKIP),
     ),
@@ -55,7 +53,12 @@ _CAUSES = (
         "Run the same step in float32 and compare.",
         (Remedy("Scale the loss, or keep what is small in float32", "scaler = torch.amp.GradScaler()"),),
     ),
-    Cause("not-finite", "A value became NaN or infinite on the way.", "", (Remedy("Look at the operation before the one named"),)),
+    Cause(
+        "not-finite",
+        "A value became NaN or infinite on the way.",
+        "",
+        (Remedy("Look at the operation before the one named"),),
+    ),
 )
 
 VANISHING = Rule(
@@ -63,12 +66,13 @@ VANISHING = Rule(
     title="vanishing gradient",
     claim="The gradient that reaches the first layer is not vanishingly small beside that of the last.",
     judged=(
-        "The gradient with respect to each layer's pre-activation (after a normalisation that follows it), as the norm per "
-        "example, along the places that every way from an input to the loss passes; first over last but the output, whose size is a "
-        "choice: free of the loss's scale. Below 1e-3 it fails: of the plain networks that "
-        "`make bench-trainability` trains, SGD brought none of those to 0.9 accuracy and Adam less than half. Below 1e-2 it "
-        "is suspect; of a single step ten times that is asked. A gradient that is exactly zero is looked at again after one small step, "
-        "since zero-initialised branches and heads start so. It fails too where most of the first layer's gradient is lost to its dtype."
+        "The gradient with respect to each layer's pre-activation (after a normalisation that follows it), as the norm"
+        " per example, along the places that every way from an input to the loss passes; first over last but the"
+        " output, whose size is a choice: free of the loss's scale. Below 1e-3 it fails: of the plain networks that"
+        " `make bench-trainability` trains, SGD brought none of those to 0.9 accuracy and Adam less than half. Below"
+        " 1e-2 it is suspect; of a single step ten times that is asked. A gradient that is exactly zero is looked at"
+        " again after one small step, since zero-initialised branches and heads start so. It fails too where most of"
+        " the first layer's gradient is lost to its dtype."
     ),
     causes=_CAUSES,
     remedies=(_INITIALIZE, _SKIP),
@@ -80,8 +84,8 @@ EXPLODING = Rule(
     title="exploding gradient",
     claim="The gradient does not grow out of bounds on its way back to the first layer.",
     judged=(
-        "The same ratio as for WP201. Above 1e3 it fails, above 1e2 it is suspect; where a quarter of the places or more are "
-        "normalised, it is suspect at most, since such networks grow and still train."
+        "The same ratio as for WP201. Above 1e3 it fails, above 1e2 it is suspect; where a quarter of the places or"
+        " more are normalised, it is suspect at most, since such networks grow and still train."
     ),
     causes=_CAUSES,
     remedies=(_INITIALIZE, _SKIP),
@@ -107,15 +111,16 @@ NOT_FINITE = Rule(
     title="first operation that made NaN or infinity",
     claim="The loss and every gradient are finite.",
     judged=(
-        "Where the loss or a gradient is NaN or infinite it fails. Every operation of both passes is then watched, and the first on the "
-        "way that made such a number of finite ones is named, with what went in. Minus infinity that a mask was filled with is no fault; "
-        "what makes NaN of it is."
+        "Where the loss or a gradient is NaN or infinite it fails. Every operation of both passes is then watched, "
+        "and the first on the way that made such a number of finite ones is named, with what went in. Minus infinity "
+        "that a mask was filled with is no fault; what makes NaN of it is."
     ),
     causes=(
         Cause("log-of-zero", "A probability or a distance underflowed to 0 before its logarithm was taken.",
               remedies=(Remedy("Take the logarithm where the probability is made", "F.log_softmax(z, dim=-1)"),)),
         Cause("log-of-negative", "Rounding, or a missing activation, let a number below 0 into a logarithm.",
-              remedies=(Remedy("Bound it from below by what the dtype resolves", "x.clamp_min(torch.finfo(x.dtype).tiny).log()"),)),
+              remedies=(Remedy("Bound it from below by what the dtype resolves",
+                               "x.clamp_min(torch.finfo(x.dtype).tiny).log()"),)),
         Cause("division-by-zero", "A norm, a count or a standard deviation was 0.",
               remedies=(Remedy("Divide by a number that cannot be 0", "x / n.clamp_min(1)"),)),
         Cause("overflow", "A number grew beyond what the dtype can carry.",
@@ -125,7 +130,8 @@ NOT_FINITE = Rule(
         Cause("root-of-negative", "Rounding made a number that cannot be negative so.",
               remedies=(Remedy("Bound it from below", "x.clamp_min(0)"),)),
         Cause("masked-row", "Everything in a row of attention scores is masked.",
-              remedies=(Remedy("Leave one position open, or set such rows to 0", "torch.where(mask.any(-1, keepdim=True), p, 0)"),)),
+              remedies=(Remedy("Leave one position open, or set such rows to 0",
+                               "torch.where(mask.any(-1, keepdim=True), p, 0)"),)),
         Cause("out-of-domain", "An inverse function was asked beyond its ends, or for its slope there.",
               remedies=(Remedy("Stay inside by a little", "x.clamp(-1 + eps, 1 - eps)"),)),
         Cause("one-value", "A variance with n - 1 of a single value.",
@@ -139,9 +145,10 @@ DEAD = Rule(
     title="dead units",
     claim="No layer has lost most of its units to the flat side of its activation.",
     judged=(
-        "A unit is dead if its activation's slope stays below a hundredth of its steepest on every row of the batch. Three quarters of a "
-        "layer, where that is beyond what fair coins would do (one in a million), is suspect; all of a layer that every way passes fails. "
-        "Looked at again after one small step, since what starts at zero may wake up."
+        "A unit is dead if its activation's slope stays below a hundredth of its steepest on every row of the batch."
+        " Three quarters of a layer, where that is beyond what fair coins would do (one in a million), is suspect; all"
+        " of a layer that every way passes fails. Looked at again after one small step, since what starts at zero may"
+        " wake up."
     ),
     causes=(),
     remedies=_ALIVE,
@@ -153,9 +160,10 @@ SATURATED = Rule(
     title="saturated units",
     claim="Activations that are flat on both sides get most of what they read where they have a slope.",
     judged=(
-        "The share of entries at which the slope is below a hundredth of its steepest: for tanh beyond about 3, for sigmoid about 6. "
-        "Above one half it is suspect, above nine tenths it fails; at the very output it is suspect at most. Of attention the entropy of "
-        "its rows: below a fifth of that of uniform attention it is suspect, below a twentieth it fails."
+        "The share of entries at which the slope is below a hundredth of its steepest: for tanh beyond about 3, for"
+        " sigmoid about 6. Above one half it is suspect, above nine tenths it fails; at the very output it is suspect"
+        " at most. Of attention the entropy of its rows: below a fifth of that of uniform attention it is suspect,"
+        " below a twentieth it fails."
     ),
     causes=(
         Cause(
@@ -170,7 +178,8 @@ SATURATED = Rule(
             "Compare the standard deviation of the scores with 1.",
             (
                 Remedy(
-                    "Divide the scores by the square root of the key's size", "scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])"
+                    "Divide the scores by the square root of the key's size",
+                    "scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])",
                 ),
             ),
         ),
@@ -183,13 +192,15 @@ COLLAPSE = Rule(
     title="different inputs collapse to one output",
     claim="Different inputs are still different at the last hidden layer.",
     judged=(
-        "1 minus the mean cosine of different rows at the last hidden layer, over that at the first. Below 1e-4 it is suspect, below 1e-6 "
-        "it fails: what the rows have in common is then more than 100 and 1000 times larger than what tells them apart."
+        "1 minus the mean cosine of different rows at the last hidden layer, over that at the first. Below 1e-4 it is"
+        " suspect, below 1e-6 it fails: what the rows have in common is then more than 100 and 1000 times larger than"
+        " what tells them apart."
     ),
     causes=(
         Cause(
             "common-part",
-            "The activation's mean, or a bias, adds the same to every row at each layer, and the difference shrinks beside it.",
+            "The activation's mean, or a bias, adds the same to every row at each layer, and the difference shrinks"
+            " beside it.",
             "Subtract the mean over the batch before the next layer and look again.",
             (_INITIALIZE, _SKIP),
         ),
@@ -205,15 +216,16 @@ HORIZON = Rule(
     title="recurrent horizon",
     claim="The network can remember over its sequences, and its gradient does not explode over them.",
     judged=(
-        "The largest Lyapunov exponent of the layer's steps, by QR of their Jacobians on the batch's own inputs; for a loop written by "
-        "hand the mean logarithm of the gradient's factor per use. Growth beyond 1e3 over the sequence fails. Where the loss reads the "
-        "last output alone, a horizon (steps until an influence is below the dtype's rounding) shorter than the sequence is suspect, and "
-        "one shorter than a tenth of it fails."
+        "The largest Lyapunov exponent of the layer's steps, by QR of their Jacobians on the batch's own inputs; for a"
+        " loop written by hand the mean logarithm of the gradient's factor per use. Growth beyond 1e3 over the sequence"
+        " fails. Where the loss reads the last output alone, a horizon (steps until an influence is below the dtype's"
+        " rounding) shorter than the sequence is suspect, and one shorter than a tenth of it fails."
     ),
     causes=(
         Cause(
             "forgets",
-            "Each step keeps only a part of what was there before: weights that shrink it, or inputs so large that the activation is flat.",
+            "Each step keeps only a part of what was there before: weights that shrink it, or inputs so large that the"
+            " activation is flat.",
             "Change the first input and look at the last output.",
             (
                 Remedy(
@@ -226,11 +238,13 @@ HORIZON = Rule(
         ),
         Cause(
             "gates-closed",
-            "The gates that keep the state (forget gates of an LSTM, update gates of a GRU) start half shut: each step keeps about a half.",
+            "The gates that keep the state (forget gates of an LSTM, update gates of a GRU) start half shut: each step"
+            " keeps about a half.",
             "Set their bias to log(steps) and measure again.",
             (
                 Remedy(
-                    "Open the gates that keep the state for about as many steps as the sequences have (Tallec & Ollivier 2018)",
+                    "Open the gates that keep the state for about as many steps as the sequences have (Tallec &"
+                    " Ollivier 2018)",
                     "h = rnn.hidden_size\nwith torch.no_grad():\n    rnn.bias_hh_l0[h : 2 * h] = math.log(steps)",
                 ),
                 _READ_MORE,
@@ -240,7 +254,10 @@ HORIZON = Rule(
             "chaotic",
             "The recurrent weights are too large: two states that differ a little part at every step.",
             "The spectral radius of the recurrent weights, beside 1.",
-            (Remedy("Make the recurrent weights orthogonal", "nn.init.orthogonal_(rnn.weight_hh_l0)"), Remedy("Clip the gradient")),
+            (
+                Remedy("Make the recurrent weights orthogonal", "nn.init.orthogonal_(rnn.weight_hh_l0)"),
+                Remedy("Clip the gradient"),
+            ),
         ),
     ),
     references=(

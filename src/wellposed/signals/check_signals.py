@@ -19,7 +19,10 @@ from wellposed.signals.trace import Trace
 FAILS, SUSPECT = 1e3, 1e2
 _MOST_STEPS = 3
 _SHALLOW = "Fewer than two weighted layers were seen, so there is no depth over which a signal could change."
-_ASIDE = "Of {} weighted layers fewer than two lie on every way from an input to the loss, so there is no one depth to compare along."
+_ASIDE = (
+    "Of {} weighted layers fewer than two lie on every way from an input to the loss, so there is no one depth to"
+    " compare along."
+)
 _ONE_STEP = 10.0  # one step is no depth: the factor that is asked of it
 _NEAR, _MOSTLY = 16, 0.5
 _FADED = 1e-30
@@ -35,7 +38,8 @@ def not_judged(reason: str) -> list[Finding]:
 def check(trace: Trace, after_steps: Callable[[int], Trace]) -> list[Finding]:
     """Findings for one trace. `after_steps(n)` gives the trace after n small steps of gradient descent.
 
-    It is asked for only where the first layer's gradient is exactly zero, as it is behind zero-initialised branches and heads.
+    It is asked for only where the first layer's gradient is exactly zero, as it is behind zero-initialised branches and
+    heads.
     """
     others = [*units.check(trace, lambda: after_steps(1)), collapse.check(trace), recurrent.check(trace)]
     if len(trace.trunk) < 2:
@@ -59,7 +63,8 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace], dead: bool) -> 
         return [rule.not_applicable("Fewer than two layers are trained.") for rule in (VANISHING, EXPLODING)]
     later = ""
     if trunk[0].gradient == 0 and _reached(trunk):
-        # What a zero-initialised layer lets through after a step is as small as the step: compare only what lies before it.
+        # What a zero-initialised layer lets through after a step is as small as the step: compare only what lies before
+        # it.
         behind = [site.gradient == 0 for site in trunk]
         for steps in range(1, _MOST_STEPS + 1):
             moved = after_steps(steps).trained[: len(trunk)]  # the output, where it was left out, comes last
@@ -89,7 +94,10 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace], dead: bool) -> 
     findings = []
     lost = _lost(sites[0], trace.dtype)
     if lost and 1 / backward.total <= FAILS:
-        return [VANISHING.found(Verdict.FAILS, lost, where=sites[0].name, cause="dtype", evidence=evidence), EXPLODING.holds(evidence)]
+        return [
+            VANISHING.found(Verdict.FAILS, lost, where=sites[0].name, cause="dtype", evidence=evidence),
+            EXPLODING.holds(evidence),
+        ]
     for rule, size in ((VANISHING, 1 / backward.total), (EXPLODING, backward.total)):
         verdict = _verdict(size, len(backward.factors))
         if rule is EXPLODING and verdict is Verdict.FAILS and trace.norms >= _NORMALISED * len(trace.trunk):
@@ -102,7 +110,9 @@ def _backward(trace: Trace, after_steps: Callable[[int], Trace], dead: bool) -> 
 
 
 def _lost(site: Site, dtype: str) -> str:
-    """What is to be said where most of a site's gradient is smaller than the smallest number of its dtype, else nothing."""
+    """What is to be said where most of a site's gradient is smaller than the smallest number of its dtype, else
+    nothing.
+    """
     if dtype not in ("float16", "bfloat16", "float32") or site.place.gradient is None:
         return ""
     smallest, size = format_of(dtype).smallest, site.place.gradient.rms
@@ -127,16 +137,23 @@ def _forward(trace: Trace, dead: bool) -> Finding:
     sites = list(trace.carrying)
     silent = [site for site in hidden if site.forward.mean_square > 0 and site.forward.batch_variance == 0]
     if silent and sites and hidden.index(silent[0]) > hidden.index(sites[0]):
-        text = f"All rows of the batch give the same output at `{silent[0].name}`: nothing that tells them apart arrives there."
+        text = (
+            f"All rows of the batch give the same output at `{silent[0].name}`: nothing that tells them apart arrives"
+            " there."
+        )
         # Where a gradient passes it all the same (a straight-through estimator), training may mend it.
         verdict = Verdict.SUSPECT if hidden[0].gradient > 0 else Verdict.FAILS
         saturates = any(site.function in _SATURATING for site in hidden[: hidden.index(silent[0])])
         cause = "dead" if dead else "activation" if saturates else ""
         return FORWARD.found(verdict, text, where=silent[0].name, cause=cause)
     if len(sites) < 2:
-        return FORWARD.not_applicable("Fewer than two hidden layers carry a signal, so there is no depth over which it could change.")
+        return FORWARD.not_applicable(
+            "Fewer than two hidden layers carry a signal, so there is no depth over which it could change."
+        )
     forward = growth([site.forward.spread for site in sites])
-    evidence = _evidence("standard deviation over the batch, last hidden layer over first", forward, sites[-1].name, trace)
+    evidence = _evidence(
+        "standard deviation over the batch, last hidden layer over first", forward, sites[-1].name, trace
+    )
     verdict = _verdict(max(forward.total, 1 / forward.total), len(forward.factors))
     if verdict is Verdict.HOLDS:
         return FORWARD.holds(evidence)
@@ -165,13 +182,25 @@ def _evidence(quantity: str, along: Growth, where: str, trace: Trace) -> tuple[E
     ]
     theory = trace.depth
     if theory is not None:
-        how = f"chi_1 of {theory.of} layers; trainable to about {theory.trainable:.3g} layers, this one has {theory.layers}"
-        evidence.append(Evidence("factor per layer by mean-field theory", float(np.sqrt(theory.chi)), reference="1", how=how))
+        how = (
+            f"chi_1 of {theory.of} layers; trainable to about {theory.trainable:.3g} layers, this one has"
+            f" {theory.layers}"
+        )
+        evidence.append(
+            Evidence("factor per layer by mean-field theory", float(np.sqrt(theory.chi)), reference="1", how=how)
+        )
     return tuple(evidence)
 
 
 def _told(
-    rule: Rule, verdict: Verdict, path: list[Site], along: Growth, evidence: tuple[Evidence, ...], what: str, later: str, trace: Trace
+    rule: Rule,
+    verdict: Verdict,
+    path: list[Site],
+    along: Growth,
+    evidence: tuple[Evidence, ...],
+    what: str,
+    later: str,
+    trace: Trace,
 ) -> Finding:
     """`path` runs in the direction of travel; the place named is where the size first leaves the trend of 1."""
     shrinks = along.total < 1
@@ -181,8 +210,9 @@ def _told(
         before, after = ends if what == "signal" else ends[::-1]
         site, cause, special = culprit(before, after, trace)
         text = (
-            f"The {what} {word}{later} by a factor of {_ratio(along.factors[along.outlier])} at `{site.name}` alone; "
-            f"the other layers together change it by {np.exp(np.log(along.total) - np.log(along.factors[along.outlier])):.2g}.{special}"
+            f"The {what} {word}{later} by a factor of {_ratio(along.factors[along.outlier])} at `{site.name}` alone;"
+            " the other layers together change it by"
+            f" {np.exp(np.log(along.total) - np.log(along.factors[along.outlier])):.2g}.{special}"
         )
         return rule.found(verdict, text, where=site.name, cause=cause, evidence=evidence)
     first = _first_off(path, along, what, trace)
@@ -191,18 +221,27 @@ def _told(
     because = f", read by {first.function}" if first.function else ""
     direction = "back" if what == "gradient" else "on"
     text = (
-        f"From `{start}` {direction} to `{end}` the {what} {word} to {along.total:.2g} of its size{later}: "
-        f"a factor of {along.typical:.3g} per layer, {len(along.factors)} times. The first layer off trend is `{first.name}`{because}."
+        f"From `{start}` {direction} to `{end}` the {what} {word} to {along.total:.2g} of its size{later}: a factor of"
+        f" {along.typical:.3g} per layer, {len(along.factors)} times. The first layer off trend is"
+        f" `{first.name}`{because}."
     )
     theory = trace.depth
     if theory is not None and theory.of >= len(along.factors) / 2 and what == "gradient":
-        text += f" Theory expects {np.sqrt(theory.chi):.3g}: such layers train to a depth of about {theory.trainable:.0f}."
+        text += (
+            f" Theory expects {np.sqrt(theory.chi):.3g}: such layers train to a depth of about {theory.trainable:.0f}."
+        )
     return rule.found(verdict, text, where=first.name, cause=cause, evidence=evidence)
 
 
 def _first_off(path: list[Site], along: Growth, what: str, trace: Trace) -> Site:
-    """The first site on the way at which the size changes as it does along the whole; for a gradient the step from the output counts."""
-    ahead = [site for site in trace.trunk if site.is_output and site.gradient > 0 and site is not path[0]] if what == "gradient" else []
+    """The first site on the way at which the size changes as it does along the whole; for a gradient the step from the
+    output counts.
+    """
+    ahead = (
+        [site for site in trace.trunk if site.is_output and site.gradient > 0 and site is not path[0]]
+        if what == "gradient"
+        else []
+    )
     way = [*ahead[-1:], *path]
     steps = np.diff(np.log([site.gradient for site in way])) if ahead else np.log(along.factors)
     off = (np.abs(steps) > max(0.5 * abs(np.log(along.typical)), 1e-3)) & ((steps < 0) == (along.total < 1))

@@ -14,9 +14,15 @@ _SUSPECT, _FAILS = 1e-4, 1e-6
 
 def check(trace: Trace) -> Finding:
     """Judged at the last hidden place of the trunk, beside the first: 1 minus the similarity of different examples."""
-    sites = [site for site in trace.trunk if not site.is_output and site.forward.finite and np.isfinite(site.forward.similarity)]
+    sites = [
+        site
+        for site in trace.trunk
+        if not site.is_output and site.forward.finite and np.isfinite(site.forward.similarity)
+    ]
     if len(sites) < 2:
-        return COLLAPSE.not_applicable("Fewer than two hidden layers, or fewer than two different rows: nothing to compare.")
+        return COLLAPSE.not_applicable(
+            "Fewer than two hidden layers, or fewer than two different rows: nothing to compare."
+        )
     first, last = _apart(sites[0]), _apart(sites[-1])
     if not first > 0:
         return COLLAPSE.undecided(f"The rows of the batch give the same output already at `{sites[0].name}`.")
@@ -26,7 +32,9 @@ def check(trace: Trace) -> Finding:
     left = last / first
     evidence = (
         Evidence("similarity of different inputs, first hidden layer", 1 - first, sites[0].name),
-        Evidence("similarity of different inputs, last hidden layer", 1 - last, sites[-1].name, reference="below 0.9999"),
+        Evidence(
+            "similarity of different inputs, last hidden layer", 1 - last, sites[-1].name, reference="below 0.9999"
+        ),
     )
     if left >= _SUSPECT:
         return COLLAPSE.holds(evidence)

@@ -16,8 +16,8 @@ _CLEAR = 3.0
 def culprit(before: Site, after: Site, trace: Trace) -> tuple[Site, str, str]:
     """The site, the cause and a sentence, for a jump between `before` and `after` in forward order.
 
-    Between the two lie the activation behind `before` and the weights of `after`: whichever differs from the other layers' is named,
-    neither where neither does.
+    Between the two lie the activation behind `before` and the weights of `after`: whichever differs from the other
+    layers' is named, neither where neither does.
     """
     own, usual = _variance(after, trace), _usual_variance(trace, after)
     if own is not None and usual and not 1 / _CLEAR**2 < own / usual < _CLEAR**2:
@@ -25,7 +25,11 @@ def culprit(before: Site, after: Site, trace: Trace) -> tuple[Site, str, str]:
         return after, "layer", text
     functions = Counter(site.function for site in trace.trunk if site is not before and site.function)
     if before.function and functions and before.function != functions.most_common(1)[0][0]:
-        return before, "activation", f" It is read by {before.function}, the other layers by {functions.most_common(1)[0][0]}."
+        return (
+            before,
+            "activation",
+            f" It is read by {before.function}, the other layers by {functions.most_common(1)[0][0]}.",
+        )
     norms = [site.normalised for site in trace.trunk if site is not after and not site.is_output]
     if norms and np.mean(norms) > 0.5 and not after.normalised and not after.is_output:
         return after, "layer", " No normalisation follows it, as one follows the others."

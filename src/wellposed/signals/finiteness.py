@@ -45,9 +45,13 @@ def check(found: NotFinite | None) -> Finding:
 
 
 def came_in(where: str) -> Finding:
-    """For NaN or infinity that no operation made of finite numbers; `where` is what holds it ("" where that is not known)."""
+    """For NaN or infinity that no operation made of finite numbers; `where` is what holds it ("" where that is not
+    known).
+    """
     of = f"it came in with `{where}`" if where else "where it came from is not known"
-    text = f"The loss or a gradient is NaN or infinite, and no operation that was watched made it of finite numbers: {of}."
+    text = (
+        f"The loss or a gradient is NaN or infinite, and no operation that was watched made it of finite numbers: {of}."
+    )
     return NOT_FINITE.found(Verdict.FAILS, text, where=where, cause="")
 
 
@@ -73,7 +77,9 @@ def _cause(found: NotFinite) -> tuple[str, str]:
             return "log-of-zero", f"The slope of a logarithm is infinite at 0.{said}"
         negative = first.low < (-1 if name == "log1p" else 0)
         return (
-            ("log-of-negative", f"The logarithm of a negative number.{said}") if negative else ("log-of-zero", f"The logarithm of 0.{said}")
+            ("log-of-negative", f"The logarithm of a negative number.{said}")
+            if negative
+            else ("log-of-zero", f"The logarithm of 0.{said}")
         )
     if _is(name, _BOUNDED):
         return "out-of-domain", f"It is not defined there, or its slope is infinite.{said}"
@@ -82,7 +88,10 @@ def _cause(found: NotFinite) -> tuple[str, str]:
     divisor = found.operands[1] if len(found.operands) > 1 else first
     if _is(name, _DIVISIONS) and (divisor.zeros or (first.zeros and len(found.operands) < 2)):
         both = found.made == "NaN" and first.zeros
-        return "division-by-zero", f"{'0 / 0' if both else 'A division by 0'}: {divisor.zeros} of {divisor.size} divisors are 0."
+        return (
+            "division-by-zero",
+            f"{'0 / 0' if both else 'A division by 0'}: {divisor.zeros} of {divisor.size} divisors are 0.",
+        )
     if _is(name, ("var", "std", "var_mean", "std_mean")) and found.made == "NaN":
         return "one-value", "The variance of one value, divided by n - 1 = 0."
     limit = format_of(first.dtype).max

@@ -19,9 +19,9 @@ _MADS = 8.0
 class Growth:
     """How a size changes from site to site: `factors[i]` = size[i + 1] / size[i], length L - 1.
 
-    `total` is their product, `typical` their geometric mean and `interval` its 95 % confidence interval (by Student's t over the
-    logarithms; NaN for fewer than two factors). `outlier` is the index of a factor that stands out: it alone makes the total what it
-    is, or lies far from the median of the others; None where the trend is shared.
+    `total` is their product, `typical` their geometric mean and `interval` its 95 % confidence interval (by Student's t
+    over the logarithms; NaN for fewer than two factors). `outlier` is the index of a factor that stands out: it alone
+    makes the total what it is, or lies far from the median of the others; None where the trend is shared.
     """
 
     factors: Vector
@@ -52,7 +52,9 @@ def growth(sizes: Sequence[float]) -> Growth:
 
 
 def _outlier(steps: Vector) -> int | None:
-    """The one step that is off the trend: the others together are within a factor of 30, or agree with each other and not with it."""
+    """The one step that is off the trend: the others together are within a factor of 30, or agree with each other and
+    not with it.
+    """
     worst = int(np.argmax(np.abs(steps)))
     rest = float(steps.sum() - steps[worst])
     if abs(rest) < _ALONE < abs(steps[worst]):

@@ -1,6 +1,7 @@
 """The places that every way from an input to the loss passes: post-dominators in the graph of operations.
 
-In one sweep from the end, since operations come in the order in which they ran (Cooper, Harvey & Kennedy 2001, on a graph without circles).
+In one sweep from the end, since operations come in the order in which they ran (Cooper, Harvey & Kennedy 2001, on a
+graph without circles).
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ from wellposed.backends.measured import Operation
 
 
 def trunk(operations: Sequence[Operation], counts: Callable[[Operation], bool]) -> list[int]:
-    """The operations that every way passes from one input on: from the input with the most operations that count among them, and of several
-    such (the same network on one batch after the other) from the one that gets most gradient.
+    """The operations that every way passes from one input on: from the input with the most operations that count among
+    them, and of several such (the same network on one batch after the other) from the one that gets most gradient.
 
     What leads to no gradient, as an output that the loss does not read, is no way to the loss.
     """
     following = _nearest(operations)
-    starts = [index for index, operation in enumerate(operations) if not operation.inputs and following[index] is not None]
-    sources = [index for index in starts if operations[index].reads_batch] or starts  # positions and the like are no inputs
+    starts = [
+        index for index, operation in enumerate(operations) if not operation.inputs and following[index] is not None
+    ]
+    sources = [
+        index for index in starts if operations[index].reads_batch
+    ] or starts  # positions and the like are no inputs
     chains = [_chain(index, following) for index in sources]
 
     def worth(chain: list[int]) -> tuple[int, float]:
@@ -38,11 +43,15 @@ def readers_of(operations: Sequence[Operation]) -> list[list[int]]:
 
 
 def _nearest(operations: Sequence[Operation]) -> list[int | None]:
-    """For each operation the nearest later one that every way from it passes; len(operations) for the loss itself, None off every way."""
+    """For each operation the nearest later one that every way from it passes; len(operations) for the loss itself, None
+    off every way.
+    """
     end = len(operations)
     readers = readers_of(operations)
     ends = [index for index in range(end) if not readers[index]]
-    read = [index for index in ends if (gradient := operations[index].gradient) is not None and gradient.norm != 0] or ends[-1:]
+    read = [
+        index for index in ends if (gradient := operations[index].gradient) is not None and gradient.norm != 0
+    ] or ends[-1:]
     nearest: list[int | None] = [None] * end
     for index in reversed(range(end)):
         after = [end] if index in read else [reader for reader in readers[index] if nearest[reader] is not None]

@@ -17,7 +17,9 @@ _GATED = ("lstm", "gru")
 def check(trace: Trace) -> Finding:
     """Fused layers by their Lyapunov exponents, loops by the gradient of one use after the other; the worst is told."""
     measured = [
-        (r.name, float(r.exponents[0]), r.error, r.steps, r.last_only, r.function in _GATED) for r in trace.recurrences if len(r.exponents)
+        (r.name, float(r.exponents[0]), r.error, r.steps, r.last_only, r.function in _GATED)
+        for r in trace.recurrences
+        if len(r.exponents)
     ]
     for loop in trace.loops:
         if loop.steady:
@@ -25,10 +27,13 @@ def check(trace: Trace) -> Finding:
             measured.append((loop.name, float(np.log(loop.factor)), float("nan"), steps, loop.factor < 1, False))
     if not measured and trace.recurrences:
         return HORIZON.undecided(
-            f"`{trace.recurrences[0].name}` reads packed sequences or projects its state: its steps are not taken apart."
+            f"`{trace.recurrences[0].name}` reads packed sequences or projects its state: its steps are not taken"
+            " apart."
         )
     if not measured and trace.loops:
-        return HORIZON.undecided(f"`{trace.loops[0].name}` is used again and again, but its gradient shows no steady factor per step.")
+        return HORIZON.undecided(
+            f"`{trace.loops[0].name}` is used again and again, but its gradient shows no steady factor per step."
+        )
     if not measured:
         return HORIZON.not_applicable("No recurrent layer was seen.")
     resolution = float(np.log(format_of(trace.dtype if "+" not in trace.dtype else "float32").eps))
@@ -37,24 +42,35 @@ def check(trace: Trace) -> Finding:
     return min(findings, key=lambda finding: order.index(finding.verdict))
 
 
-def _judged(name: str, exponent: float, error: float, steps: int, last_only: bool, gated: bool, resolution: float) -> Finding:
+def _judged(
+    name: str, exponent: float, error: float, steps: int, last_only: bool, gated: bool, resolution: float
+) -> Finding:
     horizon = resolution / exponent if exponent < 0 else float("inf")
     evidence = (
-        Evidence("largest Lyapunov exponent", exponent, name, unit="per step", error=error if np.isfinite(error) else None),
         Evidence(
-            "horizon", horizon, name, unit="steps", reference=f"{steps} steps", how="until an influence is below the dtype's rounding"
+            "largest Lyapunov exponent", exponent, name, unit="per step", error=error if np.isfinite(error) else None
+        ),
+        Evidence(
+            "horizon",
+            horizon,
+            name,
+            unit="steps",
+            reference=f"{steps} steps",
+            how="until an influence is below the dtype's rounding",
         ),
     )
     if exponent * steps > _FAILS:
         text = (
-            f"Over {steps} steps the gradient through `{name}` grows by about {_power(exponent * steps)}: {np.exp(exponent):.3g} per step."
+            f"Over {steps} steps the gradient through `{name}` grows by about {_power(exponent * steps)}:"
+            f" {np.exp(exponent):.3g} per step."
         )
         return HORIZON.found(Verdict.FAILS, text, where=name, cause="chaotic", evidence=evidence)
     if last_only and horizon < steps:
         verdict = Verdict.FAILS if horizon * _FAR < steps else Verdict.SUSPECT
         text = (
-            f"What enters `{name}` more than about {horizon:.0f} steps before the end changes the last output by less than its rounding "
-            f"({np.exp(exponent):.3g} per step), and the loss reads the last output alone, of {steps} steps."
+            f"What enters `{name}` more than about {horizon:.0f} steps before the end changes the last output by less"
+            f" than its rounding ({np.exp(exponent):.3g} per step), and the loss reads the last output alone, of"
+            f" {steps} steps."
         )
         return HORIZON.found(verdict, text, where=name, cause="gates-closed" if gated else "forgets", evidence=evidence)
     return HORIZON.holds(evidence)

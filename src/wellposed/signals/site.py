@@ -12,11 +12,11 @@ from wellposed.numerics.activations import Activation
 class Site:
     """A weighted layer or a sum, and the place behind it where its signal is measured.
 
-    The place is the layer's output or, where a normalisation reads it directly, the normalisation's:
-    what comes before one has an arbitrary size. `follower` is the kind of operation that reads the
-    place ("" for none), `function` that activation's name, `activation` itself elementwise, `reader` its index among the operations
-    (-1 for none) and `activated` the size of what it makes. `before` is the activation that the layer reads directly, `index` the
-    layer's own among the operations. `scale` is what the activation sees over what the place shows, as 30 in sin(30 z).
+    The place is the layer's output or, where a normalisation reads it directly, the normalisation's: what comes before
+    one has an arbitrary size. `follower` is the kind of operation that reads the place ("" for none), `function` that
+    activation's name, `activation` itself elementwise, `reader` its index among the operations (-1 for none) and
+    `activated` the size of what it makes. `before` is the activation that the layer reads directly, `index` the layer's
+    own among the operations. `scale` is what the activation sees over what the place shows, as 30 in sin(30 z).
     """
 
     layer: Operation
@@ -48,7 +48,9 @@ class Site:
 
     @property
     def gradient(self) -> float:
-        """The norm per example of the loss's gradient at the place; 0 where none arrives, NaN where it is not finite."""
+        """The norm per example of the loss's gradient at the place; 0 where none arrives, NaN where it is not
+        finite.
+        """
         return self.place.gradient.norm if self.place.gradient is not None else 0.0
 
     @property

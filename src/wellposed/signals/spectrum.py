@@ -1,8 +1,9 @@
 """The singular values of a network's input-output Jacobian, example by example, from products with it alone.
 
-Where the smaller of the two sides is small the Jacobian is built, and everything is exact. Else Golub-Kahan-Lanczos bidiagonalisation with
-full reorthogonalisation gives the largest singular value with a bound on its error, and, by Gauss quadrature (Golub & Meurant 1994;
-Ubaru, Chen & Saad 2017), the moments of all of them with a standard error over examples.
+Where the smaller of the two sides is small the Jacobian is built, and everything is exact. Else Golub-Kahan-Lanczos
+bidiagonalisation with full reorthogonalisation gives the largest singular value with a bound on its error, and, by
+Gauss quadrature (Golub & Meurant 1994; Ubaru, Chen & Saad 2017), the moments of all of them with a standard error over
+examples.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ _SETTLED = 0.3
 class Spectrum:
     """Singular values s of the Jacobian d output / d input (shape [out, in]) at examples of the batch.
 
-    `largest` and `smallest` over the examples measured (`smallest` is NaN where it cannot be known from products), `largest_error` a
-    bound on what the largest may be off by. `mean_square`: the mean of s^2 over the min(in, out) singular values; `log_variance`: the
-    variance of ln s over them (infinite where one is 0, NaN where products do not resolve the small ones); both with the standard error
-    over examples. `nonlinearity`: the coefficient of Philipp & Carbonell 2018 (arXiv 1712.05577), sqrt(E tr(J Cov(x) J^T) / tr Cov(f)):
-    1 for a linear map, about 1 to 5 in networks that train well; NaN for one row. `values`: the singular values themselves,
-    [examples, min(in, out)], where they are all known.
+    `largest` and `smallest` over the examples measured (`smallest` is NaN where it cannot be known from products),
+    `largest_error` a bound on what the largest may be off by. `mean_square`: the mean of s^2 over the min(in, out)
+    singular values; `log_variance`: the variance of ln s over them (infinite where one is 0, NaN where products do not
+    resolve the small ones); both with the standard error over examples. `nonlinearity`: the coefficient of Philipp &
+    Carbonell 2018 (arXiv 1712.05577), sqrt(E tr(J Cov(x) J^T) / tr Cov(f)): 1 for a linear map, about 1 to 5 in
+    networks that train well; NaN for one row. `values`: the singular values themselves, [examples, min(in, out)], where
+    they are all known.
     """
 
     largest: float
@@ -47,10 +49,10 @@ class Spectrum:
     def __str__(self) -> str:
         smallest = f"{self.smallest:.4g}" if np.isfinite(self.smallest) else "not known"
         return (
-            f"Jacobian {self.outputs} x {self.inputs} at {self.examples} examples: largest singular value {self.largest:.4g} "
-            f"(± {self.largest_error:.1g}), smallest {smallest}; mean square {self.mean_square:.4g} (± {self.mean_square_error:.1g}), "
-            f"variance of the logarithm {self.log_variance:.4g} (± {self.log_variance_error:.1g}); "
-            f"nonlinearity coefficient {self.nonlinearity:.3g}"
+            f"Jacobian {self.outputs} x {self.inputs} at {self.examples} examples: largest singular value"
+            f" {self.largest:.4g} (± {self.largest_error:.1g}), smallest {smallest}; mean square {self.mean_square:.4g}"
+            f" (± {self.mean_square_error:.1g}), variance of the logarithm {self.log_variance:.4g} (±"
+            f" {self.log_variance_error:.1g}); nonlinearity coefficient {self.nonlinearity:.3g}"
         )
 
 
@@ -60,7 +62,8 @@ def spectrum_of(network: InputMap, examples: int = 4) -> Spectrum:
         raise InputError(f"examples must be a whole number from 1 on, not {examples!r}")
     if not np.isfinite(network.outputs).all():
         raise InputError(
-            "the outputs are NaN or infinite at this batch, so there is no Jacobian", hint="wp.check_signals names the operation"
+            "the outputs are NaN or infinite at this batch, so there is no Jacobian",
+            hint="wp.check_signals names the operation",
         )
     rows = min(examples, network.inputs.shape[0])
     size_in, size_out = network.inputs.shape[1], network.outputs.shape[1]
@@ -68,7 +71,9 @@ def spectrum_of(network: InputMap, examples: int = 4) -> Spectrum:
     if min(size_in, size_out) <= _DENSE:
         jacobians = [_jacobian(network, row) for row in range(rows)]
         if not np.isfinite(jacobians).all():
-            raise InputError("the Jacobian is NaN or infinite at this batch", hint="wp.check_signals names the operation")
+            raise InputError(
+                "the Jacobian is NaN or infinite at this batch", hint="wp.check_signals names the operation"
+            )
         values = np.stack([np.linalg.svd(jacobian, compute_uv=False) for jacobian in jacobians])
         squares = np.mean(values**2, axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -82,8 +87,8 @@ def spectrum_of(network: InputMap, examples: int = 4) -> Spectrum:
         squares, spread = np.array([square for *_, square, _ in found]), np.array([variance for *_, variance in found])
         smallest, all_values = float("nan"), None
     return Spectrum(
-        largest, error, smallest, float(squares.mean()), _standard_error(squares), float(spread.mean()), _standard_error(spread),
-        _nonlinearity(network, random), size_in, size_out, rows, all_values,
+        largest, error, smallest, float(squares.mean()), _standard_error(squares), float(spread.mean()),
+        _standard_error(spread), _nonlinearity(network, random), size_in, size_out, rows, all_values,
     )  # fmt: skip
 
 
@@ -151,7 +156,9 @@ def _orthogonal(vector: Vector, basis: list[Vector]) -> Vector:
 
 
 def _nonlinearity(network: InputMap, random: np.random.Generator) -> float:
-    """E tr(J Cov(x) J^T) by Hutchinson: for a random u, E <J^T u, x - mean>^2 over examples at which J is taken and x."""
+    """E tr(J Cov(x) J^T) by Hutchinson: for a random u, E <J^T u, x - mean>^2 over examples at which J is taken and
+    x.
+    """
     x, f = network.inputs, network.outputs
     if x.shape[0] < 2:
         return float("nan")

@@ -1,8 +1,8 @@
 """Mean-field theory for a network's own layers: what the sizes in a trace should be.
 
-Between two layers that only an activation separates the length map gives the mean square of the pre-activation and chi_1 the factor on
-the gradient (`numerics.meanfield`), for the weights' own variance. A normalisation that follows divides by the size of what it reads.
-Where anything else lies between, the map starts again from what was measured.
+Between two layers that only an activation separates the length map gives the mean square of the pre-activation and
+chi_1 the factor on the gradient (`numerics.meanfield`), for the weights' own variance. A normalisation that follows
+divides by the size of what it reads. Where anything else lies between, the map starts again from what was measured.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ TRAINABLE = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """For one site: the root mean square that theory expects there, and the factor on the gradient's norm from the next site back to it.
+    """For one site: the root mean square that theory expects there, and the factor on the gradient's norm from the next
+    site back to it.
 
     NaN where theory has no word. `linked`: whether the rms follows from the site before, not from the measurement here.
     """
@@ -37,9 +38,11 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """chi_1: the typical factor on the mean square of the gradient per layer; `scale`: layers over which it falls or grows by e.
+    """chi_1: the typical factor on the mean square of the gradient per layer; `scale`: layers over which it falls or
+    grows by e.
 
-    `trainable` is about 6 scales; infinite at the edge of chaos. `layers`: how many layers there are, `of` how many theory speaks.
+    `trainable` is about 6 scales; infinite at the edge of chaos. `layers`: how many layers there are, `of` how many
+    theory speaks.
     """
 
     chi: float
@@ -92,7 +95,9 @@ def _start(site: Site) -> float:
 
 
 def _joined(site: Site, following: Site) -> bool:
-    """Whether nothing but the site's activation lies between: no pooling, sum, or attention. Dropout changes the size little."""
+    """Whether nothing but the site's activation lies between: no pooling, sum, or attention. Dropout changes the size
+    little.
+    """
     if site.activation is None or site.reader < 0 or following.layer.inputs != (site.reader,):
         return False
     came, made = following.layer.source, site.activated

@@ -1,4 +1,6 @@
-"""What a run shows: its layers in order, the trunk through all of them, branches, loops, and theory beside the measurement."""
+"""What a run shows: its layers in order, the trunk through all of them, branches, loops, and theory beside the
+measurement.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ _UNSCALED = 1.25
 class Branch:
     """A residual branch where it joins the stream: the root mean squares of both, and of their sum.
 
-    The branch's is that of the last operation seen in it: a normalisation written out behind that one may have changed it.
+    The branch's is that of the last operation seen in it: a normalisation written out behind that one may have changed
+    it.
     """
 
     name: str
@@ -40,7 +43,9 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """One layer used again and again, each time on what came of the time before: `gradients` are the norms at its output, by use."""
+    """One layer used again and again, each time on what came of the time before: `gradients` are the norms at its
+    output, by use.
+    """
 
     name: str
     gradients: tuple[float, ...]
@@ -70,11 +75,11 @@ class Loop:
 class Trace:
     """One forward and backward pass, in the order in which layers ran.
 
-    `sites` are all weighted layers. `trunk` are the places that every way from an input to the loss passes: in a plain network all
-    layers, in a residual one the sums along the stream and the layers before and after them, without the branches; of several inputs,
-    from the one with most of them. `operations` is everything that was recorded, `passed` whether every way passes it, `parameters` the
-    sizes of weights and of their gradients, `updates` the size of the optimizer's first step over that of the weights, where an
-    optimizer is known.
+    `sites` are all weighted layers. `trunk` are the places that every way from an input to the loss passes: in a plain
+    network all layers, in a residual one the sums along the stream and the layers before and after them, without the
+    branches; of several inputs, from the one with most of them. `operations` is everything that was recorded, `passed`
+    whether every way passes it, `parameters` the sizes of weights and of their gradients, `updates` the size of the
+    optimizer's first step over that of the weights, where an optimizer is known.
     """
 
     sites: tuple[Site, ...]
@@ -106,14 +111,18 @@ class Trace:
 
     @cached_property
     def compared(self) -> tuple[Site, ...]:
-        """The trained trunk without the output layer, whose size is a choice and scales the gradient of all others alike."""
+        """The trained trunk without the output layer, whose size is a choice and scales the gradient of all others
+        alike.
+        """
         hidden = tuple(site for site in self.trained if not site.is_output)
         return hidden if len(hidden) > 1 else self.trained
 
     @cached_property
     def norms(self) -> int:
         """How many normalisations every way passes."""
-        return sum(operation.kind == "norm" and passed for operation, passed in zip(self.operations, self.passed, strict=True))
+        return sum(
+            operation.kind == "norm" and passed for operation, passed in zip(self.operations, self.passed, strict=True)
+        )
 
     @cached_property
     def theory(self) -> tuple[Expected, ...]:
@@ -127,7 +136,9 @@ class Trace:
 
     @cached_property
     def backward(self) -> Growth | None:
-        """Growth of the gradient along the compared places, from the last back to the first; None where fewer than two have one."""
+        """Growth of the gradient along the compared places, from the last back to the first; None where fewer than two
+        have one.
+        """
         sizes = [site.gradient for site in reversed(self.compared) if site.gradient > 0 and np.isfinite(site.gradient)]
         return growth(sizes) if len(sizes) > 1 else None
 
@@ -164,7 +175,9 @@ class Trace:
 
     @cached_property
     def loops(self) -> tuple[Loop, ...]:
-        """Layers used at least four times in a chain: recurrent networks written as a loop, and layers shared over depth."""
+        """Layers used at least four times in a chain: recurrent networks written as a loop, and layers shared over
+        depth.
+        """
         uses: dict[str, list[int]] = {}
         for index, operation in enumerate(self.operations):
             if operation.kind in WEIGHTED:
@@ -208,14 +221,18 @@ def trace_of(run: Run, dtype: str = "float32", updates: Mapping[str, float] | No
 
 
 def _layer(operation: Operation) -> str:
-    """What makes two uses the same layer's: its weight, or that of a recurrent cell its name; "" where that is not known."""
+    """What makes two uses the same layer's: its weight, or that of a recurrent cell its name; "" where that is not
+    known.
+    """
     if operation.weight is not None:
         return operation.weight.name
     return f"recurrent {operation.name}" if operation.kind == "recurrent" else ""
 
 
 def _once(trunk: list[Site]) -> tuple[Site, ...]:
-    """A layer that is used several times counts once, and all of them in the same pass: where the first of them gets most gradient."""
+    """A layer that is used several times counts once, and all of them in the same pass: where the first of them gets
+    most gradient.
+    """
     uses: dict[str, list[Site]] = {}
     for site in trunk:
         uses.setdefault(_layer(site.layer) or f"operation {site.index}", []).append(site)
@@ -238,12 +255,16 @@ def _site(operations: Sequence[Operation], readers: list[list[int]], index: int,
     kind: str = next((k for k in ("activation", "add", "norm") if k in kinds), kinds[0] if kinds else "")
     acts = [reader for reader in following if operations[reader].kind == "activation"]
     reader = acts[0] if acts else -1
-    function, activation = (operations[reader].function.rstrip("_"), operations[reader].activation) if acts else ("", None)
+    function, activation = (
+        (operations[reader].function.rstrip("_"), operations[reader].activation) if acts else ("", None)
+    )
     sources = [operations[source] for source in operation.inputs]
     before = sources[0] if len(sources) == 1 and sources[0].kind == "activation" else None
     made = operations[reader].output if acts else None
     scale = _scale(operations[place].output, operations[reader].source) if acts else 1.0
-    return Site(operation, operations[place], normalised, kind, function, activation, last, before, index, reader, made, scale)
+    return Site(
+        operation, operations[place], normalised, kind, function, activation, last, before, index, reader, made, scale
+    )
 
 
 def _scale(shown: Signal, read: Signal | None) -> float:

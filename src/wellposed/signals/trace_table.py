@@ -31,7 +31,9 @@ def trace_text(trace: Trace) -> str:
 
 
 def trace_table(trace: Trace) -> RenderableType:
-    """One line per place of the trunk: what arrives, what comes back, and the factors between, beside theory's; then what else was seen."""
+    """One line per place of the trunk: what arrives, what comes back, and the factors between, beside theory's; then
+    what else was seen.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("layer", overflow="fold")
     for heading in ("rms", "std", "similar", "gradient", "back", "theory"):
@@ -42,7 +44,11 @@ def trace_table(trace: Trace) -> RenderableType:
         if k < 0:
             table.add_row(f"... {len(sites) - _MOST} more")
             continue
-        back = sites[k].gradient / sites[k + 1].gradient if k + 1 < len(sites) and sites[k + 1].gradient > 0 else float("nan")
+        back = (
+            sites[k].gradient / sites[k + 1].gradient
+            if k + 1 < len(sites) and sites[k + 1].gradient > 0
+            else float("nan")
+        )
         table.add_row(*_row(sites[k], back, theory[k]))
     lines: list[RenderableType] = [table]
     if trace.backward is not None:
@@ -52,7 +58,10 @@ def trace_table(trace: Trace) -> RenderableType:
     if trace.depth is not None:
         d = trace.depth
         lines.append(
-            Text(f"theory: {np.sqrt(d.chi):.4g} per layer back; trainable to about {d.trainable:.3g} layers, this network has {d.layers}")
+            Text(
+                f"theory: {np.sqrt(d.chi):.4g} per layer back; trainable to about {d.trainable:.3g} layers, this"
+                f" network has {d.layers}"
+            )
         )
     lines += [Text(harmless(line)) for line in _others(trace)]
     return Group(*lines)
@@ -78,22 +87,31 @@ def _others(trace: Trace) -> list[str]:
     lines = []
     if trace.branches:
         shares = [branch.share for branch in trace.branches]
-        lines.append(f"residual branches: {len(shares)}, {min(shares):.3g} to {max(shares):.3g} of the stream where they join it")
+        lines.append(
+            f"residual branches: {len(shares)}, {min(shares):.3g} to {max(shares):.3g} of the stream where they join it"
+        )
     entropies = [operation.entropy for operation in trace.operations if operation.entropy is not None]
     if entropies:
-        lines.append(f"attention: {len(entropies)} times, entropy {min(entropies):.2f} to {max(entropies):.2f} of uniform")
+        lines.append(
+            f"attention: {len(entropies)} times, entropy {min(entropies):.2f} to {max(entropies):.2f} of uniform"
+        )
     lines += [
-        f"{r.name}: {r.steps} steps of {r.function}, Lyapunov exponents {', '.join(f'{e:.3f}' for e in r.exponents)} per step"
+        f"{r.name}: {r.steps} steps of {r.function}, Lyapunov exponents {', '.join(f'{e:.3f}' for e in r.exponents)}"
+        " per step"
         for r in trace.recurrences
         if len(r.exponents)
     ]
-    lines += [f"{loop.name}: used {len(loop.gradients)} times in a chain, gradient {loop.factor:.3g} per step back" for loop in trace.loops]
+    lines += [
+        f"{loop.name}: used {len(loop.gradients)} times in a chain, gradient {loop.factor:.3g} per step back"
+        for loop in trace.loops
+    ]
     ratios = [size.gradient / size.rms for size in trace.parameters.values() if size.gradient and size.rms > 0]
     if ratios:
         lines.append(f"gradient over weight: {min(ratios):.2g} to {max(ratios):.2g}")
     if trace.updates:
         lines.append(
-            f"first update over weight: {min(trace.updates.values()):.2g} to {max(trace.updates.values()):.2g} (about 1e-3 is usual)"
+            f"first update over weight: {min(trace.updates.values()):.2g} to {max(trace.updates.values()):.2g} (about"
+            " 1e-3 is usual)"
         )
     return lines
 

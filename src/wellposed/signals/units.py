@@ -22,14 +22,28 @@ def check(trace: Trace, after_a_step: Callable[[], Trace]) -> list[Finding]:
 
 
 def _dead(trace: Trace, after_a_step: Callable[[], Trace]) -> Finding:
-    seen = [(index, operation) for index, operation in enumerate(trace.operations) if operation.flat and not operation.flat.bounded]
+    seen = [
+        (index, operation)
+        for index, operation in enumerate(trace.operations)
+        if operation.flat and not operation.flat.bounded
+    ]
     if not seen:
         return DEAD.not_applicable("No activation with a flat side was seen.")
-    worst, operation = max(seen, key=lambda pair: (_verdict(pair[1].flat) is not Verdict.HOLDS, pair[1].flat.units if pair[1].flat else 0))
+    worst, operation = max(
+        seen, key=lambda pair: (_verdict(pair[1].flat) is not Verdict.HOLDS, pair[1].flat.units if pair[1].flat else 0)
+    )
     flat = operation.flat
     assert flat is not None
     dead = round(flat.units * flat.count)
-    evidence = (Evidence("units dead for the whole batch", dead, operation.name, unit=f"of {flat.count}", reference=f"below {_MANY:.0%}"),)
+    evidence = (
+        Evidence(
+            "units dead for the whole batch",
+            dead,
+            operation.name,
+            unit=f"of {flat.count}",
+            reference=f"below {_MANY:.0%}",
+        ),
+    )
     verdict = _verdict(flat)
     if verdict is Verdict.HOLDS:
         return DEAD.holds(evidence)
@@ -40,15 +54,23 @@ def _dead(trace: Trace, after_a_step: Callable[[], Trace]) -> Finding:
             return DEAD.holds(evidence)
     where = _layer(trace, worst, operation)
     if verdict is Verdict.FAILS and any(site.reader == worst for site in trace.trunk):
-        text = f"All {flat.count} units behind `{where}` are dead: {operation.function} is flat wherever the batch puts them."
+        text = (
+            f"All {flat.count} units behind `{where}` are dead: {operation.function} is flat wherever the batch puts"
+            " them."
+        )
     else:
         verdict = Verdict.SUSPECT
-        text = f"{flat.units:.0%} of the {flat.count} units behind `{where}` are dead: {operation.function} is flat for them on every row."
+        text = (
+            f"{flat.units:.0%} of the {flat.count} units behind `{where}` are dead: {operation.function} is flat for"
+            " them on every row."
+        )
     return DEAD.found(verdict, text, where=where, cause="", evidence=evidence)
 
 
 def _verdict(flat: Flatness | None) -> Verdict:
-    """Half of the units may be off for one batch by chance alone: beyond what a fair coin would do, and three quarters, it is suspect."""
+    """Half of the units may be off for one batch by chance alone: beyond what a fair coin would do, and three quarters,
+    it is suspect.
+    """
     if flat is None:
         return Verdict.HOLDS
     dead = round(flat.units * flat.count)
@@ -66,35 +88,54 @@ def _layer(trace: Trace, index: int, operation: Operation) -> str:
 def _saturated(trace: Trace) -> Finding:
     found = _sharp(trace)
     units = _units(trace)
-    if found is None or units.verdict is Verdict.FAILS or (units.verdict is Verdict.SUSPECT and found.verdict is Verdict.SUSPECT):
+    if (
+        found is None
+        or units.verdict is Verdict.FAILS
+        or (units.verdict is Verdict.SUSPECT and found.verdict is Verdict.SUSPECT)
+    ):
         return units
     return found
 
 
 def _sharp(trace: Trace) -> Finding | None:
-    """Attention whose softmax is at its end: each query reads one key, and no gradient says which other would have been better."""
+    """Attention whose softmax is at its end: each query reads one key, and no gradient says which other would have been
+    better.
+    """
     seen = [operation for operation in trace.operations if operation.entropy is not None]
     worst = min(seen, key=lambda operation: operation.entropy or 0.0, default=None)
     if worst is None or worst.entropy is None or worst.entropy > _SHARP:
         return None
-    evidence = (Evidence("entropy of the attention over that of uniform attention", worst.entropy, worst.name, reference="0.2 to 1"),)
+    evidence = (
+        Evidence(
+            "entropy of the attention over that of uniform attention", worst.entropy, worst.name, reference="0.2 to 1"
+        ),
+    )
     text = (
-        f"The attention in `{worst.name}` reads almost one key alone: the entropy of its rows is {worst.entropy:.2g} of that of uniform "
-        "attention. Scores q.k of unit variance have a deviation of sqrt(d); a softmax of such numbers is flat."
+        f"The attention in `{worst.name}` reads almost one key alone: the entropy of its rows is {worst.entropy:.2g} of"
+        " that of uniform attention. Scores q.k of unit variance have a deviation of sqrt(d); a softmax of such"
+        " numbers is flat."
     )
     verdict = Verdict.FAILS if worst.entropy < _ONE_HOT else Verdict.SUSPECT
     return SATURATED.found(verdict, text, where=worst.name, cause="attention-not-scaled", evidence=evidence)
 
 
 def _units(trace: Trace) -> Finding:
-    seen = [(index, operation) for index, operation in enumerate(trace.operations) if operation.flat and operation.flat.bounded]
+    seen = [
+        (index, operation)
+        for index, operation in enumerate(trace.operations)
+        if operation.flat and operation.flat.bounded
+    ]
     if not seen:
         return SATURATED.not_applicable("No activation that saturates was seen.")
     index, operation = max(seen, key=lambda pair: pair[1].flat.entries if pair[1].flat else 0.0)
     flat = operation.flat
     assert flat is not None
     where = _layer(trace, index, operation)
-    evidence = (Evidence("entries where the slope is below a hundredth of its steepest", flat.entries, where, reference="below 0.5"),)
+    evidence = (
+        Evidence(
+            "entries where the slope is below a hundredth of its steepest", flat.entries, where, reference="below 0.5"
+        ),
+    )
     if flat.entries <= _HALF:
         return SATURATED.holds(evidence)
     last = not any(index in later.inputs for later in trace.operations[index + 1 :])

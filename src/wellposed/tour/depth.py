@@ -27,15 +27,22 @@ def chapter() -> Chapter:
     return Chapter(
         "Vanishing and exploding gradients",
         (
-            "Take layers that are all the same and linear, with weights of 1.5 times the identity: after L of them the "
-            "signal is 1.5^L times "
-            "what came in, and the gradient on its way back too. A factor near 1 is no help: what counts is its power.",
+            (
+                "Take layers that are all the same and linear, with weights of 1.5 times the identity: after L of them"
+                " the signal is 1.5^L times what came in, and the gradient on its way back too. A factor near 1 is no"
+                " help: what counts is its power."
+            ),
             powers,
             "Random layers are no different: the factor is the deviation of the weights times sqrt(n).",
             figure,
-            "Activations bring factors of their own, and a network that is trained needs both ways, on and back, near 1 at every layer. "
-            "`wp.trace` shows them beside the theory of wide random networks:",
-            Code("problem = wp.TorchProblem(model, loss, (inputs, targets))\nprint(wp.trace(problem))\nprint(wp.check_signals(problem))"),
+            (
+                "Activations bring factors of their own, and a network that is trained needs both ways, on and back,"
+                " near 1 at every layer. `wp.trace` shows them beside the theory of wide random networks:"
+            ),
+            Code(
+                "problem = wp.TorchProblem(model, loss, (inputs,"
+                " targets))\nprint(wp.trace(problem))\nprint(wp.check_signals(problem))"
+            ),
         ),
     )
 

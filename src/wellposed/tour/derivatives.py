@@ -11,7 +11,10 @@ from wellposed.tour.chapter import Chapter, Code, Table
 
 def chapter() -> Chapter:
     steps = 10.0 ** np.arange(-15, 0.1, 0.5)
-    two, one = np.array([(_cube(1 + h) - _cube(1 - h)) / (2 * h) for h in steps]), np.array([(_cube(1 + h) - _cube(1)) / h for h in steps])
+    two, one = (
+        np.array([(_cube(1 + h) - _cube(1 - h)) / (2 * h) for h in steps]),
+        np.array([(_cube(1 + h) - _cube(1)) / h for h in steps]),
+    )
     found = derivative(_cube, 1.0)
     exact = Table(
         ("", "formula", "step 0.01", "error"),
@@ -36,11 +39,16 @@ def chapter() -> Chapter:
         (
             "The slope of f(x) = x^3 at 1 is 3. Nudge x by 0.01 to both sides, or to one:",
             exact,
-            "Two-sided differences are wrong by a multiple of h^2, one-sided ones by a multiple of h. So take two "
-            "sides; but which step? Too "
-            "large a one cuts the curve short, too small a one is lost in rounding.",
+            (
+                "Two-sided differences are wrong by a multiple of h^2, one-sided ones by a multiple of h. So take two "
+                "sides; but which step? Too "
+                "large a one cuts the curve short, too small a one is lost in rounding."
+            ),
             figure,
-            "`wp.derivative` measures the noise of f, climbs a ladder of steps, and gives an error bar that covers the truth:",
+            (
+                "`wp.derivative` measures the noise of f, climbs a ladder of steps, and gives an error bar that covers"
+                " the truth:"
+            ),
             Code("wp.derivative(lambda x: x**3, 1.0)"),
             f"It finds {float(found.value):.15g} ± {float(found.error):.1g}, from {found.evaluations} evaluations.",
         ),

@@ -22,7 +22,8 @@ class Network:
         random = np.random.default_rng(0)
         self.x, self.y = random.standard_normal((20, 5)), random.standard_normal((20, 1))
         self.params = {
-            "W1": 0.5 * random.standard_normal((5, 8)), "b1": np.zeros(8), "W2": 0.4 * random.standard_normal((8, 1)), "b2": np.zeros(1),
+            "W1": 0.5 * random.standard_normal((5, 8)), "b1": np.zeros(8), "W2": 0.4 * random.standard_normal((8, 1)),
+            "b2": np.zeros(1),
         }  # fmt: skip
         self.bug, self.decay, self.dropout = bug, decay, dropout
         self._random = np.random.default_rng()  # without a seed: that is the trap
@@ -55,24 +56,31 @@ def chapter() -> Chapter:
     return Chapter(
         "Gradient checking",
         (
-            "Hold the gradient that the backward pass claims against differences of the loss. Only to debug: a check "
-            "costs many evaluations, "
-            "so it has no place in the training loop. Here a network of one hidden layer, written by hand in NumPy.",
+            (
+                "Hold the gradient that the backward pass claims against differences of the loss. Only to debug: a"
+                " check costs many evaluations, so it has no place in the training loop. Here a network of one hidden"
+                " layer, written by hand in NumPy."
+            ),
             Code("problem = wp.FunctionProblem(loss, gradient, params)\nreport = wp.check_gradients(problem)"),
             "As it should be:" if healthy.ok else "",
             healthy,
-            "Now with a bug: the derivative of tanh is forgotten. Look at the components, and where they disagree: W1 "
-            "and b1 lie before the "
-            "tanh, W2 and b2 behind it.",
+            (
+                "Now with a bug: the derivative of tanh is forgotten. Look at the components, and where they disagree:"
+                " W1 and b1 lie before the tanh, W2 and b2 behind it."
+            ),
             check_gradients(Network("tanh").problem()),
             "Remember regularisation: the loss has an L2 penalty here, and the gradient has none of it.",
             check_gradients(Network("decay", decay=True).problem()),
-            "Dropout needs care: with another mask at every call the loss is another one too. Where wellposed finds "
-            "the generator it holds it "
-            "still; one that is made anew at each call without a seed it cannot hold, and says so.",
+            (
+                "Dropout needs care: with another mask at every call the loss is another one too. Where wellposed finds"
+                " the generator it holds it still; one that is made anew at each call without a seed it cannot hold,"
+                " and says so."
+            ),
             check_gradients(Network(dropout=True).problem()),
-            "And run it at random initialisation and again after some training, for some mistakes show only where "
-            "weights are no longer small:",
+            (
+                "And run it at random initialisation and again after some training, for some mistakes show only where "
+                "weights are no longer small:"
+            ),
             Code("wp.check_gradients(problem, after_steps=20)"),
         ),
     )

@@ -25,7 +25,9 @@ def chapter() -> Chapter:
         ratio = (values[1] - values[0]) / (values[1] + values[0])
         rows.append((name, f"{values[1] / values[0]:.3g}", f"{ratio:.6f}", f"{losses[0]:.3g}", f"{losses[-1]:.3g}"))
         panels.append(_panel(name, values, vectors, best, path, losses))
-    table = Table(("inputs", "condition number", "error left by a step", "loss at first", f"after {_STEPS} steps"), tuple(rows))
+    table = Table(
+        ("inputs", "condition number", "error left by a step", "loss at first", f"after {_STEPS} steps"), tuple(rows)
+    )
     figure = Figure(
         "contours", "Loss contours and gradient descent",
         f"Level lines of the loss over the two weights, and {_STEPS} steps of gradient descent at its best rate: along "
@@ -36,13 +38,20 @@ def chapter() -> Chapter:
     return Chapter(
         "Normalise the inputs",
         (
-            "Two features of a flat, its square metres (50 to 250) and its rooms (1 to 6), and a linear model of its price. The loss is a "
-            "bowl over the two weights, and gradient descent walks down its slope.",
-            "How fast, the bowl's shape decides: the condition number c is the largest curvature over the smallest. At the best possible "
-            "learning rate every step leaves (c - 1) / (c + 1) of the error.",
+            (
+                "Two features of a flat, its square metres (50 to 250) and its rooms (1 to 6), and a linear model of"
+                " its price. The loss is a bowl over the two weights, and gradient descent walks down its slope."
+            ),
+            (
+                "How fast, the bowl's shape decides: the condition number c is the largest curvature over the smallest."
+                " At the best possible learning rate every step leaves (c - 1) / (c + 1) of the error."
+            ),
             table,
             figure,
-            "Subtract the mean, divide by the standard deviation, both of the training set, and use the same two numbers on the test set.",
+            (
+                "Subtract the mean, divide by the standard deviation, both of the training set, and use the same two"
+                " numbers on the test set."
+            ),
             Code(
                 "standardizer = wp.Standardizer().fit(x_train)\nx_train = standardizer.transform(x_train)\n"
                 "x_test = standardizer.transform(x_test)"
@@ -80,7 +89,9 @@ def _panel(name: str, values: Vector, vectors: Vector, best: Vector, path: Vecto
     drop = max(float((path[0] - best) @ (vectors * values) @ vectors.T @ (path[0] - best)) / 2, 1e-300)
     lines = []
     for level in _LEVELS:
-        ring = best[:, None] + vectors @ (np.sqrt(2 * level * drop / values)[:, None] * np.stack([np.cos(circle), np.sin(circle)]))
+        ring = best[:, None] + vectors @ (
+            np.sqrt(2 * level * drop / values)[:, None] * np.stack([np.cos(circle), np.sin(circle)])
+        )
         lines.append(Series(f"{level:g} of the drop", tuple(ring[0]), tuple(ring[1]), "dashes"))
     lines.append(Series("gradient descent", tuple(path[:, 0]), tuple(path[:, 1]), "line"))
     return Panel(name, "first weight", "second weight", tuple(lines))

@@ -41,8 +41,12 @@ def _part(part: Part) -> Iterator[RenderableType]:
 
 
 def _figure(figure: Figure) -> Iterator[RenderableType]:
-    """What it says, and a line of bars for each series that has an axis of its own kind: curves over a logarithmic scale."""
+    """What it says, and a line of bars for each series that has an axis of its own kind: curves over a logarithmic
+    scale.
+    """
     for panel in figure.panels:
         for series in panel.series if panel.log_y else ():
-            yield Padding(Text.assemble((f"{series.label:<22}", "dim"), bars.profile(bars.thin(series.y))), (0, 0, 0, 4))
+            yield Padding(
+                Text.assemble((f"{series.label:<22}", "dim"), bars.profile(bars.thin(series.y))), (0, 0, 0, 4)
+            )
     yield Padding(Text(figure.text, style="dim"), (0, 0, 0, 4))

@@ -23,7 +23,9 @@ def check_biases(trace: Trace, weights: dict[str, Vector]) -> Finding:
         if id(site) in passed and site.gradient and (ratio := _over_signal(site, weights)) is not None
     ]
     if not judged:
-        return BIAS.not_applicable("No hidden layer adds a bias to a signal that tells examples apart, without a normalisation behind it.")
+        return BIAS.not_applicable(
+            "No hidden layer adds a bias to a signal that tells examples apart, without a normalisation behind it."
+        )
     site, ratio = max(judged, key=lambda pair: pair[1])
     name = site.layer.weight.bias if site.layer.weight is not None else ""
     quantity, over = "bias over the signal's deviation over the batch", f"largest of {len(judged)}"
@@ -35,18 +37,24 @@ def check_biases(trace: Trace, weights: dict[str, Vector]) -> Finding:
         f"The biases of `{site.name}` are {ratio:.3g} times what tells one example from another there: "
         "its units do the same for all inputs."
     )
-    return BIAS.found(Verdict.FAILS if ratio > _FAILS else Verdict.SUSPECT, text, where=name, cause="large", evidence=evidence)
+    return BIAS.found(
+        Verdict.FAILS if ratio > _FAILS else Verdict.SUSPECT, text, where=name, cause="large", evidence=evidence
+    )
 
 
 def _over_signal(site: Site, weights: dict[str, Vector]) -> float | None:
-    """The root mean square of the bias over the deviation of the layer's output over the batch; None where it is not to be judged."""
+    """The root mean square of the bias over the deviation of the layer's output over the batch; None where it is not to
+    be judged.
+    """
     use, source, output = site.layer.weight, site.layer.source, site.layer.output
     if use is None or use.bias not in weights or site.normalised or source is None:
         return None
     squares = float(np.mean(weights[use.name] ** 2)) if use.name in weights else 1.0
     if use.fan_in * squares < _MEANT:
         return None  # weights near 0 behind a constant: a gate that is to start open
-    apart = source.mean_square > 0 and source.spread > _TOLD_APART * source.rms  # else the inputs have grown alike before
+    apart = (
+        source.mean_square > 0 and source.spread > _TOLD_APART * source.rms
+    )  # else the inputs have grown alike before
     if not (apart and output.finite and output.batch_variance > 0):
         return None
     return float(np.sqrt(np.mean(weights[use.bias] ** 2))) / output.spread

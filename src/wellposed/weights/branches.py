@@ -23,7 +23,9 @@ def check_branches(trace: Trace) -> Finding:
     grown = "size of the stream behind the last branch over that behind the first"
     evidence = (
         Evidence(grown, growth, reference=f"below {_SUSPECT:g}", how=f"{len(branches)} branches"),
-        Evidence("size of a branch over the stream's (median)", float(np.median(shares)), reference="1 / sqrt(branches) to 1"),
+        Evidence(
+            "size of a branch over the stream's (median)", float(np.median(shares)), reference="1 / sqrt(branches) to 1"
+        ),
     )
     if growth <= _SUSPECT:
         return GROWTH.holds(evidence)
@@ -40,4 +42,8 @@ def check_branches(trace: Trace) -> Finding:
 
 
 def _known(branch: Branch) -> bool:
-    return bool(np.isfinite([branch.stream, branch.branch, branch.joined]).all()) and branch.stream > 0 and branch.joined > 0
+    return (
+        bool(np.isfinite([branch.stream, branch.branch, branch.joined]).all())
+        and branch.stream > 0
+        and branch.joined > 0
+    )

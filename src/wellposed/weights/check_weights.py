@@ -22,9 +22,15 @@ def not_judged(reason: str) -> list[Finding]:
 
 
 def check(
-    trace: Trace, run: Run, weights: dict[str, Vector], after_a_step: AfterAStep, with_a_small_output_layer: Callable[[], float]
+    trace: Trace,
+    run: Run,
+    weights: dict[str, Vector],
+    after_a_step: AfterAStep,
+    with_a_small_output_layer: Callable[[], float],
 ) -> list[Finding]:
-    """Findings for the weights as they are, beside the run that used them; `with_a_small_output_layer` is what the loss would be then."""
+    """Findings for the weights as they are, beside the run that used them; `with_a_small_output_layer` is what the loss
+    would be then.
+    """
     return [
         check_variance(trace, weights),
         check_symmetry(trace, run, weights, after_a_step),

@@ -38,7 +38,10 @@ def shaped(network: Network, site: Site) -> Recipe | None:
     draw: Draw = orthogonal
     fan_in = use.fan_in
     if (kernel := taps(network, site)) > 1:
-        draw, fan_in = centre_tap(orthogonal, kernel), float(np.prod([network.parameters[use.name].shape[axis] for axis in use.in_axes]))
+        draw, fan_in = (
+            centre_tap(orthogonal, kernel),
+            float(np.prod([network.parameters[use.name].shape[axis] for axis in use.in_axes])),
+        )
     draw = mirror(draw, out is not None and out.pairs, into is not None and into.pairs)
     rule = "looks-linear" if (out or into) and (out is None or out.pairs) and (into is None or into.pairs) else "shaped"
     why = f"{network.depth} layers deep: q = {q:.3g}; {came}" if out is not None else came

@@ -21,7 +21,9 @@ Draw = Callable[[tuple[int, int, int], np.random.Generator], Vector]
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
-    """A generator of the parameter's own, so that it depends on no other: its name counts, without what wraps the model."""
+    """A generator of the parameter's own, so that it depends on no other: its name counts, without what wraps the
+    model.
+    """
     own = ".".join(part for part in name.removeprefix("module.").split(".") if part not in _WRAPPERS)
     return np.random.default_rng([seed, zlib.crc32(own.encode())])
 
@@ -78,9 +80,11 @@ def orthogonal(sizes: tuple[int, int, int], random: np.random.Generator) -> Vect
 
 
 def mirror(draw: Draw, out_too: bool, in_too: bool) -> Draw:
-    """Units in pairs u and -u, and weights w and -w on them: for phi(u) - phi(-u) the layer is one linear map of half the width.
+    """Units in pairs u and -u, and weights w and -w on them: for phi(u) - phi(-u) the layer is one linear map of half
+    the width.
 
-    Looks-linear initialisation (Balduzzi et al. 2017). An odd unit out is no pair's: it is drawn alone, and read by nobody at first.
+    Looks-linear initialisation (Balduzzi et al. 2017). An odd unit out is no pair's: it is drawn alone, and read by
+    nobody at first.
     """
 
     def paired(sizes: tuple[int, int, int], random: np.random.Generator) -> Vector:
@@ -90,13 +94,19 @@ def mirror(draw: Draw, out_too: bool, in_too: bool) -> Draw:
         if in_too:
             rest = np.zeros((beside, rows, into - 2 * columns)) if into > 1 else np.zeros((beside, rows, 0))
             core = np.concatenate([core, -core, rest], axis=2)[:, :, :into]
-        return np.concatenate([core[:, : out // 2], -core[:, : out // 2], core[:, out // 2 :]], axis=1) if out_too else core
+        return (
+            np.concatenate([core[:, : out // 2], -core[:, : out // 2], core[:, out // 2 :]], axis=1)
+            if out_too
+            else core
+        )
 
     return paired
 
 
 def centre_tap(draw: Draw, taps: int) -> Draw:
-    """A convolution that is `draw` at the middle of its kernel and 0 elsewhere: delta-orthogonal for orthogonal ones (Xiao 2018)."""
+    """A convolution that is `draw` at the middle of its kernel and 0 elsewhere: delta-orthogonal for orthogonal ones
+    (Xiao 2018).
+    """
 
     def delta(sizes: tuple[int, int, int], random: np.random.Generator) -> Vector:
         beside, out, into = sizes

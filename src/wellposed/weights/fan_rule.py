@@ -23,7 +23,9 @@ _FEWEST = 3
 
 @dataclass(frozen=True)
 class _Layer:
-    """fan_in times the mean square of the weights, which a rule makes the same for all layers, and its relative error at 4 sigma."""
+    """fan_in times the mean square of the weights, which a rule makes the same for all layers, and its relative error
+    at 4 sigma.
+    """
 
     site: Site
     use: WeightUse
@@ -35,13 +37,19 @@ def check_fans(trace: Trace, weights: dict[str, Vector]) -> Finding:
     layers = list(_layers(trace, weights))
     rule = _common(layers)
     if rule is None:
-        return FAN.not_applicable("The layers that nothing rescales follow no common rule, so none can be held against the others'.")
+        return FAN.not_applicable(
+            "The layers that nothing rescales follow no common rule, so none can be held against the others'."
+        )
     evidence = (Evidence("fan_in mean(W^2), most layers", rule, how=f"{len(layers)} layers"),)
     factors = [layer.value / rule for layer in layers]
     worst: tuple[float, _Layer, str, float] | None = None
     for layer, factor in zip(layers, factors, strict=True):
         away = abs(np.log(factor)) - layer.error
-        if away < np.log(_SUSPECT) or (worst is not None and away <= abs(np.log(worst[0]))) or not _rare(layer, factor, factors):
+        if (
+            away < np.log(_SUSPECT)
+            or (worst is not None and away <= abs(np.log(worst[0])))
+            or not _rare(layer, factor, factors)
+        ):
             continue
         if orthogonal(weights[layer.use.name], layer.use):
             continue
@@ -54,16 +62,22 @@ def check_fans(trace: Trace, weights: dict[str, Vector]) -> Finding:
     fails = bool(what) and abs(np.log(factor)) - layer.error > np.log(_FAILS)
     counted = f"{what}, {fan:.4g} instead of {layer.use.nominal:.4g}" if what else "no miscounted fan explains it"
     text = (
-        f"The weights of `{layer.site.name}` ({layer.site.layer.function}) have {factor:.3g} of the variance that the other layers' "
-        f"rule gives: {counted}."
+        f"The weights of `{layer.site.name}` ({layer.site.layer.function}) have {factor:.3g} of the variance that the"
+        f" other layers' rule gives: {counted}."
     )
-    found = Evidence("variance over that of the rule", factor, layer.use.name, reference="1", error=factor * layer.error)
+    found = Evidence(
+        "variance over that of the rule", factor, layer.use.name, reference="1", error=factor * layer.error
+    )
     verdict = Verdict.FAILS if fails else Verdict.SUSPECT
-    return FAN.found(verdict, text, where=layer.site.name, cause="fan" if what else "alone", evidence=(*evidence, found))
+    return FAN.found(
+        verdict, text, where=layer.site.name, cause="fan" if what else "alone", evidence=(*evidence, found)
+    )
 
 
 def _rare(layer: _Layer, factor: float, factors: list[float]) -> bool:
-    """Whether few layers are off as this one is: what many share is meant, as in residual branches. Transposed ones may be many."""
+    """Whether few layers are off as this one is: what many share is meant, as in residual branches. Transposed ones may
+    be many.
+    """
     same = sum(abs(np.log(other / factor)) < _SAME + layer.error for other in factors)
     return "transpose" in layer.site.layer.function or same <= max(1, len(factors) / 10)
 

@@ -24,12 +24,12 @@ _CROSSED, _CLOSE = 1e-6, 1e-5
 class Gain:
     """Weights of standard deviation gain / sqrt(fan_in) keep the size of the signal through phi.
 
-    At pre-activations of mean square q, z ~ N(0, 1): `forward` = sqrt(q / E[phi(sqrt(q) z)^2]) keeps that mean square (He et al.
-    2015), `backward` = E[phi'(sqrt(q) z)^2]^-1/2 keeps that of the gradient. `edge` = (sw, sb): weights of sw / sqrt(fan_in) and biases of
-    standard deviation sb keep both, the edge of chaos at q (Poole et al. 2016; Schoenholz et al. 2017); None where sb^2 would be
-    negative or no gradient passes. `stability` is chi_q = dq'/dq of the length map under the forward gain: above 1 a small deviation
-    grows with depth. `mean` = E[phi] is what a bias must take away to centre the activation. Of a gated unit a phi(b) the slopes
-    along a and b count together.
+    At pre-activations of mean square q, z ~ N(0, 1): `forward` = sqrt(q / E[phi(sqrt(q) z)^2]) keeps that mean square
+    (He et al. 2015), `backward` = E[phi'(sqrt(q) z)^2]^-1/2 keeps that of the gradient. `edge` = (sw, sb): weights of
+    sw / sqrt(fan_in) and biases of standard deviation sb keep both, the edge of chaos at q (Poole et al. 2016;
+    Schoenholz et al. 2017); None where sb^2 would be negative or no gradient passes. `stability` is chi_q = dq'/dq of
+    the length map under the forward gain: above 1 a small deviation grows with depth. `mean` = E[phi] is what a bias
+    must take away to centre the activation. Of a gated unit a phi(b) the slopes along a and b count together.
     """
 
     q: float
@@ -42,7 +42,9 @@ class Gain:
 
     @cached_property
     def stable(self) -> tuple[float, float, float] | None:
-        """(q, sw, sb) of the next larger operating point where both chi are 1, for an unstable elementwise activation that has one."""
+        """(q, sw, sb) of the next larger operating point where both chi are 1, for an unstable elementwise activation
+        that has one.
+        """
         return _stable(self.unit, self.q) if self.stability > 1 + _UNSTABLE and self.unit.gate is None else None
 
     @cached_property
@@ -54,8 +56,8 @@ class Gain:
 def gain(activation: str | Callable[[Any], Any], q: float = 1.0) -> Gain:
     """The gain at pre-activations of mean square q, of an activation given by name or as a function of a NumPy array.
 
-    Raises `InputError` for an unknown name, for a function that is not finite or neither elementwise nor a product of two
-    halves, and for a q that is not positive.
+    Raises `InputError` for an unknown name, for a function that is not finite or neither elementwise nor a product of
+    two halves, and for a q that is not positive.
     """
     if not (isinstance(q, Real) and 0 < q < np.inf):
         raise InputError(f"q is the mean square of the pre-activations, a positive number, not {q!r}")
@@ -70,7 +72,8 @@ def gain(activation: str | Callable[[Any], Any], q: float = 1.0) -> Gain:
 
 
 def _stable(unit: Unit, q: float) -> tuple[float, float, float] | None:
-    """The next larger q where chi_q on the edge of chaos falls to 1: dq'/dq = sw^2 q d/dq E[phi^2] / q, sw^2 = 1 / E[phi'^2].
+    """The next larger q where chi_q on the edge of chaos falls to 1: dq'/dq = sw^2 q d/dq E[phi^2] / q, sw^2 = 1 /
+    E[phi'^2].
 
     q is found to about 1e-4, which moves chi_q as little; sw and sb belong to that q exactly.
     """
@@ -101,15 +104,19 @@ def _advice(gain: Gain) -> str:
         return f"{name}: its slope is zero almost everywhere, so no gradient passes and no gain helps."
     if backward > 2 * forward:
         return (
-            f"{name}: the weights that keep the gradient ({backward:.3g}/sqrt(fan_in)) are far larger than those that keep the signal "
-            f"({forward:.3g}/sqrt(fan_in)); centre it by biases of -{gain.mean:.3g} times the row sums, as wp.initialize does."
+            f"{name}: the weights that keep the gradient ({backward:.3g}/sqrt(fan_in)) are far larger than those that"
+            f" keep the signal ({forward:.3g}/sqrt(fan_in)); centre it by biases of -{gain.mean:.3g} times the row"
+            " sums, as wp.initialize does."
         )
     if stability > 1 + _UNSTABLE:
         layers = np.log(_ENLARGED) / np.log(stability)
         use = "normalisation, skips or wp.initialize(model, batch)"
         if gain.stable is not None:
             q, weights, biases = gain.stable
-            use = f"weights of {weights:.4g}/sqrt(fan_in) and biases of {biases:.3g}, stable at a mean square of {q:.3g}, or {use}"
+            use = (
+                f"weights of {weights:.4g}/sqrt(fan_in) and biases of {biases:.3g}, stable at a mean square of {q:.3g},"
+                f" or {use}"
+            )
         return (
             f"{name}: the unit-variance gain {forward:.4g} is unstable beyond about {_rounded(layers)} layers "
             f"(chi_q = {stability:.3g} > 1); use {use}."

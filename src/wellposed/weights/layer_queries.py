@@ -39,10 +39,15 @@ def paired(network: Network, site: Site) -> bool:
     if use is None or site.reader < 0 or site.normalised or not _whole(network, site):
         return False
     readers = network.readers
-    if readers[site.index] != [site.reader] or prod(network.parameters[use.name].shape[axis] for axis in use.out_axes) < 4:
+    if (
+        readers[site.index] != [site.reader]
+        or prod(network.parameters[use.name].shape[axis] for axis in use.out_axes) < 4
+    ):
         return False
     after = readers[site.reader]
-    return bool(after) and all(index in network.by_index and _whole(network, network.by_index[index]) for index in after)
+    return bool(after) and all(
+        index in network.by_index and _whole(network, network.by_index[index]) for index in after
+    )
 
 
 def _whole(network: Network, site: Site) -> bool:

@@ -23,11 +23,13 @@ def without_values(values: Mapping[str, Vector]) -> set[str]:
     return unset | set(zero if len(matrices) > 2 and len(zero) > _NEARLY_ALL * len(matrices) else ())
 
 
-def reasons(network: Network, before: Mapping[str, Vector], maps: Mapping[str, Maps], unset: set[str]) -> dict[str, str]:
+def reasons(
+    network: Network, before: Mapping[str, Vector], maps: Mapping[str, Maps], unset: set[str]
+) -> dict[str, str]:
     """Why a weight is left alone, for those that are.
 
-    In a model of which some weights are trained, another one is taken for new only if its entries are as a framework draws those of a layer
-    that was just added.
+    In a model of which some weights are trained, another one is taken for new only if its entries are as a framework
+    draws those of a layer that was just added.
     """
     found: dict[str, str] = {}
     for name in maps:

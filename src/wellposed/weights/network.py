@@ -1,4 +1,6 @@
-"""What a trace and the parameters' roles say about a network as a whole: its branches, its depth, what is behind each layer."""
+"""What a trace and the parameters' roles say about a network as a whole: its branches, its depth, what is behind each
+layer.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class Network:
     points: dict[Any, Any] = field(default_factory=dict, repr=False)  # moments and operating points, each found once
 
     def moments(self, phi: Activation | None, q: float = 1.0, *, odd: bool = False) -> Expectations | None:
-        """The moments of an activation, or of the odd part of it; None where there is none or they do not exist. Each computed once."""
+        """The moments of an activation, or of the odd part of it; None where there is none or they do not exist. Each
+        computed once.
+        """
         if phi is None:
             return None
         key = (values_of(phi), q, odd)
@@ -103,7 +107,9 @@ class Network:
 
     @cached_property
     def chain(self) -> tuple[Site, ...]:
-        """The layers of a plain network: no sums, no normalisation, one after the other. Empty for any other network."""
+        """The layers of a plain network: no sums, no normalisation, one after the other. Empty for any other
+        network.
+        """
         trace = self.trace
         plain = not any(operation.kind in ("add", "norm", "attention", "recurrent") for operation in trace.operations)
         sites = tuple(site for site in trace.trunk if site.layer.kind in ("linear", "conv"))
@@ -112,7 +118,9 @@ class Network:
     @cached_property
     def width(self) -> float:
         """How many inputs a layer of a plain network has behind the first, in the middle."""
-        return float(np.median([site.layer.weight.fan_in for site in self.chain[1:] if site.layer.weight is not None] or [1.0]))
+        return float(
+            np.median([site.layer.weight.fan_in for site in self.chain[1:] if site.layer.weight is not None] or [1.0])
+        )
 
     @cached_property
     def depth(self) -> int:

@@ -1,7 +1,7 @@
 """What speaks against a suspicion that the size of the weights alone raises.
 
-Theory is that of independent weights. Units in pairs u and -u, orthogonal maps and operating points other than 1 are made with care:
-there the run itself decides.
+Theory is that of independent weights. Units in pairs u and -u, orthogonal maps and operating points other than 1 are
+made with care: there the run itself decides.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ _FEWEST, _MOST = 4, 1024
 
 
 def orthogonal(weight: Vector, use: WeightUse) -> bool:
-    """Whether all singular values that are not 0 are alike: orthogonal maps, in pairs or not. They follow a gain, and no fan."""
+    """Whether all singular values that are not 0 are alike: orthogonal maps, in pairs or not. They follow a gain, and
+    no fan.
+    """
     maps = Maps(weight.shape, use.out_axes, use.in_axes)
     if maps.sizes[0] != 1 or min(maps.sizes[1:]) > _MOST:
         return False
@@ -31,7 +33,9 @@ def orthogonal(weight: Vector, use: WeightUse) -> bool:
 
 
 def borne_out(theory: float, sites: list[Site]) -> float:
-    """The log of a factor on the gradient over several layers, as far as the gradients at the first and the last of them show it."""
+    """The log of a factor on the gradient over several layers, as far as the gradients at the first and the last of
+    them show it.
+    """
     first, last = sites[0].gradient, sites[-1].gradient
     if len(sites) < 2 or not (0 < first < np.inf and 0 < last < np.inf):
         return theory

@@ -23,7 +23,8 @@ from wellposed.weights.schemes import SCHEMES
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One weight of a plan: the standard deviation aimed at and had, the root mean square of what it makes aimed at and had.
+    """One weight of a plan: the standard deviation aimed at and had, the root mean square of what it makes aimed at and
+    had.
 
     `output` is None where a normalisation behind makes it arbitrary, `reached` where no batch was there to measure it.
     """
@@ -42,10 +43,10 @@ class Row:
 class Plan:
     """What `initialize` did, or would do.
 
-    `rows`: a row per weight that is drawn. `left_alone`: what was found frozen, trained, zero on purpose or of unknown use, with the
-    reason. `kept`: parameters that are as they should be already. `values`: the new values by name, `biases`: the bias of each weight.
-    Every parameter is in `values`, `left_alone` or `kept`. `params`: the new parameters of a JAX model, in a pytree as the one given; of
-    others what was given, which was changed in place.
+    `rows`: a row per weight that is drawn. `left_alone`: what was found frozen, trained, zero on purpose or of unknown
+    use, with the reason. `kept`: parameters that are as they should be already. `values`: the new values by name,
+    `biases`: the bias of each weight. Every parameter is in `values`, `left_alone` or `kept`. `params`: the new
+    parameters of a JAX model, in a pytree as the one given; of others what was given, which was changed in place.
     """
 
     rows: tuple[Row, ...]
@@ -62,7 +63,9 @@ class Plan:
         lines = [head]
         for row in self.rows:
             sizes = "  ".join(f"{_number(size):>8}" for size in (row.output, row.reached))
-            lines.append(f"{row.layer:<{width}}  {row.rule:<12}  {row.target:>9.4g}  {row.achieved:>9.4g}  {sizes}  {row.why}")
+            lines.append(
+                f"{row.layer:<{width}}  {row.rule:<12}  {row.target:>9.4g}  {row.achieved:>9.4g}  {sizes}  {row.why}"
+            )
         lines += [f"{name:<{width}}  left alone: {reason}" for name, reason in self.left_alone.items()]
         return "\n".join(lines)
 
@@ -72,7 +75,9 @@ def _number(size: float | None) -> str:
 
 
 def initialize_weights(subject: Initializable, scheme: str, seed: int, *, dry_run: bool) -> Plan:
-    """Plans, and unless it is a dry run sets the values: then the sizes of outputs are fitted in one pass over the batch."""
+    """Plans, and unless it is a dry run sets the values: then the sizes of outputs are fitted in one pass over the
+    batch.
+    """
     if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise InputError(f"there is no scheme {scheme!r}", hint=f"known: {', '.join(SCHEMES)}")
     if not isinstance(seed, int) or seed < 0:
@@ -115,12 +120,15 @@ def _demand_all(fresh: set[str], plan: Plan) -> None:
     """What had no memory must have got a value."""
     for name in sorted(fresh - plan.values.keys()):
         raise InputError(
-            f"parameter {name!r} was on the meta device, and what it should hold is not known: {plan.left_alone.get(name, 'no rule')}",
+            f"parameter {name!r} was on the meta device, and what it should hold is not known:"
+            f" {plan.left_alone.get(name, 'no rule')}",
             hint="set it after model.to_empty(device=...), or build the model on the device",
         )
 
 
-def _planned(network: Network, before: Mapping[str, Vector], scheme: str, seed: int, unset: set[str]) -> tuple[Plan, dict[str, float]]:
+def _planned(
+    network: Network, before: Mapping[str, Vector], scheme: str, seed: int, unset: set[str]
+) -> tuple[Plan, dict[str, float]]:
     rows: list[Row] = []
     kept: dict[str, str] = {}
     values: dict[str, Vector] = {}
@@ -136,7 +144,9 @@ def _planned(network: Network, before: Mapping[str, Vector], scheme: str, seed: 
             recipes[name] = recipe
     if not recipes:
         hint = "x.dot(w) of a NumPy array cannot be seen, x @ w can" if network.parameters else ""
-        raise InputError("no Linear, Conv or other layer with weights was seen at work, so there is nothing to initialise", hint=hint)
+        raise InputError(
+            "no Linear, Conv or other layer with weights was seen at work, so there is nothing to initialise", hint=hint
+        )
     maps = {name: _maps(network, network.parameters[name]) for name in recipes}
     left = reasons(network, before, maps, unset)
     for name, recipe in recipes.items():
@@ -161,7 +171,9 @@ def _planned(network: Network, before: Mapping[str, Vector], scheme: str, seed: 
             biases[name] = bias
         if output is not None and name in used:
             targets[name] = output
-    computed = {site.name for site in network.trace.sites if site.layer.weight is None and site.layer.kind != "recurrent"}
+    computed = {
+        site.name for site in network.trace.sites if site.layer.weight is None and site.layer.kind != "recurrent"
+    }
     for name, parameter in network.parameters.items():
         if name in values or name in left:
             continue

@@ -1,11 +1,12 @@
 """Whether a weight has been trained: its entries or its spectrum say so.
 
-Uniform entries end at sqrt(3) times their deviation and have a kurtosis of 1.8, Gaussian ones one of 3, those cut off at two deviations
-one of 2.4. Training blurs the edges of a uniform distribution: entries beyond them at a kurtosis below 2.25 are drawn by no scheme.
+Uniform entries end at sqrt(3) times their deviation and have a kurtosis of 1.8, Gaussian ones one of 3, those cut off
+at two deviations one of 2.4. Training blurs the edges of a uniform distribution: entries beyond them at a kurtosis
+below 2.25 are drawn by no scheme.
 
-The singular values of a matrix of independent entries end at s (sqrt(O) + sqrt(I)) (Marchenko & Pastur 1967; the largest of them
-stays within some n^-2/3 of it), and no usual initialisation goes beyond. Training adds directions of its own, which stand out
-(Martin & Mahoney 2021).
+The singular values of a matrix of independent entries end at s (sqrt(O) + sqrt(I)) (Marchenko & Pastur 1967; the
+largest of them stays within some n^-2/3 of it), and no usual initialisation goes beyond. Training adds directions of
+its own, which stand out (Martin & Mahoney 2021).
 """
 
 from __future__ import annotations
@@ -29,19 +30,27 @@ def is_trained(maps: Vector) -> bool:
 
 
 def newly_drawn(weight: Vector, fan: Fan) -> bool:
-    """Whether all entries are within the bounds of a uniform distribution that a framework draws a new layer from, and fill them.
+    """Whether all entries are within the bounds of a uniform distribution that a framework draws a new layer from, and
+    fill them.
 
-    1 / sqrt(fan_in) is PyTorch's, sqrt(6 / (fan_in + fan_out)) Keras's, sqrt(6 / fan_in) He's; one step of training goes beyond.
+    1 / sqrt(fan_in) is PyTorch's, sqrt(6 / (fan_in + fan_out)) Keras's, sqrt(6 / fan_in) He's; one step of training
+    goes beyond.
     """
     size, largest = float(np.sqrt(np.mean(weight**2))), float(np.abs(weight).max())
     bounds = fan.fan_in**-0.5, (6 / (fan.fan_in + fan.fan_out)) ** 0.5, (6 / fan.fan_in) ** 0.5
-    return any(largest <= bound * (1 + 1e-6) and abs(size * 3**0.5 / bound - 1) < _BLUR + 2 * weight.size**-0.5 for bound in bounds)
+    return any(
+        largest <= bound * (1 + 1e-6) and abs(size * 3**0.5 / bound - 1) < _BLUR + 2 * weight.size**-0.5
+        for bound in bounds
+    )
 
 
 def _blurred(weight: Vector) -> bool:
     kurtosis, beyond, error = _edges(weight)
     return (
-        weight.size >= _LEAST**2 // 4 and kurtosis < _BETWEEN and beyond > _BLUR + 4 * error and len(np.unique(weight)) > weight.size // 2
+        weight.size >= _LEAST**2 // 4
+        and kurtosis < _BETWEEN
+        and beyond > _BLUR + 4 * error
+        and len(np.unique(weight)) > weight.size // 2
     )
 
 
@@ -58,8 +67,8 @@ def _edges(weight: Vector) -> tuple[float, float, float]:
 def _stands_out(maps: Vector) -> bool:
     """Whether singular values of one of the maps [S, O, I] stand out, though no two of its rows are alike.
 
-    Rows alike, a constant and a mean far from 0 stand out too, and are no training: they are what is to be mended. Small matrices are
-    never taken for trained, of large ones a part is looked at.
+    Rows alike, a constant and a mean far from 0 stand out too, and are no training: they are what is to be mended.
+    Small matrices are never taken for trained, of large ones a part is looked at.
     """
     one = np.asarray(maps[0][:_MOST, :_MOST], dtype=np.float64)
     if min(one.shape) < _LEAST or not np.isfinite(one).all() or not one.any():

@@ -36,7 +36,9 @@ def _lecun(_network: Network, site: Site) -> Recipe:
 
 def _glorot(_network: Network, site: Site) -> Recipe:
     assert site.layer.weight is not None
-    return Recipe("glorot", (2 / (site.layer.weight.fan_in + site.layer.weight.fan_out)) ** 0.5, "2 / (fan_in + fan_out)")
+    return Recipe(
+        "glorot", (2 / (site.layer.weight.fan_in + site.layer.weight.fan_out)) ** 0.5, "2 / (fan_in + fan_out)"
+    )
 
 
 def _orthogonal(network: Network, site: Site) -> Recipe:
@@ -48,11 +50,18 @@ def _delta_orthogonal(network: Network, site: Site) -> Recipe:
     recipe = _orthogonal(network, site)
     if kernel == 1:
         return recipe
-    return replace(recipe, rule="delta-orthogonal", draw=centre_tap(orthogonal, kernel), why=f"{recipe.why}, at the middle of its kernel")
+    return replace(
+        recipe,
+        rule="delta-orthogonal",
+        draw=centre_tap(orthogonal, kernel),
+        why=f"{recipe.why}, at the middle of its kernel",
+    )
 
 
 def _looks_linear(network: Network, site: Site) -> Recipe:
-    """Pairs wherever an activation stands alone between layers; half the width then carries the signal, at its slope about 0."""
+    """Pairs wherever an activation stands alone between layers; half the width then carries the signal, at its slope
+    about 0.
+    """
     previous = network.previous(site)
     out, into = paired(network, site), previous is not None and paired(network, previous)
     if not (out or into):
@@ -62,7 +71,9 @@ def _looks_linear(network: Network, site: Site) -> Recipe:
         assert site.before is not None
         odd = network.moments(site.before.activation, odd=True)
         size = size / (2 * odd.square) ** 0.5 if odd is not None else size
-    return Recipe("looks-linear", size, "pairs u and -u cancel what is even in the activation", mirror(orthogonal, out, into))
+    return Recipe(
+        "looks-linear", size, "pairs u and -u cancel what is even in the activation", mirror(orthogonal, out, into)
+    )
 
 
 def _gpt2(network: Network, site: Site) -> Recipe:
@@ -81,7 +92,9 @@ def _siren(network: Network, site: Site) -> Recipe:
 
 
 def _fixup(network: Network, site: Site) -> Recipe:
-    """Zhang et al. 2019: in a branch of m layers all but the last scaled by L^(-1 / (2 m - 2)), the last and the head 0."""
+    """Zhang et al. 2019: in a branch of m layers all but the last scaled by L^(-1 / (2 m - 2)), the last and the head
+    0.
+    """
     count = len(network.branches)
     recipe = _he(network, site)
     if site.is_output or site.index in network.branches:
@@ -92,15 +105,18 @@ def _fixup(network: Network, site: Site) -> Recipe:
         return replace(recipe, rule="fixup")
     factor = count ** (-1 / (2 * len(inside) - 2))
     return replace(
-        recipe, rule="fixup", size=recipe.size * factor, why=f"{recipe.why}, times {count}^(-1/{2 * len(inside) - 2}) = {factor:.3g}"
+        recipe,
+        rule="fixup",
+        size=recipe.size * factor,
+        why=f"{recipe.why}, times {count}^(-1/{2 * len(inside) - 2}) = {factor:.3g}",
     )
 
 
 def _standard(network: Network, site: Site) -> Recipe:
     """Every output of mean square 1, the residual branches' ends such that their sum has it too, and a small head.
 
-    With outputs near 0 the network starts at the constant prediction, and what its hidden layers learn is not swamped by what a
-    random head says (Yang & Hu 2021).
+    With outputs near 0 the network starts at the constant prediction, and what its hidden layers learn is not swamped
+    by what a random head says (Yang & Hu 2021).
     """
     fan_in = _fan_in(site)
     if site.normalised:
@@ -124,7 +140,9 @@ def _standard(network: Network, site: Site) -> Recipe:
 
 
 def _edge(network: Network, site: Site) -> float:
-    """The deviation of biases that with the weights keeps length and gradient at a mean square of 1 (Poole et al. 2016); 0 without one."""
+    """The deviation of biases that with the weights keeps length and gradient at a mean square of 1 (Poole et al.
+    2016); 0 without one.
+    """
     at = network.moments(site.activation)
     if at is None or site.layer.weight is None or not site.layer.weight.bias:
         return 0.0
@@ -133,7 +151,9 @@ def _edge(network: Network, site: Site) -> float:
 
 
 def _drawn(network: Network, site: Site) -> Draw:
-    """Orthogonal, which no finite width disturbs; independent entries where that would take long and width makes up for it."""
+    """Orthogonal, which no finite width disturbs; independent entries where that would take long and width makes up for
+    it.
+    """
     assert site.layer.weight is not None
     shape = network.parameters[site.layer.weight.name].shape
     out = prod(shape[axis] for axis in site.layer.weight.out_axes)
@@ -143,8 +163,9 @@ def _drawn(network: Network, site: Site) -> Draw:
 def _normalised(network: Network, site: Site) -> Recipe:
     """Before a normalisation any size gives the same output; it sets how much a step of training turns the weights.
 
-    So it stays what the model's author, and with it the learning rate, has settled on, unless it is far from any rule's: that of the rule
-    nearest to the size it had, so that the same seed gives the same weights whatever was drawn there before.
+    So it stays what the model's author, and with it the learning rate, has settled on, unless it is far from any
+    rule's: that of the rule nearest to the size it had, so that the same seed gives the same weights whatever was drawn
+    there before.
     """
     recipe, use = _he(network, site), site.layer.weight
     assert use is not None
@@ -179,7 +200,8 @@ def _calibrated(network: Network, site: Site) -> Recipe:
 
 
 SCHEMES: dict[str, Scheme] = {
-    "auto": _auto, "he": _he, "glorot": _glorot, "lecun": _lecun, "orthogonal": _orthogonal, "delta-orthogonal": _delta_orthogonal,
+    "auto": _auto, "he": _he, "glorot": _glorot, "lecun": _lecun, "orthogonal": _orthogonal,
+    "delta-orthogonal": _delta_orthogonal,
     "looks-linear": _looks_linear, "fixup": _fixup, "gpt2": _gpt2, "siren": _siren, "calibrated": _calibrated,
 }  # fmt: skip
 

@@ -18,10 +18,13 @@ _FAR, _VERY_FAR = 30.0, 1000.0
 
 
 def check_start(call: LossCall | None, with_a_small_output_layer: Callable[[], float]) -> Finding:
-    """`with_a_small_output_layer` is the loss where that layer's weights are a tenth; asked for before anything is said to fail."""
+    """`with_a_small_output_layer` is the loss where that layer's weights are a tenth; asked for before anything is said
+    to fail.
+    """
     if call is None:
         return INITIAL_LOSS.not_applicable(
-            "No known loss function was called on outputs and targets, so there is no constant predictor to compare with."
+            "No known loss function was called on outputs and targets, so there is no constant predictor to compare"
+            " with."
         )
     loss = call.per_example
     if loss.size < 2 or not np.isfinite(loss).all():
@@ -34,25 +37,42 @@ def check_start(call: LossCall | None, with_a_small_output_layer: Callable[[], f
     else:
         constant = float(np.var(call.targets))
         if constant == 0:
-            return INITIAL_LOSS.not_applicable("All targets of the batch are equal, so any constant is a perfect prediction.")
+            return INITIAL_LOSS.not_applicable(
+                "All targets of the batch are equal, so any constant is a perfect prediction."
+            )
         excess = 0.5 * float(np.log(max(lowest, 1e-300) / constant))
     evidence = (
         Evidence("mean loss over the batch", mean, "loss", error=2 * error),
-        Evidence(f"loss of the {_CONSTANT[call.kind]}", constant, "loss", how="ln C" if call.classes else "variance of the targets"),
+        Evidence(
+            f"loss of the {_CONSTANT[call.kind]}",
+            constant,
+            "loss",
+            how="ln C" if call.classes else "variance of the targets",
+        ),
         Evidence("excess", excess, "loss", unit="nats", reference="below 1.15"),
     )
     size = float(np.sqrt(np.mean(np.square(call.targets)))) if call.kind == "squared_error" else 0.0
     apart = size / max(call.outputs, 1.0) if np.isfinite(call.outputs) else 0.0
     if apart > _FAR and excess <= _FAILS:
         text = (
-            f"The targets have a root mean square of {size:.4g}, the outputs one of {call.outputs:.3g}: weights must grow by that factor "
-            "before anything can be learned, and squared errors, with their gradients, begin as large."
+            f"The targets have a root mean square of {size:.4g}, the outputs one of {call.outputs:.3g}: weights must"
+            " grow by that factor before anything can be learned, and squared errors, with their gradients, begin as"
+            " large."
         )
-        sizes = (Evidence("size of the targets over that of the outputs (or 1)", apart, "loss", reference=f"below {_FAR:g}"), *evidence)
+        sizes = (
+            Evidence("size of the targets over that of the outputs (or 1)", apart, "loss", reference=f"below {_FAR:g}"),
+            *evidence,
+        )
         verdict = Verdict.FAILS if apart > _VERY_FAR else Verdict.SUSPECT
         return INITIAL_LOSS.found(verdict, text, where="loss", cause="targets-too-large", evidence=sizes)
-    of_the_batch = call.kind == "cross_entropy" and call.classes == loss.size and np.array_equal(call.targets, np.arange(loss.size))
-    if excess <= 1.15 or (of_the_batch and excess <= _FAILS):  # contrastive: similarities over a temperature, which is a choice
+    of_the_batch = (
+        call.kind == "cross_entropy"
+        and call.classes == loss.size
+        and np.array_equal(call.targets, np.arange(loss.size))
+    )
+    if excess <= 1.15 or (
+        of_the_batch and excess <= _FAILS
+    ):  # contrastive: similarities over a temperature, which is a choice
         return INITIAL_LOSS.holds(evidence)
     verdict = Verdict.FAILS if excess > _FAILS else Verdict.SUSPECT
     if verdict is Verdict.FAILS and call.kind == "cross_entropy" and not with_a_small_output_layer() < _SMALLER * mean:

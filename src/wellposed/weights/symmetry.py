@@ -35,7 +35,10 @@ def _constant(trace: Trace, weights: dict[str, Vector], after_a_step: AfterAStep
         # What a step wakes up while the batch goes another way too, as in a coupling, costs nothing.
         beside = any(operation.reads_batch for operation in trace.operations[site.index + 1 :])
         if use is not None and zero and not (beside and _wakes(use.name, use.unit_axis, after_a_step)):
-            text = f"All weights of `{site.name}` are zero, and every signal passes it: at first whatever comes in, the same goes out."
+            text = (
+                f"All weights of `{site.name}` are zero, and every signal passes it: at first whatever comes in, the"
+                " same goes out."
+            )
             evidence = (Evidence("largest entry", 0.0, use.name),)
             return SYMMETRIC.found(Verdict.SUSPECT, text, where=use.name, cause="constant", evidence=evidence)
     recurrent = {site.name for site in trace.sites if site.layer.kind == "recurrent" and site.layer.weight is None}
@@ -137,11 +140,17 @@ def _alike(sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
         twins = _repeated(rows)
         cosine = _mean_cosine(rows)
         if cosine > _COSINE:
-            text = f"The units of `{site.name}` start alike: the mean cosine between the weights of two of them is {cosine:.2g}."
+            text = (
+                f"The units of `{site.name}` start alike: the mean cosine between the weights of two of them is"
+                f" {cosine:.2g}."
+            )
             evidence = (Evidence("mean cosine of two units' weights", cosine, use.name, reference=f"below {_COSINE}"),)
             return SYMMETRIC.found(Verdict.SUSPECT, text, where=use.name, cause="alike", evidence=evidence)
         if twins >= units / 2:
-            text = f"{twins} of the {units} units of `{site.name}` start with the same weights as another; only their gradients differ."
+            text = (
+                f"{twins} of the {units} units of `{site.name}` start with the same weights as another; only their"
+                " gradients differ."
+            )
             evidence = (Evidence("units with a twin", twins, use.name, unit=f"of {units}", reference="0"),)
             return SYMMETRIC.found(Verdict.SUSPECT, text, where=use.name, cause="cloned", evidence=evidence)
     return None
@@ -161,8 +170,8 @@ def _patterned(weight: Vector) -> bool:
 
 
 def _copies(trace: Trace, sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
-    """Two layers that start with the same weights: one after another they were seen to cost nothing, in residual branches they add up to
-    less than branches of their own (`make bench-trainability`).
+    """Two layers that start with the same weights: one after another they were seen to cost nothing, in residual
+    branches they add up to less than branches of their own (`make bench-trainability`).
     """
     passed = {site.index for site in trace.trunk}
     first: dict[bytes, tuple[Site, str]] = {}
@@ -173,14 +182,21 @@ def _copies(trace: Trace, sites: list[Site], weights: dict[str, Vector]) -> Find
         weight = weights[use.name]
         if weight.size < _FEW * _FEW or _patterned(weight):
             continue
-        earlier, name = first.setdefault(hashlib.blake2b(np.ascontiguousarray(weight).tobytes()).digest(), (site, use.name))
+        earlier, name = first.setdefault(
+            hashlib.blake2b(np.ascontiguousarray(weight).tobytes()).digest(), (site, use.name)
+        )
         if name != use.name:
             pairs.append((earlier, site, name))
     if not pairs:
         return None
     one, other, name = pairs[0]
     more = f" ({len(pairs)} layers repeat another's)" if len(pairs) > 1 else ""
-    text = f"`{one.name}` and `{other.name}` start with the same weights{more}: they were copied, and begin as the same map."
+    text = (
+        f"`{one.name}` and `{other.name}` start with the same weights{more}: they were copied, and begin as the same"
+        " map."
+    )
     beside = any(site.index not in passed for pair in pairs for site in pair[:2])
     verdict = Verdict.SUSPECT if beside else Verdict.HOLDS
-    return SYMMETRIC.found(verdict, text, where=name, cause="copied-layers", evidence=(Evidence("copies", len(pairs), name),))
+    return SYMMETRIC.found(
+        verdict, text, where=name, cause="copied-layers", evidence=(Evidence("copies", len(pairs), name),)
+    )

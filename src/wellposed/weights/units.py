@@ -15,7 +15,10 @@ from wellposed.numerics.arrays import Vector
 from wellposed.numerics.gaussian import SPLITS, Expectations, expectations, product
 
 _PROBE = np.random.default_rng(0).normal(size=(8, 4))
-_HINT = "give a function that maps an array to an array of the same shape, entry by entry, or halves its last axis as a gated unit does"
+_HINT = (
+    "give a function that maps an array to an array of the same shape, entry by entry, or halves its last axis as a"
+    " gated unit does"
+)
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,15 @@ class Unit:
 
 
 def unit_of(activation: str | Callable[[Any], Any]) -> Unit:
-    """The unit of a name or of a function of NumPy arrays. Raises `InputError` where it is neither elementwise nor a gate."""
+    """The unit of a name or of a function of NumPy arrays. Raises `InputError` where it is neither elementwise nor a
+    gate.
+    """
     if isinstance(activation, str):
         return _named(activation)
     if isinstance(activation, type):
-        raise InputError(f"{activation.__name__} is a class, not an activation", hint=f"give an instance: {activation.__name__}()")
+        raise InputError(
+            f"{activation.__name__} is a class, not an activation", hint=f"give an instance: {activation.__name__}()"
+        )
     if not callable(activation):
         raise InputError(f"an activation is a name or a function, not a {type(activation).__name__}")
     name = getattr(activation, "__name__", type(activation).__name__)
@@ -46,11 +53,17 @@ def unit_of(activation: str | Callable[[Any], Any]) -> Unit:
     made = _called(name, activation, _PROBE)
     if made.shape == _PROBE.shape:
         if not _elementwise(activation, made):
-            raise InputError(f"the activation {name} is not elementwise: an entry of its output depends on other entries", hint=_HINT)
+            raise InputError(
+                f"the activation {name} is not elementwise: an entry of its output depends on other entries", hint=_HINT
+            )
         return Unit(name, activation)
     if made.shape == (_PROBE.shape[0], _PROBE.shape[1] // 2):
-        return _gated(name, lambda a, b: _called(name, activation, np.stack([a, b], axis=-1).reshape(-1, 2)).reshape(a.shape))
-    raise InputError(f"the activation {name} makes an array of shape {made.shape} from one of shape {_PROBE.shape}", hint=_HINT)
+        return _gated(
+            name, lambda a, b: _called(name, activation, np.stack([a, b], axis=-1).reshape(-1, 2)).reshape(a.shape)
+        )
+    raise InputError(
+        f"the activation {name} makes an array of shape {made.shape} from one of shape {_PROBE.shape}", hint=_HINT
+    )
 
 
 def _named(activation: str) -> Unit:
@@ -59,7 +72,9 @@ def _named(activation: str) -> Unit:
     if name in GATES:
         return Unit(name, NAMED["linear"], NAMED[GATES[name]])
     if name not in NAMED:
-        raise InputError(f"there is no activation named {activation!r}", hint=f"known: {', '.join(sorted({*NAMED, *GATES}))}")
+        raise InputError(
+            f"there is no activation named {activation!r}", hint=f"known: {', '.join(sorted({*NAMED, *GATES}))}"
+        )
     return Unit(name, NAMED[name])
 
 
@@ -68,7 +83,9 @@ def _called(name: str, function: Callable[..., Any], *arrays: Vector) -> Vector:
         with np.errstate(all="ignore"):
             return np.asarray(function(*(array.copy() for array in arrays)), dtype=np.float64)
     except Exception as error:  # the caller's function: anything may come
-        raise InputError(f"the activation {name} could not be evaluated on a float64 array: {error}", hint=_HINT) from error
+        raise InputError(
+            f"the activation {name} could not be evaluated on a float64 array: {error}", hint=_HINT
+        ) from error
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
@@ -96,7 +113,9 @@ def _gated(name: str, f: Callable[[Vector, Vector], Vector]) -> Unit:
     table = f(*np.broadcast_arrays(a[:, None], b[None, :]))
     row, column = np.unravel_index(np.nanargmax(np.abs(table)), table.shape)
     pivot = table[row, column]
-    if table.shape != (a.size, b.size) or not np.allclose(table * pivot, table[:, [column]] * table[[row], :], rtol=1e-6, atol=1e-9):
+    if table.shape != (a.size, b.size) or not np.allclose(
+        table * pivot, table[:, [column]] * table[[row], :], rtol=1e-6, atol=1e-9
+    ):
         raise InputError(f"the gated unit {name} is no product of a function of each half", hint=_HINT)
     at_a, at_b = a[row], b[column]
     return Unit(name, lambda z: f(z, np.full_like(z, at_b)) / pivot, lambda z: f(np.full_like(z, at_a), z))

@@ -35,26 +35,36 @@ def layer_factor(site: Site, weight: Vector) -> tuple[float, float]:
 def _normalised_after(trace: Trace, site: Site) -> bool:
     """Whether a normalisation that every way passes comes before the next layer: behind the activation, say."""
     following = next((other.index for other in trace.trunk if other.index > site.index), len(trace.operations))
-    return any(trace.operations[index].kind == "norm" and trace.passed[index] for index in range(site.index + 1, following))
+    return any(
+        trace.operations[index].kind == "norm" and trace.passed[index] for index in range(site.index + 1, following)
+    )
 
 
 def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
     judged: list[tuple[Site, float, float]] = []
     for site in trace.trunk:
         use = site.layer.weight
-        rescaled = site.is_output or site.normalised or site.follower in ("add", "norm", "other", "") or _normalised_after(trace, site)
+        rescaled = (
+            site.is_output
+            or site.normalised
+            or site.follower in ("add", "norm", "other", "")
+            or _normalised_after(trace, site)
+        )
         if use is None or use.name not in weights or rescaled or not site.forward.finite:
             continue
         if not weights[use.name].any():
             continue  # a deliberate zero
         factor, error = layer_factor(site, weights[use.name])
-        if not site.layer.inputs and factor > 0 and site.forward.rms > 0:  # right for its inputs, if what it makes is of usual size
+        if (
+            not site.layer.inputs and factor > 0 and site.forward.rms > 0
+        ):  # right for its inputs, if what it makes is of usual size
             factor = float(np.exp(measure_agreement(np.log(factor), np.log(site.forward.rms))))
         if np.isfinite(factor) and factor > 0:
             judged.append((site, factor, error))
     if not judged:
         return VARIANCE.not_applicable(
-            "No hidden layer on the way of every signal stands alone before an activation: normalisation, sums or the loss set the scale."
+            "No hidden layer on the way of every signal stands alone before an activation: normalisation, sums or the"
+            " loss set the scale."
         )
     logs = np.log([factor for _, factor, _ in judged])
     product = float(np.exp(logs.sum()))
@@ -63,12 +73,24 @@ def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
     worst = int(np.argmax(deviation))
     site, factor, error = judged[worst]
     evidence = (
-        Evidence("factor per layer (median)", float(np.exp(np.median(logs))), reference="1", how=f"{len(judged)} layers"),
-        Evidence("factor of the layer furthest from the others", factor, site.name, reference="0.1 to 10", error=_SIGMAS * error * factor),
+        Evidence(
+            "factor per layer (median)", float(np.exp(np.median(logs))), reference="1", how=f"{len(judged)} layers"
+        ),
+        Evidence(
+            "factor of the layer furthest from the others",
+            factor,
+            site.name,
+            reference="0.1 to 10",
+            error=_SIGMAS * error * factor,
+        ),
         Evidence("product over the layers", product, reference="0.01 to 100", error=product_error * product),
     )
     sites = [site for site, *_ in judged]
-    meant = not site.layer.inputs and site.layer.weight is not None and orthogonal(weights[site.layer.weight.name], site.layer.weight)
+    meant = (
+        not site.layer.inputs
+        and site.layer.weight is not None
+        and orthogonal(weights[site.layer.weight.name], site.layer.weight)
+    )
     single = Verdict.HOLDS if meant else _verdict(abs(logs[worst]) - _SIGMAS * error, 10.0, 100.0)
     total = _verdict(abs(borne_out(float(logs.sum()), sites)) - product_error, 100.0, 1000.0)
     if single is Verdict.HOLDS and total is Verdict.HOLDS:
@@ -77,14 +99,14 @@ def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
     rest = abs(logs.sum() - logs[worst])
     if single is not Verdict.HOLDS and (len(judged) == 1 or rest < np.log(100) or single is Verdict.FAILS):
         text = (
-            f"The weights of `{site.name}` have {factor**2:.3g} of the variance that keeps the gradient through {_read_by(site)} "
-            f"({_should(site, factor, weights)})."
+            f"The weights of `{site.name}` have {factor**2:.3g} of the variance that keeps the gradient through"
+            f" {_read_by(site)} ({_should(site, factor, weights)})."
         )
         return VARIANCE.found(verdict, text, where=site.name, cause="layer", evidence=evidence)
     site, factor, _ = next((one for one in judged if one[0].layer.inputs), judged[0])
     text = (
-        f"Each of {len(judged)} layers multiplies the gradient by about {np.exp(np.median(logs)):.3g}, together by {product:.2g}. "
-        f"At `{site.name}`, before {_read_by(site)}: {_should(site, factor, weights)}."
+        f"Each of {len(judged)} layers multiplies the gradient by about {np.exp(np.median(logs)):.3g}, together by"
+        f" {product:.2g}. At `{site.name}`, before {_read_by(site)}: {_should(site, factor, weights)}."
     )
     return VARIANCE.found(verdict, text, where=site.name, cause="gain", evidence=evidence)
 

@@ -1,4 +1,6 @@
-"""The custom derivatives in one run of a JAX function, with what went in and what gradient came back; and the run without stop_gradient."""
+"""The custom derivatives in one run of a JAX function, with what went in and what gradient came back; and the run
+without stop_gradient.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _CUSTOM = ("custom_vjp_call", "custom_jvp_call")
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a function with a rule of its own: the function of its arguments, these, and the cotangents of its outputs."""
+    """One call of a function with a rule of its own: the function of its arguments, these, and the cotangents of its
+    outputs.
+    """
 
     name: str
     function: Callable[..., list[Any]]
@@ -51,7 +55,9 @@ def without_stops(loss: Callable[[Any], Any], params: Any) -> tuple[Callable[[An
 
 
 def with_stops_held(loss: Callable[[Any], Any], params: Any) -> tuple[Callable[[Any], Any], list[Any]]:
-    """The loss in which what passes stop_gradient is what passes it at `params`, and these values. Stops within loops are not held."""
+    """The loss in which what passes stop_gradient is what passes it at `params`, and these values. Stops within loops
+    are not held.
+    """
     closed = jax.make_jaxpr(loss)(params)
     recording = _Walk()
     recording.run(closed, jax.tree_util.tree_leaves(params))
@@ -64,16 +70,22 @@ def with_stops_held(loss: Callable[[Any], Any], params: Any) -> tuple[Callable[[
 
 
 class _Walk:
-    """One evaluation of a jaxpr, equation by equation. With taps it adds a number of zero to every output of a custom call."""
+    """One evaluation of a jaxpr, equation by equation. With taps it adds a number of zero to every output of a custom
+    call.
+    """
 
-    def __init__(self, taps: list[list[Any]] | None = None, *, through: bool = False, held: list[Any] | None = None) -> None:
+    def __init__(
+        self, taps: list[list[Any]] | None = None, *, through: bool = False, held: list[Any] | None = None
+    ) -> None:
         self._taps, self._through, self._held = taps, through, held
         self.passed: list[Any] = []  # through stop_gradient
         self.calls: list[tuple[str, Callable[..., list[Any]], list[Any], list[Any]]] = []
         self.stops = 0
 
     def run(self, closed: Any, arguments: list[Any]) -> list[Any]:
-        known = dict(zip(closed.jaxpr.invars, arguments, strict=True)) | dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+        known = dict(zip(closed.jaxpr.invars, arguments, strict=True)) | dict(
+            zip(closed.jaxpr.constvars, closed.consts, strict=True)
+        )
 
         def read(var: Any) -> Any:
             return var.val if isinstance(var, core.Literal) else known[var]
@@ -96,9 +108,15 @@ class _Walk:
             return self.run(call(equation), arguments)
         results = evaluate(inside, equation, arguments)
         if name in _CUSTOM:
-            shown = [result for result in results if result is not None and jnp.issubdtype(jnp.result_type(result), jnp.floating)]
+            shown = [
+                result
+                for result in results
+                if result is not None and jnp.issubdtype(jnp.result_type(result), jnp.floating)
+            ]
             index = len(self.calls)
-            self.calls.append((_called(equation), lambda *args: evaluate(inside, equation, list(args)), arguments, shown))
+            self.calls.append(
+                (_called(equation), lambda *args: evaluate(inside, equation, list(args)), arguments, shown)
+            )
             if self._taps is not None:
                 taps = iter(self._taps[index])
                 results = [r + next(taps) if any(r is one for one in shown) else r for r in results]

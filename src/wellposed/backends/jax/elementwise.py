@@ -1,4 +1,6 @@
-"""Runs of elementwise equations behind one operation: x tanh(log(1 + exp(x))) is one activation, in however many it is written."""
+"""Runs of elementwise equations behind one operation: x tanh(log(1 + exp(x))) is one activation, in however many it is
+written.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,12 @@ CALLS = {
 }
 PASSING = {"convert_element_type", "broadcast_in_dim", "reshape", "copy", "squeeze", "expand_dims"}
 _BENDING = {
-    "tanh", "logistic", "erf", "erfc", "erf_inv", "max", "min", "clamp", "select_n", "expm1", "sin", "cos", "atan", "asinh", "sign",
+    "tanh", "logistic", "erf", "erfc", "erf_inv", "max", "min", "clamp", "select_n", "expm1", "sin", "cos", "atan",
+    "asinh", "sign",
 }  # fmt: skip
 _OTHERS = {
-    "add", "sub", "mul", "div", "neg", "integer_pow", "pow", "square", "sqrt", "rsqrt", "abs", "exp", "exp2", "log", "log1p", "gt", "lt",
-    "ge", "le", "eq", "ne", "and", "or", "not",
+    "add", "sub", "mul", "div", "neg", "integer_pow", "pow", "square", "sqrt", "rsqrt", "abs", "exp", "exp2", "log",
+    "log1p", "gt", "lt", "ge", "le", "eq", "ne", "and", "or", "not",
 }  # fmt: skip
 _MOST = 64  # steps: what is read twice is evaluated twice
 _PROBE = np.linspace(-4.0, 4.0, 33)
@@ -37,7 +40,8 @@ _PROBE = np.linspace(-4.0, 4.0, 33)
 class Chain:
     """An elementwise function of the output of operation `source`.
 
-    `bends`: squares and differences alone belong to a variance as often as to an activation; a chain that bends is an activation.
+    `bends`: squares and differences alone belong to a variance as often as to an activation; a chain that bends is an
+    activation.
     """
 
     source: int
@@ -50,7 +54,9 @@ class Chain:
         own = activation_of(self.function)
         values = own(_PROBE)
         # Equal within float32, in which a network's constants are written down.
-        known = next((name for name, phi in NAMED.items() if np.allclose(values, phi(_PROBE), rtol=1e-5, atol=1e-6)), "")
+        known = next(
+            (name for name, phi in NAMED.items() if np.allclose(values, phi(_PROBE), rtol=1e-5, atol=1e-6)), ""
+        )
         return (known, NAMED[known]) if known else ("elementwise", own)
 
 
@@ -93,7 +99,10 @@ def call(equation: Any) -> Any:
 def _through(closed: Any, given: list[Given]) -> Given:
     """What a jaxpr of one output returns."""
     known: dict[Any, Given] = dict(zip(closed.jaxpr.invars, given, strict=True))
-    known |= {var: const if np.ndim(const) == 0 else None for var, const in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
+    known |= {
+        var: const if np.ndim(const) == 0 else None
+        for var, const in zip(closed.jaxpr.constvars, closed.consts, strict=True)
+    }
 
     def read(var: Any) -> Given:
         return number_of(var.val) if isinstance(var, core.Literal) else known[var]

@@ -15,16 +15,29 @@ from wellposed.backends.jax.recorder import evaluate
 from wellposed.backends.lines import show_line
 from wellposed.backends.measured import NotFinite, Operand
 
-_DELIBERATE = ("broadcast_in_dim", "select_n", "convert_element_type", "pad", "copy", "iota", "scatter", "dynamic_update_slice")
+_DELIBERATE = (
+    "broadcast_in_dim",
+    "select_n",
+    "convert_element_type",
+    "pad",
+    "copy",
+    "iota",
+    "scatter",
+    "dynamic_update_slice",
+)
 _INSIDE = ("/jax/", "/jaxlib/", "/wellposed/", "importlib")
 
 
 def first_not_finite(loss: Callable[[Any], Any], params: Any) -> NotFinite | None:
-    """None where loss and gradient are finite, or where what made them otherwise cannot be told (inside a loop, say)."""
+    """None where loss and gradient are finite, or where what made them otherwise cannot be told (inside a loop,
+    say).
+    """
     for function, backward in ((loss, False), (jax.grad(loss), True)):
         closed = jax.make_jaxpr(function)(params)
         walk = _Walk(backward)
-        outputs = walk.evaluate(closed.jaxpr, closed.consts, [(leaf, None, "") for leaf in jax.tree_util.tree_leaves(params)])
+        outputs = walk.evaluate(
+            closed.jaxpr, closed.consts, [(leaf, None, "") for leaf in jax.tree_util.tree_leaves(params)]
+        )
         culprits = [culprit for value, culprit, _ in outputs if not _finite(value) and culprit is not None]
         if culprits:
             first: NotFinite = min(culprits, key=lambda culprit: culprit[0])[1]
@@ -33,8 +46,8 @@ def first_not_finite(loss: Callable[[Any], Any], params: Any) -> NotFinite | Non
 
 
 class _Walk:
-    """Values with the culprit, (order, what), behind them, and the primitive that made them; infinity that a mask was filled with has no
-    culprit."""
+    """Values with the culprit, (order, what), behind them, and the primitive that made them; infinity that a mask was
+    filled with has no culprit."""
 
     def __init__(self, backward: bool) -> None:
         self._count, self._backward = 0, backward
@@ -48,7 +61,13 @@ class _Walk:
             return (var.val, None, "") if isinstance(var, core.Literal) else known[var]
 
         for equation in jaxpr.eqns:
-            known |= dict(zip(equation.outvars, self._equation(jaxpr, equation, [read(var) for var in equation.invars]), strict=True))
+            known |= dict(
+                zip(
+                    equation.outvars,
+                    self._equation(jaxpr, equation, [read(var) for var in equation.invars]),
+                    strict=True,
+                )
+            )
         return [read(var) for var in jaxpr.outvars]
 
     def _equation(self, jaxpr: Any, equation: Any, arguments: list[Any]) -> list[Any]:
@@ -74,7 +93,9 @@ class _Walk:
             # The slope of a root is 1 / (2 root).
             operation = "sqrt" if self._backward and name == "div" and arguments[1][2] == "sqrt" else name
             line = _line(equation.source_info.traceback)
-            found = NotFinite(operation, "", line, self._backward, "NaN" if nan else "infinity", tuple(map(_operand, floats)))
+            found = NotFinite(
+                operation, "", line, self._backward, "NaN" if nan else "infinity", tuple(map(_operand, floats))
+            )
             culprit = (self._count, found)
         return [(value, None if value is None or _finite(value) else culprit, name) for value in results]
 

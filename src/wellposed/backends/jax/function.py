@@ -17,13 +17,15 @@ from wellposed.errors import InputError
 def function_problem(f: Callable[..., Any], args: Sequence[Any], seed: int = 0) -> JaxProblem:
     """J = Re <w, f(*args)> with one random cotangent w, as a function of every floating-point array in args.
 
-    Integers, booleans and keys stay as they are; a complex array is a pair of real ones. Raises `InputError` where there is nothing to
-    differentiate, or f returns no floating-point array.
+    Integers, booleans and keys stay as they are; a complex array is a pair of real ones. Raises `InputError` where
+    there is nothing to differentiate, or f returns no floating-point array.
     """
     if not callable(f):
         raise InputError(f"f must be a function, not a {type(f).__name__}")
     if not isinstance(args, tuple | list):
-        raise InputError(f"args must be a tuple of f's arguments, not a {type(args).__name__}", hint="check_grads(f, (x,), order=1)")
+        raise InputError(
+            f"args must be a tuple of f's arguments, not a {type(args).__name__}", hint="check_grads(f, (x,), order=1)"
+        )
     leaves, tree = jax.tree_util.tree_flatten_with_path(tuple(args))
     moving = [index for index, (_, leaf) in enumerate(leaves) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
     if not moving:
@@ -61,14 +63,20 @@ def function_problem(f: Callable[..., Any], args: Sequence[Any], seed: int = 0) 
     return problem
 
 
-def second_order(f: Callable[..., Any], args: Sequence[Any], seed: int = 1) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+def second_order(
+    f: Callable[..., Any], args: Sequence[Any], seed: int = 1
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """The gradient of f as a function of its own, at the same arguments: (function, arguments) for another check."""
     problem = function_problem(f, args, seed)
     return _GradientOf(problem.loss, problem.layout.names), tuple(problem._leaves.values())
 
 
-def pushed_along(f: Callable[..., Any], args: Sequence[Any], seed: int = 1) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """The derivative of f along one random direction, by forward mode, as a function at the same arguments: for another check."""
+def pushed_along(
+    f: Callable[..., Any], args: Sequence[Any], seed: int = 1
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The derivative of f along one random direction, by forward mode, as a function at the same arguments: for another
+    check.
+    """
     problem = function_problem(f, args, seed)
     draw = np.random.default_rng(seed)
     loss, names = problem.loss, list(problem.layout.names)

@@ -22,17 +22,21 @@ from wellposed.numerics.arrays import Vector, root_mean_square
 from wellposed.numerics.fans import Fan
 
 _ROLES: dict[str, Role] = {
-    "bias": "bias", "b": "bias", "beta": "shift", "shift": "shift", "scale": "scale", "gamma": "scale", "embedding": "embedding",
+    "bias": "bias", "b": "bias", "beta": "shift", "shift": "shift", "scale": "scale", "gamma": "scale",
+    "embedding": "embedding",
 }  # fmt: skip
 
 
 class JaxInitializable(Initializable):
-    """`function(params)` returns what the model makes of a batch, or its loss; None where nothing shows the weights at work."""
+    """`function(params)` returns what the model makes of a batch, or its loss; None where nothing shows the weights at
+    work.
+    """
 
     def __init__(self, params: Any, function: Callable[[Any], Any] | None) -> None:
         if function is not None and not callable(function):
             raise InputError(
-                f"for a pytree of arrays, batch is a function of them that runs the model, not a {type(function).__name__}",
+                "for a pytree of arrays, batch is a function of them that runs the model, not a"
+                f" {type(function).__name__}",
                 hint="wp.initialize(params, lambda params: apply(params, x))",
             )
         paths, self._tree = jax.tree_util.tree_flatten_with_path(params)
@@ -48,7 +52,9 @@ class JaxInitializable(Initializable):
         if self._function is None:
             raise InputError(
                 "a pytree of arrays does not say what its weights do",
-                hint="give a function of it that runs the model: wp.initialize(params, lambda params: apply(params, x))",
+                hint=(
+                    "give a function of it that runs the model: wp.initialize(params, lambda params: apply(params, x))"
+                ),
             )
         walk = record(self._number, self._arrays(), tuple(self._places))
         self._operations, self._looked_up = tuple(walk.operations), walk.looked_up
@@ -96,7 +102,9 @@ class JaxInitializable(Initializable):
         made = jax.tree_util.tree_leaves(self._function(jax.tree_util.tree_unflatten(self._tree, leaves)))
         floating = [jnp.asarray(leaf) for leaf in made if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]
         if not floating:
-            raise InputError("the function returned no floating-point array, so what its weights lead to cannot be seen")
+            raise InputError(
+                "the function returned no floating-point array, so what its weights lead to cannot be seen"
+            )
         return sum(jnp.mean(leaf.astype(jnp.float32)) for leaf in floating)
 
 
@@ -108,7 +116,15 @@ class _Fitted(Walk):
         self._fitting, self._biased = fitting, biased
 
     def _note(
-        self, name: str, kind: Any, function: str, sources: tuple[int, ...], value: Any, use: Any = None, read: Any = None, phi: Any = None
+        self,
+        name: str,
+        kind: Any,
+        function: str,
+        sources: tuple[int, ...],
+        value: Any,
+        use: Any = None,
+        read: Any = None,
+        phi: Any = None,
     ) -> Any:
         if use is not None and use.name not in self._biased:
             value = self._fitting.scaled(use.name, value)
@@ -116,8 +132,15 @@ class _Fitted(Walk):
 
     def _with_bias(self, arguments: list[Any], source: int, value: Any) -> Any:
         use = self.operations[source].weight
-        fresh = use is not None and use.name in self._biased and not use.bias and np.shape(value) == np.shape(self.outputs[source])
-        return super()._with_bias(arguments, source, self._fitting.scaled(use.name, value) if use is not None and fresh else value)
+        fresh = (
+            use is not None
+            and use.name in self._biased
+            and not use.bias
+            and np.shape(value) == np.shape(self.outputs[source])
+        )
+        return super()._with_bias(
+            arguments, source, self._fitting.scaled(use.name, value) if use is not None and fresh else value
+        )
 
 
 def _is_weight(leaf: Any) -> bool:

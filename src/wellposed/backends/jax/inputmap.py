@@ -19,7 +19,9 @@ class JaxInputMap:
     def __init__(self, function: Callable[[Any], Any], x: Any) -> None:
         self._function, self._x = function, jnp.asarray(x)
         if not jnp.issubdtype(self._x.dtype, jnp.floating) or self._x.ndim < 1 or not self._x.size:
-            raise InputError(f"a spectrum needs an array of real inputs [N, ...], not {self._x.dtype} of shape {self._x.shape}")
+            raise InputError(
+                f"a spectrum needs an array of real inputs [N, ...], not {self._x.dtype} of shape {self._x.shape}"
+            )
         outputs, self._pull = jax.vjp(function, self._x)
         if not isinstance(outputs, jax.Array):
             raise InputError(f"a spectrum needs a function that returns one array, not a {type(outputs).__name__}")

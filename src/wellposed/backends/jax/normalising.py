@@ -12,9 +12,14 @@ from wellposed.numerics.arrays import Vector
 
 
 def standardize(
-    mean: tuple[Vector, Vector], scale: Vector, rotation: Vector | None, axes_of: Callable[[tuple[int, ...]], tuple[int, ...]]
+    mean: tuple[Vector, Vector],
+    scale: Vector,
+    rotation: Vector | None,
+    axes_of: Callable[[tuple[int, ...]], tuple[int, ...]],
 ) -> Callable[[Any], Any]:
-    """x -> (x - mean) / scale along the axes that count features, to be jitted, vmapped, differentiated; the mean in two parts."""
+    """x -> (x - mean) / scale along the axes that count features, to be jitted, vmapped, differentiated; the mean in
+    two parts.
+    """
 
     def applied(x: Any) -> Any:
         axes = axes_of(tuple(x.shape))

@@ -24,7 +24,9 @@ from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Gradient, Layout, move_by_its_size
 
-_PLAIN = [np.dtype(name) for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32")]
+_PLAIN = [
+    np.dtype(name) for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32")
+]
 
 
 class JaxProblem(Problem):
@@ -99,7 +101,9 @@ class JaxProblem(Problem):
             operations = tuple(record(self._scalar, params, self._layout.names).operations)
             gradient = self._named(jax.grad(self._scalar)(params))
             values = zip(self._layout.names, map(_numpy, jax.tree_util.tree_leaves(params)), strict=True)
-            return Run(operations, None, gradient, {name: parameter_size(value, gradient[name]) for name, value in values})
+            return Run(
+                operations, None, gradient, {name: parameter_size(value, gradient[name]) for name, value in values}
+            )
 
     def first_not_finite(self, theta: Vector) -> NotFinite | None:
         self.evaluations += 1
@@ -197,7 +201,9 @@ class JaxProblem(Problem):
                 other = self.stored(move_by_its_size(self._layout, theta, least=least))
                 return self.value(other), twin.value(other)
 
-            same = same_loss(mine, its, elsewhere) or (runs and same_gradient(self.gradient(theta), twin.gradient(theta)))
+            same = same_loss(mine, its, elsewhere) or (
+                runs and same_gradient(self.gradient(theta), twin.gradient(theta))
+            )
         except Exception:  # the user's code, in a dtype that it was not written for: anything may come
             return self
         return twin if runs and same else self
@@ -209,7 +215,10 @@ class JaxProblem(Problem):
         return jax.enable_x64(True) if self._wide else nullcontext()
 
     def _arrays(self, theta: Vector) -> dict[str, Any]:
-        return {name: jnp.asarray(array).astype(self._leaves[name].dtype) for name, array in self._layout.unpack(theta).items()}
+        return {
+            name: jnp.asarray(array).astype(self._leaves[name].dtype)
+            for name, array in self._layout.unpack(theta).items()
+        }
 
     def _params(self, theta: Vector) -> Any:
         return jax.tree_util.tree_unflatten(self._tree, list(self._arrays(theta).values()))
@@ -254,7 +263,9 @@ def _checked(name: str, leaf: Any) -> Any:
     try:
         array = jnp.asarray(leaf)
     except TypeError as error:
-        raise InputError(f"parameter {name!r} is no array: {error}", hint="keep what is no array out of params") from error
+        raise InputError(
+            f"parameter {name!r} is no array: {error}", hint="keep what is no array out of params"
+        ) from error
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise InputError(
             f"parameter {name!r} has dtype {array.dtype}; a derivative needs real floating-point numbers",

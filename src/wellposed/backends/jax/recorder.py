@@ -91,7 +91,10 @@ class Walk:
 
     def _evaluate(self, closed: Any, inputs: list[_Traced]) -> list[_Traced]:
         known: dict[Any, _Traced] = dict(zip(closed.jaxpr.invars, inputs, strict=True))
-        known |= {var: _Traced(const, number=number_of(const)) for var, const in zip(closed.jaxpr.constvars, closed.consts, strict=True)}
+        known |= {
+            var: _Traced(const, number=number_of(const))
+            for var, const in zip(closed.jaxpr.constvars, closed.consts, strict=True)
+        }
 
         def read(var: Any) -> _Traced:
             return _Traced(var.val, number=number_of(var.val)) if isinstance(var, core.Literal) else known[var]
@@ -120,7 +123,9 @@ class Walk:
         if use:
             name = use.name.rpartition(".")[0] or use.name
             read = arguments[1 if arguments[0].parameter else 0].value
-            return [self._note(name, "conv" if "conv" in primitive else "linear", primitive, sources, results[0], use, read)]
+            return [
+                self._note(name, "conv" if "conv" in primitive else "linear", primitive, sources, results[0], use, read)
+            ]
         if biased and len(sources) == 1:
             return [self._with_bias(arguments, sources[0], results[0])]
         scale = _scaled(primitive, arguments)
@@ -139,7 +144,12 @@ class Walk:
         given = [argument.chain if argument.chain is not None else argument.number for argument in arguments]
         one = extend(equation, given)
         named = name_of_call(equation.params) if equation.primitive.name in CALLS else ""
-        if isinstance(one, Chain) and one.steps and named and all(argument.direct for argument in arguments if argument.chain is not None):
+        if (
+            isinstance(one, Chain)
+            and one.steps
+            and named
+            and all(argument.direct for argument in arguments if argument.chain is not None)
+        ):
             self._names[one] = named
         return one
 
@@ -178,13 +188,19 @@ class Walk:
         nothing = signal_of(np.zeros(1))  # replaced once all outputs and gradients are known
         flat = None if phi is None or read is None else flatness_of(np.asarray(read), phi)
         source = signal_of(np.asarray(read)) if use and read is not None else None
-        self.operations.append(Operation(name, kind, function, sources, nothing, None, use, phi, source, flat, reads_batch=not sources))
+        self.operations.append(
+            Operation(name, kind, function, sources, nothing, None, use, phi, source, flat, reads_batch=not sources)
+        )
         self.outputs.append(value)
         return _Traced(value, (index,), chain=Chain(index))
 
     def _with_bias(self, arguments: list[_Traced], source: int, value: Any) -> _Traced:
         """x W + b is one operation: its output is the sum, whose gradient is that of x W."""
-        if self._taps is None and self.operations[source].weight is not None and np.shape(value) == np.shape(self.outputs[source]):
+        if (
+            self._taps is None
+            and self.operations[source].weight is not None
+            and np.shape(value) == np.shape(self.outputs[source])
+        ):
             bias = next(argument.parameter for argument in arguments if argument.parameter)
             use = self.operations[source].weight
             assert use is not None
@@ -194,8 +210,12 @@ class Walk:
 
 
 def evaluate(inside: Any, equation: Any, values: list[Any]) -> list[Any]:
-    """One equation of the jaxpr `inside` by itself, through JAX's own evaluation; an output that nothing reads may be None."""
-    given = {var: value for var, value in zip(equation.invars, values, strict=True) if not isinstance(var, core.Literal)}
+    """One equation of the jaxpr `inside` by itself, through JAX's own evaluation; an output that nothing reads may be
+    None.
+    """
+    given = {
+        var: value for var, value in zip(equation.invars, values, strict=True) if not isinstance(var, core.Literal)
+    }
     read = [var for var in equation.outvars if type(var).__name__ != "DropVar"]
     alone = inside.replace(constvars=[], invars=list(given), outvars=read, eqns=[equation], effects=equation.effects)
     results = iter(core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))(*given.values()))
@@ -207,7 +227,9 @@ def _sources(arguments: list[_Traced]) -> tuple[int, ...]:
 
 
 def _viewed(primitive: str, params: dict[str, Any], arguments: list[_Traced]) -> tuple[str, tuple[int, ...] | None]:
-    """The parameter that the equation shows in another shape, and the order of its axes where it is known; ("", None) for any other."""
+    """The parameter that the equation shows in another shape, and the order of its axes where it is known; ("", None)
+    for any other.
+    """
     if len(arguments) != 1 or primitive not in PASSING | {"transpose"}:
         return "", None
     (argument,) = arguments
@@ -217,7 +239,9 @@ def _viewed(primitive: str, params: dict[str, Any], arguments: list[_Traced]) ->
 
 
 def _scaled(primitive: str, arguments: list[_Traced]) -> _Scale | None:
-    """How near what the equation makes is to the factor of a normalisation; None where it is one: x over a root of a sum over x."""
+    """How near what the equation makes is to the factor of a normalisation; None where it is one: x over a root of a
+    sum over x.
+    """
     signals = [argument for argument in arguments if argument.sources]
     if primitive in _REDUCTIONS:
         return _Scale.SUM if signals else _Scale.NONE

@@ -21,12 +21,15 @@ def micro_batches(batch: Any, count: int) -> list[Any]:
     leaves, tree = tree_flatten(batch)
     lengths = [leaf.shape[0] for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.ndim]
     if not lengths or lengths[0] < count:
-        raise InputError(f"a batch of {lengths[0] if lengths else 0} examples cannot be split into {count} micro-batches")
+        raise InputError(
+            f"a batch of {lengths[0] if lengths else 0} examples cannot be split into {count} micro-batches"
+        )
     parts = []
     for piece in torch.tensor_split(torch.arange(lengths[0]), count):
         low, high = int(piece[0]), int(piece[-1]) + 1
         split = [
-            leaf[low:high] if isinstance(leaf, torch.Tensor) and leaf.ndim and leaf.shape[0] == lengths[0] else leaf for leaf in leaves
+            leaf[low:high] if isinstance(leaf, torch.Tensor) and leaf.ndim and leaf.shape[0] == lengths[0] else leaf
+            for leaf in leaves
         ]
         parts.append(tree_unflatten(split, tree))
     return parts
@@ -36,7 +39,10 @@ def own_gradients(problem: TorchProblem, parts: Sequence[Any]) -> list[Vector]:
     """The gradient of the problem's loss on each micro-batch alone."""
     theta = problem.theta()
     twins = [TorchProblem(problem.model, problem.loss, part) for part in parts]
-    return [problem.layout.pack_known({name: twin.gradient(theta).get(name) for name in problem.layout.names}) for twin in twins]
+    return [
+        problem.layout.pack_known({name: twin.gradient(theta).get(name) for name in problem.layout.names})
+        for twin in twins
+    ]
 
 
 def accumulate(problem: TorchProblem, parts: Sequence[Any], step: Step | None) -> Vector:
@@ -50,12 +56,16 @@ def accumulate(problem: TorchProblem, parts: Sequence[Any], step: Step | None) -
 
 
 def measure(problem: Any, count: int, step: Step | None) -> tuple[Vector, list[Vector], Vector, float]:
-    """The full batch's gradient, the micro-batches' own, the accumulated one, and what rounding may make of them, relative.
+    """The full batch's gradient, the micro-batches' own, the accumulated one, and what rounding may make of them,
+    relative.
 
     Raises `InputError` where the problem is not torch's, or has no batch to split.
     """
     if not isinstance(problem, TorchProblem) or problem.batch is None:
-        raise InputError("check_accumulation needs a TorchProblem with a batch", hint="wp.TorchProblem(model, loss, (inputs, targets))")
+        raise InputError(
+            "check_accumulation needs a TorchProblem with a batch",
+            hint="wp.TorchProblem(model, loss, (inputs, targets))",
+        )
     if not isinstance(count, int) or count < 2:
         raise InputError(f"micro_batches must be a whole number from 2 on, not {count!r}")
     parts = micro_batches(problem.batch, count)

@@ -1,4 +1,6 @@
-"""The bits of tensors that a forward pass may write to, though nothing trains them: frozen weights, attributes, the batch."""
+"""The bits of tensors that a forward pass may write to, though nothing trains them: frozen weights, attributes, the
+batch.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class Backup:
         self._moving: set[int] = set()  # those that were written to without a new version, as `.data` allows
 
     def restore(self, *, all_of_them: bool = False) -> None:
-        """Those that have a new version, or once were seen to change without one; `all_of_them` compares the bits of each."""
+        """Those that have a new version, or once were seen to change without one; `all_of_them` compares the bits of
+        each.
+        """
         for kept in self._kept:
             if (all_of_them or kept.touched or id(kept) in self._moving) and kept.put_back():
                 self._moving.add(id(kept))
@@ -52,8 +56,8 @@ class _Kept:
 
 @contextmanager
 def reachable_restored(*roots: Any, but: Iterable[torch.Tensor]) -> Iterator[Backup]:
-    """Puts back, at the end, everything within reach of the roots, but for the bits of these tensors, which others look after. What is
-    given may put back the rest of them earlier.
+    """Puts back, at the end, everything within reach of the roots, but for the bits of these tensors, which others look
+    after. What is given may put back the rest of them earlier.
     """
     held, lent = Snapshot(*roots), {id(tensor) for tensor in but}
     tensors = [thing for thing in held.things if isinstance(thing, torch.Tensor)]
@@ -77,12 +81,18 @@ def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
     size = one.element_size()
     whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}.get(size)
     if whole is None or one.is_complex():
-        return bool(torch.equal(torch.view_as_real(one), torch.view_as_real(other))) if one.is_complex() else bool(torch.equal(one, other))
+        return (
+            bool(torch.equal(torch.view_as_real(one), torch.view_as_real(other)))
+            if one.is_complex()
+            else bool(torch.equal(one, other))
+        )
     return bool(torch.equal(one.view(whole), other.view(whole)))
 
 
 def backed_up(tensor: torch.Tensor) -> bool:
-    """Whether a tensor has bits of its own that can be kept: not one on the meta device, sparse, or spread over ranks."""
+    """Whether a tensor has bits of its own that can be kept: not one on the meta device, sparse, or spread over
+    ranks.
+    """
     plain = type(tensor) in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
     return (
         plain

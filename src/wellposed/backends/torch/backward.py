@@ -14,7 +14,8 @@ _REENTRANT = "CheckpointFunctionBackward"
 def gradients_of(loss: torch.Tensor, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor | None]:
     """d loss / d tensor for each; None where there is none. Nothing is left in `grad`.
 
-    Reentrant checkpoints can be passed by `backward` alone, which writes to every leaf within reach: its `grad` is put back.
+    Reentrant checkpoints can be passed by `backward` alone, which writes to every leaf within reach: its `grad` is put
+    back.
     """
     wanted = [tensor for tensor in tensors if tensor.requires_grad]
     if not wanted:

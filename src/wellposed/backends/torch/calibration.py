@@ -16,7 +16,8 @@ from wellposed.backends.torch.tracing.weight_use import Uses
 class Calibration(Watcher):
     """Enter it around a forward pass; the fitting then holds the factors.
 
-    What a weight makes is scaled as it is made, so the layers behind see what they will see; the weights themselves stay as they are.
+    What a weight makes is scaled as it is made, so the layers behind see what they will see; the weights themselves
+    stay as they are.
     """
 
     def __init__(self, model: nn.Module, fitting: Fitting, added: Mapping[str, str]) -> None:

@@ -1,4 +1,6 @@
-"""Copies of the user's objects, to be changed and thrown away: each copy knows the others, and none of the originals."""
+"""Copies of the user's objects, to be changed and thrown away: each copy knows the others, and none of the
+originals.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,9 @@ _CONTAINERS = (list, dict, OrderedDict, defaultdict, set, frozenset, tuple, dequ
 def copy_together(*things: Any, change: Change = torch.clone, shared: Sequence[Any] = ()) -> tuple[Any, ...]:
     """The things, copied together. `change` makes the data of each tensor's copy; what is `shared` is not copied.
 
-    Copied are modules, tensors, arrays, containers, objects of Python classes, and functions that close over any of these or name them as
-    globals; everything else (locks, files, generators of random numbers) is shared. A class's own `__deepcopy__` is respected.
+    Copied are modules, tensors, arrays, containers, objects of Python classes, and functions that close over any of
+    these or name them as globals; everything else (locks, files, generators of random numbers) is shared. A class's own
+    `__deepcopy__` is respected.
     """
     copies = _Copies(change, shared)
     return tuple(copies.of(thing) for thing in things)
@@ -92,7 +95,9 @@ class _Copies:
             parts = [self.of(part) for part in thing]
             return type(thing)(*parts) if hasattr(thing, "_fields") else tuple(parts)
         if isinstance(thing, dict):
-            made = self._known(thing, defaultdict(thing.default_factory) if isinstance(thing, defaultdict) else type(thing)())
+            made = self._known(
+                thing, defaultdict(thing.default_factory) if isinstance(thing, defaultdict) else type(thing)()
+            )
             made.update({self.of(key): self.of(value) for key, value in thing.items()})
         elif isinstance(thing, frozenset):
             return frozenset(self.of(part) for part in thing)
@@ -107,7 +112,9 @@ class _Copies:
             return function
         names = [name for name in named_globals(function) if self._binds(function.__globals__[name])]
         scope = dict(function.__globals__) if names else function.__globals__
-        cells = tuple(self._made.get(id(cell)) or self._known(cell, types.CellType()) for cell in function.__closure__ or ())
+        cells = tuple(
+            self._made.get(id(cell)) or self._known(cell, types.CellType()) for cell in function.__closure__ or ()
+        )
         made = types.FunctionType(function.__code__, scope, function.__name__, None, cells)
         self._known(function, made)
         made.__qualname__, made.__module__ = function.__qualname__, function.__module__
@@ -139,7 +146,11 @@ class _Copies:
             made = copy.deepcopy(thing, {})
             return made._apply(self._change) if isinstance(made, nn.Module) and made is not thing else made
         held = getattr(thing, "__dict__", None)  # not every object has attributes of its own
-        plain = vars(kind).get("__new__", kind.__new__) is object.__new__ and kind.__module__ != "builtins" and isinstance(held, dict)
+        plain = (
+            vars(kind).get("__new__", kind.__new__) is object.__new__
+            and kind.__module__ != "builtins"
+            and isinstance(held, dict)
+        )
         if not plain or not (isinstance(thing, nn.Module | torch.optim.Optimizer) or self._binds(thing)):
             return thing
         made = self._known(thing, object.__new__(kind))
@@ -147,7 +158,9 @@ class _Copies:
             if isinstance(thing, torch.optim.Optimizer) and callable(value):
                 continue  # a schedule's wrapper of `step` is bound to the user's own optimizer
             vars(made)[key] = None if key == "_compiled_call_impl" else self.of(value)
-        if kind.__name__ == "OptimizedModule":  # what torch.compile made (its class takes seconds to import): the eager original is as good
+        if (
+            kind.__name__ == "OptimizedModule"
+        ):  # what torch.compile made (its class takes seconds to import): the eager original is as good
             vars(made)["forward"] = made._orig_mod.__call__
         return made
 

@@ -1,7 +1,8 @@
 """How a model's outputs depend on its inputs: one example is given another's.
 
-Its own outputs are compared in the mode that the model is in: untrained normalisation in evaluation mode may let nothing through. Those of
-the others are compared in evaluation mode, in which no normalisation over the batch mixes them. The model is left in that mode.
+Its own outputs are compared in the mode that the model is in: untrained normalisation in evaluation mode may let
+nothing through. Those of the others are compared in evaluation mode, in which no normalisation over the batch mixes
+them. The model is left in that mode.
 """
 
 from __future__ import annotations
@@ -44,7 +45,11 @@ def dependence_of(model: nn.Module, inputs: Any, targets: Any) -> Dependence | N
     if as_it_is is None or in_use is None:
         return None
     in_use[one], own = 0.0, float(as_it_is[one])
-    if own == 0:  # outputs in steps, as of a hard choice, may be the same for two examples: all of them, each given its neighbour's
+    if (
+        own == 0
+        # outputs in steps, as of a hard choice, may be the same for two examples: all of them, each given its
+        # neighbour's
+    ):
         all_moved = _changes(model, inputs, tree_map(lambda leaf: x.roll(1, 0) if leaf is x else leaf, inputs), rows)
         own = 0.0 if all_moved is None else float(all_moved.max())
     others = float(in_use.max())
@@ -54,7 +59,9 @@ def dependence_of(model: nn.Module, inputs: Any, targets: Any) -> Dependence | N
 
 
 def _steps_first(model: nn.Module, inputs: Any, x: torch.Tensor, targets: Any) -> bool:
-    """Whether the first axis counts steps and the second one examples: targets have both, and nothing mixes along the second."""
+    """Whether the first axis counts steps and the second one examples: targets have both, and nothing mixes along the
+    second.
+    """
     shapes = [leaf.shape for leaf in tree_flatten(targets)[0] if isinstance(leaf, torch.Tensor)]
     if x.dim() < 2 or x.shape[1] < 2 or not all(len(shape) > 1 and shape[:2] == x.shape[:2] for shape in shapes):
         return False
@@ -65,9 +72,16 @@ def _steps_first(model: nn.Module, inputs: Any, x: torch.Tensor, targets: Any) -
 
 
 def _changes(
-    model: nn.Module, inputs: Any, swapped: Any, rows: int, watch: AbstractContextManager[Any] | None = None, axis: int = 0
+    model: nn.Module,
+    inputs: Any,
+    swapped: Any,
+    rows: int,
+    watch: AbstractContextManager[Any] | None = None,
+    axis: int = 0,
 ) -> torch.Tensor | None:
-    """The largest change of each example's outputs, over the largest output; None where `axis` of the outputs does not count examples."""
+    """The largest change of each example's outputs, over the largest output; None where `axis` of the outputs does not
+    count examples.
+    """
     random = Randomness(*torch_generators())  # a model may draw in use too, as a variational autoencoder does
     with torch.no_grad():
         with random.fixed(), watch or nullcontext():
@@ -104,7 +118,9 @@ def _outputs(made: Any, rows: int, axis: int) -> torch.Tensor | None:
 
 
 class _Mixers(Watcher):
-    """Operations that run over the first axis of a tensor with as many rows as the batch, known by the way they are called."""
+    """Operations that run over the first axis of a tensor with as many rows as the batch, known by the way they are
+    called.
+    """
 
     def __init__(self, x: torch.Tensor) -> None:
         super().__init__()

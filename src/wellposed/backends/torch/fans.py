@@ -17,7 +17,9 @@ def fans(layer: nn.Module, size: Sequence[int] | None = None) -> dict[str, Fan]:
     `size` is the length of the input's spatial axes, of which only a convolution takes notice.
     """
     if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
-        raise InputError(f"{type(layer).__name__} is lazy and has no shape yet", hint="run the model once: model(inputs)")
+        raise InputError(
+            f"{type(layer).__name__} is lazy and has no shape yet", hint="run the model once: model(inputs)"
+        )
     if isinstance(layer, nn.modules.conv._ConvNd):
         return {"weight": _convolution(layer, size)}
     if isinstance(layer, nn.Linear):
@@ -45,7 +47,10 @@ def _attention(layer: nn.MultiheadAttention) -> Iterator[tuple[str, Fan]]:
     if layer.in_proj_weight is not None:
         yield "in_proj_weight", Fan(width, width)
     else:
-        yield from ((f"{part}_proj_weight", Fan(size, width)) for part, size in (("q", width), ("k", layer.kdim), ("v", layer.vdim)))
+        yield from (
+            (f"{part}_proj_weight", Fan(size, width))
+            for part, size in (("q", width), ("k", layer.kdim), ("v", layer.vdim))
+        )
     if layer.bias_k is not None:
         yield from ((name, Fan(1, width)) for name in ("bias_k", "bias_v"))
     yield "out_proj.weight", Fan(width, width)
@@ -79,7 +84,9 @@ def _window(layer: Any, axis: int) -> Window:
 
 
 def fans_within(layer: nn.Module, size: Sequence[int] | None = None) -> tuple[dict[str, Fan], list[str]]:
-    """The fans of all weights of known layers within a module, and the names of matrices whose use cannot be read off."""
+    """The fans of all weights of known layers within a module, and the names of matrices whose use cannot be read
+    off.
+    """
     found: dict[str, Fan] = {}
     known: list[str] = []
     for name, module in layer.named_modules():

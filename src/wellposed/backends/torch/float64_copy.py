@@ -1,4 +1,6 @@
-"""The float64 copy of a problem: its parameters in one memory, and a mode in which what it computes stays in float64."""
+"""The float64 copy of a problem: its parameters in one memory, and a mode in which what it computes stays in
+float64.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,17 @@ _DRAWN_INTO = {"normal_", "uniform_", "exponential_", "log_normal_", "cauchy_", 
 
 
 class Twin:
-    """`held`: the parameters that the original's optimizer does not know. `theta`: the copy's parameters, which it gives one memory; None
-    where they are not all on the CPU. They are those of the original to begin with, whatever a forward pass has written to them.
+    """`held`: the parameters that the original's optimizer does not know. `theta`: the copy's parameters, which it
+    gives one memory; None where they are not all on the CPU. They are those of the original to begin with, whatever a
+    forward pass has written to them.
     """
 
     def __init__(
-        self, layout: Layout, parameters: Mapping[str, torch.Tensor], originals: Mapping[str, torch.Tensor], held: tuple[str, ...]
+        self,
+        layout: Layout,
+        parameters: Mapping[str, torch.Tensor],
+        originals: Mapping[str, torch.Tensor],
+        held: tuple[str, ...],
     ) -> None:
         self.held = held
         self.theta: Vector | None = None
@@ -55,7 +62,9 @@ class Twin:
 
     @contextmanager
     def restored(self) -> Iterator[None]:
-        """Whatever a forward pass writes to the copy's parameters, or puts in their place, they are those of the original after."""
+        """Whatever a forward pass writes to the copy's parameters, or puts in their place, they are those of the
+        original after.
+        """
         try:
             yield
         finally:
@@ -69,7 +78,8 @@ def to_float64(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class Wide(Watcher):
-    """Within, what casts a float64 tensor to float32 returns it as it is. A cast is linear: no gradient is right or wrong by it.
+    """Within, what casts a float64 tensor to float32 returns it as it is. A cast is linear: no gradient is right or
+    wrong by it.
 
     Random numbers are drawn in float32, as generators give others for float64, and lifted.
     """
@@ -88,7 +98,9 @@ class Wide(Watcher):
         if name in _DRAWN_FROM and any(map(_is_double, (*args, *kwargs.values()))):
             return tree_map(_lifted, function(*tree_map(_lowered, args), **tree_map(_lowered, kwargs)))
         if name in _DRAWN_INTO and isinstance(first, torch.Tensor) and double:
-            drawn = getattr(torch.empty(first.shape, dtype=torch.float32, device=first.device), name)(*args[1:], **kwargs)
+            drawn = getattr(torch.empty(first.shape, dtype=torch.float32, device=first.device), name)(
+                *args[1:], **kwargs
+            )
             with torch.no_grad():
                 return first.copy_(drawn)
         if kwargs.get("dtype") is torch.float32:
@@ -106,7 +118,9 @@ class Wide(Watcher):
 def _grouped_mm(
     a: torch.Tensor, b: torch.Tensor, offs: torch.Tensor | None = None, bias: torch.Tensor | None = None, **_: Any
 ) -> torch.Tensor:
-    """torch's grouped product, whose kernels take no float64: one product for each group, whose ends along a jagged side `offs` holds."""
+    """torch's grouped product, whose kernels take no float64: one product for each group, whose ends along a jagged
+    side `offs` holds.
+    """
     if offs is None:
         result = a @ b
     else:
@@ -115,7 +129,9 @@ def _grouped_mm(
         if a.dim() == 2 and b.dim() == 2:
             result = torch.stack([a[:, group] @ b[group] for group in groups])
         elif a.dim() == 2:
-            result = torch.cat([a[group] @ b[i] for i, group in enumerate(groups)] + [a.new_zeros(a.shape[0] - ends[-1], b.shape[-1])])
+            result = torch.cat(
+                [a[group] @ b[i] for i, group in enumerate(groups)] + [a.new_zeros(a.shape[0] - ends[-1], b.shape[-1])]
+            )
         else:
             result = torch.cat([a[i] @ b[:, group] for i, group in enumerate(groups)], dim=1)
     return result if bias is None else result + bias
@@ -129,7 +145,9 @@ def _flat(args: tuple[Any, ...]) -> list[Any]:
 
 
 def _to_float32(asked: list[Any]) -> bool:
-    return any(given is torch.float32 or (isinstance(given, torch.Tensor) and given.dtype is torch.float32) for given in asked)
+    return any(
+        given is torch.float32 or (isinstance(given, torch.Tensor) and given.dtype is torch.float32) for given in asked
+    )
 
 
 def _is_double(thing: Any) -> bool:

@@ -32,10 +32,10 @@ class OtherShapes(ValueError):
 class TensorFunctionProblem(Replayable):
     """J(theta) = Re <w, fn(*inputs)> with a cotangent w for each output: those given, else random ones.
 
-    theta holds the inputs that require a gradient, and the leaves that fn closes over: real numbers as they are, complex ones
-    as pairs, of sparse tensors the entries that are there. Outputs that carry no gradient (indices, masks) are left out. Raises
-    `InputError` where no input requires a gradient, or one is no real or complex floating-point tensor, or holds NaN or
-    infinity.
+    theta holds the inputs that require a gradient, and the leaves that fn closes over: real numbers as they are,
+    complex ones as pairs, of sparse tensors the entries that are there. Outputs that carry no gradient (indices, masks)
+    are left out. Raises `InputError` where no input requires a gradient, or one is no real or complex floating-point
+    tensor, or holds NaN or infinity.
     """
 
     backend = "torch"
@@ -51,16 +51,22 @@ class TensorFunctionProblem(Replayable):
         finite: bool = True,
         inputs_alone: bool = False,
     ) -> None:
-        """`finite`: whether NaN among the inputs is refused, and not held; `inputs_alone`: whether what fn closes over is left as it is."""
+        """`finite`: whether NaN among the inputs is refused, and not held; `inputs_alone`: whether what fn closes over
+        is left as it is.
+        """
         if not callable(fn):
             raise InputError(f"fn must be a function, not a {type(fn).__name__}")
         self._fn, self._seed, self._given, self._alone = fn, seed, cotangents, inputs_alone
         given = inputs if isinstance(inputs, tuple | list) else (inputs,)
         self._leaves, self._tree = tree_flatten(tuple(given))
         self._flat = len(self._leaves) == len(given) and all(a is b for a, b in zip(self._leaves, given, strict=True))
-        self._moving = [i for i, leaf in enumerate(self._leaves) if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
+        self._moving = [
+            i for i, leaf in enumerate(self._leaves) if isinstance(leaf, torch.Tensor) and leaf.requires_grad
+        ]
         if not self._moving:
-            raise InputError("no input requires a gradient", hint="x.requires_grad_(True) on each tensor to differentiate by")
+            raise InputError(
+                "no input requires a gradient", hint="x.requires_grad_(True) on each tensor to differentiate by"
+            )
         names = dict(zip(self._moving, _names(fn, given, self._moving), strict=True))
         self._tensors: dict[str, torch.Tensor] = {names[i]: self._leaves[i] for i in self._moving}
         for name, tensor in self._tensors.items():
@@ -91,7 +97,9 @@ class TensorFunctionProblem(Replayable):
 
     def theta(self) -> Vector:
         every = {name: _numbers(tensor) for name, tensor in (self._tensors | self._closed).items()}
-        return self._layout.pack({name: np.where(np.isfinite(numbers), numbers, 0.0) for name, numbers in every.items()})
+        return self._layout.pack(
+            {name: np.where(np.isfinite(numbers), numbers, 0.0) for name, numbers in every.items()}
+        )
 
     def untrained(self) -> dict[str, Array]:
         """Infinite entries stay where they are: a mask of -inf is an ordinary argument of a softmax."""
@@ -101,7 +109,9 @@ class TensorFunctionProblem(Replayable):
         if self._stored_in == ["float64"]:
             return theta
         every = self._tensors | self._closed
-        return self._layout.pack({name: _numbers(_rebuilt(every[name], part)) for name, part in self._layout.unpack(theta).items()})
+        return self._layout.pack(
+            {name: _numbers(_rebuilt(every[name], part)) for name, part in self._layout.unpack(theta).items()}
+        )
 
     def value(self, theta: Vector) -> float:
         with self._at(theta, quick=True) as inputs:
@@ -117,7 +127,9 @@ class TensorFunctionProblem(Replayable):
         for output, cotangent in zip(outputs, self._cotangents, strict=True):
             if cotangent is not None and output.shape != cotangent.shape:
                 shapes = f"{tuple(cotangent.shape)} at the point and {tuple(output.shape)} beside it"
-                raise OtherShapes(f"an output of fn has shape {shapes}: a shape that depends on the values has no derivative")
+                raise OtherShapes(
+                    f"an output of fn has shape {shapes}: a shape that depends on the values has no derivative"
+                )
 
     def gradient(self, theta: Vector) -> Gradient:
         return self.gradient_of_multiple(theta, 1.0)
@@ -127,7 +139,9 @@ class TensorFunctionProblem(Replayable):
             outputs = self._outputs(inputs)
             self._demand_shapes(outputs)
             wanted = [inputs[i] for i in self._moving] + list(self._closed.values())
-            pairs = [(o, w) for o, w in zip(outputs, self._cotangents, strict=True) if w is not None and o.requires_grad]
+            pairs = [
+                (o, w) for o, w in zip(outputs, self._cotangents, strict=True) if w is not None and o.requires_grad
+            ]
             if not pairs:
                 return dict.fromkeys(self._layout.names)
             parts = torch.autograd.grad(
@@ -153,7 +167,13 @@ class TensorFunctionProblem(Replayable):
     def pointwise(self) -> tuple[Callable[[Vector], Vector], Vector] | None:
         alone = len(self._moving) == len(self._cotangents) == 1 and not self._closed
         tensor, cotangent = self._leaves[self._moving[0]], self._cotangents[0]
-        if not alone or cotangent is None or cotangent.shape != tensor.shape or tensor.is_complex() or cotangent.is_complex():
+        if (
+            not alone
+            or cotangent is None
+            or cotangent.shape != tensor.shape
+            or tensor.is_complex()
+            or cotangent.is_complex()
+        ):
             return None
 
         def f(values: Vector) -> Vector:
@@ -183,13 +203,21 @@ class TensorFunctionProblem(Replayable):
     def data(self) -> dict[str, Array]:
         """Its own inputs, and the data of the problem that it is a part of."""
         own = {
-            f"inputs[{i}]": leaf for i, leaf in enumerate(self._leaves) if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided
+            f"inputs[{i}]": leaf
+            for i, leaf in enumerate(self._leaves)
+            if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided
         }
-        return {name: leaf.detach().cpu().numpy(force=True) for name, leaf in own.items() if str(leaf.dtype)[6:] in _PLAIN} | super().data()
+        return {
+            name: leaf.detach().cpu().numpy(force=True) for name, leaf in own.items() if str(leaf.dtype)[6:] in _PLAIN
+        } | super().data()
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        gradients = [(tensor, tensor.grad) for tensor in (self._tensors | self._closed).values() if tensor.is_leaf or tensor.retains_grad]
+        gradients = [
+            (tensor, tensor.grad)
+            for tensor in (self._tensors | self._closed).values()
+            if tensor.is_leaf or tensor.retains_grad
+        ]
         with self._random.fixed(), model_restored(*self._modules):
             try:
                 yield
@@ -199,21 +227,30 @@ class TensorFunctionProblem(Replayable):
                         tensor.grad = gradient
 
     def _prepare(self) -> None:
-        """One run at the point: what it returns, what it closes over, and a cotangent for every output that may carry a gradient."""
+        """One run at the point: what it returns, what it closes over, and a cotangent for every output that may carry a
+        gradient.
+        """
         with model_restored(*self._modules), self._random.fixed(), torch.enable_grad():
-            inputs = [_leaf_like(leaf, _copied(leaf)) if i in self._moving else _own(leaf) for i, leaf in enumerate(self._leaves)]
+            inputs = [
+                _leaf_like(leaf, _copied(leaf)) if i in self._moving else _own(leaf)
+                for i, leaf in enumerate(self._leaves)
+            ]
             outputs = self._outputs(inputs)
             still = [i for i, leaf in enumerate(inputs) if i not in self._moving and isinstance(leaf, torch.Tensor)]
             self._changing = [i for i in still if inputs[i]._version]
             for output in outputs:
                 floating = output.is_floating_point() or output.is_complex()
-                self._cotangents.append(self._cotangent(output) if floating and (output.requires_grad or len(outputs) == 1) else None)
+                self._cotangents.append(
+                    self._cotangent(output) if floating and (output.requires_grad or len(outputs) == 1) else None
+                )
             own = {id(leaf) for leaf in inputs}
             others = [] if self._alone else [leaf for leaf in leaves(*outputs) if id(leaf) not in own]
             if others:
                 called = {id(tensor): name for name, tensor in closed_over({"": self._fn}, []).items()}
                 self._closed = {called[id(leaf)]: leaf for leaf in others if id(leaf) in called}
-                self._unnamed = tuple(f"a tensor of shape {tuple(leaf.shape)}" for leaf in others if id(leaf) not in called)
+                self._unnamed = tuple(
+                    f"a tensor of shape {tuple(leaf.shape)}" for leaf in others if id(leaf) not in called
+                )
 
     def _cotangent(self, output: torch.Tensor) -> torch.Tensor:
         number = len(self._cotangents)
@@ -263,18 +300,22 @@ class TensorFunctionProblem(Replayable):
 def second_order(
     fn: Callable[..., Any], inputs: Any, seed: int = 1, *, inputs_alone: bool = False
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """The gradient of fn, by its inputs and (but for `inputs_alone`) by what it closes over, as a function of the inputs and the
-    cotangents: (function, inputs).
+    """The gradient of fn, by its inputs and (but for `inputs_alone`) by what it closes over, as a function of the
+    inputs and the cotangents: (function, inputs).
     """
     given = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
     held = Randomness(*torch_generators(), *owned_generators(fn))
     with torch.enable_grad(), held.fixed(), model_restored(*modules_of(fn)):
-        copies = tuple(_leaf_like(x, _copied(x)) if isinstance(x, torch.Tensor) and x.requires_grad else _own(x) for x in given)
+        copies = tuple(
+            _leaf_like(x, _copied(x)) if isinstance(x, torch.Tensor) and x.requires_grad else _own(x) for x in given
+        )
         outputs = _differentiable(fn(*copies))
     if any(output.layout is not torch.strided for output in outputs):
         raise InputError("fn returns a sparse tensor; its second derivatives are not checked")
     draw = torch.Generator().manual_seed(seed)
-    cotangents = tuple(torch.randn(o.shape, dtype=o.dtype, generator=draw).to(o.device).requires_grad_() for o in outputs)
+    cotangents = tuple(
+        torch.randn(o.shape, dtype=o.dtype, generator=draw).to(o.device).requires_grad_() for o in outputs
+    )
 
     def gradient(*both: Any) -> Any:
         xs, vs = both[: len(given)], both[len(given) :]
@@ -361,7 +402,9 @@ def _copied(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.layout is not torch.strided or _plain(tensor) or 0 in tensor.stride():
         return tensor.detach().clone()
     memory = tensor.detach().untyped_storage().clone()
-    return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(memory, tensor.storage_offset(), tensor.shape, tensor.stride())
+    return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(
+        memory, tensor.storage_offset(), tensor.shape, tensor.stride()
+    )
 
 
 def _as_gradient(like: torch.Tensor, part: torch.Tensor) -> Vector:
@@ -369,7 +412,9 @@ def _as_gradient(like: torch.Tensor, part: torch.Tensor) -> Vector:
         dense = part if part.layout is torch.strided else part.to_dense()
         return _numbers(dense.expand_as(like)).reshape(_real_shape(like))
     if part.layout is torch.strided:
-        return _numbers(part.sparse_mask(like.detach().coalesce() if like.layout is torch.sparse_coo else like.detach()))
+        return _numbers(
+            part.sparse_mask(like.detach().coalesce() if like.layout is torch.sparse_coo else like.detach())
+        )
     return _numbers(part.coalesce().sparse_mask(like.detach().coalesce()) if like.layout is torch.sparse_coo else part)
 
 

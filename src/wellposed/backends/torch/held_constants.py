@@ -1,7 +1,8 @@
-"""What cuts the graph of a run (detach, .data, no_grad, Python numbers, NumPy), and the run with what passes a cut held as it was.
+"""What cuts the graph of a run (detach, .data, no_grad, Python numbers, NumPy), and the run with what passes a cut held
+as it was.
 
-A gradient takes what passes a cut for a constant. So does the loss in which it is one: held against that, a gradient that is right but
-for a deliberate cut agrees, and one that is wrong beside a cut does not.
+A gradient takes what passes a cut for a constant. So does the loss in which it is one: held against that, a gradient
+that is right but for a deliberate cut agrees, and one that is wrong beside a cut does not.
 """
 
 from __future__ import annotations
@@ -26,7 +27,18 @@ from wellposed.backends.torch.tracing.function_mode import Watcher
 
 _DATA: Any = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 _NUMBERS = {"item", "tolist", "numpy", "__float__", "__int__", "__array__", "__complex__"}
-_ASKING = {"__bool__", "__len__", "__repr__", "__format__", "size", "dim", "numel", "__get__", "__set__", "is_floating_point"}
+_ASKING = {
+    "__bool__",
+    "__len__",
+    "__repr__",
+    "__format__",
+    "size",
+    "dim",
+    "numel",
+    "__get__",
+    "__set__",
+    "is_floating_point",
+}
 _RENORMED = {"embedding", "embedding_bag"}
 _INSIDE = ("torch", "wellposed")
 _NUDGE = 1e-3  # of a Python number: enough to see in a gradient whether it depends on it
@@ -35,8 +47,8 @@ _NUDGE = 1e-3  # of a Python number: enough to see in a gradient whether it depe
 class HeldCuts(Watcher):
     """Within `recording()` cuts are noted, with what passed them; within `replaying()` the same passes them again.
 
-    `cuts` are those whose values something with a gradient was computed from, in the order in which they were met. `broken`: a replay met
-    other calls than the recording did, so that nothing can be told from it.
+    `cuts` are those whose values something with a gradient was computed from, in the order in which they were met.
+    `broken`: a replay met other calls than the recording did, so that nothing can be told from it.
     """
 
     def __init__(self, model: nn.Module, trained: dict[str, torch.Tensor]) -> None:
@@ -92,7 +104,9 @@ class HeldCuts(Watcher):
             return result
         if name in _RENORMED and kwargs.get("max_norm") is not None:
             return self._renormed(function, args, kwargs)
-        writes = (name.endswith("_") and not name.endswith("__")) or name.startswith(("__i", "__set")) or "out" in kwargs
+        writes = (
+            (name.endswith("_") and not name.endswith("__")) or name.startswith(("__i", "__set")) or "out" in kwargs
+        )
         if not torch.is_grad_enabled():
             if writes and args and self._base(args[0]) is not None:
                 return self._written(function, args, kwargs)
@@ -127,7 +141,11 @@ class HeldCuts(Watcher):
 
     def _mark(self, result: Any, given: tuple[Any, ...], what: str) -> None:
         """Of what is made where no gradient passes, from what carries one."""
-        if not isinstance(result, torch.Tensor) or not result.is_floating_point() or (given and not self._passes(given[0])):
+        if (
+            not isinstance(result, torch.Tensor)
+            or not result.is_floating_point()
+            or (given and not self._passes(given[0]))
+        ):
             return
         if given and self._is_marked(given[0]):
             self._marked[id(result)] = (weakref.ref(result), self._marked[id(given[0])][1])
@@ -188,7 +206,12 @@ class HeldCuts(Watcher):
         before = parameter.detach().clone()
         result = function(*args, **kwargs)
         change = parameter.detach() - before
-        self._passed(change, Cut("an edit in place", place_of(_INSIDE), self._within[-1] if self._within else ""), torch.clone, torch.clone)
+        self._passed(
+            change,
+            Cut("an edit in place", place_of(_INSIDE), self._within[-1] if self._within else ""),
+            torch.clone,
+            torch.clone,
+        )
         return result
 
     def _renormed(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -202,7 +225,12 @@ class HeldCuts(Watcher):
         before = weight.detach().clone()
         result = function(*args, **kwargs)
         change = weight.detach() - before
-        self._passed(change, Cut("max_norm", place_of(_INSIDE), self._within[-1] if self._within else ""), torch.clone, torch.clone)
+        self._passed(
+            change,
+            Cut("max_norm", place_of(_INSIDE), self._within[-1] if self._within else ""),
+            torch.clone,
+            torch.clone,
+        )
         return result
 
 

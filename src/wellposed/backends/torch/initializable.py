@@ -1,4 +1,6 @@
-"""A torch model whose layers are listed in order, whose parameters are known by their roles, and whose weights can be set."""
+"""A torch model whose layers are listed in order, whose parameters are known by their roles, and whose weights can be
+set.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,21 @@ _UNKNOWN = Signal(float("nan"), float("nan"), float("nan"), True)
 
 
 class TorchInitializable:
-    """Shows a model to `initialize`: from passes over `batch`, its inputs or (inputs, targets), or from the order of its modules."""
+    """Shows a model to `initialize`: from passes over `batch`, its inputs or (inputs, targets), or from the order of
+    its modules.
+    """
 
     def __init__(self, model: nn.Module, batch: Any = None) -> None:
         for name, parameter in model.named_parameters():
             if isinstance(parameter, nn.parameter.UninitializedParameter):
-                raise InputError(f"parameter {name!r} is lazy and has no shape yet", hint="run the model once: model(inputs)")
+                raise InputError(
+                    f"parameter {name!r} is lazy and has no shape yet", hint="run the model once: model(inputs)"
+                )
         if isinstance(model, torch.jit.ScriptModule):
-            raise InputError("the model is compiled by TorchScript, which hides its layers", hint="initialize it before torch.jit.script")
+            raise InputError(
+                "the model is compiled by TorchScript, which hides its layers",
+                hint="initialize it before torch.jit.script",
+            )
         self.model = model
         self._inputs = batch[0] if isinstance(batch, tuple | list) and len(batch) == 2 else batch
         self._parameters = _real(model)
@@ -55,7 +64,10 @@ class TorchInitializable:
         return self._inputs is not None
 
     def materialize(self) -> set[str]:
-        given = next((leaf.device for leaf in tree_flatten(self._inputs)[0] if isinstance(leaf, torch.Tensor)), torch.device("cpu"))
+        given = next(
+            (leaf.device for leaf in tree_flatten(self._inputs)[0] if isinstance(leaf, torch.Tensor)),
+            torch.device("cpu"),
+        )
         without = materialize(self.model, given)
         self._parameters = _real(self.model)
         return without
@@ -86,7 +98,9 @@ class TorchInitializable:
     def weights(self) -> dict[str, Vector]:
         for name, parameter in self._parameters.items():
             if parameter.is_meta:
-                raise InputError(f"parameter {name!r} is on the meta device and has no memory", hint="model.to_empty(device='cpu')")
+                raise InputError(
+                    f"parameter {name!r} is on the meta device and has no memory", hint="model.to_empty(device='cpu')"
+                )
         return {name: _full(parameter.detach()).double().cpu().numpy() for name, parameter in self._parameters.items()}
 
     def assign(self, values: Mapping[str, Vector]) -> None:
@@ -94,7 +108,9 @@ class TorchInitializable:
             for name, value in values.items():
                 parameter = self._parameters[name]
                 laid_out = _like(torch.as_tensor(np.array(value, order="C")).to(parameter.dtype), parameter)
-                once = tuple(slice(0, 1) if not stride else slice(None) for stride in parameter.stride())  # of what is expanded
+                once = tuple(
+                    slice(0, 1) if not stride else slice(None) for stride in parameter.stride()
+                )  # of what is expanded
                 parameter[once].copy_(laid_out[once]) if 0 in parameter.stride() else parameter.copy_(laid_out)
 
     def params(self) -> Any:
@@ -120,7 +136,9 @@ class TorchInitializable:
     @contextmanager
     def _lent(self, but: Iterable[torch.Tensor]) -> Iterator[None]:
         """What a pass changes is put back, but for the bits of these tensors."""
-        sharded = any(hasattr(parameter, "placements") for parameter in self.model.parameters())  # what holds shards has a state of its own
+        sharded = any(
+            hasattr(parameter, "placements") for parameter in self.model.parameters()
+        )  # what holds shards has a state of its own
         with (
             modes_restored(),
             nullcontext() if sharded else reachable_restored(self.model, self._inputs, but=but),
@@ -157,7 +175,9 @@ def _like(value: torch.Tensor, parameter: Any) -> torch.Tensor:
         return value.to(parameter.device)
     from torch.distributed.tensor import distribute_tensor
 
-    return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements, src_data_rank=None)
+    return distribute_tensor(
+        value.to(parameter.device), parameter.device_mesh, parameter.placements, src_data_rank=None
+    )
 
 
 def _by_registration(model: nn.Module) -> tuple[Operation, ...]:

@@ -16,11 +16,15 @@ from wellposed.numerics.arrays import Vector
 
 
 class TorchInputMap:
-    """Of a function from one tensor [N, ...] to outputs [N, ...]; one forward pass, held for as many products as are asked for."""
+    """Of a function from one tensor [N, ...] to outputs [N, ...]; one forward pass, held for as many products as are
+    asked for.
+    """
 
     def __init__(self, function: Callable[[torch.Tensor], Any], x: torch.Tensor) -> None:
         if not x.is_floating_point() or x.layout is not torch.strided or x.dim() < 1 or not x.numel():
-            raise InputError(f"a spectrum needs a dense tensor of real inputs [N, ...], not {x.dtype} of shape {tuple(x.shape)}")
+            raise InputError(
+                f"a spectrum needs a dense tensor of real inputs [N, ...], not {x.dtype} of shape {tuple(x.shape)}"
+            )
         self._x = x.detach().clone().requires_grad_()
         with (
             model_restored(function),
@@ -29,7 +33,9 @@ class TorchInputMap:
         ):
             # Another tensor than the leaf, which may be changed in place.
             found = [
-                leaf for leaf in tree_flatten(function(self._x.clone()))[0] if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
+                leaf
+                for leaf in tree_flatten(function(self._x.clone()))[0]
+                if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
             ]
             if not found or found[0].dim() < 1 or found[0].shape[0] != x.shape[0]:
                 raise InputError("a spectrum needs outputs of shape [N, ...], one row for each of the inputs'")
@@ -42,7 +48,9 @@ class TorchInputMap:
         self.outputs = _rows(self._f)
 
     def _reached(self) -> bool:
-        (gradient,) = torch.autograd.grad(self._f, self._x, torch.ones_like(self._f), retain_graph=True, allow_unused=True)
+        (gradient,) = torch.autograd.grad(
+            self._f, self._x, torch.ones_like(self._f), retain_graph=True, allow_unused=True
+        )
         return gradient is not None
 
     def pulled(self, row: int, u: Vector) -> Vector:

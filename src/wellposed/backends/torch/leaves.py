@@ -19,7 +19,12 @@ def closed_over(roots: Mapping[str, Any], known: Iterable[torch.Tensor]) -> dict
         for name, thing in [(label, root), *reachable(root, label)]:
             parts = thing.named_parameters(prefix=name) if isinstance(thing, nn.Module) else [(name, thing)]
             for path, tensor in parts:
-                if isinstance(tensor, torch.Tensor) and tensor.requires_grad and tensor.is_leaf and id(tensor) not in taken:
+                if (
+                    isinstance(tensor, torch.Tensor)
+                    and tensor.requires_grad
+                    and tensor.is_leaf
+                    and id(tensor) not in taken
+                ):
                     taken.add(id(tensor))
                     found[path or "tensor"] = tensor
     return found

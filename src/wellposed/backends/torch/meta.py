@@ -13,11 +13,15 @@ from wellposed.errors import InputError
 
 
 def materialize(model: nn.Module, device: torch.device) -> set[str]:
-    """Gives memory to modules that have none, and the values of `reset_parameters` where they have it; which parameters have none still.
+    """Gives memory to modules that have none, and the values of `reset_parameters` where they have it; which parameters
+    have none still.
 
-    Raises `InputError`, with nothing changed, for buffers that no such method sets and for modules of which only a part has memory.
+    Raises `InputError`, with nothing changed, for buffers that no such method sets and for modules of which only a part
+    has memory.
     """
-    without = [(name, module) for name, module in model.named_modules() if any(tensor.is_meta for tensor in _own(module))]
+    without = [
+        (name, module) for name, module in model.named_modules() if any(tensor.is_meta for tensor in _own(module))
+    ]
     for name, module in without:
         _demand_possible(name, module)
     unset: set[str] = set()
@@ -37,10 +41,13 @@ def _own(module: nn.Module) -> list[torch.Tensor]:
 
 def _demand_possible(name: str, module: nn.Module) -> None:
     if not all(tensor.is_meta for tensor in _own(module)):
-        raise InputError(f"module {name!r} is on the meta device in part only", hint="build all of it there, or none of it")
+        raise InputError(
+            f"module {name!r} is on the meta device in part only", hint="build all of it there, or none of it"
+        )
     for own, _ in module.named_buffers(recurse=False):
         if not hasattr(module, "reset_parameters"):
             raise InputError(
-                f"buffer {(f'{name}.{own}' if name else own)!r} is on the meta device, and what it should hold is not known",
+                f"buffer {(f'{name}.{own}' if name else own)!r} is on the meta device, and what it should hold is not"
+                " known",
                 hint="give the model memory, set its buffers, then initialize: model.to_empty(device=...)",
             )

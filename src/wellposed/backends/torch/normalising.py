@@ -20,7 +20,8 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 class Standardize(nn.Module):
     """(x - mean) / scale along the axes that count features; buffers move, save, export and compile with the model.
 
-    The mean is kept in two parts, so that float32 loses no digits to a large one; `rotation` [D, D], where there is one, follows.
+    The mean is kept in two parts, so that float32 loses no digits to a large one; `rotation` [D, D], where there is
+    one, follows.
     """
 
     mean: torch.Tensor
@@ -40,7 +41,9 @@ class Standardize(nn.Module):
         dtype = torch.get_default_dtype() if dtype is None else dtype
         limits = torch.finfo(dtype)
         if np.max(np.abs(mean[0])) > limits.max or np.max(scale) > limits.max or np.min(scale) < limits.tiny:
-            raise InputError(f"the statistics do not fit into {str(dtype).rpartition('.')[2]}", hint="as_module(dtype=torch.float64)")
+            raise InputError(
+                f"the statistics do not fit into {str(dtype).rpartition('.')[2]}", hint="as_module(dtype=torch.float64)"
+            )
         exact = torch.as_tensor(mean[0], dtype=torch.float64)
         self.register_buffer("mean", exact.to(dtype))
         self.register_buffer("mean_rest", (exact - exact.to(dtype).double() + torch.as_tensor(mean[1])).to(dtype))
@@ -58,7 +61,9 @@ class Standardize(nn.Module):
         if self.rotation is None:
             return y
         moved = torch.movedim(y, axes, tuple(range(y.ndim - len(axes), y.ndim)))
-        turned = (moved.reshape(*moved.shape[: y.ndim - len(axes)], -1) @ self.rotation.to(y.dtype)).reshape(moved.shape)
+        turned = (moved.reshape(*moved.shape[: y.ndim - len(axes)], -1) @ self.rotation.to(y.dtype)).reshape(
+            moved.shape
+        )
         return torch.movedim(turned, tuple(range(y.ndim - len(axes), y.ndim)), axes)
 
     def extra_repr(self) -> str:
@@ -68,11 +73,13 @@ class Standardize(nn.Module):
 def fold(layer: Any, mean: Vector, scale: Vector, digits: float) -> Any:
     """A copy of a Linear or Conv layer that takes raw inputs: W' = W / scale, b' = b - W' mean.
 
-    Raises `InputError`, with the number, where that would cost more than `digits` decimal digits: rounding of the products then grows
-    from eps sum |W| to eps sum |W| (1 + |mean| / scale); and where a convolution pads raw inputs with zeros, which stand for the mean
-    once they are standardized.
+    Raises `InputError`, with the number, where that would cost more than `digits` decimal digits: rounding of the
+    products then grows from eps sum |W| to eps sum |W| (1 + |mean| / scale); and where a convolution pads raw inputs
+    with zeros, which stand for the mean once they are standardized.
     """
-    if not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) or isinstance(layer, nn.modules.conv._ConvTransposeNd):
+    if not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) or isinstance(
+        layer, nn.modules.conv._ConvTransposeNd
+    ):
         raise InputError(f"statistics fold into Linear and Conv layers, not into {type(layer).__name__}")
     convolution = isinstance(layer, _CONVOLUTIONS)
     features = layer.in_channels if convolution else layer.in_features
@@ -88,16 +95,17 @@ def fold(layer: Any, mean: Vector, scale: Vector, digits: float) -> Any:
     lost = float(np.log10(np.max(np.divide(grown, size, out=np.ones_like(size), where=size > 0))))
     if lost > digits:
         raise InputError(
-            f"folding would cost {lost:.1f} of the about {-np.log10(torch.finfo(layer.weight.dtype).eps):.0f} digits of "
-            f"{str(layer.weight.dtype).rpartition('.')[2]}: the mean is up to {np.max(np.abs(mean) / scale):.3g} standard deviations",
+            f"folding would cost {lost:.1f} of the about {-np.log10(torch.finfo(layer.weight.dtype).eps):.0f} digits of"
+            f" {str(layer.weight.dtype).rpartition('.')[2]}: the mean is up to {np.max(np.abs(mean) / scale):.3g}"
+            " standard deviations",
             hint="keep standardizer.as_module() before the layer, or accept it: fold_into(layer, digits=...)",
         )
     new = weight / width
     shift = (new * centre).reshape(out, -1).sum(axis=1)
     if convolution and layer.padding_mode == "zeros" and _pads(layer) and np.any(mean != 0):
         raise InputError(
-            f"the layer pads with zeros, which are not the mean of raw inputs: outputs at the border would be off by up to "
-            f"{float(np.abs(new * centre).reshape(out, -1).sum(axis=1).max()):.3g}",
+            "the layer pads with zeros, which are not the mean of raw inputs: outputs at the border would be off by up"
+            f" to {float(np.abs(new * centre).reshape(out, -1).sum(axis=1).max()):.3g}",
             hint="padding='valid', another padding_mode, or standardizer.as_module() before the layer",
         )
     result = copy.deepcopy(layer)
@@ -118,15 +126,27 @@ def written_as_onnx(module: nn.Module, path: str | os.PathLike[str], shape: tupl
     """The module as an ONNX file, for inputs of that shape, the first axis being free."""
     example = torch.zeros(shape, dtype=torch.get_default_dtype())
     free = {0: torch.export.Dim("batch")} if shape[0] > 1 else None
-    torch.onnx.export(module.eval(), (example,), os.fspath(path), dynamo=True, dynamic_shapes=(free,), verbose=False, external_data=False)
+    torch.onnx.export(
+        module.eval(),
+        (example,),
+        os.fspath(path),
+        dynamo=True,
+        dynamic_shapes=(free,),
+        verbose=False,
+        external_data=False,
+    )
 
 
 def gather(own: dict[str, Any], group: Any = None) -> list[dict[str, Any]]:
-    """What every rank of the group brought, in the order of ranks. Raises `InputError` where no process group is there."""
+    """What every rank of the group brought, in the order of ranks. Raises `InputError` where no process group is
+    there.
+    """
     import torch.distributed as dist
 
     if not dist.is_available() or not dist.is_initialized():
-        raise InputError("there is no process group", hint="torch.distributed.init_process_group first, or start with torchrun")
+        raise InputError(
+            "there is no process group", hint="torch.distributed.init_process_group first, or start with torchrun"
+        )
     found: list[Any] = [None] * dist.get_world_size(group)
     dist.all_gather_object(found, own, group=group)
     return found

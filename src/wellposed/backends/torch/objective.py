@@ -14,16 +14,18 @@ from wellposed.backends.measured import LossArguments
 from wellposed.backends.torch.tracing.function_mode import Watcher
 
 LOSSES = {
-    "cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "l1_loss", "smooth_l1_loss",
-    "huber_loss", "kl_div", "poisson_nll_loss",
+    "cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "l1_loss",
+    "smooth_l1_loss", "huber_loss", "kl_div", "poisson_nll_loss",
 }  # fmt: skip
 ENDINGS = {
-    "softmax", "log_softmax", "softmin", "sigmoid", "sigmoid_", "logsigmoid", "tanh", "tanh_", "relu", "relu_", "relu6", "leaky_relu",
-    "leaky_relu_", "elu", "selu", "gelu", "silu", "mish", "softplus", "hardsigmoid", "hardtanh", "softsign", "hardswish", "exp", "log",
+    "softmax", "log_softmax", "softmin", "sigmoid", "sigmoid_", "logsigmoid", "tanh", "tanh_", "relu", "relu_",
+    "relu6", "leaky_relu",
+    "leaky_relu_", "elu", "selu", "gelu", "silu", "mish", "softplus", "hardsigmoid", "hardtanh", "softsign",
+    "hardswish", "exp", "log",
 }  # fmt: skip
 PASSING = {
-    "view", "reshape", "squeeze", "unsqueeze", "flatten", "float", "double", "half", "bfloat16", "to", "contiguous", "permute", "transpose",
-    "movedim", "squeeze_", "unsqueeze_", "__getitem__", "select", "t", "type", "clone", "long",
+    "view", "reshape", "squeeze", "unsqueeze", "flatten", "float", "double", "half", "bfloat16", "to", "contiguous",
+    "permute", "transpose", "movedim", "squeeze_", "unsqueeze_", "__getitem__", "select", "t", "type", "clone", "long",
 }  # fmt: skip
 DIFFERENCES = {"sub", "__sub__", "__rsub__", "rsub", "subtract"}
 _MOST = 1 << 20
@@ -79,7 +81,9 @@ class ObjectiveWatcher(Watcher):
         weights = given.get("weight") if ignored is not None else None
         known = None if not isinstance(weights, torch.Tensor) else _array(weights)
         self.calls.append(
-            LossArguments(name, *_as_arrays(outputs, targets), self._endings(outputs), ignored, dtype, weighted, weights=known)
+            LossArguments(
+                name, *_as_arrays(outputs, targets), self._endings(outputs), ignored, dtype, weighted, weights=known
+            )
         )
         return self.calls[-1]
 

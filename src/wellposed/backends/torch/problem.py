@@ -83,18 +83,25 @@ class TorchProblem(Replayable):
         if not callable(loss) or isinstance(loss, type):
             what = f"the class {loss.__name__}" if isinstance(loss, type) else f"a {type(loss).__name__}"
             raise InputError(
-                f"loss must be a function of (outputs, targets), not {what}", hint="for example nn.CrossEntropyLoss(), with brackets"
+                f"loss must be a function of (outputs, targets), not {what}",
+                hint="for example nn.CrossEntropyLoss(), with brackets",
             )
-        if optimizer is not None and (isinstance(optimizer, type) or not isinstance(getattr(optimizer, "param_groups", None), list)):
+        if optimizer is not None and (
+            isinstance(optimizer, type) or not isinstance(getattr(optimizer, "param_groups", None), list)
+        ):
             what = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else f"a {type(optimizer).__name__}"
             raise InputError(
                 f"optimizer must be a torch optimizer that holds the model's parameters, not {what}",
                 hint="for example torch.optim.Adam(model.parameters(), lr=1e-3)",
             )
         if torch.is_inference_mode_enabled():
-            raise InputError("a check needs gradients, and torch.inference_mode() is on", hint="call it outside of that block")
+            raise InputError(
+                "a check needs gradients, and torch.inference_mode() is on", hint="call it outside of that block"
+            )
         if any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in tree_flatten(batch)[0]):
-            raise InputError("the batch holds a tensor on the meta device, which has no numbers", hint="give real inputs and targets")
+            raise InputError(
+                "the batch holds a tensor on the meta device, which has no numbers", hint="give real inputs and targets"
+            )
         if any(isinstance(leaf, torch.Tensor) and leaf.is_inference() for leaf in tree_flatten(batch)[0]):
             raise InputError(
                 "the batch holds a tensor that was made in inference mode, which autograd cannot record",
@@ -131,7 +138,10 @@ class TorchProblem(Replayable):
         if self.dtype == "float64":
             return theta
         return self._layout.pack(
-            {name: as_numpy(torch.as_tensor(array).to(self._parameters[name].dtype)) for name, array in self._layout.unpack(theta).items()}
+            {
+                name: as_numpy(torch.as_tensor(array).to(self._parameters[name].dtype))
+                for name, array in self._layout.unpack(theta).items()
+            }
         )
 
     @property
@@ -171,9 +181,13 @@ class TorchProblem(Replayable):
 
     @property
     def decays(self) -> bool:
-        return any(group.get("weight_decay", 0.0) > _USUAL_DECAY for group in getattr(self.optimizer, "param_groups", []))
+        return any(
+            group.get("weight_decay", 0.0) > _USUAL_DECAY for group in getattr(self.optimizer, "param_groups", [])
+        )
 
-    def trained_at(self, theta: Vector, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True) -> Iterator[Vector]:
+    def trained_at(
+        self, theta: Vector, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True
+    ) -> Iterator[Vector]:
         """By the optimizer given, where the parameters are, from the parameters as they are; by Adam without one."""
         if self.optimizer is None:
             yield from super().trained_at(theta, steps)
@@ -218,7 +232,9 @@ class TorchProblem(Replayable):
             for parameter in self._parameters.values():
                 parameter.grad = None
             train()
-            return self._layout.pack_known({n: None if p.grad is None else as_numpy(p.grad) for n, p in self._parameters.items()})
+            return self._layout.pack_known(
+                {n: None if p.grad is None else as_numpy(p.grad) for n, p in self._parameters.items()}
+            )
 
     def run(self, theta: Vector | None = None) -> Run:
         recorder = Recorder(self.model, self.batch)
@@ -244,9 +260,16 @@ class TorchProblem(Replayable):
             return watch.reached([loss.detach(), *(part for part in parts if part is not None)])
 
     def loss_arguments(self) -> list[LossArguments]:
-        targets = tree_flatten(self.batch[1])[0] if isinstance(self.batch, tuple | list) and len(self.batch) == 2 else []
+        targets = (
+            tree_flatten(self.batch[1])[0] if isinstance(self.batch, tuple | list) and len(self.batch) == 2 else []
+        )
         watch = ObjectiveWatcher(target for target in targets if isinstance(target, torch.Tensor))
-        with self._as_it_is(), torch.no_grad(), watch, suppress(Exception):  # what it raises, the caller meets again at the loss itself
+        with (
+            self._as_it_is(),
+            torch.no_grad(),
+            watch,
+            suppress(Exception),
+        ):  # what it raises, the caller meets again at the loss itself
             self._loss()
         return watch.calls
 
@@ -260,7 +283,9 @@ class TorchProblem(Replayable):
                 return None
 
     def copied(self) -> Problem | None:
-        """Nothing is concluded from a copy that still uses the original's parameters: its loss is held against theirs gone."""
+        """Nothing is concluded from a copy that still uses the original's parameters: its loss is held against theirs
+        gone.
+        """
         try:
             with self._random.fixed():
                 model, loss, batch, optimizer = copy_together(self.model, self.loss, self.batch, self.optimizer)
@@ -271,7 +296,9 @@ class TorchProblem(Replayable):
             return None
         mine = self._present_or_error()
         same = mine == its or (
-            isinstance(mine, float) and isinstance(its, float) and same_loss(mine, its, lambda least: self._elsewhere(other, least))
+            isinstance(mine, float)
+            and isinstance(its, float)
+            and same_loss(mine, its, lambda least: self._elsewhere(other, least))
         )
         return other if same and other.layout.shapes == self.layout.shapes else None
 
@@ -281,7 +308,9 @@ class TorchProblem(Replayable):
         except Exception as error:  # a loss that raises is one of the things that are mended
             return f"{type(error).__name__}: {error}"
 
-    def with_data(self, inputs: Callable[[Array], Array] | None = None, targets: Callable[[Array], Array] | None = None) -> Problem | None:
+    def with_data(
+        self, inputs: Callable[[Array], Array] | None = None, targets: Callable[[Array], Array] | None = None
+    ) -> Problem | None:
         if self._takes_model:
             return None
         parts = list(self.batch)
@@ -297,7 +326,9 @@ class TorchProblem(Replayable):
     def rerouted(self, route: str) -> Problem | None:
         if self._takes_model or route not in get_args(Route):
             return None
-        return TorchProblem(self.model, Rerouted(self.loss, self.batch, cast("Route", route)), self.batch, optimizer=self.optimizer)
+        return TorchProblem(
+            self.model, Rerouted(self.loss, self.batch, cast("Route", route)), self.batch, optimizer=self.optimizer
+        )
 
     def with_rate(self, factor: float) -> Problem | None:
         if self.optimizer is None:
@@ -310,7 +341,9 @@ class TorchProblem(Replayable):
     def all_trained(self) -> Problem | None:
         known = self._known_to_optimizer()
         missing = [parameter for parameter in self._parameters.values() if id(parameter) not in known]
-        if self.optimizer is None or not missing or isinstance(self.optimizer, torch.optim.LBFGS):  # which has one group for good
+        if (
+            self.optimizer is None or not missing or isinstance(self.optimizer, torch.optim.LBFGS)
+        ):  # which has one group for good
             return None
         self.optimizer.add_param_group({"params": missing})
         return self
@@ -322,13 +355,17 @@ class TorchProblem(Replayable):
         if self._twin is not None:
             return self._twin.held
         known = self._known_to_optimizer()
-        own = {id(p) for module in (self.model, self.loss) if isinstance(module, nn.Module) for p in module.parameters()}
+        own = {
+            id(p) for module in (self.model, self.loss) if isinstance(module, nn.Module) for p in module.parameters()
+        }
         # What only a function closes over, as a generator's loss does over the critic, is another optimizer's.
         if not known and not isinstance(getattr(self.optimizer, "param_groups", None), list):
             return ()
         trained = any(id(p) in known for p in self._parameters.values())
         return tuple(
-            name for name, p in self._parameters.items() if id(p) not in known and (not trained or id(p) in own or self._listed(p))
+            name
+            for name, p in self._parameters.items()
+            if id(p) not in known and (not trained or id(p) in own or self._listed(p))
         )
 
     def _listed(self, parameter: torch.Tensor) -> bool:
@@ -337,7 +374,11 @@ class TorchProblem(Replayable):
 
     def unregistered(self) -> tuple[str, ...]:
         own, known = self._within_reach("", self.model), self._known_to_optimizer()
-        return tuple(name for name, p in self._parameters.items() if id(p) not in known and any(p is other for other in own.values()))
+        return tuple(
+            name
+            for name, p in self._parameters.items()
+            if id(p) not in known and any(p is other for other in own.values())
+        )
 
     def input_map(self) -> InputMap | None:
         if self._takes_model or not isinstance(self.batch[0], torch.Tensor) or not self.batch[0].is_floating_point():
@@ -357,7 +398,9 @@ class TorchProblem(Replayable):
         if not isinstance(self.batch, tuple | list) or len(self.batch) != 2 or isinstance(self.batch[0], torch.Tensor):
             return super().named_inputs()
         named = {f"inputs{keystr(path)}": leaf for path, leaf in tree_flatten_with_path(self.batch[0])[0]}
-        real = {name: t for name, t in named.items() if isinstance(t, torch.Tensor) and t.is_floating_point() and t.dim()}
+        real = {
+            name: t for name, t in named.items() if isinstance(t, torch.Tensor) and t.is_floating_point() and t.dim()
+        }
         told = {name: as_numpy(tensor, keep_dtype=True) for name, tensor in real.items() if bool(tensor.any())}
         return told or super().named_inputs()
 
@@ -398,22 +441,34 @@ class TorchProblem(Replayable):
         """The batch's tensors, and those that the loss closes over."""
         own = {id(parameter) for parameter in self._parameters.values()}
         named = [(f"batch{keystr(path)}", leaf) for path, leaf in tree_flatten_with_path(self.batch)[0]]
-        tensors = {name: t for name, t in [*named, *reachable(self.loss)] if isinstance(t, torch.Tensor) and id(t) not in own}
-        return {name: as_numpy(t, keep_dtype=True) for name, t in tensors.items() if not t.is_complex() and t.dtype is not torch.bool}
+        tensors = {
+            name: t for name, t in [*named, *reachable(self.loss)] if isinstance(t, torch.Tensor) and id(t) not in own
+        }
+        return {
+            name: as_numpy(t, keep_dtype=True)
+            for name, t in tensors.items()
+            if not t.is_complex() and t.dtype is not torch.bool
+        }
 
     def untrained(self) -> dict[str, Array]:
         """The rows that embeddings leave out on purpose: `padding_idx`."""
         masks = {}
         for name, module in self.model.named_modules():
             key = f"{name}.weight" if name else "weight"
-            if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.padding_idx is not None and key in self._parameters:
+            if (
+                isinstance(module, nn.Embedding | nn.EmbeddingBag)
+                and module.padding_idx is not None
+                and key in self._parameters
+            ):
                 masks[key] = np.zeros(self._layout.shapes[key], dtype=bool)
                 masks[key][module.padding_idx] = True
         return masks
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
-        """The outermost one keeps all that the user's objects hold; of a float64 copy, which is thrown away, only what a run needs."""
+        """The outermost one keeps all that the user's objects hold; of a float64 copy, which is thrown away, only what
+        a run needs.
+        """
         with exclusively():  # before a look at what another thread may have set
             inner = self._backup is not None or self._twin is not None
             with model_restored(*self._modules) if inner else self._restored():
@@ -432,7 +487,9 @@ class TorchProblem(Replayable):
             self._backup = None
 
     def _lent(self) -> Iterator[torch.Tensor]:
-        """What an evaluation gets a copy of: parameters that are trained, and buffers. What the optimizer keeps, training puts back."""
+        """What an evaluation gets a copy of: parameters that are trained, and buffers. What the optimizer keeps,
+        training puts back.
+        """
         yield from self._parameters.values()
         for module in self._modules:
             yield from module.buffers()
@@ -461,7 +518,9 @@ class TorchProblem(Replayable):
             return self
 
     def precise(self) -> Problem:
-        """A float64 copy where the model, its loss and its batch run in float64, else this problem, with the reason in `coarse`."""
+        """A float64 copy where the model, its loss and its batch run in float64, else this problem, with the reason in
+        `coarse`.
+        """
         if self.dtype == "float64":
             return self
         try:
@@ -525,7 +584,9 @@ class TorchProblem(Replayable):
             yield
 
     def _kept(self) -> AbstractContextManager[None]:
-        """The parameters as they are: what a forward pass writes to them, as an embedding with max_norm does, is gone after."""
+        """The parameters as they are: what a forward pass writes to them, as an embedding with max_norm does, is gone
+        after.
+        """
         own = self._parameters.values()
         return self._twin.restored() if self._twin is not None else parameters_at([(p, p.data.clone()) for p in own])
 
@@ -570,7 +631,9 @@ class TorchProblem(Replayable):
                 hint="use reduction='mean' or 'sum', or take .mean() over the batch",
             )
         if loss.is_complex():
-            raise InputError("the loss must be a real number, but it is complex", hint="take its absolute value, or its real part")
+            raise InputError(
+                "the loss must be a real number, but it is complex", hint="take its absolute value, or its real part"
+            )
         return loss.reshape(())
 
     def _gradients(self, loss: torch.Tensor) -> Gradient:
@@ -582,7 +645,9 @@ class TorchProblem(Replayable):
         return {**self._layout.unpack(self._packed(parts)), **dict.fromkeys(missing)}
 
     def _packed(self, tensors: dict[str, Any]) -> Vector:
-        """One vector of them, zero for None; each is let go of once it is in its place, as there may be no room for all of them twice."""
+        """One vector of them, zero for None; each is let go of once it is in its place, as there may be no room for all
+        of them twice.
+        """
         whole = np.zeros(self._layout.size)
         for name, place in self._layout.slices.items():
             tensor = tensors.pop(name)
@@ -605,7 +670,9 @@ class _Double(TorchProblem):
 
 
 def _takes_one_argument(loss: Callable[..., Any], *, paired: bool) -> bool:
-    """The model alone; with a pair of inputs and targets given, a second argument that has a default gets the targets."""
+    """The model alone; with a pair of inputs and targets given, a second argument that has a default gets the
+    targets.
+    """
     target = loss.forward if isinstance(loss, nn.Module) else loss
     try:
         parameters = inspect.signature(target).parameters.values()
@@ -613,5 +680,7 @@ def _takes_one_argument(loss: Callable[..., Any], *, paired: bool) -> bool:
         return False
     needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    optional = paired and any(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is None for p in parameters)
+    optional = paired and any(
+        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is None for p in parameters
+    )
     return len(needed) == 1 and not variadic and not optional and not isinstance(loss, nn.Module)

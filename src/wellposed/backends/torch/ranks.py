@@ -1,4 +1,6 @@
-"""A model trained by several processes, as one J(theta): the loss on the joint batch, the gradient that the ranks arrive at."""
+"""A model trained by several processes, as one J(theta): the loss on the joint batch, the gradient that the ranks
+arrive at.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,19 @@ Step = Callable[[Any, Any], Any]
 class RanksProblem(Problem):
     """`model` is wrapped (DDP) or sharded (`fully_shard`), `batch` this rank's part (inputs, targets).
 
-    theta is whole on every rank, and every rank evaluates the loss of the joint batch, so that all of them take the same decisions; the
-    model's own parameters stay sharded as they are. `step(model, batch)` is the training step up to and with backward.
+    theta is whole on every rank, and every rank evaluates the loss of the joint batch, so that all of them take the
+    same decisions; the model's own parameters stay sharded as they are. `step(model, batch)` is the training step up to
+    and with backward.
     """
 
     backend = "torch"
 
     def __init__(self, model: nn.Module, loss: Callable[..., Any], batch: Any, step: Step | None = None) -> None:
         if not (dist.is_available() and dist.is_initialized()):
-            raise InputError("check_ranks needs a process group", hint="run it by torchrun, after torch.distributed.init_process_group()")
+            raise InputError(
+                "check_ranks needs a process group",
+                hint="run it by torchrun, after torch.distributed.init_process_group()",
+            )
         self._model, self._loss, self._batch, self._step = model, loss, batch, step or self._usual
         named = [(name.removeprefix("module."), p) for name, p in model.named_parameters() if p.requires_grad]
         self._parameters: dict[str, torch.Tensor] = dict(named)
@@ -43,7 +49,9 @@ class RanksProblem(Problem):
         parts: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(parts, tree_map(lambda x: x.detach().cpu() if isinstance(x, torch.Tensor) else x, batch))
         device = next(iter(self._parameters.values())).device
-        self._joint = tree_map(lambda *xs: torch.cat(xs).to(device) if isinstance(xs[0], torch.Tensor) else xs[0], *parts)
+        self._joint = tree_map(
+            lambda *xs: torch.cat(xs).to(device) if isinstance(xs[0], torch.Tensor) else xs[0], *parts
+        )
 
     @property
     def layout(self) -> Layout:
@@ -58,7 +66,9 @@ class RanksProblem(Problem):
 
     def stored(self, theta: Vector) -> Vector:
         parts = self._layout.unpack(theta)
-        return self._layout.pack({n: torch.as_tensor(a).to(self._parameters[n].dtype).double().numpy() for n, a in parts.items()})
+        return self._layout.pack(
+            {n: torch.as_tensor(a).to(self._parameters[n].dtype).double().numpy() for n, a in parts.items()}
+        )
 
     def value(self, theta: Vector) -> float:
         with self._at(theta), torch.no_grad():
@@ -146,4 +156,6 @@ def _put(parameter: Any, values: torch.Tensor) -> None:
         return
     from torch.distributed.tensor import distribute_tensor
 
-    _local(parameter).copy_(distribute_tensor(values, parameter.device_mesh, parameter.placements, src_data_rank=None).to_local())
+    _local(parameter).copy_(
+        distribute_tensor(values, parameter.device_mesh, parameter.placements, src_data_rank=None).to_local()
+    )

@@ -1,4 +1,6 @@
-"""The same problem with other arguments for its loss function: scores in place of what an activation made of them, another shape."""
+"""The same problem with other arguments for its loss function: scores in place of what an activation made of them,
+another shape.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,9 @@ _LOGITS: dict[str, Callable[..., Any]] = {
 class Rerouted:
     """A loss of the model alone, over the batch.
 
-    "scores": the loss function gets what the last activation or softmax was given. "logits": it is the one that takes scores in place of
-    probabilities. "shape": targets get the shape of the outputs, where they have as many entries. "classes": targets become class indices
-    from 0 on.
+    "scores": the loss function gets what the last activation or softmax was given. "logits": it is the one that takes
+    scores in place of probabilities. "shape": targets get the shape of the outputs, where they have as many entries.
+    "classes": targets become class indices from 0 on.
     """
 
     def __init__(self, loss: Callable[..., Any], batch: Any, route: Route) -> None:
@@ -40,7 +42,9 @@ class _Route(Watcher):
     def __init__(self, route: Route) -> None:
         super().__init__()
         self._route = route
-        self._before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # by the id of a tensor: itself, and what it was made of
+        self._before: dict[
+            int, tuple[torch.Tensor, torch.Tensor]
+        ] = {}  # by the id of a tensor: itself, and what it was made of
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name in LOSSES and len(args) > 1:
@@ -77,7 +81,9 @@ class _Route(Watcher):
 
 
 def indices(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Class indices from 0 on, of one-hot rows, real numbers, indices from 1 on, or as few values (0 and 192) as there are classes."""
+    """Class indices from 0 on, of one-hot rows, real numbers, indices from 1 on, or as few values (0 and 192) as there
+    are classes.
+    """
     found = targets.argmax(1) if targets.dim() > 1 and targets.shape == outputs.shape else targets.long()
     classes = outputs.shape[1]
     if bool(found.min() == 1) and bool(found.max() == classes):

@@ -25,7 +25,9 @@ def parameters_of(model: nn.Module) -> tuple[Parameter, ...]:
     return tuple(_parameters(model, owners, names))
 
 
-def _parameters(model: nn.Module, owners: dict[str, tuple[str, nn.Module, str]], names: dict[int, list[str]]) -> Iterator[Parameter]:
+def _parameters(
+    model: nn.Module, owners: dict[str, tuple[str, nn.Module, str]], names: dict[int, list[str]]
+) -> Iterator[Parameter]:
     for name, parameter in model.named_parameters():
         layer, module, own = owners[name]
         shape = tuple(parameter.shape)

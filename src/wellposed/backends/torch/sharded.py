@@ -1,4 +1,6 @@
-"""Models that several processes hold together: sizes are those of the joint batch, and every rank gets the same weights."""
+"""Models that several processes hold together: sizes are those of the joint batch, and every rank gets the same
+weights.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,16 @@ def held_jointly(model: nn.Module) -> bool:
     """Whether it is wrapped by DistributedDataParallel, or some of its parameters lie in shards over the ranks."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return False
-    return isinstance(model, nn.parallel.DistributedDataParallel) or any(hasattr(one, "placements") for one in model.parameters())
+    return isinstance(model, nn.parallel.DistributedDataParallel) or any(
+        hasattr(one, "placements") for one in model.parameters()
+    )
 
 
 def joint_root_mean_square(tensor: torch.Tensor) -> float:
     """Over the parts of all ranks, which must all ask for it in the same order."""
-    sums = torch.tensor([root_mean_square(tensor) ** 2 * tensor.numel(), tensor.numel()], dtype=torch.float64, device=tensor.device)
+    sums = torch.tensor(
+        [root_mean_square(tensor) ** 2 * tensor.numel(), tensor.numel()], dtype=torch.float64, device=tensor.device
+    )
     dist.all_reduce(sums)
     total, number = sums.tolist()
     size: float = (total / max(number, 1)) ** 0.5
@@ -32,7 +38,9 @@ def joint_root_mean_square(tensor: torch.Tensor) -> float:
 
 def with_joint_sources(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
     """The operations with the mean over the ranks of what each reads."""
-    sizes = torch.tensor([one.source.mean_square if one.source is not None else 0.0 for one in operations], dtype=torch.float64)
+    sizes = torch.tensor(
+        [one.source.mean_square if one.source is not None else 0.0 for one in operations], dtype=torch.float64
+    )
     device = "cpu" if dist.get_backend() == "gloo" else "cuda"
     sizes = sizes.to(device)
     dist.all_reduce(sizes)

@@ -30,7 +30,9 @@ def _set_on(device: int, state: torch.Tensor) -> None:
 
 @contextmanager
 def buffers_lent(*modules: Any) -> Iterator[None]:
-    """BatchNorm statistics and the like are copies within; outside, the same tensors with the same bits, never written to."""
+    """BatchNorm statistics and the like are copies within; outside, the same tensors with the same bits, never written
+    to.
+    """
     kept = [
         (module, name, buffer)
         for owner in modules
@@ -49,7 +51,9 @@ def buffers_lent(*modules: Any) -> Iterator[None]:
 
 @contextmanager
 def parameters_at(values: list[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[None]:
-    """Parameters with other data within; outside, their own data, never written to (so graphs that hold them stay valid)."""
+    """Parameters with other data within; outside, their own data, never written to (so graphs that hold them stay
+    valid).
+    """
     own = [(parameter, parameter.data) for parameter, _ in values]
     try:
         for parameter, value in values:
@@ -62,7 +66,9 @@ def parameters_at(values: list[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[N
 
 @contextmanager
 def power_iteration_stopped(model: nn.Module) -> Iterator[None]:
-    """Spectral normalisation with its vectors as they are: in training mode they move with the weight, by design without gradient."""
+    """Spectral normalisation with its vectors as they are: in training mode they move with the weight, by design
+    without gradient.
+    """
     moving = [m for m in model.modules() if type(m).__name__ == "_SpectralNorm" and m.training]
     try:
         for module in moving:
@@ -75,7 +81,8 @@ def power_iteration_stopped(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def model_restored(*modules: Any) -> Iterator[None]:
-    """Gradients, buffers, modes and generators: whatever the user's code does within, they are the same with the same bits after.
+    """Gradients, buffers, modes and generators: whatever the user's code does within, they are the same with the same
+    bits after.
 
     Within, parameters have no gradient that code could write to.
     """
@@ -97,10 +104,15 @@ def model_restored(*modules: Any) -> Iterator[None]:
 
 @contextmanager
 def modes_restored() -> Iterator[None]:
-    """What a forward pass may set for the whole process: grad mode, default dtype, what watches torch, warnings and the like."""
+    """What a forward pass may set for the whole process: grad mode, default dtype, what watches torch, warnings and the
+    like.
+    """
     grad, dtype = torch.is_grad_enabled(), torch.get_default_dtype()
     watching = [torch._C._get_function_stack_at(index) for index in range(torch._C._len_torch_function_stack())]
-    exact, only_warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    exact, only_warned = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     with np.errstate(), warnings.catch_warnings():
         try:
             yield
@@ -132,8 +144,13 @@ def flags_restored(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
 
 @contextmanager
 def gradients_restored(parameters: Iterable[torch.Tensor]) -> Iterator[None]:
-    """With their bits: what runs within may write to them, as a wrapper that holds gradients in memory of its own does."""
-    kept = [(parameter, parameter.grad, None if parameter.grad is None else parameter.grad.detach().clone()) for parameter in parameters]
+    """With their bits: what runs within may write to them, as a wrapper that holds gradients in memory of its own
+    does.
+    """
+    kept = [
+        (parameter, parameter.grad, None if parameter.grad is None else parameter.grad.detach().clone())
+        for parameter in parameters
+    ]
     try:
         yield
     finally:

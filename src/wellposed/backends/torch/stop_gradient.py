@@ -18,7 +18,9 @@ _DIFFERENCES, _SUMS = ("sub", "__sub__", "subtract"), ("add", "__add__", "__radd
 
 
 class Through(Watcher):
-    """Within `watching()`, detach returns the tensor itself and gradients stay on; `cuts` are those that would have cut a graph."""
+    """Within `watching()`, detach returns the tensor itself and gradients stay on; `cuts` are those that would have cut
+    a graph.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -26,7 +28,9 @@ class Through(Watcher):
         self._within: list[str] = []
         self.cuts: dict[str, None] = {}
         self._straight_through, self._only_in_the_loss = False, True
-        self._differences: dict[int, tuple[torch.Tensor, Any]] = {}  # of a difference a - b, by its identity: itself, and b
+        self._differences: dict[
+            int, tuple[torch.Tensor, Any]
+        ] = {}  # of a difference a - b, by its identity: itself, and b
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -39,7 +43,9 @@ class Through(Watcher):
 
     @property
     def meant(self) -> bool:
-        """Whether the cuts look deliberate: x + (q - x).detach(), whose value is q and whose slope that of x, or a detach in the loss."""
+        """Whether the cuts look deliberate: x + (q - x).detach(), whose value is q and whose slope that of x, or a
+        detach in the loss.
+        """
         return self._straight_through or self._only_in_the_loss
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -69,10 +75,16 @@ class Through(Watcher):
         try:
             return function(*args, **kwargs)
         except (RuntimeError, TypeError, NotImplementedError):
-            given = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
+            given = [
+                leaf
+                for leaf in tree_flatten((args, kwargs))[0]
+                if isinstance(leaf, torch.Tensor) and leaf.requires_grad
+            ]
             if not given:
                 raise
-            plain, named = tree_map(lambda leaf: leaf.detach() if isinstance(leaf, torch.Tensor) else leaf, (args, kwargs))
+            plain, named = tree_map(
+                lambda leaf: leaf.detach() if isinstance(leaf, torch.Tensor) else leaf, (args, kwargs)
+            )
             with torch.no_grad():
                 return function(*plain, **named)
 

@@ -13,7 +13,9 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     parameters = {}
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
-            raise InputError(f"parameter {name!r} is lazy and has no shape yet", hint="run the model once: model(inputs)")
+            raise InputError(
+                f"parameter {name!r} is lazy and has no shape yet", hint="run the model once: model(inputs)"
+            )
         if not parameter.requires_grad:
             continue
         if not parameter.dtype.is_floating_point:

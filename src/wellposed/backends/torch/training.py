@@ -40,8 +40,8 @@ class Training:
 
     @contextmanager
     def taken(self, count: int, parameters: list[torch.Tensor]) -> Iterator[None]:
-        """Within it that many steps were taken. The user's own memory of the parameters is never written to; what the optimizer keeps,
-        and what its groups say, is as before afterwards."""
+        """Within it that many steps were taken. The user's own memory of the parameters is never written to; what the
+        optimizer keeps, and what its groups say, is as before afterwards."""
         lent = list({id(p): p for p in [*parameters, *self._own]}.values())
         known = {id(p) for p in lent}
         held = Snapshot(self._optimizer)
@@ -59,7 +59,9 @@ class Training:
     def _prepare(self) -> None:
         for group in self._optimizer.param_groups:
             if "lr" in group:
-                group["lr"] = group.get("initial_lr", group["lr"]) * self._factor  # a schedule may begin with a rate of 0
+                group["lr"] = (
+                    group.get("initial_lr", group["lr"]) * self._factor
+                )  # a schedule may begin with a rate of 0
             if "weight_decay" in group and not self._decayed:
                 group["weight_decay"] = 0.0
 
@@ -68,7 +70,9 @@ class Training:
             value = self._loss()
             if not value.requires_grad or not self._own:
                 return value
-            with interruptible():  # not by backward(), which would write to parameters that this optimizer does not know
+            with (
+                interruptible()
+            ):  # not by backward(), which would write to parameters that this optimizer does not know
                 parts = gradients_of(value, self._own)
         for parameter, part in zip(self._own, parts, strict=True):
             parameter.grad = None if part is None else _laid_out_as(parameter, part)

@@ -25,12 +25,16 @@ def ignored_cotangent(suspect: Suspect) -> Explanation | None:
     if double is None or not suspect.claim.any():
         return None
     if np.allclose(double, suspect.claim, rtol=1e-6, atol=0):
-        return Explanation("ignored-cotangent", "The gradient of 2 J is the same as that of J: the incoming gradient is not used.")
+        return Explanation(
+            "ignored-cotangent", "The gradient of 2 J is the same as that of J: the incoming gradient is not used."
+        )
     return None
 
 
 def activation_derivative(suspect: Suspect) -> Explanation | None:
-    """An elementwise function whose derivative is not what the claim says: taken at the wrong place, or another function's."""
+    """An elementwise function whose derivative is not what the claim says: taken at the wrong place, or another
+    function's.
+    """
     if suspect.pointwise is None:
         return None
     f, cotangent = suspect.pointwise
@@ -61,12 +65,19 @@ def softmax_derivative(suspect: Suspect) -> Explanation | None:
     if not axes:
         return None
     for axis in range(y.ndim):
-        if axis not in axes and np.allclose(suspect.claim, y * (g - (g * y).sum(axis, keepdims=True)), rtol=1e-6, atol=1e-12):
+        if axis not in axes and np.allclose(
+            suspect.claim, y * (g - (g * y).sum(axis, keepdims=True)), rtol=1e-6, atol=1e-12
+        ):
             text = f"It is a softmax over axis {axes[0]}, but its backward pass sums over axis {axis}."
             return Explanation("wrong-axis", text)
-    for claim, words in ((y * g, "the sum over its axis is left out"), (y * (1 - y) * g, "the diagonal of its Jacobian alone is used")):
+    for claim, words in (
+        (y * g, "the sum over its axis is left out"),
+        (y * (1 - y) * g, "the diagonal of its Jacobian alone is used"),
+    ):
         if np.allclose(suspect.claim, claim, rtol=1e-6, atol=1e-12):
-            return Explanation("activation-derivative", f"It is a softmax over axis {axes[0]}, and {words}: y (g - sum(g y)) is right.")
+            return Explanation(
+                "activation-derivative", f"It is a softmax over axis {axes[0]}, and {words}: y (g - sum(g y)) is right."
+            )
     return None
 
 
@@ -92,7 +103,9 @@ def _elementwise(f: Function, x: Vector, y: Vector) -> bool:
 
 
 def _slopes(f: Function, x: Vector, look: Array) -> Function:
-    """f' at given values of the entries looked at; plain differences, as four digits tell one derivative from another."""
+    """f' at given values of the entries looked at; plain differences, as four digits tell one derivative from
+    another.
+    """
 
     def whole(values: Vector) -> Vector:
         filled = x.ravel().copy()

@@ -59,8 +59,16 @@ def _times(factor: float) -> str:
 def _count(suspect: Suspect, factor: float) -> tuple[float, str, bool] | None:
     """The number that the factor, or one over it, is: what it counts, and whether that is the batch or its elements."""
     size = max(abs(factor), 1 / abs(factor))
-    for name, array in suspect.data.items():  # a mean over all where one over what a mask leaves belongs, or the other way round
-        if array.size and np.isin(array, (0, 1)).all() and array.any() and abs(size * array.sum() / array.size - 1) < _WHOLE_NUMBER:
+    for (
+        name,
+        array,
+    ) in suspect.data.items():  # a mean over all where one over what a mask leaves belongs, or the other way round
+        if (
+            array.size
+            and np.isin(array, (0, 1)).all()
+            and array.any()
+            and abs(size * array.sum() / array.size - 1) < _WHOLE_NUMBER
+        ):
             return array.size / float(array.sum()), f"the size of `{name}` over its sum", True
     if size < 3 - 1e-3:
         return None
@@ -78,8 +86,14 @@ def counts(data: dict[str, Array]) -> list[tuple[float, str, bool]]:
             found.append((array.shape[0], f"the batch size (the length of `{name}`)", True))
         if array.ndim > 1:
             found.append((float(array.size), f"the number of elements of `{name}`", True))
-            found.append((float(np.prod(array.shape[:2])), f"the number of positions in `{name}` (batch times length)", True))
-            found += [(length, f"the length of axis {axis} of `{name}`", False) for axis, length in enumerate(array.shape) if axis]
+            found.append(
+                (float(np.prod(array.shape[:2])), f"the number of positions in `{name}` (batch times length)", True)
+            )
+            found += [
+                (length, f"the length of axis {axis} of `{name}`", False)
+                for axis, length in enumerate(array.shape)
+                if axis
+            ]
         if array.dtype.kind in "iu" and array.size and array.min() >= 0:
             found.append((float(array.max()) + 1, f"the number of classes in `{name}`", False))
     return found

@@ -17,8 +17,8 @@ _ADDED = (0.0, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
 def batch_statistics(suspect: Suspect) -> Explanation | None:
     """With the claim's mean, or its part along the normalised input, taken away, it is right.
 
-    For y = (x - mean) / std the gradient is (g - mean(g) - y mean(g y)) / std (Ioffe & Szegedy 2015): without either term it is that of
-    fixed statistics. Also for a bias just before the normalisation, whose true gradient is zero.
+    For y = (x - mean) / std the gradient is (g - mean(g) - y mean(g y)) / std (Ioffe & Szegedy 2015): without either
+    term it is that of fixed statistics. Also for a bias just before the normalisation, whose true gradient is zero.
     """
     claim, x = suspect.claim, suspect.theta
     if not np.isfinite(x).all() or claim.size < 3:
@@ -36,7 +36,10 @@ def batch_statistics(suspect: Suspect) -> Explanation | None:
                 return _said("the mean and the variance depend", over)
         for size in _sizes(x, over):
             if suspect.fits(claim / size):
-                text = f"It was not divided by the norm or the standard deviation (over axis {', '.join(map(str, over))}) of what came in."
+                text = (
+                    f"It was not divided by the norm or the standard deviation (over axis {', '.join(map(str, over))})"
+                    " of what came in."
+                )
                 return Explanation("batch-statistics", text)
         for y in _of_norm_one(x, over):
             if suspect.fits(claim - y * (claim * y).sum(over, keepdims=True)):
@@ -44,8 +47,8 @@ def batch_statistics(suspect: Suspect) -> Explanation | None:
     if suspect.fits(np.zeros_like(claim)) and claim.ndim == 1:
         return Explanation(
             "batch-statistics",
-            "Its true gradient is zero: a normalisation after it takes away whatever it adds, and the backward pass forgets that the mean "
-            "depends on it.",
+            "Its true gradient is zero: a normalisation after it takes away whatever it adds, and the backward pass"
+            " forgets that the mean depends on it.",
         )
     return _invariant(suspect)
 
@@ -53,7 +56,8 @@ def batch_statistics(suspect: Suspect) -> Explanation | None:
 def _said(forgotten: str, over: tuple[int, ...]) -> Explanation:
     axes = ", ".join(map(str, over))
     text = (
-        f"Its normalisation's backward pass forgets that {forgotten} on the input (axis {axes}): with that, the claim agrees with the loss."
+        f"Its normalisation's backward pass forgets that {forgotten} on the input (axis {axes}): with that, the claim"
+        " agrees with the loss."
     )
     return Explanation("batch-statistics", text)
 
@@ -82,7 +86,9 @@ def _of_norm_one(x: Vector, over: tuple[int, ...]) -> Iterator[Vector]:
 
 
 def _invariant(suspect: Suspect) -> Explanation | None:
-    """The loss does not change when the weights of every unit are scaled, as before a normalisation; the claim says that it does."""
+    """The loss does not change when the weights of every unit are scaled, as before a normalisation; the claim says
+    that it does.
+    """
     claim, theta = suspect.claim, suspect.theta
     if claim.ndim < 2:
         return None
@@ -94,9 +100,9 @@ def _invariant(suspect: Suspect) -> Explanation | None:
         claimed = float((claim * scaling).sum())
         if abs(claimed) > 30 * line.missing.bar and abs(line.missing.value + claimed) <= 2 * line.missing.bar:
             text = (
-                f"The loss does not change as the weights of each unit (axis {axis}) are scaled, as before a normalisation, but the "
-                f"gradient says it does: the backward pass forgets that the statistics (over axis {', '.join(map(str, over))}) depend on "
-                "the input."
+                f"The loss does not change as the weights of each unit (axis {axis}) are scaled, as before a"
+                " normalisation, but the gradient says it does: the backward pass forgets that the statistics (over"
+                f" axis {', '.join(map(str, over))}) depend on the input."
             )
             return Explanation("batch-statistics", text)
     return None

@@ -31,8 +31,8 @@ def wrong_part(suspect: Suspect, located: Located) -> Explanation | None:
     repeated = _repeated(suspect, indices) if axis == 0 else ""
     if repeated:
         text = (
-            f"Wrong are the rows that `{repeated}` names more than once ({_listed(indices)}): what belongs to the same index is assigned "
-            "where it must be added up."
+            f"Wrong are the rows that `{repeated}` names more than once ({_listed(indices)}): what belongs to the same"
+            " index is assigned where it must be added up."
         )
         return Explanation("overwritten", text)
     listed = _listed(indices)
@@ -77,16 +77,18 @@ def _filled(shape: tuple[int, ...], located: Located) -> tuple[int, list[int]] |
         if length < 2 or not indices or len(indices) > _PART * length:
             continue
         slices = len(indices) * int(np.prod(shape)) // length
-        wrong = sum(prod(shape[k] if i is None else 1 for k, i in enumerate(piece.index)) for piece in located.slices) + len(
-            located.entries
-        )
+        wrong = sum(
+            prod(shape[k] if i is None else 1 for k, i in enumerate(piece.index)) for piece in located.slices
+        ) + len(located.entries)
         if wrong >= slices / 2 and (best is None or len(indices) / length < best[0]):
             best = len(indices) / length, axis, indices
     return None if best is None else best[1:]
 
 
 def _region(suspect: Suspect) -> tuple[int, list[int]] | None:
-    """The indices along some axis outside of which nothing is wrong, where most entries are: group by group, then to the index."""
+    """The indices along some axis outside of which nothing is wrong, where most entries are: group by group, then to
+    the index.
+    """
     shape = suspect.shape or (1,)
     weights = signed_weights(np.random.default_rng(3), suspect.claim.size)
 
@@ -108,7 +110,9 @@ def _region(suspect: Suspect) -> tuple[int, list[int]] | None:
         for number, group in enumerate(groups):
             edge = (number > 0 and not hit[number - 1]) or (number + 1 < len(groups) and not hit[number + 1])
             if hit[number]:
-                wrong += [int(i) for i in group if not edge or len(group) == 1 or not clean(axis, np.array([i]))][: len(group)]
+                wrong += [int(i) for i in group if not edge or len(group) == 1 or not clean(axis, np.array([i]))][
+                    : len(group)
+                ]
         return axis, wrong
     return None
 

@@ -24,8 +24,8 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """`chunks()` begins anew at every call where `again`; `total` rows, where that is known; `what` the data is called in messages;
-    `at(indices)` gives these rows, where they can be had at will."""
+    """`chunks()` begins anew at every call where `again`; `total` rows, where that is known; `what` the data is called
+    in messages; `at(indices)` gives these rows, where they can be had at will."""
 
     what: str
     chunks: Callable[[], Iterator[Chunk]]

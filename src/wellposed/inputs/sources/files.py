@@ -1,4 +1,6 @@
-"""Files larger than memory, read piece by piece: npy, npz, csv, parquet, zarr, hdf5, folders of images, globs of any of these."""
+"""Files larger than memory, read piece by piece: npy, npz, csv, parquet, zarr, hdf5, folders of images, globs of any of
+these.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,17 @@ def _mapped(path: Path) -> tuple[int | None, bool, Callable[[Array], Iterator[Ch
     """The rows of an npy file at will: how many, that they can be had again, and any of them."""
     try:
         array = np.load(path, mmap_mode="r")
-    except (ArithmeticError, ValueError, TypeError, EOFError, OSError, MemoryError, RecursionError, SyntaxError, TokenError):
+    except (
+        ArithmeticError,
+        ValueError,
+        TypeError,
+        EOFError,
+        OSError,
+        MemoryError,
+        RecursionError,
+        SyntaxError,
+        TokenError,
+    ):
         # Cut short, of objects, with a header that is none: reading it says so.
         return None, True, None
     if not array.ndim:
@@ -72,10 +84,19 @@ def _mapped(path: Path) -> tuple[int | None, bool, Callable[[Array], Iterator[Ch
 def _expanded(path: str) -> list[Path]:
     """The files that a path, a pattern or a folder stands for, sorted."""
     there = Path(path)
-    if there.is_dir() and there.suffix != ".zarr" and not (there / "zarr.json").exists() and not (there / ".zarray").exists():
-        found = sorted(file for file in there.rglob("*") if file.suffix.lower() in _KINDS and (file.is_file() or file.is_dir()))
+    if (
+        there.is_dir()
+        and there.suffix != ".zarr"
+        and not (there / "zarr.json").exists()
+        and not (there / ".zarray").exists()
+    ):
+        found = sorted(
+            file for file in there.rglob("*") if file.suffix.lower() in _KINDS and (file.is_file() or file.is_dir())
+        )
         if not found:
-            raise InputError(f"the folder {path} holds no file that can be read", hint=f"known endings: {', '.join(sorted(_KINDS))}")
+            raise InputError(
+                f"the folder {path} holds no file that can be read", hint=f"known endings: {', '.join(sorted(_KINDS))}"
+            )
         return found
     if there.exists():
         demand_regular(there)
@@ -115,10 +136,16 @@ def _npy(path: Path, columns: Sequence[str], key: str | None) -> Iterator[Chunk]
 def _npz(path: Path, columns: Sequence[str], key: str | None) -> Iterator[Chunk]:
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
-        wanted = key or (names[0] if len(names) == 1 else next((name for name in ("x", "X", "x_train", "data") if name in names), None))
+        wanted = key or (
+            names[0]
+            if len(names) == 1
+            else next((name for name in ("x", "X", "x_train", "data") if name in names), None)
+        )
         if wanted not in names:
             said = f"has no array {wanted!r}" if wanted else "holds several arrays"
-            raise InputError(f"{path} {said}", hint=f"it has {', '.join(map(repr, names))}: choose with key=..., --key NAME")
+            raise InputError(
+                f"{path} {said}", hint=f"it has {', '.join(map(repr, names))}: choose with key=..., --key NAME"
+            )
         with archive.open(f"{wanted}.npy") as file:
             yield from _stream(file, f"{path.name} ", path)  # type: ignore[arg-type]
 
@@ -129,7 +156,9 @@ def _stream(file: BinaryIO, where: str, path: Path) -> Iterator[Chunk]:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
     if any(isinstance(length, bool) or length < 0 for length in shape) or math.prod(shape) * dtype.itemsize > _LARGEST:
-        raise InputError(f"{path} says that it holds an array of shape {shape}, which cannot be", hint="is it whole? what wrote it?")
+        raise InputError(
+            f"{path} says that it holds an array of shape {shape}, which cannot be", hint="is it whole? what wrote it?"
+        )
     if dtype.hasobject:
         raise InputError(f"{path} holds Python objects", hint="save numbers: array.astype(float)")
     if fortran and len(shape) > 1:
@@ -142,7 +171,9 @@ def _stream(file: BinaryIO, where: str, path: Path) -> Iterator[Chunk]:
         content = file.read((stop - start) * row)
         if len(content) < (stop - start) * row:
             raise InputError(f"{path} is cut short: it ends in row {start + len(content) // max(row, 1)} of {shape[0]}")
-        yield Chunk(np.frombuffer(content, dtype=dtype).reshape(stop - start, *shape[1:]), f"{where}rows {start} to {stop - 1}")
+        yield Chunk(
+            np.frombuffer(content, dtype=dtype).reshape(stop - start, *shape[1:]), f"{where}rows {start} to {stop - 1}"
+        )
 
 
 def _by_columns(file: BinaryIO, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -162,7 +193,9 @@ def _csv(path: Path, columns: Sequence[str], key: str | None) -> Iterator[Chunk]
         schema = reader.schema
     names, arrow = tables.choose_columns(schema.names, columns, str(path)), _library("pyarrow")
     # What begins with whole numbers, or with nothing, may go on otherwise.
-    open_ended = [field.name for field in schema if arrow.types.is_integer(field.type) or arrow.types.is_null(field.type)]
+    open_ended = [
+        field.name for field in schema if arrow.types.is_integer(field.type) or arrow.types.is_null(field.type)
+    ]
     types = csv.ConvertOptions(column_types=dict.fromkeys(open_ended, arrow.float64()), include_columns=names)
     with csv.open_csv(path, convert_options=types) as reader:
         yield from _arrow(iter(reader), names, path)
@@ -185,7 +218,10 @@ def _arrow(batches: Iterator[Any], names: Sequence[str], path: Path) -> Iterator
 
 def _zarr(path: Path, columns: Sequence[str], key: str | None) -> Iterator[Chunk]:
     opened = _library("zarr").open(str(path), mode="r")
-    yield from slice_rows(_member(opened, list(opened.array_keys()) if hasattr(opened, "array_keys") else None, key, path), f"{path.name} ")
+    yield from slice_rows(
+        _member(opened, list(opened.array_keys()) if hasattr(opened, "array_keys") else None, key, path),
+        f"{path.name} ",
+    )
 
 
 def _hdf5(path: Path, columns: Sequence[str], key: str | None) -> Iterator[Chunk]:
@@ -204,7 +240,9 @@ def _member(opened: Any, names: list[str] | None, key: str | None, path: Path) -
         key = names[0]
     if key not in names:
         said = f"has no array {key!r}" if key else "holds several arrays"
-        raise InputError(f"{path} {said}", hint=f"it has {', '.join(map(repr, names))}: choose with key=..., --key NAME")
+        raise InputError(
+            f"{path} {said}", hint=f"it has {', '.join(map(repr, names))}: choose with key=..., --key NAME"
+        )
     return opened[key]
 
 
@@ -220,7 +258,8 @@ def _library(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise InputError(
-            f"reading this file needs {name.split('.')[0]}, which is not installed", hint="pip install 'wellposed[files]'"
+            f"reading this file needs {name.split('.')[0]}, which is not installed",
+            hint="pip install 'wellposed[files]'",
         ) from error
 
 
@@ -228,6 +267,6 @@ _READERS: dict[str, Callable[[Path, Sequence[str], str | None], Iterator[Chunk]]
     "npy": _npy, "npz": _npz, "csv": _csv, "parquet": _parquet, "zarr": _zarr, "hdf5": _hdf5, "image": _image,
 }  # fmt: skip
 _KINDS = {
-    ".npy": "npy", ".npz": "npz", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".zarr": "zarr", ".h5": "hdf5", ".hdf5": "hdf5",
-    **dict.fromkeys(_IMAGES, "image"),
+    ".npy": "npy", ".npz": "npz", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".zarr": "zarr",
+    ".h5": "hdf5", ".hdf5": "hdf5", **dict.fromkeys(_IMAGES, "image"),
 }  # fmt: skip

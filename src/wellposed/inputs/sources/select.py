@@ -28,7 +28,9 @@ def source_of(data: Any, columns: Sequence[str] = (), key: Any = None) -> Source
     if batches or (not _is_array(data) and isinstance(data, Iterable)):
         return loader(data, key)
     array = as_array(data)
-    return Source("the data", lambda: iter([Chunk(array)]), len(array), at=lambda indices: iter([Chunk(array[indices])]))
+    return Source(
+        "the data", lambda: iter([Chunk(array)]), len(array), at=lambda indices: iter([Chunk(array[indices])])
+    )
 
 
 def _is_array(data: Any) -> bool:

@@ -21,7 +21,9 @@ def table(data: Any, columns: Sequence[str] = ()) -> Source | None:
         raise InputError(f"the table has two columns named {twice!r}", hint="rename one of them")
     frame = nw.from_native(data, pass_through=True, eager_only=False, allow_series=False)
     if isinstance(frame, nw.DataFrame):
-        return Source("the table", lambda: pieces(frame, columns), len(frame), at=lambda indices: pieces(frame[indices], columns))
+        return Source(
+            "the table", lambda: pieces(frame, columns), len(frame), at=lambda indices: pieces(frame[indices], columns)
+        )
     if isinstance(frame, nw.LazyFrame):
         return Source("the table", lambda: _lazy(frame, columns))
     return None
@@ -71,7 +73,9 @@ def _lazy(frame: nw.LazyFrame[Any], columns: Sequence[str]) -> Iterator[Chunk]:
     elif hasattr(native, "to_arrow_reader"):  # duckdb
         import pyarrow as pa
 
-        batches = (pa.Table.from_batches([batch]) for batch in native.to_arrow_reader(max(1, BYTES // (8 * len(names)))))
+        batches = (
+            pa.Table.from_batches([batch]) for batch in native.to_arrow_reader(max(1, BYTES // (8 * len(names))))
+        )
     else:
         batches = [frame.select(names).collect().to_native()]
     for number, batch in enumerate(batches):

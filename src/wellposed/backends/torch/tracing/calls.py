@@ -63,8 +63,13 @@ def _left(running: list[str]) -> None:
 
 @contextmanager
 def _recorded(functions: set[type], within: list[str], calls: list[Call]) -> Iterator[None]:
-    """While this lasts, `forward` and `backward` of each function note what they are given; `apply` may have been taken before."""
-    own = {function: {name: vars(function).get(name) for name in ("forward", "backward", "setup_context")} for function in functions}
+    """While this lasts, `forward` and `backward` of each function note what they are given; `apply` may have been taken
+    before.
+    """
+    own = {
+        function: {name: vars(function).get(name) for name in ("forward", "backward", "setup_context")}
+        for function in functions
+    }
     try:
         for function in functions:
             _watch(function, within, calls)
@@ -84,7 +89,12 @@ def _watch(function: Any, within: list[str], calls: list[Call]) -> None:
     of_context: dict[int, Call] = {}
 
     def noted(context: Any, arguments: tuple[Any, ...]) -> None:
-        call = Call(f"{function.__name__}.backward", within[-1] if within else "", function.apply, tuple(map(_copied, arguments)))
+        call = Call(
+            f"{function.__name__}.backward",
+            within[-1] if within else "",
+            function.apply,
+            tuple(map(_copied, arguments)),
+        )
         calls.append(call)
         of_context[id(context)] = call
 
@@ -110,4 +120,8 @@ def _watch(function: Any, within: list[str], calls: list[Call]) -> None:
 
 
 def _copied(argument: Any) -> Any:
-    return argument.detach().clone().requires_grad_(argument.requires_grad) if isinstance(argument, torch.Tensor) else argument
+    return (
+        argument.detach().clone().requires_grad_(argument.requires_grad)
+        if isinstance(argument, torch.Tensor)
+        else argument
+    )

@@ -1,4 +1,6 @@
-"""Which operation was the first to make the NaN or infinity that reached the loss or a gradient, forward or backward."""
+"""Which operation was the first to make the NaN or infinity that reached the loss or a gradient, forward or
+backward.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ from wellposed.backends.measured import NotFinite, Operand
 
 # Operations that put infinity where they were told to.
 _DELIBERATE = (
-    "masked_fill", "fill", "full", "full_like", "new_full", "scalar_tensor", "lift_fresh", "_to_copy", "copy", "where", "tril", "triu",
-    "index_put", "masked_scatter", "constant_pad_nd",
+    "masked_fill", "fill", "full", "full_like", "new_full", "scalar_tensor", "lift_fresh", "_to_copy", "copy", "where",
+    "tril", "triu", "index_put", "masked_scatter", "constant_pad_nd",
 )  # fmt: skip
 _INSIDE = ("torch", "wellposed", "contextlib")
 
@@ -29,7 +31,8 @@ class _Culprit:
 
 
 class Finite(TorchDispatchMode):
-    """Watches every operation of a forward and backward pass; what a culprit made is followed through the operations after it.
+    """Watches every operation of a forward and backward pass; what a culprit made is followed through the operations
+    after it.
 
     Infinity that a mask was filled with is deliberate: whoever makes NaN of it is the culprit.
     """
@@ -99,7 +102,9 @@ class Finite(TorchDispatchMode):
             backward = torch._C._current_autograd_node()
             operation = str(backward.name()).rstrip("0123456789") if backward is not None else name
             where = self._stack[-1] if self._stack and backward is None else ""
-            if name.startswith("add") and name != "add" and backward is None:  # addmm and its kind: what is added comes first
+            if (
+                name.startswith("add") and name != "add" and backward is None
+            ):  # addmm and its kind: what is added comes first
                 inputs = [*inputs[1:], *inputs[:1]]
             operands = tuple(map(_operand, [*inputs, *(a for a in args if isinstance(a, float | int))]))
             line = find_caller(_INSIDE) if backward is None else ""

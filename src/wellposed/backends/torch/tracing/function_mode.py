@@ -18,7 +18,9 @@ def _seen_through(function: Any) -> FunctionType:
     return through
 
 
-_COMPOSED = {whole: _seen_through(whole) for whole in (nn.functional.multi_head_attention_forward, nn.functional.gumbel_softmax)}
+_COMPOSED = {
+    whole: _seen_through(whole) for whole in (nn.functional.multi_head_attention_forward, nn.functional.gumbel_softmax)
+}
 
 
 class Watcher(TorchFunctionMode):

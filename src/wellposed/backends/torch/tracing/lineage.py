@@ -1,7 +1,7 @@
 """Which operations a tensor came from.
 
-A tensor is known by its identity. One that no watched call made (by a custom autograd.Function, or by code in C++) is followed through
-the graph that autograd keeps, back to the nodes of tensors that are known.
+A tensor is known by its identity. One that no watched call made (by a custom autograd.Function, or by code in C++) is
+followed through the graph that autograd keeps, back to the nodes of tensors that are known.
 """
 
 from __future__ import annotations

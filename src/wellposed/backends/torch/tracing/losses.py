@@ -18,7 +18,13 @@ def loss_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LossC
     Known are cross_entropy and nll_loss with class indices, binary_cross_entropy(_with_logits) with
     targets 0 and 1, and mse_loss.
     """
-    if name not in ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss"):
+    if name not in (
+        "cross_entropy",
+        "nll_loss",
+        "binary_cross_entropy",
+        "binary_cross_entropy_with_logits",
+        "mse_loss",
+    ):
         return None
     given = dict(zip(("input", "target"), args, strict=False)) | kwargs
     outputs, targets = given.get("input"), given.get("target")
@@ -40,7 +46,9 @@ def loss_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LossC
         if not bool(((targets == 0) | (targets == 1)).all()):
             return None
         losses = getattr(functional, name)(outputs, targets, reduction="none")
-        return LossCall("cross_entropy", losses.double().flatten().numpy(force=True), targets.flatten().long().numpy(force=True), 2)
+        return LossCall(
+            "cross_entropy", losses.double().flatten().numpy(force=True), targets.flatten().long().numpy(force=True), 2
+        )
 
 
 def _classes(name: str, outputs: torch.Tensor, targets: torch.Tensor, ignored: int) -> LossCall | None:
@@ -52,4 +60,6 @@ def _classes(name: str, outputs: torch.Tensor, targets: torch.Tensor, ignored: i
     if valid.numel() == 0 or bool(((valid < 0) | (valid >= classes)).any()):
         return None  # the call itself will raise
     losses = getattr(functional, name)(outputs, targets, ignore_index=ignored, reduction="none")
-    return LossCall("cross_entropy", losses[kept].double().flatten().numpy(force=True), valid.flatten().numpy(force=True), classes)
+    return LossCall(
+        "cross_entropy", losses[kept].double().flatten().numpy(force=True), valid.flatten().numpy(force=True), classes
+    )

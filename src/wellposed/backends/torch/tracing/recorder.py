@@ -19,7 +19,14 @@ from wellposed.backends.measured import Flatness, LossCall, Operation, Operation
 from wellposed.backends.torch.tracing.function_mode import Watcher
 from wellposed.backends.torch.tracing.lineage import BATCH, INDICES, Lineage
 from wellposed.backends.torch.tracing.losses import loss_call
-from wellposed.backends.torch.tracing.sizes import attention_entropy, elementwise, flatness, root_mean_square, row_entropy, signal
+from wellposed.backends.torch.tracing.sizes import (
+    attention_entropy,
+    elementwise,
+    flatness,
+    root_mean_square,
+    row_entropy,
+    signal,
+)
 from wellposed.backends.torch.tracing.weight_use import CONVOLUTIONS, Uses
 from wellposed.numerics.activations import Activation
 
@@ -31,10 +38,12 @@ _NORMS = {
     "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm", "normalize",
 }  # fmt: skip
 _ACTIVATIONS = {
-    "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "rrelu_", "elu", "elu_", "selu", "selu_", "celu", "celu_",
-    "gelu", "silu", "silu_", "mish", "mish_", "hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_", "hardtanh", "hardtanh_",
-    "sigmoid", "sigmoid_", "tanh", "tanh_", "softplus", "softsign", "logsigmoid", "log_sigmoid", "tanhshrink", "softshrink",
-    "hardshrink", "threshold", "threshold_", "erf", "atan", "arctan", "sin", "cos",
+    "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "rrelu_", "elu", "elu_", "selu", "selu_",
+    "celu", "celu_",
+    "gelu", "silu", "silu_", "mish", "mish_", "hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_", "hardtanh",
+    "hardtanh_",
+    "sigmoid", "sigmoid_", "tanh", "tanh_", "softplus", "softsign", "logsigmoid", "log_sigmoid", "tanhshrink",
+    "softshrink", "hardshrink", "threshold", "threshold_", "erf", "atan", "arctan", "sin", "cos",
 }  # fmt: skip
 _SUMS = {"add", "add_", "__add__", "__iadd__", "__radd__", "sub", "__sub__", "sub_"}
 _NOTHING = Signal(0.0, 0.0, 0.0, True)
@@ -104,7 +113,10 @@ class Recorder(Watcher):
             if index not in leading:
                 leading.add(index)
                 left.extend(self._operations[index].inputs)
-        return tuple(replace(operation, gradient=_ONE if index in leading else None) for index, operation in enumerate(self._operations))
+        return tuple(
+            replace(operation, gradient=_ONE if index in leading else None)
+            for index, operation in enumerate(self._operations)
+        )
 
     def _arriving(self, tensor: torch.Tensor, sources: tuple[int, ...]) -> Signal | None:
         """The size of what a layer reads; of the structure alone only that of the network's own inputs."""
@@ -133,7 +145,9 @@ class Recorder(Watcher):
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor)]
-        if any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors):  # within vmap, grad or jvp: no numbers yet
+        if any(
+            torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors
+        ):  # within vmap, grad or jvp: no numbers yet
             return function(*args, **kwargs)
         sources = self._lineage.of(tensors)
         use = self._uses.of(name, args, kwargs) if tensors else None
@@ -164,8 +178,12 @@ class Recorder(Watcher):
         if name in _WEIGHTED or use:
             kind: OperationKind = "conv" if name.startswith("conv") else "linear"
             self._record(kind, name, sources, result, use=use, source=before)
-        elif name in _CONTRACTIONS and (parameters := [owner for tensor in tensors if (owner := self._uses.name(tensor))]):
-            self._record("linear", name, sources, result, source=self._arriving(tensors[0], sources), named=_owner(parameters[0]))
+        elif name in _CONTRACTIONS and (
+            parameters := [owner for tensor in tensors if (owner := self._uses.name(tensor))]
+        ):
+            self._record(
+                "linear", name, sources, result, source=self._arriving(tensors[0], sources), named=_owner(parameters[0])
+            )
         elif name in _CELLS:
             self._record("recurrent", name, sources, result)
         elif name in _NORMS:
@@ -173,11 +191,18 @@ class Recorder(Watcher):
         elif phi is not None:
             self._record("activation", name, sources, result, activation=phi, flat=flat, source=changed)
         elif name == "scaled_dot_product_attention":
-            given = dict(zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args, strict=False)) | kwargs
+            given = (
+                dict(zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args, strict=False)) | kwargs
+            )
             options = given.get("attn_mask"), bool(given.get("is_causal")), given.get("scale")
             entropy = attention_entropy(given["query"], given["key"], *options) if self._sized else None
             self._record("attention", name, sources, result, entropy=entropy)
-        elif name == "softmax" and sources and result.dim() > 2 and not self._over_units(tensors[0], sources, args, kwargs):
+        elif (
+            name == "softmax"
+            and sources
+            and result.dim() > 2
+            and not self._over_units(tensors[0], sources, args, kwargs)
+        ):
             self._record("attention", name, sources, result, entropy=row_entropy(result) if self._sized else None)
         elif name == "embedding":
             self._record("other", name, sources, result)
@@ -189,8 +214,12 @@ class Recorder(Watcher):
             self._lineage.note(result, sources)
         return result
 
-    def _over_units(self, scores: torch.Tensor, sources: tuple[int, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether a softmax chooses among the units of a layer, as a gate and a router do, and not among places, as attention does."""
+    def _over_units(
+        self, scores: torch.Tensor, sources: tuple[int, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> bool:
+        """Whether a softmax chooses among the units of a layer, as a gate and a router do, and not among places, as
+        attention does.
+        """
         made = self._operations[sources[0]] if len(sources) == 1 and sources[0] >= 0 else None
         axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
         of_a_layer = made is not None and made.kind == "linear" and self._made.get(sources[0], lambda: None)() is scores
@@ -219,7 +248,9 @@ class Recorder(Watcher):
         self._made[index] = weakref.ref(result)
 
     def _on_gradient(self, tensor: torch.Tensor, look: Callable[[torch.Tensor], Any]) -> None:
-        """Of the value as it is now: the node that made it stays the same, whatever is changed in place later, of it or of a view of it."""
+        """Of the value as it is now: the node that made it stays the same, whatever is changed in place later, of it or
+        of a view of it.
+        """
         made, shape = tensor, tensor.shape
         base = tensor._base
         if base is not None and base.numel() == tensor.numel() and base.is_contiguous() and tensor.is_contiguous():
@@ -245,8 +276,12 @@ class Recorder(Watcher):
         return 1 if self._operations[at].kind == "conv" and tensor.dim() > 2 else -1
 
     def _watch_last(self, index: int, made: list[torch.Tensor], args: tuple[Any, ...]) -> None:
-        """Whether the loss reads the last step alone: of the outputs, or by way of the state that is returned beside them."""
-        first = bool(args[-1]) if isinstance(args[-1], bool) else False  # batch_first comes last, but not for packed sequences
+        """Whether the loss reads the last step alone: of the outputs, or by way of the state that is returned beside
+        them.
+        """
+        first = (
+            bool(args[-1]) if isinstance(args[-1], bool) else False
+        )  # batch_first comes last, but not for packed sequences
         if made[0].dim() != 3 or not made[0].requires_grad:
             return
         self.last_only[index] = True
@@ -280,7 +315,20 @@ class Recorder(Watcher):
         module = self._stack[-1] if self._stack else ""
         name = _owner(use.name) if use else named or module or function
         self._operations.append(
-            Operation(name, kind, function, inputs, self._made_of(result, use), None, use, activation, source, flat, reads_batch, entropy)
+            Operation(
+                name,
+                kind,
+                function,
+                inputs,
+                self._made_of(result, use),
+                None,
+                use,
+                activation,
+                source,
+                flat,
+                reads_batch,
+                entropy,
+            )
         )
         self._lineage.note(result, (index,))
         self._made[index] = weakref.ref(result)

@@ -1,8 +1,8 @@
 """How far back a recurrent layer remembers: Lyapunov exponents by QR of the Jacobians of its steps.
 
-The fused layer is taken apart: its own weights, the inputs of the real run, one step at a time. The largest exponents are the mean
-logarithms of the diagonals of R where Q of the step before is pushed through the step and factored again (Benettin et al. 1980; for
-recurrent networks Vogt, Puelma Touzel, Shlizerman & Lajoie 2022, arXiv 2006.14123).
+The fused layer is taken apart: its own weights, the inputs of the real run, one step at a time. The largest exponents
+are the mean logarithms of the diagonals of R where Q of the step before is pushed through the step and factored again
+(Benettin et al. 1980; for recurrent networks Vogt, Puelma Touzel, Shlizerman & Lajoie 2022, arXiv 2006.14123).
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _CELLS: dict[str, Callable[..., Any]] = {
 
 
 def recurrence_of(call: RecurrentCall, recorder: Recorder) -> Recurrence:
-    """What was measured of a fused layer: of all its layers and directions the one that grows most; no exponents for packed sequences."""
+    """What was measured of a fused layer: of all its layers and directions the one that grows most; no exponents for
+    packed sequences.
+    """
     name = recorder.name_of(call.index)
     unknown = Recurrence(name, call.function, 0, np.zeros(0), float("nan"), False)
     if len(call.args) != 9 or not isinstance(call.args[-1], bool) or call.args[0].dim() != 3:
@@ -38,8 +40,12 @@ def recurrence_of(call: RecurrentCall, recorder: Recorder) -> Recurrence:
         warnings.simplefilter("ignore", DeprecationWarning)  # torch warns of its own forward mode
         inputs = inputs.detach().transpose(0, 1) if batch_first else inputs.detach()
         steps, inputs = inputs.shape[0], inputs[:_STEPS, :_EXAMPLES].double()
-        states = [part.detach()[:, :_EXAMPLES].double() for part in (state if isinstance(state, tuple | list) else (state,))]
-        if len({part.shape[-1] for part in states}) > 1 or not inputs.numel():  # a projected LSTM, or nothing to step through
+        states = [
+            part.detach()[:, :_EXAMPLES].double() for part in (state if isinstance(state, tuple | list) else (state,))
+        ]
+        if (
+            len({part.shape[-1] for part in states}) > 1 or not inputs.numel()
+        ):  # a projected LSTM, or nothing to step through
             return unknown
         measured, each = [], 4 if biased else 2
         for layer in range(layers):
@@ -48,7 +54,9 @@ def recurrence_of(call: RecurrentCall, recorder: Recorder) -> Recurrence:
                 number = layer * (2 if two_ways else 1) + way
                 own = [weight.detach().double() for weight in weights[number * each : (number + 1) * each]]
                 start = torch.cat([part[number] for part in states], dim=-1)
-                found = _exponents(_step(call.function, own, len(states)), inputs.flip(0) if way else inputs, start, len(states))
+                found = _exponents(
+                    _step(call.function, own, len(states)), inputs.flip(0) if way else inputs, start, len(states)
+                )
                 measured.append(found[:2])
                 outputs.append(found[2].flip(0) if way else found[2])
             inputs = torch.cat(outputs, dim=-1)
@@ -68,7 +76,8 @@ def _step(function: str, weights: list[torch.Tensor], parts: int) -> _Step:
 
 
 def _exponents(step: _Step, inputs: torch.Tensor, state: torch.Tensor, parts: int) -> tuple[Any, float, torch.Tensor]:
-    """The largest exponents per step, averaged over examples, the standard error of the first, and the outputs [T, N, H].
+    """The largest exponents per step, averaged over examples, the standard error of the first, and the outputs [T, N,
+    H].
 
     Of inputs [T, N, D] and a state [N, S] whose first H entries are the output.
     """

@@ -22,7 +22,8 @@ _MOST_SCORES = 1 << 20
 
 
 def signal(tensor: torch.Tensor) -> Signal:
-    """As `protocol.signal_of`. Sums run in float64, differences between examples in the tensor's own dtype, where they are nearly exact.
+    """As `protocol.signal_of`. Sums run in float64, differences between examples in the tensor's own dtype, where they
+    are nearly exact.
 
     In blocks of columns, so that what is made on the way stays small and in the cache.
     """
@@ -56,7 +57,9 @@ def _dense(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _sums(flat: torch.Tensor, scale: float) -> tuple[float, float, int]:
-    """Of a matrix over `scale`: the sum of squares, the sum of squares about the mean of each column, and how many entries are zero."""
+    """Of a matrix over `scale`: the sum of squares, the sum of squares about the mean of each column, and how many
+    entries are zero.
+    """
     rows, columns = flat.shape
     width = max(_BLOCK // rows, 1)
     squares = spread = torch.zeros((), dtype=torch.float64, device=flat.device)
@@ -96,7 +99,9 @@ def flatness(z: torch.Tensor, phi: Activation, axis: int) -> Flatness | None:
             return None
         flat = values <= low if high == torch.inf else (values <= low) | (values >= high)
         units = flat.movedim(axis, 0).flatten(1).all(dim=1) if z.dim() > 1 else flat
-        return Flatness(float(flat.sum()) / z.numel(), float(units.double().mean()), units.numel(), saturates(low, high))
+        return Flatness(
+            float(flat.sum()) / z.numel(), float(units.double().mean()), units.numel(), saturates(low, high)
+        )
 
 
 def root_mean_square(tensor: torch.Tensor) -> float:
@@ -134,8 +139,12 @@ def row_entropy(weights: torch.Tensor) -> float | None:
         return float((entropy[kept] / support[kept].float().log()).mean())
 
 
-def attention_entropy(q: torch.Tensor, k: torch.Tensor, mask: Any = None, causal: bool = False, scale: float | None = None) -> float | None:
-    """That of the scores which scaled_dot_product_attention does not show, for the first example; None where there are too many."""
+def attention_entropy(
+    q: torch.Tensor, k: torch.Tensor, mask: Any = None, causal: bool = False, scale: float | None = None
+) -> float | None:
+    """That of the scores which scaled_dot_product_attention does not show, for the first example; None where there are
+    too many.
+    """
     if q.dim() < 3 or q.shape[-2] * k.shape[-2] * (q.shape[-3] if q.dim() > 3 else 1) > _MOST_SCORES:
         return None
     try:
@@ -150,7 +159,9 @@ def _attention(q: torch.Tensor, k: torch.Tensor, mask: Any, causal: bool, scale:
         k = k.repeat_interleave(q.shape[-3] // k.shape[-3], dim=-3)
     scores = q @ k.transpose(-2, -1) * (scale or q.shape[-1] ** -0.5)
     if causal:
-        scores = scores.masked_fill(torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1), -torch.inf)
+        scores = scores.masked_fill(
+            torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1), -torch.inf
+        )
     if isinstance(mask, torch.Tensor):
         first = mask[:1] if mask.dim() == scores.dim() else mask
         scores = scores.masked_fill(~first, -torch.inf) if first.dtype is torch.bool else scores + first

@@ -39,7 +39,9 @@ class Uses:
 
     def _look(self) -> None:
         for name, parameter in self._model.named_parameters():
-            self._views[id(parameter)] = _View(name, tuple((axis,) for axis in range(parameter.dim())), parameter, parameter)
+            self._views[id(parameter)] = _View(
+                name, tuple((axis,) for axis in range(parameter.dim())), parameter, parameter
+            )
 
     def _view(self, tensor: Any) -> _View | None:
         if isinstance(tensor, nn.Parameter) and id(tensor) not in self._views:
@@ -76,7 +78,9 @@ class Uses:
             return _product(view, bias, (1,), (0,)) if name == "linear" else _convolved(view, bias, name, args, kwargs)
         if name in _PRODUCTS or name in _SUMMED_PRODUCTS:
             summed = name in _SUMMED_PRODUCTS
-            factors = [argument for argument in (*args, *kwargs.values()) if isinstance(argument, torch.Tensor)][summed:]
+            factors = [argument for argument in (*args, *kwargs.values()) if isinstance(argument, torch.Tensor)][
+                summed:
+            ]
             view = self._view(factors[1]) if len(factors) > 1 else None
             if view is None or view.tensor.dim() < 2:
                 return None
@@ -153,7 +157,9 @@ def _convolved(view: _View, bias: str, name: str, args: tuple[Any, ...], kwargs:
         else:
             around = 0 if given == "valid" else _several(given, number)[axis]
             windows.append(Window(kernel, stride[axis], dilation[axis], around, around, extra[axis]))
-    channels = (weight.shape[0], weight.shape[1] * groups) if transposed else (weight.shape[1] * groups, weight.shape[0])
+    channels = (
+        (weight.shape[0], weight.shape[1] * groups) if transposed else (weight.shape[1] * groups, weight.shape[0])
+    )
     fan = convolution(channels, windows, groups, transposed=transposed, size=inputs.shape[-number:])
     axes = tuple(one[0] if one else index for index, one in enumerate(view.axes))
     out = 1 if transposed else 0
