@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _DEPTH = 16  # references from the root: further away nothing of a training problem has been seen to lie
-_MOST = 100_000  # objects looked at
+_MOST_OBJECTS = 100_000  # objects looked at
 _ITEMS = 1_000  # of one container, the first
 _FOREIGN = ("numpy", "torch", "jax", "scipy", "builtins", "functools", "math", "random", "wellposed")
 _LIBRARIES = tuple(
@@ -29,7 +29,7 @@ def reachable(root: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """
     seen: dict[int, Any] = {}  # holds what it has seen, so that no other object gets its identity
     waiting = deque([(name, root, 0)])
-    while waiting and len(seen) < _MOST:
+    while waiting and len(seen) < _MOST_OBJECTS:
         label, thing, depth = waiting.popleft()
         if id(thing) in seen:
             continue

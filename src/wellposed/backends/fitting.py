@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_LEAST = 1e-30
+_SILENT = 1e-30
 
 
 class Fitting:
@@ -23,7 +23,7 @@ class Fitting:
             return made
         if name not in self.factors:
             had = self._size(made)
-            if not _LEAST < had < 1 / _LEAST:
+            if not _SILENT < had < 1 / _SILENT:
                 return made
             factor = self._targets[name] / had
             scaled = made * factor

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from types import FrameType, TracebackType
 
-_LONGEST = 100
+_LONGEST_LINE = 100
 
 
 def find_caller(inside: tuple[str, ...]) -> str:
@@ -62,5 +62,5 @@ def find_raise(traceback: TracebackType | None, inside: tuple[str, ...]) -> str:
 def show_line(file: str, number: int) -> str:
     """ "line 3: `x = f(y)`", without the text where the file cannot be read."""
     text = linecache.getline(file, number).strip()
-    text = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    text = text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 3] + "..."
     return f"line {number}{f': `{text}`' if text else ''}"

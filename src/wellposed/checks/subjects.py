@@ -25,7 +25,7 @@ _LARGE, _ROWS = 1_000_000, 4
 """A quick look at the gradient of as many parameters takes that many rows first, or half of them all: what is right
 there is left alone.
 """
-_SOLVED = 1e-5  # of the loss: what is left of it where a problem is solved
+_SOLVED_LOSS = 1e-5  # of the loss: what is left of it where a problem is solved
 NO_LAYERS = "This problem shows no layers: it is given by its value and gradient alone."
 
 
@@ -175,7 +175,7 @@ def _at_both_points(session: Session, problem: Problem, loss: float | None) -> l
     found = [
         finding for finding in found if finding.rule != rules.gradients.ZERO.id or finding.verdict is Verdict.FAILS
     ]
-    if abs(later.loss) < _SOLVED * abs(session.loss):
+    if abs(later.loss) < _SOLVED_LOSS * abs(session.loss):
         found = [_at_the_end(finding, later.loss) for finding in found]
     return merge_worse(findings, found, f"After {steps} steps: ")
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from wellposed.derivatives.ladder import RATIO, Ladder, Window
 
-_LONGEST = 3  # rungs joined into one formula
+_MOST_RUNGS = 3  # rungs joined into one formula
 _HIDDEN = 0.5  # of a change that lies within the noise, this much is counted as truncation
 _LIKELY = 0.2  # of a noise bar: what the noise is likely to do, for choosing among formulas
 
@@ -48,7 +48,7 @@ def best(ladder: Ladder) -> Formula:
 def _formulas(ladder: Ladder) -> Iterator[Formula]:
     rungs = ladder.rungs
     smooth = {count: ladder.smooth(count) for count in range(3, len(rungs) + 1)}
-    for length in range(1, _LONGEST + 1):
+    for length in range(1, _MOST_RUNGS + 1):
         for start in range(len(rungs) - length + 1):
             window = tuple(rungs[start : start + length])
             if window[-1] - window[0] >= length:

@@ -15,9 +15,9 @@ RATIO = 4
 SIGMAS = 4.0
 """Noise bars are four standard deviations wide."""
 
-_ROUNDING = 0.5  # a computed value is off by half a unit in the last place at least, in the worst case
+_HALF_ULP = 0.5  # a computed value is off by half a unit in the last place at least, in the worst case
 _KINK = 1e-4  # a smaller change of slope, beside the slope itself, is not called a kink
-_SEEN = 6.0  # bars that a kink or jump must exceed
+_KINK_BARS = 6.0  # bars that a kink or jump must exceed
 _STEADY = 1.25  # ratios closer than that follow one power of h
 
 Window = tuple[int, ...]
@@ -43,7 +43,7 @@ class Ladder:
 
     def __init__(self, f0: float, eps: float, noise: float, base: float, side: int) -> None:
         self.f0, self.eps, self.base, self.side = f0, eps, base, side
-        self.noise = max(noise, _ROUNDING * eps * abs(f0))
+        self.noise = max(noise, _HALF_ULP * eps * abs(f0))
         self.rungs: list[int] = []
         self.values: dict[int, tuple[float, float]] = {}
         self._slopes: dict[Window, float] = {}
@@ -100,7 +100,7 @@ class Ladder:
         if window not in self._bars:
             weights = _weights(tuple(rung - window[0] for rung in window), self.side)
             sizes = [abs(self.f0), *(abs(value) for rung in window for value in self.values[rung])]
-            noises = [max(self.noise, _ROUNDING * self.eps * size) for size in sizes]
+            noises = [max(self.noise, _HALF_ULP * self.eps * size) for size in sizes]
             total = hypot(*(w * noise for w, noise in zip(weights, noises, strict=True)))
             self._bars[window] = SIGMAS * total / self.step(window[0])
         return self._bars[window]
@@ -153,7 +153,7 @@ class Ladder:
         finest = self.rungs[:3]
         h, (below, above) = self.step(finest[1]), self.values[finest[1]]
         right, left = (above - self.f0) / h, (self.f0 - below) / h
-        bars = [_SEEN / SIGMAS * self.bar((rung,)) for rung in finest]
+        bars = [_KINK_BARS / SIGMAS * self.bar((rung,)) for rung in finest]
         gaps = [self.asymmetry(rung) for rung in finest]
         for values in (gaps, [self.slope((rung,)) for rung in finest]):
             if _seen(values, bars) and all(

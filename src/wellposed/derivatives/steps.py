@@ -26,7 +26,7 @@ ONE_SIDE = "the function is not finite on one side of the point (bounds= keeps t
 _START = (0, -1, -2)
 _STEEPEST = 64.0  # where f changes by its own size within less than this part of the scale, the guess goes no further
 _SAFETY = 1.5  # bars are wider by this than what was found, which is itself uncertain
-_CLOSER = 3
+_RUNGS_CLOSER = 3
 _OUTLIER = 8.0
 _CURVED = 1.5
 _SMOOTH, _SETTLING, _JUMPING = (
@@ -133,7 +133,7 @@ class _Climb:
             self._ends_at.add(rung)
         missing = len(_START) - len(ladder.rungs)
         if missing > 0:
-            below = min([*ladder.rungs, *(rung - _CLOSER + 1 for rung in self._ends_at if not ladder.rungs)]) - 1
+            below = min([*ladder.rungs, *(rung - _RUNGS_CLOSER + 1 for rung in self._ends_at if not ladder.rungs)]) - 1
             rungs = [below - k for k in range(missing)]
             if not self._ends_at.isdisjoint(rungs):
                 return []
@@ -152,8 +152,8 @@ class _Climb:
         if (
             left == left
         ):  # a kink or a jump: at the point, or a little beside it? Look closer, as long as it would be seen there.
-            blurred = 8 * RATIO**_CLOSER * ladder.bar((lowest,))
-            return [lowest - _CLOSER] if jump or abs(right - left) > blurred else []
+            blurred = 8 * RATIO**_RUNGS_CLOSER * ladder.bar((lowest,))
+            return [lowest - _RUNGS_CLOSER] if jump or abs(right - left) > blurred else []
         formula = best(ladder)
         doubt = max(formula.error, self._contradiction(formula))
         if doubt <= self._enough:

@@ -24,7 +24,7 @@ _PASSED_ON = (
     "detached",
     "in-place",
 )  # of a wrong gradient, what is computed from it has these too
-_MOST = 20  # custom functions looked at
+_MOST_FUNCTIONS = 20  # custom functions looked at
 
 
 def fold_inherited(problem: Problem, prober: Prober, found: list[Finding], judge: Judge) -> list[Finding]:
@@ -40,7 +40,11 @@ def fold_inherited(problem: Problem, prober: Prober, found: list[Finding], judge
     ]
     if not failing:
         return found
-    guilty = [finding for part in problem.parts(prober.theta)[:_MOST] if (finding := _of_part(part, judge)) is not None]
+    guilty = [
+        finding
+        for part in problem.parts(prober.theta)[:_MOST_FUNCTIONS]
+        if (finding := _of_part(part, judge)) is not None
+    ]
     inheriting = [f for f in failing if f.cause not in _OWN]
     if guilty:
         heirs = {id(f) for f in inheriting}

@@ -31,16 +31,16 @@ from wellposed.numerics.theta import Gradient, descend
 from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
 from wellposed.rules.rule import NEGLIGIBLE
 
-_STEPS = 3
+_STEPS_TO_WAKE = 3
 _HARDLY, _BLIND = 1e-4, 0.05  # chances
-_SAME = 64.0  # units in the last place: one loss, summed up in another order
+_SAME_LOSS_ULPS = 64.0  # units in the last place: one loss, summed up in another order
 _UNSEEN = 0.99  # chance: what an error as large as is to be seen would rather have passed than not was not looked at
 _CHANCE = "chance that an error of 1 % of a tensor's gradient was missed"
-_AGAIN = 4  # directions within a tensor at most, where one tells too little
-_TELLING = 8  # wrong tensors that a quick look tells of
-_CLOSER = 30  # tensors that a quick look looks at closely
-_SHOWN, _ENOUGH = 40, 1e-6  # tensors looked at by themselves for a figure, and how closely
-_CLEARLY = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
+_MOST_DIRECTIONS_WITHIN = 4  # directions within a tensor at most, where one tells too little
+_MOST_TOLD = 8  # wrong tensors that a quick look tells of
+_MOST_LOOKED_CLOSER = 30  # tensors that a quick look looks at closely
+_MOST_IN_FIGURE, _FIGURE_PRECISION = 40, 1e-6  # tensors looked at by themselves for a figure, and how closely
+_UNEXPLAINED_RATIO = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
 
 
 def check(
@@ -116,7 +116,7 @@ def _beside_cuts(problem: Problem, prober: Prober, held: Held, looked: _Check, *
     inside = Prober(held.problem, prober.theta, prober.gradient, held=True)
     again = looked.with_cuts_held(held.problem, inside)
     again.look()
-    same = abs(inside.value - prober.value) <= _SAME * prober.eps * abs(
+    same = abs(inside.value - prober.value) <= _SAME_LOSS_ULPS * prober.eps * abs(
         prober.value
     )  # else what was held has changed the loss itself
     if held.broken or not inside.repeatable or not same:
@@ -228,14 +228,14 @@ class _Check:
         if scales is not None:
             return self._with_those_that_hold([scales], joint)
         if self._quick and self._wrong:  # some of those that are wrong show what is wrong
-            closer = self._wrong[:_TELLING]
+            closer = self._wrong[:_MOST_TOLD]
         elif self._quick and all(map(_agrees, joint)):  # what cannot be seen well is no sign of an error
-            closer = closer[:_CLOSER]
+            closer = closer[:_MOST_LOOKED_CLOSER]
         probes = self._one_by_one(closer)
         self._compared += [("all tensors", probe) for probe in joint]
         self._compared += [(name, probe) for name, some in probes.items() for probe in some]
         if each:
-            left = [name for name in self.carrying if name not in probes][:_SHOWN]
+            left = [name for name in self.carrying if name not in probes][:_MOST_IN_FIGURE]
             self._compared += [(name, self._by_itself(name)) for name in left]
         nearby = functools.cache(self._prober.nearby)
         found: list[Finding] = []
@@ -316,7 +316,7 @@ class _Check:
             doubtful |= self._not_clearly_right(directions[0], random)
         doubtful |= {name for name, floor in self._floors.items() if floor > VISIBLE}
         blind = {name for name, miss in self._misses.items() if miss > _UNSEEN}
-        doubtful |= blind if len(blind) <= _CLOSER else set()
+        doubtful |= blind if len(blind) <= _MOST_LOOKED_CLOSER else set()
         return joint, [name for name in self._names if name in doubtful]
 
     def _not_clearly_right(self, u: Vector, random: Probe) -> set[str]:
@@ -342,7 +342,7 @@ class _Check:
                 visible = VISIBLE * length / np.sqrt(place.stop - place.start)
                 while (
                     self._alarmed
-                    and len(probes) < _AGAIN
+                    and len(probes) < _MOST_DIRECTIONS_WITHIN
                     and probes[-1].agrees
                     and chance(probes[-1].allowed, visible) > _BLIND
                 ):
@@ -355,7 +355,7 @@ class _Check:
 
     def _by_itself(self, name: str) -> Probe:
         u = self._prober.directions.random_direction(self._problem.layout.slices[name])
-        return self._prober.glanced(u, _ENOUGH * self._prober.directions.spread(u))
+        return self._prober.glanced(u, _FIGURE_PRECISION * self._prober.directions.spread(u))
 
     def _idle(self, names: list[str]) -> list[Finding]:
         """Tensors without gradient and without influence, unless a few steps give them one: zero-initialised layers
@@ -363,7 +363,7 @@ class _Check:
         """
         problem, theta, gradient = self._problem, self._prober.theta, self._gradient
         left = set(names)
-        for _ in range(_STEPS if left else 0):
+        for _ in range(_STEPS_TO_WAKE if left else 0):
             theta = problem.stored(descend(theta, problem.layout.pack_known(gradient)))
             try:
                 gradient = problem.gradient(theta)
@@ -383,7 +383,7 @@ class _Check:
             return []
         text = (
             f"{len(names)} of {len(self._names)} tensors ({tensor.some(names)}) have a gradient that is zero or"
-            f" missing, and the loss does not change along them either, here and after {_STEPS} small steps."
+            f" missing, and the loss does not change along them either, here and after {_STEPS_TO_WAKE} small steps."
         )
         little = problem.layout.share(names) < NEGLIGIBLE
         return [ZERO.found(Verdict.HOLDS if little else Verdict.SUSPECT, text, where=names[0], cause="unused")]
@@ -420,7 +420,7 @@ class _Check:
         far = [
             probe
             for probe in joint
-            if probe.known and not probe.slope.kink and abs(probe.residual) > _CLEARLY * probe.allowed
+            if probe.known and not probe.slope.kink and abs(probe.residual) > _UNEXPLAINED_RATIO * probe.allowed
         ]
         return bool(closer) and bool(far)
 

@@ -23,8 +23,8 @@ from wellposed.rules.gradients import WRONG
 _MORE_DIRECTIONS = 4
 _BUDGET = 400
 _CANDIDATES = 4
-_SHOWN = 6  # places in a sentence
-_FLAT = 1e-6
+_PLACES_NAMED = 6  # places in a sentence
+_FLAT_SLOPE = 1e-6
 SLIGHT = 1e-7
 """Relative difference that CS231n's notes on gradient checks call great: beyond the bar, and yet nothing that costs."""
 
@@ -128,11 +128,11 @@ _FACTORS = ("scale", "sign", "mean-or-sum", "doubled")
 def _steps(prober: Prober, probes: Sequence[Probe], place: slice) -> bool:
     """Whether the loss is flat where a slope is claimed, and yet changes when the tensor is moved by its own size: as
     behind a rounding, whose gradient somebody has put in its place."""
-    if any(abs(probe.measured) > max(probe.allowed, _FLAT * abs(probe.claimed)) for probe in probes):
+    if any(abs(probe.measured) > max(probe.allowed, _FLAT_SLOPE * abs(probe.claimed)) for probe in probes):
         return False
     u = prober.directions.random_direction(place)
     moved = prober.along(u, prober.directions.reach(u))
-    return bool(np.isfinite(moved)) and abs(moved - prober.value) > _FLAT * abs(prober.value)
+    return bool(np.isfinite(moved)) and abs(moved - prober.value) > _FLAT_SLOPE * abs(prober.value)
 
 
 def relative_difference(probes: Sequence[Probe]) -> Evidence:
@@ -164,10 +164,8 @@ def _where(name: str, located: Located) -> str:
         return f" At least {count} places in it are wrong." if count else ""
     if not count:
         return ""
-    more = f" and {count - _SHOWN} more" if count > _SHOWN else ""
-    return (
-        f" Wrong {'is' if count == 1 else 'are'} {', '.join(f'`{p}`' for p in places[:_SHOWN])}{more}; the rest agrees."
-    )
+    more = f" and {count - _PLACES_NAMED} more" if count > _PLACES_NAMED else ""
+    return f" Wrong {'is' if count == 1 else 'are'} {', '.join(f'`{p}`' for p in places[:_PLACES_NAMED])}{more}; the rest agrees."
 
 
 def _places(name: str, located: Located) -> tuple[str, ...]:

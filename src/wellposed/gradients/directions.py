@@ -18,7 +18,7 @@ _ZERO = (
     0.1  # of its tensor's typical size: how far an entry is moved that is exactly 0 and so tells nothing of its size
 )
 _FARTHEST = 1e6  # times its own size is a tensor moved at most, beside others in one direction
-_LEAST = 1e-3  # of that size: how far any other entry is moved at least
+_LEAST_MOVE = 1e-3  # of that size: how far any other entry is moved at least
 
 
 class Directions:
@@ -45,7 +45,7 @@ class Directions:
     def entries(self, place: slice) -> Vector:
         """How far each entry can be moved: by its own size, as a function with a pole or an edge at 0 asks for."""
         part, size = self._theta[place], self.size(place)
-        return np.where(part == 0, _ZERO * size, np.maximum(np.abs(part), _LEAST * size))
+        return np.where(part == 0, _ZERO * size, np.maximum(np.abs(part), _LEAST_MOVE * size))
 
     def jointly(self, names: Sequence[str], *, along_claim: bool = False) -> Vector:
         """One direction through several tensors: t = 1 moves each entry by about its own size, or less.

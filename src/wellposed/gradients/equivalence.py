@@ -15,7 +15,7 @@ from wellposed.numerics.arrays import Vector
 from wellposed.rules.equivalence import ACCUMULATED, RANKS
 
 _SPANNED = 1e-3  # of a gradient's norm: what may be left when it is written as such a sum
-_EQUAL = 1e-3
+_GRADIENTS_EQUAL = 1e-3
 
 
 def compare(full: Vector, parts: Sequence[Vector], accumulated: Vector, rounding: float) -> Finding:
@@ -69,25 +69,25 @@ def _told(weights: Vector | None, accumulated: Vector | None, count: int) -> tup
         return "batch-statistics", text
     if accumulated is None:
         return "", "It is no sum of the micro-batches' gradients: something else was added, or left over from before."
-    lost = [k for k in range(len(accumulated)) if abs(accumulated[k]) < _EQUAL * np.abs(accumulated).max()]
+    lost = [k for k in range(len(accumulated)) if abs(accumulated[k]) < _GRADIENTS_EQUAL * np.abs(accumulated).max()]
     if lost:
         names = ", ".join(map(str, lost))
         return "lost", f"Of micro-batch {names} nothing is in it: it was zeroed or overwritten in between."
     ratios = accumulated / weights
-    if np.ptp(ratios) <= _EQUAL * np.abs(ratios).max():
+    if np.ptp(ratios) <= _GRADIENTS_EQUAL * np.abs(ratios).max():
         factor = float(np.mean(ratios))
-        if abs(factor - count) < _EQUAL * count:
+        if abs(factor - count) < _GRADIENTS_EQUAL * count:
             return (
                 "not-divided",
                 f"It is {count} times too large, the number of micro-batches: each loss must be divided by it.",
             )
-        if abs(factor * count - 1) < _EQUAL:
+        if abs(factor * count - 1) < _GRADIENTS_EQUAL:
             return (
                 "divided-twice",
                 f"It is 1/{count} of what it should be: the loss is divided by the number of micro-batches twice.",
             )
         return "scale", f"It is {factor:.4g} times what it should be."
-    if np.ptp(accumulated) <= _EQUAL * np.abs(accumulated).max():
+    if np.ptp(accumulated) <= _GRADIENTS_EQUAL * np.abs(accumulated).max():
         shares = ", ".join(f"{w:.3g}" for w in weights)
         text = (
             f"It weighs all micro-batches alike ({float(np.mean(accumulated)):.3g}), the full batch weighs them"
@@ -117,7 +117,7 @@ def over_ranks(
         return [RANKS.holds(), *found]
     factors = [e.value for finding in failing for e in finding.evidence if e.quantity == "factor"]
     for cause, factor in (("world-size", float(world)), ("averaged-twice", 1.0 / world)):
-        if len(factors) == len(failing) and all(abs(f - factor) < _EQUAL * factor for f in factors):
+        if len(factors) == len(failing) and all(abs(f - factor) < _GRADIENTS_EQUAL * factor for f in factors):
             words = f"{world} times too large" if factor > 1 else f"1/{world} of what it should be"
             text = f"The gradient is {words} in all of {len(failing)} tensors, and {world} is the number of ranks."
             return [RANKS.found(Verdict.FAILS, text, where="all tensors", cause=cause), *found]

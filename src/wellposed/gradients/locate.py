@@ -19,8 +19,8 @@ from wellposed.numerics.arrays import Array, Vector
 _SAMPLE = 6  # entries measured one by one where no single place explains the residual, to see whether most are wrong
 _MORE = 24  # entries of a dense error, to tell the fraction
 _DENSE = 0.25  # of a sample: from here on the error counts as dense
-_GROUPS = 8
-_AGAIN = 3  # times that all but what was found is searched once more, by other weights
+_LOCATING_GROUPS = 8
+_SEARCHES_AGAIN = 3  # times that all but what was found is searched once more, by other weights
 # of a position: the bar up to which an index is read; entries are measured afterwards, so that a misreading costs
 # little
 _READABLE = 0.9
@@ -82,7 +82,7 @@ class _Search:
     def run(self) -> None:
         whole = tuple(np.arange(length) for length in self._shape)
         self._search(whole)
-        for _ in range(_AGAIN):  # two errors of a block may have cancelled
+        for _ in range(_SEARCHES_AGAIN):  # two errors of a block may have cancelled
             known = len(self.found.entries) + len(self.found.slices)
             if known < 2 or not self.found.complete:
                 return
@@ -225,7 +225,7 @@ class _Search:
             return []
         groups: dict[int, list[tuple[Block, Residual]]] = {}
         for axis, length in enumerate(self._shape):
-            parts = np.array_split(self._random.permutation(length), min(_GROUPS, length))
+            parts = np.array_split(self._random.permutation(length), min(_LOCATING_GROUPS, length))
             inner = [self._with(block, axis, np.sort(part)) for part in parts]
             groups[axis] = [(part, self._of(part)) for part in inner]
         hit = {axis: sum(not found.zero for _, found in parts) / len(parts) for axis, parts in groups.items()}

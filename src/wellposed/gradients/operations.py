@@ -19,11 +19,11 @@ from wellposed.gradients.causes.explanation import Explanation
 from wellposed.gradients.prober import Prober
 from wellposed.numerics.arrays import Array, Vector
 
-_MOST = 150  # operations looked at
+_MOST_OPERATIONS = 150  # operations looked at
 _PAIRS = 8  # reductions of which two are tried at once
 _TWINS = 3
-_STEP = 1e-6
-_CLOSE = 1e-5
+_OPERATION_STEP = 1e-6
+_OPERATION_FITS = 1e-5
 _LEFT_OUT = "1 (it is left out)"
 _LAST = " in its last step"
 _ONES = (
@@ -50,7 +50,7 @@ def guilty_operation(problem: Problem, prober: Prober, names: Sequence[str]) -> 
     if not all(line.usable for line in lines):
         return None
     first, second = lines
-    for mistake in _mistakes(base.nodes[-_MOST:], len(base.nodes) - min(len(base.nodes), _MOST)):
+    for mistake in _mistakes(base.nodes[-_MOST_OPERATIONS:], len(base.nodes) - min(len(base.nodes), _MOST_OPERATIONS)):
         found = next((name for name, rates in mistake.rates(first) if first.claims(mistake.held, rates)), None)
         rates = None if found is None else dict(mistake.rates(second)).get(found)
         if found is not None and rates is not None and second.claims(mistake.held, rates):
@@ -103,7 +103,7 @@ class _Line:
 
     def __init__(self, problem: Problem, prober: Prober, base: Tape, u: Vector) -> None:
         self.base, self._problem, self._theta, self._u = base, problem, prober.theta, u
-        self._h = _STEP * prober.directions.reach(u)
+        self._h = _OPERATION_STEP * prober.directions.reach(u)
         above, below = Tape(), Tape()
         values = problem.taped(self._theta + self._h * u, above), problem.taped(self._theta - self._h * u, below)
         self.usable = None not in values and len(above.nodes) == len(below.nodes) == len(base.nodes)
@@ -122,7 +122,9 @@ class _Line:
             ((index, rate),) = rates.items()
             through = self._moved(index, rate(self.moving.__getitem__))
         slope = self._slope(rates) if len(rates) > 1 else self._held[held] + through
-        return bool(abs(slope - self.claimed) <= _CLOSE * max(abs(self.claimed), self._size / 10, abs(through) / 10))
+        return bool(
+            abs(slope - self.claimed) <= _OPERATION_FITS * max(abs(self.claimed), self._size / 10, abs(through) / 10)
+        )
 
     def _slope(self, rates: Mapping[int, Rate | None]) -> float:
         """Of the loss along u, where these results move by these rates, each from what those before have made of the

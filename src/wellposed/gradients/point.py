@@ -12,7 +12,7 @@ from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Gradient
 from wellposed.rules.gradients import UNINFORMATIVE
 
-_FLAT = 1e-6  # of what the loss really changes by when every parameter moves by its own size
+_FLAT_CHANGE = 1e-6  # of what the loss really changes by when every parameter moves by its own size
 
 
 def uninformative(problem: Problem, prober: Prober, gradient: Gradient) -> list[Finding]:
@@ -37,12 +37,12 @@ def uninformative(problem: Problem, prober: Prober, gradient: Gradient) -> list[
     u = prober.directions.jointly(carrying)
     claimed = abs(float(prober.gradient @ u))
     moved = abs(prober.along(u, 1.0) - prober.value)
-    if np.isfinite(moved) and claimed < _FLAT * moved:
+    if np.isfinite(moved) and claimed < _FLAT_CHANGE * moved:
         text = (
             f"The loss is flat here: moving every parameter by its own size changes it by {moved:.3g}, where the"
             f" gradient foretells {claimed:.3g}. A saturated unit or a minimum looks like this, and hides mistakes."
         )
-        evidence = (Evidence("change foretold over change seen", claimed / moved, reference=f"above {_FLAT:g}"),)
+        evidence = (Evidence("change foretold over change seen", claimed / moved, reference=f"above {_FLAT_CHANGE:g}"),)
         return [UNINFORMATIVE.found(Verdict.SUSPECT, text, where=carrying[0], cause="flat", evidence=evidence)]
     return []
 

@@ -9,7 +9,7 @@ import numpy as np
 from wellposed.derivatives.estimate import Slope
 
 # The bar covers the truth in about 99 of 100 cases; a claim that a gradient is wrong must be rarer in error than that.
-_BEYOND = 2.0
+_BARS_ALLOWED = 2.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Probe:
     @property
     def allowed(self) -> float:
         """The largest residual that proves nothing."""
-        return _BEYOND * self.error + self.rounding
+        return _BARS_ALLOWED * self.error + self.rounding
 
     @property
     def smooth(self) -> bool:

@@ -22,16 +22,16 @@ from wellposed.numerics.floats import format_of
 from wellposed.numerics.theta import Gradient
 
 # Units in the last place that sums in a gradient of that dtype may be off by.
-_DIGITS = 8.0
+_CLAIM_ULPS = 8.0
 _ENOUGH = 1e-8  # of the claimed slope: a bar below that needs no improvement
-_FURTHEST = 1.0  # times its own size is an entry moved at most: further out a loss may be anything
-_CLOSER = 0.15  # power of eps: 1/222 in float64, 1/11 in float32, 1/2 in bfloat16
+_FURTHEST_OF_SIZE = 1.0  # times its own size is an entry moved at most: further out a loss may be anything
+_CLOSER_POWER = 0.15  # power of eps: 1/222 in float64, 1/11 in float32, 1/2 in bfloat16
 _WILD = 8.0
 _ERRATIC = "the loss changes erratically within the smallest steps that its precision allows"
 _STAIR = "the loss is flat over small steps and climbs over larger ones, as if it were cast to a coarser format inside"
 _BURIED = "the loss is too coarse to show a slope as small as that"
-_FLAT = 1e-3  # of the claimed slope
-_FEW = 10  # steps of a glance
+_STAIR_SLOPE = 1e-3  # of the claimed slope
+_GLANCE_STEPS = 10  # steps of a glance
 _FACTORS = (1.37, 0.61, 1.83)
 _SCATTER = 2  # pairs of gradients beside the point that show its own rounding
 
@@ -86,7 +86,7 @@ class Prober:
         """Whether the loss is flat over the smallest steps and climbs as claimed over larger ones: cast to a coarser
         format inside.
         """
-        if abs(probe.measured) > _FLAT * abs(probe.claimed):
+        if abs(probe.measured) > _STAIR_SLOPE * abs(probe.claimed):
             return False
         reach = self.directions.reach(u)
         tilted, flat = self._tilted(u), abs(probe.claimed) / 2
@@ -154,7 +154,7 @@ class Prober:
         fine grid then shows the slope too, and contradicts steps that are all too large.
         """
         moving = [u for u in directions if u.any()]
-        closer = self.eps**_CLOSER if second_opinion else 1.0
+        closer = self.eps**_CLOSER_POWER if second_opinion else 1.0
         near = None if second_opinion or not np.isfinite(self.near.level) else self.near
         lanes = [
             slope(
@@ -162,7 +162,7 @@ class Prober:
                 eps=self.eps,
                 f0=self.value,
                 near=near,
-                reach=_FURTHEST / closer,
+                reach=_FURTHEST_OF_SIZE / closer,
                 enough=_ENOUGH * self.directions.spread(u),
             )
             for u in moving
@@ -185,9 +185,9 @@ class Prober:
             eps=self.eps,
             f0=self.value,
             near=near,
-            reach=_FURTHEST / self._shorter,
+            reach=_FURTHEST_OF_SIZE / self._shorter,
             enough=enough,
-            most=_FEW,
+            most=_GLANCE_STEPS,
         )
         tilted = self._leaning(u) if self.exact else self._tilted(u)
         (found,) = run([lane], lambda _lane, steps: [(t, tilted(t)) for t in steps])
@@ -220,7 +220,7 @@ class Prober:
         claimed = float(self.gradient @ u)
         # The digits of single entries fall where they fall; a rounded factor of all of them moves the whole slope.
         terms = max(self.directions.spread(u), abs(claimed))
-        rounding = _DIGITS * self.claim_eps * terms
+        rounding = _CLAIM_ULPS * self.claim_eps * terms
         if (
             measured.step > 0
         ):  # where the loss is 0 its values show no noise, and what it is computed from is rounded all the same
@@ -269,7 +269,7 @@ class Prober:
                 apart = float((self.problem.layout.pack_known(other) / factor - self.gradient) @ u)
                 if abs(apart) <= np.sqrt(self.claim_eps) * self.directions.spread(u):
                     scatter.append(apart / np.sqrt(2))
-        return _DIGITS * float(np.max(np.abs(scatter)))
+        return _CLAIM_ULPS * float(np.max(np.abs(scatter)))
 
     def _slope_claimed(self, theta: Vector, u: Vector) -> float:
         return float(self.problem.layout.pack_known(self.problem.gradient(self.problem.stored(theta))) @ u)

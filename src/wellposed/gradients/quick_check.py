@@ -16,8 +16,8 @@ from wellposed.gradients.prober import Prober
 VISIBLE = 0.01
 """The relative error of a tensor's gradient that is to be seen."""
 _HARDLY = 1e-3  # chance
-_CLEARLY = 10.0  # times what is allowed
-_MOST = 6  # directions
+_CONTRADICTED_RATIO = 10.0  # times what is allowed
+_MOST_DIRECTIONS = 6  # directions
 _BAR = 100.0  # times its rounding is the bar of a difference over a tenth of a tensor's size
 
 
@@ -78,13 +78,13 @@ def _looked(prober: Prober, uncut: Prober) -> tuple[Glances | None, Probe | None
     probes: list[Probe] = []
     misses, floors = dict.fromkeys(left, 1.0), dict.fromkeys(left, np.inf)
     most = 0.0
-    while left and len(probes) < _MOST:
+    while left and len(probes) < _MOST_DIRECTIONS:
         probe, shares = _through(prober, left)
         most = max(shares.values())
         if probe.slope.kink:
             return None, probe
         probes.append(probe)
-        if probe.smooth and prober.exact and abs(probe.residual) > _CLEARLY * probe.allowed:
+        if probe.smooth and prober.exact and abs(probe.residual) > _CONTRADICTED_RATIO * probe.allowed:
             return Glances(probes, {}, {}, contradicted=True), None
         if not probe.smooth or not probe.agrees:
             return None, None

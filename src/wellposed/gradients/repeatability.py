@@ -10,8 +10,8 @@ from wellposed.gradients.prober import Prober
 from wellposed.numerics.arrays import Vector
 from wellposed.rules.gradients import RANDOM, WRONG
 
-_ROUNDING = 64.0  # units in the last place
-_SAME = 1e-6
+_REPEATED_ULPS = 64.0  # units in the last place
+_GRADIENT_REPEATED = 1e-6
 
 
 def random_loss(problem: Problem, prober: Prober) -> Finding:
@@ -48,10 +48,14 @@ def changing_gradient(problem: Problem, prober: Prober) -> Finding | None:
     if again is first:
         return None
     change, size = again - first, float(np.linalg.norm(first))
-    if not np.isfinite(change).all() or float(np.linalg.norm(change)) <= _ROUNDING * prober.claim_eps * size:
+    if not np.isfinite(change).all() or float(np.linalg.norm(change)) <= _REPEATED_ULPS * prober.claim_eps * size:
         return None
     part = float(change @ first) / size**2 if size else 0.0
-    if part > 0 and float(np.linalg.norm(change - part * first)) <= _SAME * size and _agrees(problem, prober, change):
+    if (
+        part > 0
+        and float(np.linalg.norm(change - part * first)) <= _GRADIENT_REPEATED * size
+        and _agrees(problem, prober, change)
+    ):
         text = (
             "A second gradient at the same point is larger by the right one: every call adds to what the calls before"
             " it left."
@@ -79,7 +83,7 @@ def _again(problem: Problem, prober: Prober) -> Vector:
     found, first = prober.gradient, problem.layout.unpack(prober.gradient)
     for name, part in problem.gradient_in_parts(prober.theta):
         there = np.zeros_like(first[name]) if part is None else part
-        if not np.linalg.norm(there - first[name]) <= _ROUNDING * prober.claim_eps * np.linalg.norm(first[name]):
+        if not np.linalg.norm(there - first[name]) <= _REPEATED_ULPS * prober.claim_eps * np.linalg.norm(first[name]):
             found = found.copy() if found is prober.gradient else found
             found[problem.layout.slices[name]] = there.ravel()
     return found

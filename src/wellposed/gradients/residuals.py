@@ -15,8 +15,8 @@ from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
 from wellposed.numerics.arrays import Array, Vector
 
-_LEAST = 0.5  # of the tensor's typical size: how far the smallest entries are moved
-_FURTHEST = 0.03  # of its size: how far any entry is moved at most
+_SMALLEST_MOVE = 0.5  # of the tensor's typical size: how far the smallest entries are moved
+_LARGEST_MOVE = 0.03  # of its size: how far any entry is moved at most
 _CLAIM = 8.0  # units in the last place that the claim may be off by
 
 
@@ -51,7 +51,7 @@ class Residuals:
         self._prober, self._place = prober, place
         own = np.abs(prober.theta[place])
         self.sizes: Vector = np.maximum(
-            own, _LEAST * (float(np.sqrt(np.mean(own**2))) or prober.directions.size(place))
+            own, _SMALLEST_MOVE * (float(np.sqrt(np.mean(own**2))) or prober.directions.size(place))
         )
         self._noise = max(prober.near.level if isfinite(prober.near.level) else 0.0, prober.eps * abs(prober.value) / 2)
         # In a small tensor one direction bends far more than another.
@@ -63,7 +63,7 @@ class Residuals:
         """How far theta is moved along a direction through all entries: half of what would make the two errors
         equal.
         """
-        furthest = _FURTHEST * float(np.linalg.norm(self.sizes))
+        furthest = _LARGEST_MOVE * float(np.linalg.norm(self.sizes))
         if not isfinite(self._third):
             return min(furthest, probe.slope.step / 4) if isfinite(probe.slope.step) else furthest
         balanced = 0.5 * (self._noise / self._third) ** (1 / 3) if self._third else 0.0
@@ -81,7 +81,7 @@ class Residuals:
         if not 0 < self._distance < inf:
             return Residual(0.0, inf)
         distance = part * self._distance * (count / moved.size) ** 0.25
-        h = min(distance / length, part * _FURTHEST / float(np.abs(weights).max()))
+        h = min(distance / length, part * _LARGEST_MOVE / float(np.abs(weights).max()))
         u = np.zeros_like(self._prober.theta)
         u[self._place] = moved
         self.evaluations += 2

@@ -14,7 +14,7 @@ from wellposed.gradients.prober import Prober
 from wellposed.gradients.residuals import Residual, Residuals, signed_weights
 from wellposed.numerics.arrays import Vector
 
-_CLEARLY = 3.0  # bars
+_WRONG_BARS = 3.0  # bars
 
 
 def screen(prober: Prober, names: Sequence[str], u: Vector, joint: Probe, visible: float) -> dict[str, bool | None]:
@@ -45,6 +45,6 @@ def _right(residual: Residual, visible: float) -> bool:
 
 
 def _clear(residual: Residual, visible: float) -> bool | None:
-    if abs(residual.value) > _CLEARLY * residual.bar:
+    if abs(residual.value) > _WRONG_BARS * residual.bar:
         return True
     return False if _right(residual, visible) else None

@@ -16,7 +16,7 @@ from wellposed.gradients.prober import Prober
 from wellposed.numerics.arrays import Vector
 from wellposed.rules.gradients import RANDOM, WRONG
 
-_SHOWN = 3  # cuts in a sentence
+_CUTS_NAMED = 3  # cuts in a sentence
 _LOOKED_AT = 4  # Python numbers looked at one by one
 _UNCHANGED = 64.0  # units in the last place of a gradient: by as much it may differ and be the same
 _ARRAYS = ("numpy()", "tolist()", "np.asarray()")
@@ -64,8 +64,8 @@ def tell_of_cuts(
 
 
 def _listed(cuts: Sequence[Cut]) -> str:
-    more = len(cuts) - _SHOWN
-    return ", ".join(str(cut) for cut in cuts[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(cuts) - _CUTS_NAMED
+    return ", ".join(str(cut) for cut in cuts[:_CUTS_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _matters(freed: Problem, gradient: Vector, directions: Sequence[Vector]) -> bool:

@@ -24,8 +24,8 @@ _SAMPLED = 20_000  # units from which standard errors are estimated
 _TIGHT = (0.02, 0.1)  # misfit that a mistake may leave: by the data's size between these
 _EXACT = 0.005
 _BETTER = 5.0
-_FEW = 8  # rows recognised below which nothing is proven
-_SEEN = 0.5  # of the rows asked for: a fingerprint that knows so many has seen the set
+_FEWEST_RECOGNISED = 8  # rows recognised below which nothing is proven
+_SHARE_RECOGNISED = 0.5  # of the rows asked for: a fingerprint that knows so many has seen the set
 _MEAN_FAILS, _SCALE_FAILS = 1.0, 2.0
 _HARMLESS = 0.05  # of the standard deviation
 _MISSING = 0.1  # change of the share of missing values
@@ -87,7 +87,7 @@ def audit_statistics(
     if axis is None and isinstance(statistics, Standardizer):
         axis = statistics.axis
     data = _measured(source, axis, given)
-    if held_out and data.asked >= _FEW and data.met >= _SEEN * data.asked:
+    if held_out and data.asked >= _FEWEST_RECOGNISED and data.met >= _SHARE_RECOGNISED * data.asked:
         return [_saw(data)]
     if data.state.fingerprint.rows < 2:
         return [NOT_THEIRS.undecided("One row says nothing about a mean or a deviation.")]

@@ -13,7 +13,7 @@ from wellposed.rules.inputs import CONSTANT, NOT_FINITE, NOT_STANDARD, UNEQUAL
 _JUDGED = (NOT_STANDARD, UNEQUAL, CONSTANT, NOT_FINITE)
 _FEW_ROWS = 8  # fewer tell hardly anything of a standard deviation: its own is a quarter of it
 _MOSTLY = 0.4  # share of zeros: half of a ReLU's outputs, and most of a bag of words
-_DIGITS = 4.0  # units in the last place
+_ROUNDING_ULPS = 4.0  # units in the last place
 _MOST_ROWS = 4096  # rows of the covariance's sample
 
 
@@ -140,7 +140,7 @@ def _rounding_alone(features: Features, moments: Moments) -> Array:
     """Which features vary by no more than their own last digits, as a constant does that was mixed or rescaled."""
     dtype = features.array.dtype
     eps = float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
-    return np.asarray(moments.std <= _DIGITS * eps * np.abs(moments.mean))
+    return np.asarray(moments.std <= _ROUNDING_ULPS * eps * np.abs(moments.mean))
 
 
 def _worse(

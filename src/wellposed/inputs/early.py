@@ -13,7 +13,7 @@ from wellposed.inputs.features import features_of
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.shifted import ORDINARY
 
-_FIRST = 1000  # units read before the first look, or as many as there are
+_UNITS_BEFORE_FIRST_LOOK = 1000  # units read before the first look, or as many as there are
 _GROWTH = 1.05
 
 
@@ -40,7 +40,7 @@ class Sample:
         self._shift: Vector | None = None
         self._parts: list[tuple[Vector, Vector, Vector]] = []
         self.units = 0
-        self._next = _FIRST
+        self._next = _UNITS_BEFORE_FIRST_LOOK
         self._exponent = 0  # everything is in units of two to that power
 
     def add(self, array: Array, axis: int | tuple[int, ...] | None) -> None:
@@ -93,6 +93,6 @@ def _exponent(values: Array) -> int:
 def in_random_order(length: int, seed: int = 0) -> Iterator[Array]:
     """Indices of all entries, in random batches, each sorted."""
     order = np.random.default_rng(seed).permutation(length)
-    step = max(1, min(_FIRST, length) // 10)
+    step = max(1, min(_UNITS_BEFORE_FIRST_LOOK, length) // 10)
     for start in range(0, length, step):
         yield np.sort(order[start : start + step])

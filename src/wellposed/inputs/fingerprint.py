@@ -11,7 +11,7 @@ from wellposed.numerics.arrays import Array
 
 _KEPT = 256
 _WINDOW = 4  # entries in the middle of a row that decide whether the whole row is looked at
-_FIRST = 0x9E3779B97F4A7C15
+_GOLDEN_RATIO_64 = 0x9E3779B97F4A7C15
 _ODD = np.uint64(0xBF58476D1CE4E5B9)
 _BLOCK = 1 << 16
 
@@ -112,7 +112,7 @@ def _hashed(rows: Array) -> Array:
     2014).
     """
     bits = (np.ascontiguousarray(rows, dtype=np.float64) + 0.0).view(np.uint64)  # + 0.0: -0 is 0
-    factors = np.array([pow(_FIRST, k + 1, 2**64) for k in range(rows.shape[1])] or [1], dtype=np.uint64)
+    factors = np.array([pow(_GOLDEN_RATIO_64, k + 1, 2**64) for k in range(rows.shape[1])] or [1], dtype=np.uint64)
     mixed = bits ^ (bits >> np.uint64(32))
     total: Array = (mixed * factors[: rows.shape[1]]).sum(axis=1, dtype=np.uint64)
     for shift in (30, 27):

@@ -10,7 +10,7 @@ import numpy as np
 
 from wellposed.numerics.arrays import Array, Vector
 
-_MOST = 64 << 20  # bytes for the counts of one reading: they decide how many of a key's 64 bits it resolves
+_COUNTS_BYTES = 64 << 20  # bytes for the counts of one reading: they decide how many of a key's 64 bits it resolves
 Chunks = Callable[[], Iterator[tuple[Array, Vector | None]]]
 
 _SIGN = np.uint64(1 << 63)
@@ -39,7 +39,7 @@ def _order_statistics(chunks: Chunks, d: int, targets: Vector) -> Vector:
     """The numbers at these ranks [T, D] of each feature."""
     prefix = np.zeros(targets.shape, dtype=np.uint64)
     left = targets.copy()
-    widest = max(4, min(16, int(np.log2(_MOST / (8 * targets.size)))))
+    widest = max(4, min(16, int(np.log2(_COUNTS_BYTES / (8 * targets.size)))))
     known = 0
     while known < 64:
         bits = min(widest, 64 - known)

@@ -11,11 +11,11 @@ from rich.text import Text
 from wellposed.inputs.standardizer import Standardizer
 from wellposed.printable import harmless
 
-_MOST = 40
+_MOST_FEATURES = 40
 
 
 def statistics_table(standardizer: Standardizer) -> RenderableType:
-    """One line per feature, the first `_MOST`; what is special about it in words."""
+    """One line per feature, the first `_MOST_FEATURES`; what is special about it in words."""
     moments = standardizer.state_.moments
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("feature")
@@ -23,7 +23,7 @@ def statistics_table(standardizer: Standardizer) -> RenderableType:
         table.add_column(heading, justify="right", overflow="fold")  # a number cut short would be another number
     table.add_column("")
     deviation = moments.deviation(standardizer.ddof)
-    for j, name in list(enumerate(standardizer.get_feature_names_out()))[:_MOST]:
+    for j, name in list(enumerate(standardizer.get_feature_names_out()))[:_MOST_FEATURES]:
         remarks = ["constant"] if moments.constant[j] else []
         remarks += [
             f"{int(counts[j]):,} {what}"
@@ -43,8 +43,8 @@ def statistics_table(standardizer: Standardizer) -> RenderableType:
         Text(f"{rows:,} {'entries' if rows != 1 else 'entry'} seen, {len(moments)} features"),
         table,
     ]
-    if len(moments) > _MOST:
-        lines.append(Text(f"... and {len(moments) - _MOST} more"))
+    if len(moments) > _MOST_FEATURES:
+        lines.append(Text(f"... and {len(moments) - _MOST_FEATURES} more"))
     return Group(*lines)
 
 

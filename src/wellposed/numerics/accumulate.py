@@ -15,7 +15,7 @@ from wellposed.numerics.exact import Exact
 from wellposed.numerics.shifted import Shifted
 
 _BLOCK = 16 << 20  # bytes of a block; the blocks, and so the result, do not depend on the number of threads
-_WIDE = 256  # columns that few features are laid out to, so that the inner loop is long
+_LAID_OUT_COLUMNS = 256  # columns that few features are laid out to, so that the inner loop is long
 _SMALL = 1 << 15  # entries: below, two careful passes cost less than a quick one and its doubts
 _MOST_COLUMNS = 1 << 14
 _MUCH = 64 << 20  # bytes of an array from which it pays to load the compiled kernels
@@ -99,7 +99,7 @@ def _of_block(rows: Array, how: _How) -> Pieces:
     if b > 1:
         return _beside([_of_block(rows[:, j, :].reshape(a * b, 1, 1), how) for j in range(d)])
     columns = rows.reshape(a, d)
-    copies = max(1, _WIDE // d)
+    copies = max(1, _LAID_OUT_COLUMNS // d)
     whole = a // copies * copies
     found = _folded(_of_columns(columns[:whole].reshape(a // copies, copies * d), how), copies, major=False)
     return found if whole == a else join(found, _careful(columns[whole:], how))

@@ -97,7 +97,7 @@ ALIASES = {
     "tanh_shrink": "tanhshrink", "soft_shrink": "softshrink", "hard_shrink": "hardshrink", "quickgelu": "quick_gelu",
 }  # fmt: skip
 
-_FLAT = 0.01
+_FLAT_OF_STEEPEST = 0.01
 _GRID = np.linspace(-50.0, 50.0, 4001)
 
 
@@ -113,7 +113,7 @@ def flat_beyond(phi: Activation) -> tuple[float, float]:
     with np.errstate(all="ignore"):
         steep = np.abs(np.diff(np.asarray(phi(_GRID.copy()), dtype=np.float64)))
     steep = np.where(np.isfinite(steep), steep, 0.0)
-    sloped = np.flatnonzero(steep >= _FLAT * steep.max(initial=0.0))
+    sloped = np.flatnonzero(steep >= _FLAT_OF_STEEPEST * steep.max(initial=0.0))
     if not steep.any() or sloped.size == steep.size:
         return -np.inf, np.inf
     low, high = _GRID[sloped[0]], _GRID[sloped[-1] + 1]

@@ -14,7 +14,7 @@ from wellposed.numerics.arrays import Array, Vector
 
 _BUFFER = 1 << 15  # entries of float64 in flight
 _HALF = (1 << 32) - 1
-_WIDE = 512  # columns that few features are laid out to
+_LAID_OUT_COLUMNS_AFFINE = 512  # columns that few features are laid out to
 _PART = 4 << 20  # entries that a thread takes at a time
 _MUCH = 64 << 20  # bytes from which the compiled loop pays
 
@@ -46,8 +46,8 @@ def _applied(
         return
     a, d, b = source.shape
     numbers = [part[:, None] for part in (*mean, scale)]
-    if b == 1 and d < _WIDE and source.flags.c_contiguous and target.flags.c_contiguous:
-        copies = max(1, _WIDE // max(d, 1))
+    if b == 1 and d < _LAID_OUT_COLUMNS_AFFINE and source.flags.c_contiguous and target.flags.c_contiguous:
+        copies = max(1, _LAID_OUT_COLUMNS_AFFINE // max(d, 1))
         whole = a // copies * copies
         tiled = [np.tile(part, (copies, 1)) for part in numbers]
         wide = [array[:whole].reshape(-1, copies * d, 1) for array in (source, target)]

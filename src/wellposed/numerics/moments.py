@@ -16,7 +16,7 @@ from wellposed.numerics.exact import Exact
 from wellposed.numerics.shifted import Shifted
 
 _FORMAT = "wellposed.Moments"
-_MOST = 2200  # powers of two: float64 reaches from 2^-1074 to 2^1024, and its squares twice as far
+_MOST_EXPONENT = 2200  # powers of two: float64 reaches from 2^-1074 to 2^1024, and its squares twice as far
 _FLOATS = ("count", "shift", "offset", "m2", "rest")
 
 
@@ -184,7 +184,7 @@ class Moments:
                 s1, s2 = (np.array([*map(int, plain[name]), None], dtype=object)[:-1] for name in ("sum", "squares"))
                 _demand(len({len(s1), len(s2), len(count), *map(len, others)}) == 1, "lengths")
                 _demand(all(type(part) is str for name in ("sum", "squares") for part in plain[name]), "digits")
-                _demand(type(plain["exponent"]) is int and abs(plain["exponent"]) <= _MOST, "exponent")
+                _demand(type(plain["exponent"]) is int and abs(plain["exponent"]) <= _MOST_EXPONENT, "exponent")
                 _demand(
                     all(n == int(n) and s2k * int(n) >= s1k * s1k for n, s1k, s2k in zip(count, s1, s2, strict=True)),
                     "squares",
@@ -192,7 +192,7 @@ class Moments:
                 return Moments(Exact(count, s1, s2, plain["exponent"]), *others)
             floats = [_unlisted(plain[name]) for name in _FLOATS]
             unit = plain.get("unit", [0] * len(floats[0]))
-            _demand(all(type(part) is int and abs(part) <= _MOST for part in unit), "unit")
+            _demand(all(type(part) is int and abs(part) <= _MOST_EXPONENT for part in unit), "unit")
             _demand(len({len(array) for array in (*floats, *others, unit)}) == 1, "lengths")
             state = Shifted(**dict(zip(_FLOATS, floats, strict=True)), unit=np.array(unit, dtype=np.int64))
             seen = count > 0

@@ -107,7 +107,7 @@ def adam(gradient: Callable[[Vector], Vector], theta: Vector, steps: int) -> Vec
     return theta
 
 
-_STEP = 0.01
+_STEP_OF_NORM = 0.01
 
 
 def descend(theta: Vector, gradient: Vector) -> Vector:
@@ -118,7 +118,7 @@ def descend(theta: Vector, gradient: Vector) -> Vector:
     length = float(np.linalg.norm(gradient))
     if length == 0 or not np.isfinite(length):
         return theta
-    return theta - gradient * (_STEP * (float(np.linalg.norm(theta)) or 1.0) / length)
+    return theta - gradient * (_STEP_OF_NORM * (float(np.linalg.norm(theta)) or 1.0) / length)
 
 
 def move_by_its_size(layout: Layout, theta: Vector, names: Iterable[str] | None = None, least: float = 0.0) -> Vector:

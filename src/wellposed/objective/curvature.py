@@ -10,7 +10,7 @@ import numpy as np
 
 from wellposed.numerics.arrays import Vector
 
-_STEPS, _CLOSE, _MOVED = 12, 0.02, 1e-3
+_STEPS, _POWER_ITERATION_PRECISION, _MOVED = 12, 0.02, 1e-3
 
 
 def sharpness(gradient: Callable[[Vector], Vector], theta: Vector) -> float:
@@ -29,7 +29,7 @@ def sharpness(gradient: Callable[[Vector], Vector], theta: Vector) -> float:
         size = float(np.linalg.norm(product))
         if not np.isfinite(size) or size == 0:
             return float("nan") if not np.isfinite(size) else 0.0
-        if abs(size - found) < _CLOSE * size:
+        if abs(size - found) < _POWER_ITERATION_PRECISION * size:
             return size
         found, v = size, product
     return found

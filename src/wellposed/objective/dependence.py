@@ -8,7 +8,7 @@ from wellposed.backends.measured import Dependence
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.rules.objective import DEPENDS
 
-_ROUNDING = 1e-7
+_OUTPUT_ROUNDING = 1e-7
 _MIXED = 1e-3  # of the largest output: by as much no rounding changes another row
 
 
@@ -41,9 +41,9 @@ def check_dependence(
             "change by another example's inputs", here.others, "outputs", reference="0", how="over the largest output"
         ),
     )
-    if here.own <= _ROUNDING and here.others <= _ROUNDING:
+    if here.own <= _OUTPUT_ROUNDING and here.others <= _OUTPUT_ROUNDING:
         later = after_a_step()
-        if later is not None and later.own <= _ROUNDING:
+        if later is not None and later.own <= _OUTPUT_ROUNDING:
             text = (
                 "The outputs of an example do not change when it is given another example's inputs, here nor after a"
                 " step."

@@ -10,7 +10,7 @@ from wellposed.numerics.theta import Gradient, Layout
 from wellposed.rules.objective import REACHED
 from wellposed.rules.rule import NEGLIGIBLE
 
-_SHOWN = 4
+_PARAMETERS_NAMED = 4
 
 
 def check_reached(
@@ -83,5 +83,5 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _some(things: Sequence[str]) -> str:
-    more = len(things) - _SHOWN
-    return ", ".join(things[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(things) - _PARAMETERS_NAMED
+    return ", ".join(things[:_PARAMETERS_NAMED]) + (f" and {more} more" if more > 0 else "")

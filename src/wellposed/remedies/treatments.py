@@ -13,7 +13,10 @@ from wellposed.numerics.arrays import Array
 from wellposed.remedies.losses import loss_after
 from wellposed.weights.plan import initialize_weights
 
-_USUAL, _LEAST = 1e-3, 1e-8  # a step over the weights; where all of it is lost in rounding it is about the latter
+_USUAL_UPDATE, _UPDATE_LOST = (
+    1e-3,
+    1e-8,
+)  # a step over the weights; where all of it is lost in rounding it is about the latter
 
 Apply = Callable[[Problem, Finding], Problem | None]
 
@@ -67,7 +70,7 @@ def _faster(problem: Problem, finding: Finding) -> Problem | None:
     if tried is not None:
         return tried
     ratio = next((entry.value for entry in finding.evidence if entry.quantity.startswith("size of a step")), 0.0)
-    return problem.with_rate(_USUAL / max(ratio, _LEAST))
+    return problem.with_rate(_USUAL_UPDATE / max(ratio, _UPDATE_LOST))
 
 
 INPUTS = Treatment(

@@ -16,7 +16,7 @@ from wellposed.remedies.losses import loss_after
 from wellposed.remedies.treatments import Treatment, treatment_of
 
 STEPS = 50
-_WORSE, _SAME = 1.1, 0.99
+_WORSE_LOSS, _NO_BETTER = 1.1, 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,14 @@ def _trial(problem: Problem, finding: Finding, treatment: Treatment, loss_before
 
 
 def _with(finding: Finding, treatment: Treatment, trial: Trial) -> Finding:
-    if treatment.same_loss and trial.after > _WORSE * trial.before:
+    if treatment.same_loss and trial.after > _WORSE_LOSS * trial.before:
         doubted = Verdict.SUSPECT if finding.verdict is Verdict.FAILS else finding.verdict
         losses = f"{trial.before:.4g} to {trial.after:.4g}"
         text = f"{finding.message} Tried on a copy, the remedy raises the loss after {STEPS} steps from {losses}."
         return replace(finding, verdict=doubted, message=text)
     code = treatment.code or next((remedy.code for remedy in finding.remedies if remedy.code), "")
     telling = np.isfinite([trial.before, trial.after]).any() and (
-        trial.gone or not _SAME * trial.before <= trial.after <= trial.before
+        trial.gone or not _NO_BETTER * trial.before <= trial.after <= trial.before
     )
     remedy = Remedy(treatment.title, code, trial.before, trial.after) if telling else Remedy(treatment.title, code)
     others = tuple(other for other in finding.remedies if other.code != code)

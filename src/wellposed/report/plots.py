@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MARKS = ("o", "s", "^", "D")
 _ACROSS, _WIDTH, _HEIGHT = 2, 4.4, 2.9  # panels side by side, inches each
 _NAMED = 12  # names below an axis; of more, every n-th
-_LONGEST = 18
+_LONGEST_LABEL = 18
 # Colours that stand for the page's own: CSS variables in a page.
 _PAGE = {"ink": "#010101", "line": "#020202", "series": ("#030303", "#040404", "#050505", "#060606")}
 _NOTEBOOK = {"ink": "#1d2430", "line": "#9aa3b2", "series": ("#1f5fa8", "#b5480f", "#1b7a43", "#6b3fa0")}
@@ -141,7 +141,9 @@ def _bars(axes: Axes, series: Series, colour: str, number: int, of: int) -> None
 def _named(axes: Axes, names: tuple[str, ...]) -> None:
     every = -(-len(names) // _NAMED)
     at = range(0, len(names), every)
-    short = [name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}" for name in (names[i] for i in at)]
+    short = [
+        name if len(name) <= _LONGEST_LABEL else f"…{name[1 - _LONGEST_LABEL :]}" for name in (names[i] for i in at)
+    ]
     tilted = len(names) > 1 and max(map(len, short)) > 4
     shown = [name.replace("$", r"\$") for name in short]  # no mathematics
     axes.set_xticks(list(at), shown, rotation=40 if tilted else 0, ha="right" if tilted else "center")

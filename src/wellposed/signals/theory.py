@@ -18,7 +18,7 @@ from wellposed.numerics.gaussian import Expectations, expectations
 from wellposed.numerics.meanfield import gradient_factor, length_map
 from wellposed.signals.site import Site
 
-_SAME = 0.02
+_ONE_VARIANCE = 0.02
 TRAINABLE = 6.0
 """A network is trainable to about this many depth scales (Schoenholz 2017, figure 5)."""
 
@@ -101,7 +101,7 @@ def _joined(site: Site, following: Site) -> bool:
     if site.activation is None or site.reader < 0 or following.layer.inputs != (site.reader,):
         return False
     came, made = following.layer.source, site.activated
-    return came is None or made is None or abs(came.mean_square - made.mean_square) <= _SAME * made.mean_square
+    return came is None or made is None or abs(came.mean_square - made.mean_square) <= _ONE_VARIANCE * made.mean_square
 
 
 def _moments(site: Site, q: float) -> Expectations | None:

@@ -20,7 +20,7 @@ from wellposed.signals.theory import Expected
 if TYPE_CHECKING:
     from wellposed.signals.trace import Trace
 
-_MOST, _WIDTH = 60, 100
+_MOST_ROWS, _WIDTH = 60, 100
 
 
 def trace_text(trace: Trace) -> str:
@@ -42,7 +42,7 @@ def trace_table(trace: Trace) -> RenderableType:
     sites, theory = trace.trunk, trace.theory
     for k in _shown(len(sites)):
         if k < 0:
-            table.add_row(f"... {len(sites) - _MOST} more")
+            table.add_row(f"... {len(sites) - _MOST_ROWS} more")
             continue
         back = (
             sites[k].gradient / sites[k + 1].gradient
@@ -123,7 +123,9 @@ def _along(along: Growth) -> str:
 
 
 def _shown(count: int) -> Sequence[int]:
-    return range(count) if count <= _MOST else [*range(_MOST // 2), -1, *range(count - _MOST // 2, count)]
+    return (
+        range(count) if count <= _MOST_ROWS else [*range(_MOST_ROWS // 2), -1, *range(count - _MOST_ROWS // 2, count)]
+    )
 
 
 def _number(value: float, form: str = "{:.3g}") -> str:

@@ -12,7 +12,7 @@ from wellposed.rules.signals import DEAD, SATURATED
 from wellposed.signals.trace import Trace
 
 _CHANCE = 1e-6
-_MANY = 0.75
+_SHARE_DEAD = 0.75
 _HALF, _NEARLY_ALL = 0.5, 0.9
 _SHARP, _ONE_HOT = 0.2, 0.05  # entropy of attention over that of uniform attention
 
@@ -41,7 +41,7 @@ def _dead(trace: Trace, after_a_step: Callable[[], Trace]) -> Finding:
             dead,
             operation.name,
             unit=f"of {flat.count}",
-            reference=f"below {_MANY:.0%}",
+            reference=f"below {_SHARE_DEAD:.0%}",
         ),
     )
     verdict = _verdict(flat)
@@ -75,7 +75,7 @@ def _verdict(flat: Flatness | None) -> Verdict:
         return Verdict.HOLDS
     dead = round(flat.units * flat.count)
     chance = float(special.bdtrc(dead - 1, flat.count, 0.5)) if dead else 1.0
-    if flat.units < _MANY or chance > _CHANCE:
+    if flat.units < _SHARE_DEAD or chance > _CHANCE:
         return Verdict.HOLDS
     return Verdict.FAILS if dead == flat.count else Verdict.SUSPECT
 

@@ -16,7 +16,7 @@ from wellposed.signals.site import Site
 from wellposed.signals.trace import Trace
 from wellposed.weights.orthogonality import orthogonal
 
-_SIGMAS, _SAME = 4.0, 0.05
+_SIGMAS, _ONE_RULE = 4.0, 0.05
 _SUSPECT, _ALONE, _FAILS = 2.0, 10.0, 100.0
 _FEWEST = 3
 
@@ -78,14 +78,14 @@ def _rare(layer: _Layer, factor: float, factors: list[float]) -> bool:
     """Whether few layers are off as this one is: what many share is meant, as in residual branches. Transposed ones may
     be many.
     """
-    same = sum(abs(np.log(other / factor)) < _SAME + layer.error for other in factors)
+    same = sum(abs(np.log(other / factor)) < _ONE_RULE + layer.error for other in factors)
     return "transpose" in layer.site.layer.function or same <= max(1, len(factors) / 10)
 
 
 def _explained(layer: _Layer, factor: float, shape: tuple[int, ...], rule: float) -> tuple[str, float]:
     """The mistake that makes the factor, and what it takes for fan_in; "" where none does."""
     for what, fan in _mistaken(layer.use, shape, rule):
-        if abs(np.log(factor) - np.log(layer.use.nominal / fan)) < _SAME + layer.error:
+        if abs(np.log(factor) - np.log(layer.use.nominal / fan)) < _ONE_RULE + layer.error:
             return what, fan
     return "", 0.0
 
@@ -113,7 +113,7 @@ def _common(layers: list[_Layer]) -> float | None:
         return None
     logs = np.log([layer.value for layer in layers])
     middle = float(np.median(logs))
-    near = [abs(log - middle) < _SAME + layer.error for log, layer in zip(logs, layers, strict=True)]
+    near = [abs(log - middle) < _ONE_RULE + layer.error for log, layer in zip(logs, layers, strict=True)]
     return float(np.exp(middle)) if sum(near) >= max(_FEWEST, len(layers) / 2) else None
 
 

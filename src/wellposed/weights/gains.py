@@ -17,7 +17,7 @@ from wellposed.weights.units import Unit, unit_of
 _ENLARGED, _UNSTABLE = 100.0, 1e-9
 _LARGEST_Q, _HUGE = 1e4, 1e24
 _COARSE = 6  # splits: enough to find the way
-_CROSSED, _CLOSE = 1e-6, 1e-5
+_CROSSED, _STABLE_POINT_PRECISION = 1e-6, 1e-5
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _stable(unit: Unit, q: float) -> tuple[float, float, float] | None:
         low, below, high, above = high, above, 4 * high, excess(4 * high)
     if not (below > 0 and above <= -_CROSSED):
         return None
-    while high / low > 1 + _CLOSE:  # the chord over log q, kept off the ends so that both close in
+    while high / low > 1 + _STABLE_POINT_PRECISION:  # the chord over log q, kept off the ends so that both close in
         q = low * (high / low) ** min(max(below / (below - above), 0.02), 0.98)
         here = excess(q)
         if abs(here) < _CROSSED:

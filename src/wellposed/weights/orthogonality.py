@@ -13,8 +13,8 @@ from wellposed.numerics.arrays import Vector
 from wellposed.signals.site import Site
 from wellposed.weights.draw import Maps
 
-_EQUAL = 0.02
-_FEWEST, _MOST = 4, 1024
+_LENGTHS_EQUAL = 0.02
+_FEWEST, _LARGEST_SIDE = 4, 1024
 
 
 def orthogonal(weight: Vector, use: WeightUse) -> bool:
@@ -22,14 +22,14 @@ def orthogonal(weight: Vector, use: WeightUse) -> bool:
     no fan.
     """
     maps = Maps(weight.shape, use.out_axes, use.in_axes)
-    if maps.sizes[0] != 1 or min(maps.sizes[1:]) > _MOST:
+    if maps.sizes[0] != 1 or min(maps.sizes[1:]) > _LARGEST_SIDE:
         return False
     matrix = maps.fold(weight)[0]
     gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
     trace, square = float(np.trace(gram)), float(np.sum(gram**2))
     if not (0 < trace < np.inf and 0 < square < np.inf) or trace**2 / square < _FEWEST:
         return False
-    return bool(np.linalg.norm(gram @ gram - square / trace * gram) < _EQUAL * np.linalg.norm(gram @ gram))
+    return bool(np.linalg.norm(gram @ gram - square / trace * gram) < _LENGTHS_EQUAL * np.linalg.norm(gram @ gram))
 
 
 def borne_out(theory: float, sites: list[Site]) -> float:

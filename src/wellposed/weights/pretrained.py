@@ -16,10 +16,10 @@ import numpy as np
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.fans import Fan
 
-_BEYOND = 1.25
-_LEAST = 16
-_MOST = 512
-_SAME = 0.99
+_ABOVE_RANDOM = 1.25
+_FEWEST_ROWS = 16
+_MOST_ROWS_READ = 512
+_SAME_SPECTRUM = 0.99
 _STEPS, _FAR = 12, 6.0
 _BETWEEN, _BLUR = 2.25, 0.02
 
@@ -47,7 +47,7 @@ def newly_drawn(weight: Vector, fan: Fan) -> bool:
 def _blurred(weight: Vector) -> bool:
     kurtosis, beyond, error = _edges(weight)
     return (
-        weight.size >= _LEAST**2 // 4
+        weight.size >= _FEWEST_ROWS**2 // 4
         and kurtosis < _BETWEEN
         and beyond > _BLUR + 4 * error
         and len(np.unique(weight)) > weight.size // 2
@@ -70,8 +70,8 @@ def _stands_out(maps: Vector) -> bool:
     Rows alike, a constant and a mean far from 0 stand out too, and are no training: they are what is to be mended.
     Small matrices are never taken for trained, of large ones a part is looked at.
     """
-    one = np.asarray(maps[0][:_MOST, :_MOST], dtype=np.float64)
-    if min(one.shape) < _LEAST or not np.isfinite(one).all() or not one.any():
+    one = np.asarray(maps[0][:_MOST_ROWS_READ, :_MOST_ROWS_READ], dtype=np.float64)
+    if min(one.shape) < _FEWEST_ROWS or not np.isfinite(one).all() or not one.any():
         return False
     centred = one - one.mean()
     deviation = float(centred.std())
@@ -80,10 +80,10 @@ def _stands_out(maps: Vector) -> bool:
     centred = np.clip(centred, -_FAR * deviation, _FAR * deviation)  # a few wild entries are no direction
     deviation = float(centred.std())
     edge = deviation * (one.shape[0] ** 0.5 + one.shape[1] ** 0.5)
-    if _largest(centred) <= _BEYOND * edge:
+    if _largest(centred) <= _ABOVE_RANDOM * edge:
         return False
     rows = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-300)
-    alike = np.abs(rows @ rows.T) > _SAME
+    alike = np.abs(rows @ rows.T) > _SAME_SPECTRUM
     return not bool((alike.sum(axis=1) > 1).mean() > 0.1)
 
 

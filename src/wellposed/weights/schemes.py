@@ -17,7 +17,7 @@ from wellposed.weights.recipe import HEAD, Recipe
 _GPT2 = 0.02
 _SIREN = 30.0
 _ANY, _NEAR, _LEAST_BIAS = 10.0, 0.15, 1e-3
-_WIDE = 256
+_WIDE_LAYER = 256
 
 Scheme = Callable[[Network, Site], Recipe]
 
@@ -157,7 +157,7 @@ def _drawn(network: Network, site: Site) -> Draw:
     assert site.layer.weight is not None
     shape = network.parameters[site.layer.weight.name].shape
     out = prod(shape[axis] for axis in site.layer.weight.out_axes)
-    return orthogonal if min(out, prod(shape) // out) <= _WIDE else normal
+    return orthogonal if min(out, prod(shape) // out) <= _WIDE_LAYER else normal
 
 
 def _normalised(network: Network, site: Site) -> Recipe:

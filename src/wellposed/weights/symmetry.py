@@ -16,7 +16,7 @@ from wellposed.rules.weights import SYMMETRIC
 from wellposed.signals.site import Site
 from wellposed.signals.trace import Trace
 
-_FEW, _COSINE, _DISTINCT = 8, 0.5, 4
+_FEWEST_TO_COMPARE, _COSINE, _DISTINCT = 8, 0.5, 4
 
 AfterAStep = Callable[[], tuple[dict[str, Vector], Gradient]]
 
@@ -135,7 +135,7 @@ def _alike(sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
         assert use is not None
         rows = _per_unit(weights[use.name], use.unit_axis)
         units, fan = rows.shape
-        if units < _FEW or fan < _FEW or not rows.any():
+        if units < _FEWEST_TO_COMPARE or fan < _FEWEST_TO_COMPARE or not rows.any():
             continue
         twins = _repeated(rows)
         cosine = _mean_cosine(rows)
@@ -180,7 +180,7 @@ def _copies(trace: Trace, sites: list[Site], weights: dict[str, Vector]) -> Find
         use = site.layer.weight
         assert use is not None
         weight = weights[use.name]
-        if weight.size < _FEW * _FEW or _patterned(weight):
+        if weight.size < _FEWEST_TO_COMPARE * _FEWEST_TO_COMPARE or _patterned(weight):
             continue
         earlier, name = first.setdefault(
             hashlib.blake2b(np.ascontiguousarray(weight).tobytes()).digest(), (site, use.name)

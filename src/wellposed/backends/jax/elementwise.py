@@ -32,7 +32,7 @@ _OTHERS = {
     "add", "sub", "mul", "div", "neg", "integer_pow", "pow", "square", "sqrt", "rsqrt", "abs", "exp", "exp2", "log",
     "log1p", "gt", "lt", "ge", "le", "eq", "ne", "and", "or", "not",
 }  # fmt: skip
-_MOST = 64  # steps: what is read twice is evaluated twice
+_MOST_EQUATIONS = 64  # steps: what is read twice is evaluated twice
 _PROBE = np.linspace(-4.0, 4.0, 33)
 
 
@@ -81,7 +81,7 @@ def extend(equation: Any, given: list[Given]) -> Given:
     if not chains:
         return bind(*given)
     steps = 1 + sum(chain.steps for chain in chains)
-    if len({chain.source for chain in chains}) > 1 or steps > _MOST:
+    if len({chain.source for chain in chains}) > 1 or steps > _MOST_EQUATIONS:
         return None
 
     def function(z: Any) -> Any:

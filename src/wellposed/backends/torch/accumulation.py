@@ -12,7 +12,7 @@ from wellposed.backends.torch.problem import TorchProblem
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
 
-_DIGITS = 1e3  # units in the last place: the order of summation differs
+_ORDER_ULPS = 1e3  # units in the last place: the order of summation differs
 Step = Callable[[Any, Sequence[Any]], Any]
 
 
@@ -72,4 +72,4 @@ def measure(problem: Any, count: int, step: Step | None) -> tuple[Vector, list[V
     with problem.preserved():
         full = problem.layout.pack_known(problem.gradient(problem.theta()))
         coarsest = max(float(torch.finfo(p.dtype).eps) for p in problem.model.parameters() if p.dtype.is_floating_point)
-        return full, own_gradients(problem, parts), accumulate(problem, parts, step), _DIGITS * coarsest
+        return full, own_gradients(problem, parts), accumulate(problem, parts, step), _ORDER_ULPS * coarsest

@@ -22,7 +22,7 @@ from wellposed.backends.closures import foreign, named_globals, reachable
 from wellposed.backends.torch.state import parameters_at
 
 Change = Callable[[torch.Tensor], torch.Tensor]
-_MOST = 10_000  # items of a container that is copied: a longer one is a data set, and shared
+_MOST_ITEMS = 10_000  # items of a container that is copied: a longer one is a data set, and shared
 _CONTAINERS = (list, dict, OrderedDict, defaultdict, set, frozenset, tuple, deque)
 
 
@@ -64,7 +64,7 @@ class _Copies:
         if isinstance(thing, np.ndarray):
             return thing.copy() if type(thing) is np.ndarray and thing.dtype.kind != "O" else thing
         if type(thing) in _CONTAINERS or (isinstance(thing, tuple) and hasattr(thing, "_fields")):
-            return thing if len(thing) > _MOST else self._container(thing)
+            return thing if len(thing) > _MOST_ITEMS else self._container(thing)
         if isinstance(thing, types.FunctionType):
             return self._function(thing)
         if isinstance(thing, types.MethodType):

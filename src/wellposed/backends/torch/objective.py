@@ -28,7 +28,7 @@ PASSING = {
     "permute", "transpose", "movedim", "squeeze_", "unsqueeze_", "__getitem__", "select", "t", "type", "clone", "long",
 }  # fmt: skip
 DIFFERENCES = {"sub", "__sub__", "__rsub__", "rsub", "subtract"}
-_MOST = 1 << 20
+_MOST_ENTRIES = 1 << 20
 
 
 class ObjectiveWatcher(Watcher):
@@ -107,7 +107,7 @@ def _row_against_column(one: torch.Tensor, other: torch.Tensor) -> bool:
 def _as_arrays(outputs: torch.Tensor, targets: torch.Tensor) -> tuple[Any, Any]:
     """Both as NumPy arrays; of large ones the first examples."""
     rows = outputs.shape[0] if outputs.dim() else 1
-    kept = max(1, min(rows, _MOST // max(outputs.numel() // max(rows, 1), 1)))
+    kept = max(1, min(rows, _MOST_ENTRIES // max(outputs.numel() // max(rows, 1), 1)))
     if kept < rows and targets.dim() and targets.shape[0] == rows:
         outputs, targets = outputs[:kept], targets[:kept]
     return _array(outputs), _array(targets)

@@ -13,9 +13,9 @@ from wellposed.numerics.arrays import Array, Vector
 
 Function = Callable[[Vector], Vector]
 
-_CLOSE = 1e-4
-_MOST = 0.9  # of the points that must agree: derivatives have corners
-_MANY = 64  # points looked at
+_POINT_FITS = 1e-4
+_SHARE_OF_POINTS = 0.9  # of the points that must agree: derivatives have corners
+_MOST_POINTS = 64  # points looked at
 _H = 1e-6
 
 
@@ -42,7 +42,7 @@ def activation_derivative(suspect: Suspect) -> Explanation | None:
     y = np.asarray(f(x)).reshape(x.shape)
     if not _elementwise(f, x, y):
         return None
-    look = np.flatnonzero(np.abs(cotangent.ravel()) > 1e-6 * np.abs(cotangent).max())[:_MANY]
+    look = np.flatnonzero(np.abs(cotangent.ravel()) > 1e-6 * np.abs(cotangent).max())[:_MOST_POINTS]
     used = suspect.claim.ravel()[look] / cotangent.ravel()[look]
     points, outputs = x.ravel()[look], y.ravel()[look]
     at = _slopes(f, x, look)
@@ -121,4 +121,4 @@ def _slopes(f: Function, x: Vector, look: Array) -> Function:
 
 def _agree(used: Vector, slope: Vector) -> bool:
     size = np.maximum(np.abs(slope), 1e-3 * np.nanmax(np.abs(slope), initial=0.0))
-    return bool(np.mean(np.abs(used - slope) <= _CLOSE * size) >= _MOST)
+    return bool(np.mean(np.abs(used - slope) <= _POINT_FITS * size) >= _SHARE_OF_POINTS)

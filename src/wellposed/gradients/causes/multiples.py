@@ -8,7 +8,7 @@ from wellposed.gradients.causes.explanation import Explanation
 from wellposed.gradients.wrong_tensor import Suspect
 from wellposed.numerics.arrays import Array, Vector
 
-_LEAST = 8  # entries: fewer are fitted by two numbers too easily
+_FEWEST_FITTED = 8  # entries: fewer are fitted by two numbers too easily
 _WHOLE_NUMBER = 1e-4  # as near to a whole number or a known count as that is that number
 
 
@@ -19,7 +19,7 @@ def scaled(suspect: Suspect) -> Explanation | None:
 
 def scaled_beside_decay(suspect: Suspect) -> Explanation | None:
     """All but an L2 term is a multiple: claimed = c * (true - d * theta) + d * theta."""
-    if suspect.claim.size <= _LEAST or not suspect.claim.any():
+    if suspect.claim.size <= _FEWEST_FITTED or not suspect.claim.any():
         return None
     return _multiple(suspect, suspect.coefficients([suspect.claim, suspect.theta]))
 

@@ -13,8 +13,8 @@ from wellposed.gradients.locate import Located
 from wellposed.gradients.residuals import signed_weights
 from wellposed.gradients.wrong_tensor import Suspect
 
-_GROUPS = 32
-_CLEARLY = 3.0  # bars
+_PARTS_TRIED = 32
+_PART_WRONG_BARS = 3.0  # bars
 _PART = 0.75  # of an axis: more wrong slices than that are no part of it
 
 
@@ -97,12 +97,12 @@ def _region(suspect: Suspect) -> tuple[int, list[int]] | None:
         mask[indices] = 1.0
         broadcast = np.broadcast_to(mask.reshape([-1 if k == axis else 1 for k in range(len(shape))]), shape)
         found = suspect.residuals.of(weights * broadcast.ravel())
-        return abs(found.value) <= _CLEARLY * found.bar
+        return abs(found.value) <= _PART_WRONG_BARS * found.bar
 
     for axis, length in enumerate(shape):
         if length < 2:
             continue
-        groups = np.array_split(np.arange(length), min(_GROUPS, length))
+        groups = np.array_split(np.arange(length), min(_PARTS_TRIED, length))
         hit = [not clean(axis, group) for group in groups]
         if all(hit) or not any(hit):
             continue

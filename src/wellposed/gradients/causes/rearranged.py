@@ -14,7 +14,7 @@ from wellposed.numerics.arrays import Vector
 
 _BLOCKS = (2, 3, 4)
 _SMALL = 64
-_ALIKE = 16  # tensors of that shape
+_MOST_OF_ONE_SHAPE = 16  # tensors of that shape
 _SINGULAR = 1e8
 
 
@@ -44,7 +44,7 @@ def transposed(suspect: Suspect) -> Explanation | None:
 
 def exchanged(suspect: Suspect) -> Explanation | None:
     """What is claimed for another tensor of that shape is right for this one."""
-    for other, claim in list(suspect.alike.items())[:_ALIKE]:
+    for other, claim in list(suspect.alike.items())[:_MOST_OF_ONE_SHAPE]:
         if suspect.fits(claim):
             return Explanation(
                 "permuted", f"What is claimed for `{other}` is its gradient: they are returned in the wrong order."

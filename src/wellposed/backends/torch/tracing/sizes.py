@@ -15,7 +15,7 @@ from wellposed.backends.measured import Flatness, ParameterSize, Signal
 from wellposed.numerics.activations import Activation, flat_beyond, saturates
 from wellposed.numerics.arrays import Vector
 
-_WIDE = 1e150  # beyond it, or below its inverse, squares leave float64
+_SQUARES_IN_RANGE = 1e150  # beyond it, or below its inverse, squares leave float64
 _BLOCK = 1 << 20
 _NARROW = (torch.float16, torch.bfloat16, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _MOST_SCORES = 1 << 20
@@ -41,7 +41,7 @@ def signal(tensor: torch.Tensor) -> Signal:
         entries = flat.numel()
         squares, spread, zeros = _sums(flat, 1.0)
         scale = 1.0
-        if values.dtype is torch.float64 and not 1 / _WIDE < squares**0.5 < _WIDE:
+        if values.dtype is torch.float64 and not 1 / _SQUARES_IN_RANGE < squares**0.5 < _SQUARES_IN_RANGE:
             scale = float(flat.abs().max()) or 1.0
             squares, spread, zeros = _sums(flat, scale)
         if not isfinite(squares):
