@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 RUNS = 7
@@ -109,7 +109,10 @@ def _circles(folder: Path, trees: dict[Path, ast.Module]) -> Iterator[str]:
         ".".join((package, *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__"): path
         for path in trees
     }
-    edges = {name: {m for m in _imports(trees[path]) if m in modules and m != name} for name, path in modules.items()}
+    edges = {
+        name: {m for m in _imports(trees[path], modules) if m in modules and m != name}
+        for name, path in modules.items()
+    }
     done: set[str] = set()
 
     def search(name: str, way: tuple[str, ...]) -> Iterator[str]:
@@ -124,11 +127,13 @@ def _circles(folder: Path, trees: dict[Path, ast.Module]) -> Iterator[str]:
         yield from search(name, ())
 
 
-def _imports(tree: ast.Module) -> Iterator[str]:
+def _imports(tree: ast.Module, modules: Container[str]) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from submodules
+            if not all(name in modules for name in submodules):
+                yield node.module
 
 
 def _members(trees: dict[Path, ast.Module], name: str) -> int:

@@ -37,6 +37,7 @@ from wellposed.remedies.trial import try_remedies
 from wellposed.report import Report
 from wellposed.signals.spectrum import Spectrum, spectrum_of
 from wellposed.signals.trace import Trace, trace_of
+from wellposed.signals.trace_table import PrintedTrace
 from wellposed.weights import gains
 from wellposed.weights.plan import Plan, initialize_weights
 
@@ -136,7 +137,7 @@ def trace(problem: Problem) -> Trace:
                 hint="FunctionProblem(value, gradient, params, activations=...) shows what each layer makes",
             )
         updates = _updates(problem) if problem.optimized else {}
-    return trace_of(run, problem.dtype, updates)
+    return PrintedTrace.of(trace_of(run, problem.dtype, updates))
 
 
 def spectrum(problem_or_function: Any, x: Any = None, *, examples: int = 4) -> Spectrum:

@@ -165,7 +165,8 @@ def _where(name: str, located: Located) -> str:
     if not count:
         return ""
     more = f" and {count - _PLACES_NAMED} more" if count > _PLACES_NAMED else ""
-    return f" Wrong {'is' if count == 1 else 'are'} {', '.join(f'`{p}`' for p in places[:_PLACES_NAMED])}{more}; the rest agrees."
+    named = ", ".join(f"`{place}`" for place in places[:_PLACES_NAMED])
+    return f" Wrong {'is' if count == 1 else 'are'} {named}{more}; the rest agrees."
 
 
 def _places(name: str, located: Located) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from wellposed.numerics.arrays import Vector
 from wellposed.numerics.floats import format_of
 from wellposed.rules.objective import RATE
 
-_FEW_STEPS, _MANY_STEPS = 8, 32
+_FEW, _MANY = 8, 32
 _GROWN, _FELL, _LEAP = 2.0, 0.7, 4.0
 _SLOW, _STILL, _LOST = 1e-6, 1e-8, 0.9
 _LOWER, _HIGHER = (0.1, 0.01, 0.001), (100.0, 1000.0)
@@ -26,7 +26,7 @@ _FAR_LOWER = (
 )  # tried one after the other, where none of the others lowers the loss
 _SOLVED_BY_STEPS = 1e-3  # of the loss: what is left of it where large steps have done their work
 _STRIDE = 0.5  # of the weights' size: a first step as long forgets how they were initialised
-_CRAWL = _FEW_STEPS * np.log(2) / 1e4  # of the loss, in a few steps: ten thousand would not halve it
+_CRAWL = _FEW * np.log(2) / 1e4  # of the loss, in a few steps: ten thousand would not halve it
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
         )
     if not np.isfinite(loss):
         return RATE.undecided("The loss is not finite, so no step can be judged.")
-    course = steps.course((1, _FEW_STEPS))
+    course = steps.course((1, _FEW))
     after = next(course)
     if steps.rate and not np.isfinite(after).all() and not np.isfinite(steps.stepped(1, _LOWER[-1])).all():
         text = (
@@ -74,19 +74,17 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
     few = steps.value(next(course))
     if np.isfinite(few) and few <= loss and first - loss <= _LEAP * abs(loss) and not stride > _STRIDE:
         other = decayed or (_crawling(loss, few, theta, steps) if loss - few < _CRAWL * abs(loss) else None)
-        fell = (
-            Evidence(f"loss after {_FEW_STEPS} steps over that before", _over(few, loss), "loss", reference="below 1"),
-        )
+        fell = (Evidence(f"loss after {_FEW} steps over that before", _over(few, loss), "loss", reference="below 1"),)
         return other or RATE.holds(fell)
-    many = steps.value(steps.stepped(_MANY_STEPS, 1.0))
-    lower = {factor: steps.value(steps.stepped(_MANY_STEPS, factor)) for factor in _LOWER}
+    many = steps.value(steps.stepped(_MANY, 1.0))
+    lower = {factor: steps.value(steps.stepped(_MANY, factor)) for factor in _LOWER}
     evidence = [
         Evidence("loss before", loss, "loss"),
         Evidence("loss after the first step on this batch", first, "loss"),
-        Evidence(f"loss after {_FEW_STEPS} steps", few, "loss"),
-        Evidence(f"loss after {_MANY_STEPS} steps on this batch", many, "loss"),
+        Evidence(f"loss after {_FEW} steps", few, "loss"),
+        Evidence(f"loss after {_MANY} steps on this batch", many, "loss"),
         *(
-            Evidence(f"loss after {_MANY_STEPS} steps at {factor:g} times the rate", value, "loss")
+            Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", value, "loss")
             for factor, value in lower.items()
         ),
     ]
@@ -94,7 +92,7 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
     smallest = lower[_LOWER[-1]]
     far = not good and not smallest - loss <= (_GROWN - 1) * abs(loss)
     for factor in _FAR_LOWER if far else ():
-        lower[factor] = steps.value(steps.stepped(_MANY_STEPS, factor))
+        lower[factor] = steps.value(steps.stepped(_MANY, factor))
         if lower[factor] < loss - 0.01 * abs(loss):
             good = {factor: lower[factor]}
             break
@@ -129,7 +127,7 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
                 )
             )
     text = (
-        f"The first step takes the loss from {loss:.4g} to {first:.4g}, {_MANY_STEPS} steps on this batch to {many:.4g}; with"
+        f"The first step takes the loss from {loss:.4g} to {first:.4g}, {_MANY} steps on this batch to {many:.4g}; with"
         f" {best:g} times the learning rate ({best * steps.rate:.3g} for {steps.rate:.3g}) it is {good[best]:.4g}."
     )
     found = RATE.found(
@@ -226,20 +224,20 @@ def _decayed(theta: Vector, after: Vector, steps: Steps) -> Finding | None:
 
 def _crawling(loss: float, few: float, theta: Vector, steps: Steps) -> Finding | None:
     """Whether steps many times larger would lower the loss where these hardly do."""
-    faster = {factor: steps.value(steps.stepped(_MANY_STEPS, factor)) for factor in _HIGHER}
+    faster = {factor: steps.value(steps.stepped(_MANY, factor)) for factor in _HIGHER}
     good = {factor: value for factor, value in faster.items() if value <= _FELL * loss}
     if loss <= 0 or not good or any(weight.ndim > 1 and not weight.any() for weight in steps.named(theta).values()):
         return None  # what starts at zero needs a step before anything behind it can move
     best = min(good, key=good.__getitem__)
     evidence = (
-        Evidence(f"loss after {_FEW_STEPS} steps over that before", _over(few, loss), "loss"),
+        Evidence(f"loss after {_FEW} steps over that before", _over(few, loss), "loss"),
         *(
-            Evidence(f"loss after {_MANY_STEPS} steps at {factor:g} times the rate", value, "loss")
+            Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", value, "loss")
             for factor, value in faster.items()
         ),
     )
     text = (
-        f"{_FEW_STEPS} steps on this batch lower the loss by {(loss - few) / loss:.1g} of itself; {_MANY_STEPS} at {best:g} times"
+        f"{_FEW} steps on this batch lower the loss by {(loss - few) / loss:.1g} of itself; {_MANY} at {best:g} times"
         f" the learning rate ({best * steps.rate:.3g} for {steps.rate:.3g}) take it from {loss:.4g} to"
         f" {good[best]:.4g}."
     )

@@ -11,11 +11,10 @@ from functools import cached_property
 import numpy as np
 
 from wellposed.backends.measured import Operation, ParameterSize, Recurrence, Run, Signal
-from wellposed.signals import post_dominators as ways
+from wellposed.signals import post_dominators
 from wellposed.signals.growth import Growth, growth
 from wellposed.signals.site import Site
 from wellposed.signals.theory import Depth, Expected, depth, expect
-from wellposed.signals.trace_table import trace_text
 
 WEIGHTED = ("linear", "conv", "recurrent")
 _LOOP, _STEADY = 4, 10
@@ -90,9 +89,6 @@ class Trace:
     updates: Mapping[str, float] = field(default_factory=dict)
     passed: tuple[bool, ...] = ()
     dtype: str = "float32"
-
-    def __str__(self) -> str:
-        return trace_text(self)
 
     @property
     def hidden(self) -> tuple[Site, ...]:
@@ -202,9 +198,9 @@ class Trace:
 def trace_of(run: Run, dtype: str = "float32", updates: Mapping[str, float] | None = None) -> Trace:
     """The sites of a run, in the order in which they run."""
     operations = run.operations
-    readers = ways.readers_of(operations)
+    readers = post_dominators.readers_of(operations)
     leads_to_weight = _leads_to_weight(operations)
-    way = set(ways.trunk(operations, lambda operation: operation.kind in (*WEIGHTED, "add")))
+    way = set(post_dominators.trunk(operations, lambda operation: operation.kind in (*WEIGHTED, "add")))
     last = max((index for index, operation in enumerate(operations) if operation.kind in WEIGHTED), default=-1)
     sites, trunk = [], []
     for index, operation in enumerate(operations[: last + 1]):  # what comes after is the loss's own arithmetic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import fields
 
 import numpy as np
 from rich import box
@@ -16,11 +16,20 @@ from wellposed.printable import harmless
 from wellposed.signals.growth import Growth
 from wellposed.signals.site import Site
 from wellposed.signals.theory import Expected
-
-if TYPE_CHECKING:
-    from wellposed.signals.trace import Trace
+from wellposed.signals.trace import Trace
 
 _MOST_ROWS, _WIDTH = 60, 100
+
+
+class PrintedTrace(Trace):
+    """A trace that prints as a table."""
+
+    @staticmethod
+    def of(trace: Trace) -> PrintedTrace:
+        return PrintedTrace(**{part.name: getattr(trace, part.name) for part in fields(trace)})
+
+    def __str__(self) -> str:
+        return trace_text(self)
 
 
 def trace_text(trace: Trace) -> str:
