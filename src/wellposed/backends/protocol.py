@@ -29,10 +29,10 @@ class InputMap(Protocol):
     inputs: Vector
     outputs: Vector
 
-    def pushed(self, row: int, v: Vector) -> Vector:
+    def jvp(self, row: int, v: Vector) -> Vector:
         """J v, of shape [out], for v of shape [in]."""
 
-    def pulled(self, row: int, u: Vector) -> Vector:
+    def vjp(self, row: int, u: Vector) -> Vector:
         """J^T u, of shape [in], for u of shape [out]."""
 
 
@@ -189,11 +189,11 @@ class Problem(ABC):
         return None
 
     @property
-    def pushable(self) -> tuple[str, ...]:
-        """The tensors along which `pushed` can move."""
+    def jvp_names(self) -> tuple[str, ...]:
+        """The tensors along which `jvp` can move."""
         return self.layout.names
 
-    def pushed(self, theta: Vector, u: Vector) -> float:
+    def jvp(self, theta: Vector, u: Vector) -> float:
         """The slope of J along u by forward-mode differentiation."""
         raise NotImplementedError
 

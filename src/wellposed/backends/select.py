@@ -111,7 +111,7 @@ def array_function(f: Any, args: Any, order: int, *, forward: bool = False) -> l
     function = _adapter("jax", "function")
     problems = [function.function_problem(f, args)]
     for seed in range(1, order):
-        f, args = (function.pushed_along if forward else function.second_order)(f, args, seed)
+        f, args = (function.derivative_along if forward else function.second_order)(f, args, seed)
         problems.append(function.function_problem(f, args))
     return problems
 

@@ -15,7 +15,7 @@ _DIRECTIONS = 2
 
 
 def check_forward(problem: Problem, *, reverse: bool = True) -> list[Finding]:
-    """WP501 for `problem.pushed`; nothing where it agrees along random directions through all tensors.
+    """WP501 for `problem.jvp`; nothing where it agrees along random directions through all tensors.
 
     Without `reverse` no gradient is asked for. Whatever the framework raises where an operation has no forward mode
     comes through.
@@ -23,18 +23,18 @@ def check_forward(problem: Problem, *, reverse: bool = True) -> list[Finding]:
     theta = problem.theta()
     gradient = problem.layout.pack_known(problem.gradient(theta)) if reverse else np.zeros_like(theta)
     prober = Prober(problem, theta, gradient)
-    for u in [prober.directions.jointly(problem.pushable) for _ in range(_DIRECTIONS)]:
-        pushed = problem.pushed(theta, u)
-        probe = prober.confirmed([u])[0] if reverse else _twice(prober, u, pushed)
+    for u in [prober.directions.jointly(problem.jvp_names) for _ in range(_DIRECTIONS)]:
+        tangent_slope = problem.jvp(theta, u)
+        probe = prober.confirmed([u])[0] if reverse else _twice(prober, u, tangent_slope)
         if not probe.known:
             return [WRONG.undecided(f"Along a random direction {probe.slope.reason}.", where="forward mode")]
-        if probe.smooth and _disagrees(probe, pushed):
+        if probe.smooth and _disagrees(probe, tangent_slope):
             text = (
                 "The forward-mode derivative does not agree with the function: along a random direction it is"
-                f" {pushed:.6g}; differences say {probe.measured:.6g} ± {probe.error:.1g}."
+                f" {tangent_slope:.6g}; differences say {probe.measured:.6g} ± {probe.error:.1g}."
             )
             evidence = [
-                Evidence("slope by forward mode", pushed),
+                Evidence("slope by forward mode", tangent_slope),
                 Evidence("measured slope", probe.measured, error=probe.error),
             ]
             evidence += [Evidence("slope by reverse mode", probe.claimed)] if reverse else []
@@ -42,11 +42,11 @@ def check_forward(problem: Problem, *, reverse: bool = True) -> list[Finding]:
     return []
 
 
-def _twice(prober: Prober, u: Vector, pushed: float) -> Probe:
+def _twice(prober: Prober, u: Vector, tangent_slope: float) -> Probe:
     """A disagreement must be seen again with smaller steps."""
     first = prober.probe(u)
-    return prober.probes([u], second_opinion=True)[0] if first.known and _disagrees(first, pushed) else first
+    return prober.probes([u], second_opinion=True)[0] if first.known and _disagrees(first, tangent_slope) else first
 
 
-def _disagrees(probe: Probe, pushed: float) -> bool:
-    return abs(pushed - probe.measured) > probe.allowed
+def _disagrees(probe: Probe, tangent_slope: float) -> bool:
+    return abs(tangent_slope - probe.measured) > probe.allowed

@@ -102,14 +102,14 @@ def _jacobian(network: InputMap, row: int) -> Vector:
     """[out, in] of one row, by the products that are fewer."""
     size_in, size_out = network.inputs.shape[1], network.outputs.shape[1]
     if size_out <= size_in:
-        return np.stack([network.pulled(row, unit) for unit in np.eye(size_out)])
-    return np.stack([network.pushed(row, unit) for unit in np.eye(size_in)], axis=1)
+        return np.stack([network.vjp(row, unit) for unit in np.eye(size_out)])
+    return np.stack([network.jvp(row, unit) for unit in np.eye(size_in)], axis=1)
 
 
 def _bidiagonalised(network: InputMap, row: int, random: np.random.Generator) -> tuple[float, float, float, float]:
     """(largest, bound on its error, mean square, variance of the logarithm) from one start on the smaller side."""
     size_in, size_out = network.inputs.shape[1], network.outputs.shape[1]
-    there, back = (network.pushed, network.pulled) if size_in <= size_out else (network.pulled, network.pushed)
+    there, back = (network.jvp, network.vjp) if size_in <= size_out else (network.vjp, network.jvp)
     v = random.standard_normal(min(size_in, size_out))
     v /= np.linalg.norm(v)
     right: list[Vector] = []
@@ -166,7 +166,7 @@ def _nonlinearity(network: InputMap, random: np.random.Generator) -> float:
     total, rows = 0.0, min(x.shape[0], 8)
     for row in range(rows):
         for _ in range(max(_DRAWS // rows, 1)):
-            pulled = network.pulled(row, random.standard_normal(f.shape[1:]))
+            pulled = network.vjp(row, random.standard_normal(f.shape[1:]))
             total += float(np.mean((apart @ pulled) ** 2))
     spread = float(((f - f.mean(axis=0)) ** 2).sum(axis=1).mean())
     if not spread > 0:

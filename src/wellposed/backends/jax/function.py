@@ -71,7 +71,7 @@ def second_order(
     return _GradientOf(problem.loss, problem.layout.names), tuple(problem._leaves.values())
 
 
-def pushed_along(
+def derivative_along(
     f: Callable[..., Any], args: Sequence[Any], seed: int = 1
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """The derivative of f along one random direction, by forward mode, as a function at the same arguments: for another
@@ -82,11 +82,11 @@ def pushed_along(
     loss, names = problem.loss, list(problem.layout.names)
     along = {name: jnp.asarray(draw.standard_normal(leaf.shape), leaf.dtype) for name, leaf in problem._leaves.items()}
 
-    def pushed(*arrays: Any) -> Any:
+    def derivative(*arrays: Any) -> Any:
         given = dict(zip(names, arrays, strict=True))
         return jax.jvp(loss, (given,), ({name: along[name].astype(given[name].dtype) for name in names},))[1]
 
-    return pushed, tuple(problem._leaves.values())
+    return derivative, tuple(problem._leaves.values())
 
 
 class _GradientOf:

@@ -30,15 +30,15 @@ class JaxInputMap:
         self._shape, self._dtype = outputs.shape, outputs.dtype
         self.inputs, self.outputs = _rows(self._x), _rows(outputs)
 
-    def pulled(self, row: int, u: Vector) -> Vector:
+    def vjp(self, row: int, u: Vector) -> Vector:
         given = jnp.zeros(self._shape, self._dtype).at[row].set(jnp.asarray(u, self._dtype).reshape(self._shape[1:]))
-        pulled: Vector = _rows(self._pull(given)[0])[row]
-        return pulled
+        back: Vector = _rows(self._pull(given)[0])[row]
+        return back
 
-    def pushed(self, row: int, v: Vector) -> Vector:
+    def jvp(self, row: int, v: Vector) -> Vector:
         given = jnp.zeros_like(self._x).at[row].set(jnp.asarray(v, self._x.dtype).reshape(self._x.shape[1:]))
-        pushed: Vector = _rows(jax.jvp(self._function, (self._x,), (given,))[1])[row]
-        return pushed
+        moved: Vector = _rows(jax.jvp(self._function, (self._x,), (given,))[1])[row]
+        return moved
 
 
 def _rows(array: Any) -> Vector:

@@ -90,7 +90,7 @@ class JaxProblem(Problem):
         with self._precision(), self._random.fixed():
             return self._named(jax.grad(lambda params: factor * self._scalar(params))(self._params(theta)))
 
-    def pushed(self, theta: Vector, u: Vector) -> float:
+    def jvp(self, theta: Vector, u: Vector) -> float:
         with self._precision(), self._random.fixed():
             return float(jax.jvp(self._scalar, (self._params(theta),), (self._params(u),))[1])
 

@@ -183,10 +183,10 @@ class TensorFunctionProblem(Replayable):
         return f, _numbers(cotangent)
 
     @property
-    def pushable(self) -> tuple[str, ...]:
+    def jvp_names(self) -> tuple[str, ...]:
         return tuple(self._tensors)
 
-    def pushed(self, theta: Vector, u: Vector) -> float:
+    def jvp(self, theta: Vector, u: Vector) -> float:
         """The slope along u by forward mode. What fn raises where an operation has none comes through."""
         tangents = self._layout.unpack(u)
         with self._at(theta) as inputs, forward_ad.dual_level():

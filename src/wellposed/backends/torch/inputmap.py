@@ -53,14 +53,14 @@ class TorchInputMap:
         )
         return gradient is not None
 
-    def pulled(self, row: int, u: Vector) -> Vector:
+    def vjp(self, row: int, u: Vector) -> Vector:
         given = torch.zeros_like(self._f)
         given[row] = torch.as_tensor(u, dtype=given.dtype).reshape(given.shape[1:])
         (gradient,) = torch.autograd.grad(self._f, self._x, given, retain_graph=True)
         found: Vector = _rows(gradient)[row]
         return found
 
-    def pushed(self, row: int, v: Vector) -> Vector:
+    def jvp(self, row: int, v: Vector) -> Vector:
         """By differentiating the backward pass, which is linear in the cotangent."""
         if self._back is None:
             with torch.enable_grad():
