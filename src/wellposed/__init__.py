@@ -8,6 +8,7 @@ print(report)
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import entry_points
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     )
     from wellposed.backends.jax import JaxProblem
     from wellposed.backends.numpy import FunctionProblem
+    from wellposed.backends.protocol import Problem
     from wellposed.backends.torch import TorchProblem
     from wellposed.derivatives.estimate import Estimate
     from wellposed.derivatives.functions import derivative, directional, gradient, jacobian
@@ -51,6 +53,7 @@ _HOMES = {
     "check_weights checkup fan gain gradcheck initialize spectrum trace",
     "backends.jax": "JaxProblem",
     "backends.numpy": "FunctionProblem",
+    "backends.protocol": "Problem",
     "backends.torch": "TorchProblem",
     "derivatives.estimate": "Estimate",
     "derivatives.functions": "derivative directional gradient jacobian",
@@ -69,7 +72,7 @@ _FRAMEWORKS = {"TorchProblem": "torch", "JaxProblem": "jax"}
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'wellposed' has no attribute {name!r}")
+        return _of_another_package(name)
     try:
         found = getattr(importlib.import_module(_HOME[name]), name)
     except ModuleNotFoundError as error:
@@ -81,13 +84,22 @@ def __getattr__(name: str) -> Any:
     return found
 
 
+def _of_another_package(name: str) -> Any:
+    """A problem of a framework that another package adapts, by its entry point in the group `wellposed.backends`."""
+    found = entry_points(group="wellposed.backends", name=name)
+    if name.startswith("_") or not found:
+        raise AttributeError(f"module 'wellposed' has no attribute {name!r}")
+    (entry,) = tuple(found)[:1]
+    return entry.load()
+
+
 def __dir__() -> list[str]:
     return sorted((*_HOME, "__version__"))
 
 
 __all__ = [
     "CheckFailed", "Estimate", "Evidence", "Fan", "Finding", "FunctionProblem", "Gain", "InputError", "JaxProblem",
-    "Moments", "Remedy", "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError",
+    "Moments", "Problem", "Remedy", "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError",
     "check_accumulation", "check_gradients", "check_grads", "check_inputs", "check_objective", "check_ranks",
     "check_signals", "check_weights", "checked_training", "checkup", "derivative", "directional", "fan", "gain",
     "gradcheck", "gradient", "initialize", "jacobian", "spectrum", "trace",

@@ -99,7 +99,7 @@ def check_inputs(
     """
     started = time.perf_counter()
     if statistics is not None:
-        data = problem_or_data.inputs() if isinstance(problem_or_data, Problem) else problem_or_data
+        data = problem_or_data.network.inputs() if isinstance(problem_or_data, Problem) else problem_or_data
         return audit(statistics, source_of(data), axis=axis, held_out=held_out)
     if isinstance(problem_or_data, Problem):
         return report_on(problem_or_data, (subjects.inputs,))
@@ -130,13 +130,13 @@ def trace(problem: Problem) -> Trace:
     demand_problem(problem)
     with problem.preserved():
         with users_errors_told():
-            run = problem.run()
+            run = problem.network.run()
         if run is None:
             raise InputError(
                 subjects.NO_LAYERS,
                 hint="FunctionProblem(value, gradient, params, activations=...) shows what each layer makes",
             )
-        updates = _updates(problem) if problem.optimized else {}
+        updates = _updates(problem) if problem.training.optimized else {}
     return PrintedTrace.of(trace_of(run, problem.dtype, updates))
 
 
@@ -152,9 +152,9 @@ def spectrum(problem_or_function: Any, x: Any = None, *, examples: int = 4) -> S
         if not callable(problem_or_function) or x is None:
             raise InputError("spectrum takes a problem, or a function and its inputs", hint="wp.spectrum(model, x)")
         return spectrum_of(input_map_of(problem_or_function, x), examples)
-    problem = problem_or_function.precise()
+    problem = problem_or_function.variants.precise()
     with problem.preserved():
-        network = problem.input_map()
+        network = problem.network.input_map()
         if network is None:
             raise InputError(
                 "this problem does not show its network as a function of real inputs",
@@ -169,7 +169,7 @@ def _updates(problem: Problem) -> dict[str, float]:
     """
     theta = problem.theta()
     weights = problem.layout.unpack(theta)
-    steps = problem.layout.unpack(problem.trained(theta, 1) - theta)
+    steps = problem.layout.unpack(problem.training.trained(theta, 1) - theta)
     return {
         name: float(np.linalg.norm(steps[name]) / np.linalg.norm(weight))
         for name, weight in weights.items()
@@ -327,7 +327,7 @@ def function_report(problems: Sequence[Problem], forward: bool, backward: bool) 
     findings = list(report.findings)
     evaluations, seconds = report.evaluations, report.seconds
     if forward:
-        precise = problems[0].precise()
+        precise = problems[0].variants.precise()
         with precise.preserved():
             findings = subjects.merge_worse(findings, check_forward(precise), "")
     for order, problem in enumerate(problems[1:], 2):

@@ -12,7 +12,7 @@ from wellposed.backends.closures import reachable
 from wellposed.backends.exclusive import exclusively
 from wellposed.backends.lines import find_raise
 from wellposed.backends.measured import NotFinite, Operation, Run, parameter_size, signal_of
-from wellposed.backends.protocol import Problem
+from wellposed.backends.protocol import Differentiation, Network, Problem, Training, Variants
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.tape import Tape
 from wellposed.errors import InputError
@@ -20,7 +20,7 @@ from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Gradient, Layout
 
 
-class FunctionProblem(Problem):
+class FunctionProblem(Problem, Differentiation, Network, Training, Variants):
     """J(theta) from a function and its hand-written gradient.
 
     `params` maps names to arrays. `value(params)` returns the loss as one number; `gradient(params)` a mapping of the
@@ -32,6 +32,7 @@ class FunctionProblem(Problem):
     """
 
     backend = "numpy"
+    _random: Randomness
     handwritten = True
 
     def __init__(

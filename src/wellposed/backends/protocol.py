@@ -1,4 +1,4 @@
-"""What a framework must offer to be checked: about six methods.
+"""What a framework must offer to be checked, a handful of methods, and what it may offer besides.
 
 J(theta) is the problem: a loss as a function of all parameters. theta is one float64 vector of
 length P in the order of `layout`, which keeps the parameters' names.
@@ -71,23 +71,16 @@ class Held(Protocol):
 
 
 class Problem(ABC):
-    """J(theta), as a framework's adapter presents it. Nothing here changes the user's objects for good."""
+    """J(theta), as a framework's adapter presents it. Nothing here changes the user's objects for good.
+
+    What an adapter offers besides is in four capabilities that it may inherit: `Differentiation`, `Network`,
+    `Training`, `Variants`. A problem without one has its defaults.
+    """
 
     backend: str
     dtype: str
     evaluations: int = 0
-    _random: Randomness  # what evaluations may draw from
-    context: Mapping[str, Array] = {}  # the data of the problem that this is a part of
-    is_part: bool = False
-    handwritten: bool = False  # whether the gradient is the user's own code, called as such
-    rows: int = 0  # of the batch, where the problem is a part of another one
-    first: tuple[float, Gradient] | None = (
-        None  # the loss and its gradient at theta(), where making the problem took them
-    )
-    # whether its gradient is to hold along what passes a detach too, as that of a function differentiated as such
-    cuts_count: bool = False
-    coarse: str = ""  # why `precise` found no float64 copy, where it looked for one
-    trained_in: str = ""  # the dtype of the problem that this is a float64 copy of
+    _random: Randomness | None = None  # what evaluations may draw from
 
     @property
     @abstractmethod
@@ -108,10 +101,6 @@ class Problem(ABC):
     def gradient(self, theta: Vector) -> Gradient:
         """The gradient that training would use at theta."""
 
-    def gradient_in_parts(self, theta: Vector) -> Iterator[tuple[str, Vector | None]]:
-        """As `gradient`, one parameter after the other, for whoever needs no more than one at a time."""
-        yield from self.gradient(theta).items()
-
     @abstractmethod
     def preserved(self) -> AbstractContextManager[None]:
         """Within it theta may be moved; on leaving, the user's objects are bit for bit as before."""
@@ -120,67 +109,57 @@ class Problem(ABC):
         """theta as the problem can store it: rounded to its parameters' dtypes."""
         return theta
 
+    @property
+    def differentiation(self) -> Differentiation:
+        return self if isinstance(self, Differentiation) else Differentiation(self)
+
+    @property
+    def network(self) -> Network:
+        return self if isinstance(self, Network) else Network(self)
+
+    @property
+    def training(self) -> Training:
+        return self if isinstance(self, Training) else Training(self)
+
+    @property
+    def variants(self) -> Variants:
+        return self if isinstance(self, Variants) else Variants(self)
+
+
+class Capability:
+    """What a problem may offer; made of a problem that does not, it has the defaults."""
+
+    _without: Problem | None = None
+
+    def __init__(self, problem: Problem) -> None:
+        self._without = problem
+
+    @property
+    def _subject(self) -> Problem:
+        if self._without is not None:
+            return self._without
+        assert isinstance(self, Problem)
+        return self
+
+
+class Differentiation(Capability):
+    """How J is differentiated, and what is known of it: forward mode, custom backward passes, what cuts its graph."""
+
+    handwritten: bool = False  # whether the gradient is the user's own code, called as such
+    # Whether its gradient is to hold along what passes a detach too, as that of a function differentiated as such.
+    cuts_count: bool = False
+    is_part: bool = False
+    context: Mapping[str, Array] = {}  # the data of the problem that this is a part of
+    # The loss and its gradient at theta(), where making the problem took them.
+    first: tuple[float, Gradient] | None = None
+
+    def gradient_in_parts(self, theta: Vector) -> Iterator[tuple[str, Vector | None]]:
+        """As `gradient`, one parameter after the other, for whoever needs no more than one at a time."""
+        yield from self._subject.gradient(theta).items()
+
     def value_along(self, theta: Vector, u: Vector, t: float) -> float:
         """J(theta + t u), at that point as the problem stores it."""
-        return self.value(self.stored(theta + t * u))
-
-    def precise(self) -> Problem:
-        """The same problem in float64 where that is possible, else itself."""
-        return self
-
-    def of_rows(self, rows: int) -> Problem:
-        """This problem on the first rows of its batch, at most half of them, and their number in `rows`; itself where
-        that are fewer than two, where the batch does not come apart, or where a backward pass is the user's own."""
-        return self
-
-    def run(self, theta: Vector | None = None) -> Run | None:
-        """One pass with every operation recorded, at theta or at the parameters as they are; None where the framework
-        shows none.
-        """
-        return None
-
-    @property
-    def draws(self) -> tuple[str, ...]:
-        """The random generators that evaluations so far have drawn from, in words; each was held fixed."""
-        return self._random.drawn
-
-    @property
-    def decays(self) -> bool:
-        """Whether the optimizer shrinks weights on its own, by more than is usual."""
-        return False
-
-    def trained(self, theta: Vector, steps: int, factor: float = 1.0, *, decayed: bool = True) -> Vector:
-        """theta after that many steps of the optimizer that will train the problem; of Adam where none is known.
-
-        `factor` multiplies the optimizer's learning rate, a schedule's where one has set it.
-        """
-        (after,) = self.trained_at(theta, (steps,), factor, decayed=decayed)
-        return after
-
-    def trained_at(
-        self, theta: Vector, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True
-    ) -> Iterator[Vector]:
-        """As `trained`, after each of these numbers of steps, in ascending order; steps are taken as they are asked
-        for.
-        """
-        return (
-            adam(lambda at: self.layout.pack_known(self.gradient(self.stored(at))), theta, number) for number in steps
-        )
-
-    @property
-    def optimized(self) -> bool:
-        """Whether the optimizer that will train the problem is known."""
-        return False
-
-    @property
-    def rate(self) -> float:
-        """The optimizer's learning rate, that of its schedule where one has set it; NaN where there is none."""
-        return float("nan")
-
-    @property
-    def descends(self) -> bool:
-        """Whether the optimizer is gradient descent, whose steps are stable below two over the largest curvature."""
-        return False
+        return self._subject.value(self._subject.stored(theta + t * u))
 
     def gradient_of_multiple(self, theta: Vector, factor: float) -> Gradient | None:
         """The gradient of factor * J, passed backwards as such: it differs from factor times the gradient by rounding
@@ -191,7 +170,7 @@ class Problem(ABC):
     @property
     def jvp_names(self) -> tuple[str, ...]:
         """The tensors along which `jvp` can move."""
-        return self.layout.names
+        return self._subject.layout.names
 
     def jvp(self, theta: Vector, u: Vector) -> float:
         """The slope of J along u by forward-mode differentiation."""
@@ -231,23 +210,27 @@ class Problem(ABC):
         """J(theta) with its operations noted on the tape, and changed as it says; None where they cannot be seen."""
         return None
 
-    def redrawn(self, theta: Vector, times: int = 4) -> Iterator[Gradient]:
-        """The gradient for as many other random numbers; none where evaluations so far have drawn nothing."""
-        if not self.draws:
-            return
-        with self._random.let_run():
-            for _ in range(times):
-                yield self.gradient(theta)
-
     def pointwise(self) -> tuple[Callable[[Vector], Vector], Vector] | None:
         """Where J is <w, f(x)> for one tensor x and an f of its shape: f on float64 arrays of x's shape, and w."""
+        return None
+
+
+class Network(Capability):
+    """The network within the loss: one pass with its operations, what depends on what, the data that goes in."""
+
+    channel_axis: int | None = None  # of what a convolution reads; None for the last
+
+    def run(self, theta: Vector | None = None) -> Run | None:
+        """One pass with every operation recorded, at theta or at the parameters as they are; None where the framework
+        shows none.
+        """
         return None
 
     def data(self) -> dict[str, Array]:
         """The arrays that the loss is computed from and that are no parameters, by the names their owner knows them
         by.
         """
-        return dict(self.context)
+        return dict(self._subject.differentiation.context)
 
     def loss_arguments(self) -> list[LossArguments]:
         """What each loss function is called on at the parameters as they are, also where the call raises; empty where
@@ -258,6 +241,115 @@ class Problem(ABC):
     def dependence(self, theta: Vector) -> Dependence | None:
         """How outputs depend on inputs; None where the batch's examples cannot be told apart."""
         return None
+
+    def reinitialized(self) -> Initializable | None:
+        """Its model, to be given new weights in place."""
+        return None
+
+    def input_map(self) -> InputMap | None:
+        """The network as a function of its inputs; None where the problem does not show it, or its inputs are no real
+        numbers.
+        """
+        return None
+
+    def named_inputs(self) -> dict[str, Array]:
+        """Every real array among the batch's inputs, by the name that its owner knows it by; constant zeros beside
+        others, as a first state is, are no data."""
+        data = self.inputs()
+        return {} if data is None else {"inputs": data}
+
+    def inputs(self) -> Array | None:
+        """The batch's inputs, shape [N, ...]; None where the problem does not show them."""
+        return None
+
+
+class Training(Capability):
+    """The optimizer that will train the problem: its steps, its rate, what it leaves out."""
+
+    @property
+    def decays(self) -> bool:
+        """Whether the optimizer shrinks weights on its own, by more than is usual."""
+        return False
+
+    def trained(self, theta: Vector, steps: int, factor: float = 1.0, *, decayed: bool = True) -> Vector:
+        """theta after that many steps of the optimizer that will train the problem; of Adam where none is known.
+
+        `factor` multiplies the optimizer's learning rate, a schedule's where one has set it.
+        """
+        (after,) = self.trained_at(theta, (steps,), factor, decayed=decayed)
+        return after
+
+    def trained_at(
+        self, theta: Vector, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True
+    ) -> Iterator[Vector]:
+        """As `trained`, after each of these numbers of steps, in ascending order; steps are taken as they are asked
+        for.
+        """
+        return (
+            adam(
+                lambda at: self._subject.layout.pack_known(self._subject.gradient(self._subject.stored(at))),
+                theta,
+                number,
+            )
+            for number in steps
+        )
+
+    @property
+    def optimized(self) -> bool:
+        """Whether the optimizer that will train the problem is known."""
+        return False
+
+    @property
+    def rate(self) -> float:
+        """The optimizer's learning rate, that of its schedule where one has set it; NaN where there is none."""
+        return float("nan")
+
+    @property
+    def descends(self) -> bool:
+        """Whether the optimizer is gradient descent, whose steps are stable below two over the largest curvature."""
+        return False
+
+    def left_out(self) -> tuple[str, ...]:
+        """The parameters that have a gradient and that the optimizer does not know."""
+        return ()
+
+    def unregistered(self) -> tuple[str, ...]:
+        """What the model holds and the loss depends on, but is no parameter of the model, and not known to the
+        optimizer.
+        """
+        return ()
+
+
+class Variants(Capability):
+    """The same problem otherwise: in float64, on fewer rows or other data, with other random numbers, rate or loss."""
+
+    rows: int = 0  # of the batch, where the problem is a part of another one
+    coarse: str = ""  # why `precise` found no float64 copy, where it looked for one
+    trained_in: str = ""  # the dtype of the problem that this is a float64 copy of
+
+    def precise(self) -> Problem:
+        """The same problem in float64 where that is possible, else itself."""
+        return self._subject
+
+    def of_rows(self, rows: int) -> Problem:
+        """This problem on the first rows of its batch, at most half of them, and their number in `rows`; itself where
+        that are fewer than two, where the batch does not come apart, or where a backward pass is the user's own."""
+        return self._subject
+
+    @property
+    def draws(self) -> tuple[str, ...]:
+        """The random generators that evaluations so far have drawn from, in words; each was held fixed."""
+        random = self._subject._random
+        return () if random is None else random.drawn
+
+    def redrawn(self, theta: Vector, times: int = 4) -> Iterator[Gradient]:
+        """The gradient for as many other random numbers; none where evaluations so far have drawn nothing."""
+        random = self._subject._random
+        if random is None or not self.draws:
+            return
+        with random.let_run():
+            for _ in range(times):
+                yield self._subject.gradient(theta)
 
     def copied(self) -> Problem | None:
         """The same problem with objects of its own, which may be changed; None where they cannot be copied."""
@@ -281,34 +373,4 @@ class Problem(ABC):
 
     def all_trained(self) -> Problem | None:
         """This problem with every parameter known to the optimizer; None where it is not known, or knows them all."""
-        return None
-
-    def reinitialized(self) -> Initializable | None:
-        """Its model, to be given new weights in place."""
-        return None
-
-    def left_out(self) -> tuple[str, ...]:
-        """The parameters that have a gradient and that the optimizer does not know."""
-        return ()
-
-    def unregistered(self) -> tuple[str, ...]:
-        """What the model holds and the loss depends on, but is no parameter of the model, and not known to the
-        optimizer.
-        """
-        return ()
-
-    def input_map(self) -> InputMap | None:
-        """The network as a function of its inputs; None where the problem does not show it, or its inputs are no real
-        numbers.
-        """
-        return None
-
-    def named_inputs(self) -> dict[str, Array]:
-        """Every real array among the batch's inputs, by the name that its owner knows it by; constant zeros beside
-        others, as a first state is, are no data."""
-        data = self.inputs()
-        return {} if data is None else {"inputs": data}
-
-    def inputs(self) -> Array | None:
-        """The batch's inputs, shape [N, ...]; None where the problem does not show them."""
         return None

@@ -35,7 +35,7 @@ def figures_of(session: Session, findings: Sequence[Finding]) -> tuple[Figure, .
 
 def _inputs(session: Session) -> Figure | None:
     """Histograms of the features whose scale is furthest from 1 or whose mean is furthest from 0."""
-    data = session.problem.inputs()
+    data = session.problem.network.inputs()
     if data is None or data.dtype.kind != "f":
         return None
     rows = features_of(as_array(data, "the inputs"), None).rows.astype(np.float64)

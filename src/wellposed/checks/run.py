@@ -58,7 +58,7 @@ def report_on(
             session.spectrum = _spectrum(problem)
         seen_later = session.seen_later
     layout = problem.layout
-    coarse = "" if session.checked_in else problem.coarse
+    coarse = "" if session.checked_in else problem.variants.coarse
     summary = Summary(
         problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in, seen_later, coarse
     )
@@ -96,7 +96,7 @@ def _findings(
 def _spectrum(problem: Problem) -> Spectrum | None:
     """Of the network as a function of real inputs, where the problem shows it so and a Jacobian can be had."""
     try:
-        network = problem.input_map()
+        network = problem.network.input_map()
         return None if network is None else spectrum_of(network)
     except (InputError, RuntimeError):  # a checkpoint that passes no gradient to inputs alone, say
         return None

@@ -64,12 +64,12 @@ class Session:
         as leave them finite.
         """
         taken, wanted = 0, self.steps
-        theta, reached = self.theta, self.problem.trained(self.theta, wanted)
+        theta, reached = self.theta, self.problem.training.trained(self.theta, wanted)
         if np.isfinite(reached).all():
             taken, theta = wanted, reached
         while wanted - taken > 1:
             middle = (taken + wanted) // 2
-            tried = self.problem.trained(self.theta, middle)
+            tried = self.problem.training.trained(self.theta, middle)
             if np.isfinite(tried).all():
                 taken, theta = middle, tried
             else:
@@ -89,15 +89,15 @@ class Session:
         """WP207: what made the loss or a gradient NaN or infinite."""
         if all(part is None or np.isfinite(part).all() for part in self.gradient.values()) and np.isfinite(self.loss):
             return finite.check(None)
-        found = self.problem.first_not_finite(self.theta)
+        found = self.problem.differentiation.first_not_finite(self.theta)
         if found is not None:
             return finite.check(found)
-        arrays = {**self.weights, **self.problem.data()}
+        arrays = {**self.weights, **self.problem.network.data()}
         return finite.came_in(next((name for name, array in arrays.items() if not np.isfinite(array).all()), ""))
 
     @cached_property
     def run(self) -> Run | None:
-        return self.problem.run(self.theta)
+        return self.problem.network.run(self.theta)
 
     @cached_property
     def trace(self) -> Trace | None:
@@ -134,7 +134,7 @@ class Session:
     def backward_raised(self) -> str:
         """What the backward pass raises, where the loss has a value; "" where there is a gradient."""
         try:
-            _ = self.problem.first or self.gradient
+            _ = self.problem.differentiation.first or self.gradient
         except WellposedError:
             raise
         except Exception as error:
@@ -148,7 +148,7 @@ class Session:
 
     @cached_property
     def loss_arguments(self) -> list[LossArguments]:
-        return self.problem.loss_arguments()
+        return self.problem.network.loss_arguments()
 
     @cached_property
     def gradient(self) -> Gradient:
@@ -157,7 +157,11 @@ class Session:
     @cached_property
     def uncut(self) -> Uncut | None:
         """The gradient with nothing on its way cut, where one is missing."""
-        return self.problem.uncut(self.theta) if any(part is None for part in self.gradient.values()) else None
+        return (
+            self.problem.differentiation.uncut(self.theta)
+            if any(part is None for part in self.gradient.values())
+            else None
+        )
 
     def matters(self, names: Sequence[str]) -> bool:
         """Whether the loss changes when these parameters are moved by about their own size."""
@@ -167,11 +171,11 @@ class Session:
 
     def redrawn(self) -> Iterator[Gradient]:
         """Gradients for other random numbers; none where nothing is drawn."""
-        return self.problem.redrawn(self.theta)
+        return self.problem.variants.redrawn(self.theta)
 
     @cached_property
     def dependence(self) -> Dependence | None:
-        return self.problem.dependence(self.theta)
+        return self.problem.network.dependence(self.theta)
 
     @property
     def reached(self) -> bool:
@@ -181,31 +185,31 @@ class Session:
 
     def dependence_precisely(self) -> Dependence | None:
         """In float64; None where the problem does not run so."""
-        precise = self.problem.precise()
-        return None if precise.dtype != "float64" else precise.dependence(precise.theta())
+        precise = self.problem.variants.precise()
+        return None if precise.dtype != "float64" else precise.network.dependence(precise.theta())
 
     def dependence_after_a_step(self) -> Dependence | None:
-        return self.problem.dependence(descend(self.theta, self.problem.layout.pack_known(self.gradient)))
+        return self.problem.network.dependence(descend(self.theta, self.problem.layout.pack_known(self.gradient)))
 
     @cached_property
     def optimizer_steps(self) -> Steps | None:
         """The optimizer's steps, where it is known."""
         problem = self.problem
-        if not problem.optimized:
+        if not problem.training.optimized:
             return None
 
         def slope(theta: Vector) -> Vector:
             return problem.layout.pack_known(problem.gradient(problem.stored(theta)))
 
         return Steps(
-            lambda numbers: problem.trained_at(self.theta, numbers),
-            lambda number, factor: problem.trained(self.theta, number, factor),
-            lambda: problem.trained(self.theta, 1, 1.0, decayed=False) if problem.decays else None,
+            lambda numbers: problem.training.trained_at(self.theta, numbers),
+            lambda number, factor: problem.training.trained(self.theta, number, factor),
+            lambda: problem.training.trained(self.theta, 1, 1.0, decayed=False) if problem.training.decays else None,
             problem.value,
             problem.layout.unpack,
-            problem.rate,
+            problem.training.rate,
             problem.dtype,
-            (lambda: sharpness(slope, self.theta)) if problem.descends else None,
+            (lambda: sharpness(slope, self.theta)) if problem.training.descends else None,
         )
 
     def after_steps(self, steps: int) -> tuple[Vector, Run]:
@@ -215,7 +219,7 @@ class Session:
         while len(taken) <= steps:
             theta, run = taken[-1]
             theta = descend(theta, self.problem.layout.pack_known(run.gradient))
-            after = self.problem.run(theta)
+            after = self.problem.network.run(theta)
             assert after is not None
             taken.append((theta, after))
         self._taken = taken

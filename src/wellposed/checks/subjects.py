@@ -31,7 +31,7 @@ NO_LAYERS = "This problem shows no layers: it is given by its value and gradient
 
 def inputs(session: Session) -> list[Finding]:
     """Of several input arrays each is judged, and of each rule what is worst is told."""
-    arrays = {name: as_array(data, "the inputs") for name, data in session.problem.named_inputs().items()}
+    arrays = {name: as_array(data, "the inputs") for name, data in session.problem.network.named_inputs().items()}
     varying = {name: array for name, array in arrays.items() if array.size and (array != array.flat[0]).any()}
     if varying:  # what is one number throughout, as a mask of ones or a first state is, is no data beside what varies
         arrays = varying
@@ -52,8 +52,8 @@ def _inputs_of(session: Session, name: str, array: Array) -> list[Finding]:
         )
     run = None if session.raised or session.backward_raised else session.run
     first = run.operations[0] if run is not None and run.operations else None
-    conv = first is not None and first.kind == "conv" and session.problem.backend == "torch"
-    features = replace(features_of(array, 1 if conv and array.ndim > 2 else None), label=name)
+    conv = first is not None and first.kind == "conv" and array.ndim > 2
+    features = replace(features_of(array, session.problem.network.channel_axis if conv else None), label=name)
     normalised = ""
     if first is not None and not first.inputs and first.kind == "norm":
         normalised = f"The model's first operation, {first.name}, normalises its inputs."
@@ -110,8 +110,8 @@ def objective(session: Session) -> list[Finding]:
         objective_checks.check_reached(
             problem.layout,
             session.gradient,
-            problem.left_out(),
-            problem.unregistered(),
+            problem.training.left_out(),
+            problem.training.unregistered(),
             session.uncut,
             session.matters,
             session.redrawn,
@@ -126,16 +126,16 @@ def gradients(session: Session) -> list[Finding]:
     problem = session.problem
     session.forget()
     if session.effort == "quick" and problem.layout.size > _LARGE:
-        part = problem.of_rows(_ROWS)
+        part = problem.variants.of_rows(_ROWS)
         findings = [] if part is problem else _gradients_of(session, part)
         if findings and not any(finding.found for finding in findings):
-            session.checked_in = f"{session.checked_in or part.dtype} on the first {part.rows} rows"
+            session.checked_in = f"{session.checked_in or part.dtype} on the first {part.variants.rows} rows"
             return findings
     return _gradients_of(session, problem)
 
 
 def _gradients_of(session: Session, problem: Problem) -> list[Finding]:
-    precise = problem.precise()
+    precise = problem.variants.precise()
     if precise is session.problem:
         session.checked_in = ""
         return _at_both_points(session, precise, session.loss)
@@ -148,7 +148,7 @@ def _gradients_of(session: Session, problem: Problem) -> list[Finding]:
 
 def forward_mode(session: Session) -> list[Finding]:
     """Forward mode alone."""
-    precise = session.problem.precise()
+    precise = session.problem.variants.precise()
     with precise.preserved():
         found = check_forward(precise, reverse=False)
     if precise is not session.problem:

@@ -42,7 +42,7 @@ def fold_inherited(problem: Problem, prober: Prober, found: list[Finding], judge
         return found
     guilty = [
         finding
-        for part in problem.parts(prober.theta)[:_MOST_FUNCTIONS]
+        for part in problem.differentiation.parts(prober.theta)[:_MOST_FUNCTIONS]
         if (finding := _of_part(part, judge)) is not None
     ]
     inheriting = [f for f in failing if f.cause not in _OWN]
@@ -117,7 +117,7 @@ def _order(problem: Problem, prober: Prober) -> list[str]:
     seen.
     """
     names = list(problem.layout.names)
-    run = problem.run(prober.theta)
+    run = problem.network.run(prober.theta)
     if run is None:
         return names
     uses = [

@@ -61,7 +61,7 @@ def check(
     that was looked at, with its tensor's name; `each` looks at one within every tensor.
     """
     layout = problem.layout
-    known = problem.first if theta is None else None
+    known = problem.differentiation.first if theta is None else None
     theta = problem.theta() if theta is None else theta
     if not theta.size:
         return [rule.not_applicable("There is no entry to differentiate by.") for rule in RULES]
@@ -99,11 +99,11 @@ def check(
         ]
         return [changing, *rest]
     looked = _Check(problem, prober, gradient, alone, quick, compared)
-    held = None if looked.clear or looked.slight else problem.held(theta)
+    held = None if looked.clear or looked.slight else problem.differentiation.held(theta)
     found = looked.findings(each=each) if held is None else _beside_cuts(problem, prober, held, looked, each=each)
     return (
         _elsewhere(problem, prober, found)
-        if problem.handwritten and all(f.verdict is Verdict.HOLDS for f in found)
+        if problem.differentiation.handwritten and all(f.verdict is Verdict.HOLDS for f in found)
         else found
     )
 
@@ -372,7 +372,7 @@ class _Check:
             except Exception:  # the user's code: it need not be defined there
                 break
             left = {name for name in left if not carries(gradient, name)}
-        for other in problem.redrawn(self._prober.theta) if left else ():  # layers are left out at random
+        for other in problem.variants.redrawn(self._prober.theta) if left else ():  # layers are left out at random
             left = {name for name in left if not carries(other, name)}
         if not left:
             return []
@@ -389,7 +389,7 @@ class _Check:
         return [ZERO.found(Verdict.HOLDS if little else Verdict.SUSPECT, text, where=names[0], cause="unused")]
 
     def _out_of_reach(self) -> list[Finding]:
-        missing = self._problem.unreached()
+        missing = self._problem.differentiation.unreached()
         if not missing:
             return []
         text = (

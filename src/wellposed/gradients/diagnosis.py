@@ -52,9 +52,9 @@ def diagnose(
         prober.gradient[place].reshape(shape),
         prober.theta[place].reshape(shape),
         residuals,
-        problem.data(),
+        problem.network.data(),
         None if double is None else double[name],
-        problem.pointwise() if len(layout.names) == 1 else None,
+        problem.differentiation.pointwise() if len(layout.names) == 1 else None,
         {
             other: prober.gradient[layout.slices[other]].reshape(shape)
             for other in layout.names
@@ -66,7 +66,7 @@ def diagnose(
     if explanation is None and suspect.claim.size > 1:
         located = locate(residuals, shape, _BUDGET)
         explanation = wrong_part(suspect, located)
-        if explanation is None and not problem.is_part:
+        if explanation is None and not problem.differentiation.is_part:
             explanation = _unmoved(suspect, prober, nearby(), place)
     explanation = _cut(prober, suspect) or explanation
     text = f"The gradient of `{name}` does not agree with the loss."

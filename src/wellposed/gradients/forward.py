@@ -23,8 +23,8 @@ def check_forward(problem: Problem, *, reverse: bool = True) -> list[Finding]:
     theta = problem.theta()
     gradient = problem.layout.pack_known(problem.gradient(theta)) if reverse else np.zeros_like(theta)
     prober = Prober(problem, theta, gradient)
-    for u in [prober.directions.jointly(problem.jvp_names) for _ in range(_DIRECTIONS)]:
-        tangent_slope = problem.jvp(theta, u)
+    for u in [prober.directions.jointly(problem.differentiation.jvp_names) for _ in range(_DIRECTIONS)]:
+        tangent_slope = problem.differentiation.jvp(theta, u)
         probe = prober.confirmed([u])[0] if reverse else _twice(prober, u, tangent_slope)
         if not probe.known:
             return [WRONG.undecided(f"Along a random direction {probe.slope.reason}.", where="forward mode")]

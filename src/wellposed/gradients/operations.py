@@ -43,7 +43,7 @@ def guilty_operation(problem: Problem, prober: Prober, names: Sequence[str]) -> 
     nothing is seen.
     """
     base = Tape(lines=True)
-    value = problem.taped(prober.theta, base)
+    value = problem.differentiation.taped(prober.theta, base)
     if value is None or not np.isclose(value, prober.value, rtol=1e-9) or not base.nodes:
         return None
     lines = [_Line(problem, prober, base, prober.directions.jointly(names)) for _ in range(2)]
@@ -105,7 +105,10 @@ class _Line:
         self.base, self._problem, self._theta, self._u = base, problem, prober.theta, u
         self._h = _OPERATION_STEP * prober.directions.reach(u)
         above, below = Tape(), Tape()
-        values = problem.taped(self._theta + self._h * u, above), problem.taped(self._theta - self._h * u, below)
+        values = (
+            problem.differentiation.taped(self._theta + self._h * u, above),
+            problem.differentiation.taped(self._theta - self._h * u, below),
+        )
         self.usable = None not in values and len(above.nodes) == len(below.nodes) == len(base.nodes)
         self.claimed = float(prober.gradient @ u)
         self._size = float(np.linalg.norm(prober.gradient * u))
@@ -140,14 +143,17 @@ class _Line:
                 )
 
             tape = Tape(held={index: result(index, rate) for index, rate in rates.items()})
-            found = self._problem.taped(self._theta + sign * self._h * self._u, tape)
+            found = self._problem.differentiation.taped(self._theta + sign * self._h * self._u, tape)
             return np.nan if found is None else found
 
         return (end(1.0) - end(-1.0)) / (2 * self._h)
 
     def _moved(self, index: int, rate: Array) -> float:
         """The slope of the loss as this result moves by that rate."""
-        ends = [self._problem.taped(self._theta, Tape(added={index: sign * self._h * rate})) for sign in (1, -1)]
+        ends = [
+            self._problem.differentiation.taped(self._theta, Tape(added={index: sign * self._h * rate}))
+            for sign in (1, -1)
+        ]
         return np.nan if None in ends else (ends[0] - ends[1]) / (2 * self._h)  # type: ignore[operator]
 
 

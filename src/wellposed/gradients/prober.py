@@ -52,9 +52,9 @@ class Prober:
         """`held`: whether the problem holds what passes cuts of its graph."""
         self.problem, self.theta, self.gradient, self.held = problem, theta, gradient, held
         self.random = np.random.default_rng(seed)
-        self.directions = Directions(problem.layout, theta, gradient, problem.untrained(), self.random)
+        self.directions = Directions(problem.layout, theta, gradient, problem.differentiation.untrained(), self.random)
         self.eps = format_of(problem.dtype).eps
-        self.claim_eps = format_of(problem.trained_in or problem.dtype).eps
+        self.claim_eps = format_of(problem.variants.trained_in or problem.dtype).eps
         self.raised: Exception | None = None  # the last error of the user's code beside the point
         self._shorter = 1.0  # the part of the usual steps that served the last glance
         self.backward_spread = 0.0  # how far two gradients at the point were seen to lie apart
@@ -118,12 +118,12 @@ class Prober:
     @cached_property
     def of_double(self) -> Gradient | None:
         """The gradient of 2 J, asked for once."""
-        return self.problem.gradient_of_multiple(self.theta, 2.0)
+        return self.problem.differentiation.gradient_of_multiple(self.theta, 2.0)
 
     @cached_property
     def uncut(self) -> Uncut | None:
         """`Problem.uncut` here, asked for once."""
-        return self.problem.uncut(self.theta)
+        return self.problem.differentiation.uncut(self.theta)
 
     def noise_along(self, u: Vector) -> Noise:
         """The noise of the loss, without its claimed linear part, along one direction."""
@@ -238,7 +238,7 @@ class Prober:
 
     def along(self, u: Vector, t: float) -> float:
         """As `beside`, at theta + t u as the problem stores it."""
-        return self._tried(lambda: self.problem.value_along(self.theta, u, t))
+        return self._tried(lambda: self.problem.differentiation.value_along(self.theta, u, t))
 
     def _tried(self, value: Callable[[], float]) -> float:
         try:
@@ -264,7 +264,7 @@ class Prober:
             above, below = (self._slope_claimed(self.theta + sign * shift, u) for sign in (1, -1))
             scatter.append((above + below - 2 * float(self.gradient @ u)) / np.sqrt(6))
         for factor in _FACTORS:
-            other = self.problem.gradient_of_multiple(self.theta, factor)
+            other = self.problem.differentiation.gradient_of_multiple(self.theta, factor)
             if other is not None:
                 apart = float((self.problem.layout.pack_known(other) / factor - self.gradient) @ u)
                 if abs(apart) <= np.sqrt(self.claim_eps) * self.directions.spread(u):

@@ -17,7 +17,7 @@ _GRADIENT_REPEATED = 1e-6
 def random_loss(problem: Problem, prober: Prober) -> Finding:
     """The loss has two values at one point although every generator within reach was held fixed."""
     again = problem.value(prober.theta)
-    held = f" ({', '.join(problem.draws)} were held)" if problem.draws else ""
+    held = f" ({', '.join(problem.variants.draws)} were held)" if problem.variants.draws else ""
     text = (
         f"The loss is random: it has two values at the same point ({prober.value:.12g} and {again:.12g}), although the"
         f" generators that could be found are held fixed{held}. Something else changes: a generator that is made anew"
@@ -28,10 +28,11 @@ def random_loss(problem: Problem, prober: Prober) -> Finding:
 
 def randomness_held(problem: Problem) -> list[Finding]:
     """What was random, and was held fixed."""
-    if not problem.draws:
+    if not problem.variants.draws:
         return []
     text = (
-        f"The loss draws random numbers ({', '.join(problem.draws)}); they were the same at every evaluation, and are"
+        f"The loss draws random numbers ({', '.join(problem.variants.draws)}); they were the same at every evaluation,"
+        " and are"
         " put back."
     )
     return [RANDOM.holds(message=text)]
@@ -81,7 +82,7 @@ def _again(problem: Problem, prober: Prober) -> Vector:
     their rounding.
     """
     found, first = prober.gradient, problem.layout.unpack(prober.gradient)
-    for name, part in problem.gradient_in_parts(prober.theta):
+    for name, part in problem.differentiation.gradient_in_parts(prober.theta):
         there = np.zeros_like(first[name]) if part is None else part
         if not np.linalg.norm(there - first[name]) <= _REPEATED_ULPS * prober.claim_eps * np.linalg.norm(first[name]):
             found = found.copy() if found is prober.gradient else found

@@ -32,7 +32,7 @@ def tell_of_cuts(
     pass, is suspect.
     """
     cuts = list(held.cuts)
-    if problem.cuts_count:
+    if problem.differentiation.cuts_count:
         words = f"The gradient leaves out what passes the {_listed(cuts)}; the rest agrees."
         failing = WRONG.found(Verdict.FAILS, words, where=problem.layout.names[0], cause="detached")
         return sorted(

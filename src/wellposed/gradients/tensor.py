@@ -111,7 +111,7 @@ def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Pro
         f"The gradient of `{name}` is {word}, but the loss changes along it with slope {probe.measured:.4g} ±"
         f" {probe.error:.1g}."
     )
-    found = problem.uncut(prober.theta)
+    found = problem.differentiation.uncut(prober.theta)
     if found is not None and carries(found.gradient, name):
         return _cut(problem, name, f"{text} The way to it is cut by {found.cuts}.", probe)
     stairs = prober.noise_along(prober.directions.random_direction(problem.layout.slices[name])).stairs
@@ -121,9 +121,10 @@ def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Pro
             f" {stairs:.1g}, and slope {probe.measured:.4g} over larger ones. It rounds, counts or quantises."
         )
         return NOT_DIFFERENTIABLE.found(Verdict.SUSPECT, text, where=name, cause="staircase")
-    if problem.draws:
+    if problem.variants.draws:
         text = (
-            f"`{name}` reaches the loss through a random draw ({', '.join(problem.draws)}): with the draw held fixed"
+            f"`{name}` reaches the loss through a random draw ({', '.join(problem.variants.draws)}): with the draw held"
+            " fixed"
             f" the loss changes along it with slope {probe.measured:.4g}, but no gradient passes through a draw."
         )
         return RANDOM.found(Verdict.SUSPECT, text, where=name, cause="sampled")
@@ -133,7 +134,7 @@ def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Pro
 def _cut(problem: Problem, name: str, text: str, probe: Probe, cause: str = "detached") -> Finding:
     evidence = (Evidence("measured slope", probe.measured, name, reference="0, as claimed", error=probe.error),)
     held = (
-        cause == "detached" and name in problem.left_out()
+        cause == "detached" and name in problem.training.left_out()
     )  # as a target network is, that the optimizer does not know
     verdict = Verdict.SUSPECT if held else Verdict.FAILS
     return ZERO.found(verdict, text, where=name, cause=cause, evidence=evidence)

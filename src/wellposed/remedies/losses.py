@@ -11,7 +11,7 @@ def loss_after(problem: Problem, steps: int) -> float:
     with problem.preserved():
         try:
             theta = problem.theta()
-            return problem.value(problem.trained(theta, steps) if steps else theta)
+            return problem.value(problem.training.trained(theta, steps) if steps else theta)
         except WellposedError:
             raise
         except Exception:  # a loss that raises is one of the things that are mended

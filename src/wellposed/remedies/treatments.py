@@ -41,7 +41,7 @@ def _standardized(values: Array) -> Array:
 
 
 def _initialized(problem: Problem, _finding: Finding) -> Problem | None:
-    subject = problem.reinitialized()
+    subject = problem.network.reinitialized()
     if subject is None:
         return None
     initialize_weights(subject, "auto", 0, dry_run=False)
@@ -51,14 +51,14 @@ def _initialized(problem: Problem, _finding: Finding) -> Problem | None:
 def _at_rate(problem: Problem, finding: Finding) -> Problem | None:
     """With the learning rate that the rule found to work."""
     rate = next((remedy.code.removeprefix("lr=") for remedy in finding.remedies if remedy.code.startswith("lr=")), "")
-    return problem.with_rate(float(rate) / problem.rate) if rate else None
+    return problem.variants.with_rate(float(rate) / problem.training.rate) if rate else None
 
 
 def _by(route: str) -> Apply:
     """The loss function called on other arguments; None where that changes nothing."""
 
     def apply(problem: Problem, _finding: Finding) -> Problem | None:
-        treated = problem.rerouted(route)
+        treated = problem.variants.rerouted(route)
         return None if treated is None or loss_after(treated, 0) == loss_after(problem, 0) else treated
 
     return apply
@@ -70,19 +70,19 @@ def _faster(problem: Problem, finding: Finding) -> Problem | None:
     if tried is not None:
         return tried
     ratio = next((entry.value for entry in finding.evidence if entry.quantity.startswith("size of a step")), 0.0)
-    return problem.with_rate(_USUAL_UPDATE / max(ratio, _UPDATE_LOST))
+    return problem.variants.with_rate(_USUAL_UPDATE / max(ratio, _UPDATE_LOST))
 
 
 INPUTS = Treatment(
     "Standardise the inputs, with the training set's numbers everywhere",
     "standardizer = wp.Standardizer().fit(x_train)\nx = standardizer.transform(x)",
-    lambda problem, _finding: problem.with_data(inputs=_standardized),
+    lambda problem, _finding: problem.variants.with_data(inputs=_standardized),
     same_loss=True,
 )
 TARGETS = Treatment(
     "Standardise the targets (and undo it for predictions)",
     "t = wp.Standardizer().fit(y_train)\ny = t.transform(y)",
-    lambda problem, _finding: problem.with_data(targets=_standardized),
+    lambda problem, _finding: problem.variants.with_data(targets=_standardized),
 )
 WEIGHTS = Treatment("Initialise every layer for its place", "wp.initialize(model, batch)", _initialized, same_loss=True)
 SCORES = Treatment(
@@ -106,7 +106,7 @@ CLASSES = Treatment(
 PARAMETERS = Treatment(
     "Build the optimizer from all parameters, when the model is complete",
     "optimizer = torch.optim.Adam(model.parameters(), lr=...)",
-    lambda problem, _finding: problem.all_trained(),
+    lambda problem, _finding: problem.variants.all_trained(),
     same_loss=True,
 )
 RATE = Treatment("Lower the learning rate", "", _at_rate, same_loss=True)

@@ -52,7 +52,7 @@ def try_remedies(
 
 
 def _trial(problem: Problem, finding: Finding, treatment: Treatment, loss_before: Callable[[], float]) -> Trial | None:
-    copied = problem.copied()
+    copied = problem.variants.copied()
     try:
         treated = None if copied is None else treatment.apply(copied, finding)
         if treated is None:

@@ -18,7 +18,7 @@ from wellposed.backends.jax.first_not_finite import first_not_finite
 from wellposed.backends.jax.recorder import record
 from wellposed.backends.measured import Cut, NotFinite, Run, Uncut, parameter_size
 from wellposed.backends.precision import same_gradient, same_loss
-from wellposed.backends.protocol import Held, Part, Problem
+from wellposed.backends.protocol import Differentiation, Held, Network, Part, Problem, Training, Variants
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
@@ -29,7 +29,7 @@ _PLAIN = [
 ]
 
 
-class JaxProblem(Problem):
+class JaxProblem(Problem, Differentiation, Network, Training, Variants):
     """J(theta) = loss(params, *args); `params` is any pytree of floating-point arrays.
 
     A parameter's name is its path in the pytree: `{"layers": [{"w": ...}]}` gives `layers.0.w`.
@@ -38,6 +38,7 @@ class JaxProblem(Problem):
     """
 
     backend = "jax"
+    _random: Randomness
 
     def __init__(self, loss: Callable[..., Any], params: Any, *args: Any) -> None:
         if not callable(loss):

@@ -21,7 +21,8 @@ from torch.utils._pytree import tree_map
 
 from wellposed.backends.lines import place_of, within_package
 from wellposed.backends.measured import Cut
-from wellposed.backends.protocol import Problem
+from wellposed.backends.protocol import Differentiation, Network, Problem, Training, Variants
+from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch.tracing.calls import module_names
 from wellposed.backends.torch.tracing.function_mode import Watcher
 
@@ -234,9 +235,11 @@ class HeldCuts(Watcher):
         return result
 
 
-class Replayable(Problem):
+class Replayable(Problem, Differentiation, Network, Training, Variants):
     """A problem whose evaluations call the user's code within `_replay`, where there is one."""
 
+    channel_axis = 1
+    _random: Randomness
     _replay: Callable[[], AbstractContextManager[None]] | None = None
 
     def _replaying(self) -> AbstractContextManager[None]:

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from wellposed.backends.protocol import Problem
+from wellposed.backends.protocol import Differentiation, Network, Problem, Training, Variants
 from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch.state import buffers_lent, torch_generators
 from wellposed.errors import InputError
@@ -24,7 +24,7 @@ from wellposed.numerics.theta import Gradient, Layout
 Step = Callable[[Any, Any], Any]
 
 
-class RanksProblem(Problem):
+class RanksProblem(Problem, Differentiation, Network, Training, Variants):
     """`model` is wrapped (DDP) or sharded (`fully_shard`), `batch` this rank's part (inputs, targets).
 
     theta is whole on every rank, and every rank evaluates the loss of the joint batch, so that all of them take the
@@ -33,6 +33,7 @@ class RanksProblem(Problem):
     """
 
     backend = "torch"
+    _random: Randomness
 
     def __init__(self, model: nn.Module, loss: Callable[..., Any], batch: Any, step: Step | None = None) -> None:
         if not (dist.is_available() and dist.is_initialized()):
