@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-distributed test lint types contracts pytest docs test-engines test-report bench-checkup bench-controls bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-import bench-trainability format clean
+.PHONY: help demo demo-distributed test lint types contracts pytest docs test-engines test-report bench-checkup bench-controls bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-house bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench-signals: .venv/zoo ## note 2: cost, theory, planted faults, other tools, N
 
 bench-weights: .venv/zoo ## note 3: gains, fans, deep plain networks, calibration, planted faults, the zoo, small tasks; other tools beside ours (2 hours)
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/weights.py
+
+bench-house: .venv/dev ## how the source is built, in figures; what `import wellposed` takes (20 seconds)
+	$(BIN)/python benchmarks/house.py
 
 bench-import: .venv/dev ## what `import wellposed` takes beyond numpy and scipy
 	$(BIN)/python benchmarks/import_time.py

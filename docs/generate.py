@@ -4,8 +4,12 @@ built.
 
 from __future__ import annotations
 
+import inspect
+
 import mkdocs_gen_files
 
+import wellposed as wp
+from wellposed.backends.protocol import CAPABILITIES
 from wellposed.figures import Figure
 from wellposed.report import Report, plots
 from wellposed.rules import CATALOGUE, Rule
@@ -19,6 +23,7 @@ def main() -> None:
     written("rules/index.md", index())
     for rule in CATALOGUE.values():
         written(f"rules/{rule.id}.md", rule_page(rule))
+    written("backends.md", backends())
     for number, make in enumerate(CHAPTERS, 1):
         written(f"tour/{number}.md", chapter_page(number, make()))
 
@@ -26,6 +31,34 @@ def main() -> None:
 def written(path: str, text: str) -> None:
     with mkdocs_gen_files.open(path, "w") as page:
         page.write(text)
+
+
+def backends() -> str:
+    lines = [
+        "# Backends",
+        "",
+        "What each of them offers, read off the classes. What one does not offer has the default that its",
+    ]
+    lines += ["capability says; a rule that needs it is then `not applicable` or `undecided`, with the reason.", ""]
+    return "\n".join([*lines, completeness()])
+
+
+def completeness() -> str:
+    """A row for each member of each capability: what it is, and which backend has its own."""
+    problems = (wp.TorchProblem, wp.JaxProblem, wp.FunctionProblem)
+    lines = [
+        "| | | " + " | ".join(problem.__name__ for problem in problems) + " |",
+        "|---|---|" + "---|" * len(problems),
+    ]
+    for capability in CAPABILITIES:
+        lines.append(f"| **{capability.__name__}** | {inspect.getdoc(capability)} |" + " |" * len(problems))
+        for name, member in vars(capability).items():
+            if name.startswith("_") or not (callable(member) or isinstance(member, property)):
+                continue
+            said = " ".join((inspect.getdoc(member) or "").split("\n\n")[0].split())
+            offered = ["yes" if inspect.getattr_static(problem, name) is not member else "" for problem in problems]
+            lines.append(f"| `{name}` | {said} | " + " | ".join(offered) + " |")
+    return "\n".join(lines)
 
 
 def index() -> str:

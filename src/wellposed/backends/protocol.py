@@ -374,3 +374,6 @@ class Variants(Capability):
     def all_trained(self) -> Problem | None:
         """This problem with every parameter known to the optimizer; None where it is not known, or knows them all."""
         return None
+
+
+CAPABILITIES = (Differentiation, Network, Training, Variants)
