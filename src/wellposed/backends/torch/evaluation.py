@@ -1,0 +1,279 @@
+"""A torch model, its loss and one batch at any theta: value and gradient, and everything put back."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils._pytree import tree_flatten
+
+from wellposed.backends.exclusive import exclusively
+from wellposed.backends.interrupts import interruptible
+from wellposed.backends.randomness import Randomness, owned_generators
+from wellposed.backends.torch.arrays import as_numpy, describe, view
+from wellposed.backends.torch.backup import Backup, reachable_restored
+from wellposed.backends.torch.backward import gradients_of
+from wellposed.backends.torch.float64_copy import Twin
+from wellposed.backends.torch.forward import forward
+from wellposed.backends.torch.held_constants import Replayable
+from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
+from wellposed.backends.torch.state import (
+    buffers_lent,
+    model_restored,
+    modes_restored,
+    parameters_at,
+    power_iteration_stopped,
+    torch_generators,
+)
+from wellposed.backends.torch.trainable import trainable
+from wellposed.errors import InputError
+from wellposed.numerics.arrays import Vector
+from wellposed.numerics.theta import Gradient, Layout
+
+
+class TorchEvaluation(Replayable):
+    """One evaluation after the other of a loss, each as if there had been no other."""
+
+    backend = "torch"
+    _casting: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    def __init__(self, model: nn.Module, loss: Callable[..., Any], batch: Any = None, *, optimizer: Any = None) -> None:
+        if not isinstance(model, nn.Module):
+            raise InputError(
+                f"model must be a torch.nn.Module, not {type(model).__name__}",
+                hint="for functions of arrays there are JaxProblem and FunctionProblem",
+            )
+        if not callable(loss) or isinstance(loss, type):
+            what = f"the class {loss.__name__}" if isinstance(loss, type) else f"a {type(loss).__name__}"
+            raise InputError(
+                f"loss must be a function of (outputs, targets), not {what}",
+                hint="for example nn.CrossEntropyLoss(), with brackets",
+            )
+        if optimizer is not None and (
+            isinstance(optimizer, type) or not isinstance(getattr(optimizer, "param_groups", None), list)
+        ):
+            what = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else f"a {type(optimizer).__name__}"
+            raise InputError(
+                f"optimizer must be a torch optimizer that holds the model's parameters, not {what}",
+                hint="for example torch.optim.Adam(model.parameters(), lr=1e-3)",
+            )
+        if torch.is_inference_mode_enabled():
+            raise InputError(
+                "a check needs gradients, and torch.inference_mode() is on", hint="call it outside of that block"
+            )
+        if any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in tree_flatten(batch)[0]):
+            raise InputError(
+                "the batch holds a tensor on the meta device, which has no numbers", hint="give real inputs and targets"
+            )
+        if any(isinstance(leaf, torch.Tensor) and leaf.is_inference() for leaf in tree_flatten(batch)[0]):
+            raise InputError(
+                "the batch holds a tensor that was made in inference mode, which autograd cannot record",
+                hint="clone it outside of torch.inference_mode(): inputs.clone()",
+            )
+        self.model, self.loss, self.batch, self.optimizer = model, loss, batch, optimizer
+        self._takes_model = _takes_one_argument(loss, paired=isinstance(batch, tuple | list) and len(batch) == 2)
+        self._twin: Twin | None = None  # of a float64 copy
+        self._replay: Callable[[], AbstractContextManager[None]] | None = None  # of what passes cuts
+        self._backup: Backup | None = None  # while it is preserved
+        self._looked_at = False  # whether an evaluation was followed by a look at all that it may have written to
+        if not self._takes_model and not (isinstance(batch, tuple | list) and len(batch) == 2):
+            raise InputError(
+                f"batch must be a pair (inputs, targets), not {describe(batch)}",
+                hint="a loss of one argument gets the model itself: TorchProblem(model, lambda model: ...)",
+            )
+        self._parameters: dict[str, torch.Tensor] = {**trainable(model)}
+        self._random = Randomness(*torch_generators(), *owned_generators(model, loss))
+        self._modules = modules_of(model, loss)
+        with self.preserved():
+            self._parameters |= self._closed_over()
+        self._layout = Layout({name: tuple(parameter.shape) for name, parameter in self._parameters.items()})
+        self.dtype = "+".join(sorted({str(p.dtype).removeprefix("torch.") for p in self._parameters.values()}))
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    def theta(self) -> Vector:
+        known = None if self._twin is None else self._twin.theta
+        return self._packed(dict(self._parameters)) if known is None else known
+
+    def stored(self, theta: Vector) -> Vector:
+        if self.dtype == "float64":
+            return theta
+        return self._layout.pack(
+            {
+                name: as_numpy(torch.as_tensor(array).to(self._parameters[name].dtype))
+                for name, array in self._layout.unpack(theta).items()
+            }
+        )
+
+    def value(self, theta: Vector) -> float:
+        with self._at(theta, quick=self.evaluations > 0):
+            return float(self._loss().detach())
+
+    def gradient(self, theta: Vector) -> Gradient:
+        with self._at(theta):
+            return self._gradients(self._loss())
+
+    def _listed(self, parameter: torch.Tensor) -> bool:
+        """Whether the model holds it, in a list or the like."""
+        return any(parameter is other for other in self._within_reach("", self.model).values())
+
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        """The outermost one keeps all that the user's objects hold; of a float64 copy, which is thrown away, only what
+        a run needs.
+        """
+        with exclusively():  # before a look at what another thread may have set
+            inner = self._backup is not None or self._twin is not None
+            with model_restored(*self._modules) if inner else self._restored():
+                yield
+
+    @contextmanager
+    def _restored(self) -> Iterator[None]:
+        try:
+            with (
+                modes_restored(),
+                reachable_restored(self.model, self.loss, self.batch, self.optimizer, but=self._lent()) as self._backup,
+                model_restored(*self._modules),
+            ):
+                yield
+        finally:
+            self._backup = None
+
+    def _lent(self) -> Iterator[torch.Tensor]:
+        """What an evaluation gets a copy of: parameters that are trained, and buffers. What the optimizer keeps,
+        training puts back.
+        """
+        yield from self._parameters.values()
+        for module in self._modules:
+            yield from module.buffers()
+        for state in getattr(self.optimizer, "state", {}).values():
+            yield from (value for value in state.values() if isinstance(value, torch.Tensor))
+
+    @contextmanager
+    def _at(self, theta: Vector, *, quick: bool = False) -> Iterator[None]:
+        """The model at theta: what one evaluation leaves behind no other one sees."""
+        present = self._twin is not None and theta is self._twin.theta
+        with self._kept() if present else parameters_at(self._values(theta)), self._evaluated(quick=quick):
+            yield
+
+    def _values(self, theta: Vector) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Each parameter with what it is at theta."""
+        arrays = self._layout.unpack(theta)
+        return [(p, torch.tensor(arrays[name], dtype=p.dtype, device=p.device)) for name, p in self._parameters.items()]
+
+    @contextmanager
+    def _as_it_is(self) -> Iterator[None]:
+        """One evaluation at the parameters as they are."""
+        with self._kept(), self._evaluated():
+            yield
+
+    @contextmanager
+    def _evaluated(self, *, quick: bool = False) -> Iterator[None]:
+        self.evaluations += 1
+        with ExitStack() as stack:
+            if self._backup is not None:
+                stack.callback(self._backup.restore, all_of_them=not self._looked_at)
+                self._looked_at = True
+            stack.enter_context(buffers_lent(*self._modules))
+            stack.enter_context(power_iteration_stopped(self.model))
+            stack.enter_context(self._random.fixed(seen=quick))
+            stack.enter_context(torch.enable_grad())
+            yield
+
+    def _kept(self) -> AbstractContextManager[None]:
+        """The parameters as they are: what a forward pass writes to them, as an embedding with max_norm does, is gone
+        after.
+        """
+        own = self._parameters.values()
+        return self._twin.restored() if self._twin is not None else parameters_at([(p, p.data.clone()) for p in own])
+
+    def _present(self) -> float:
+        with self._as_it_is():
+            return float(self._loss().detach())
+
+    def _closed_over(self) -> dict[str, torch.Tensor]:
+        """Parameters outside the model that the loss uses: of a loss that is a module, or closed over by a function."""
+        found = self._within_reach("loss", self.loss) | self._within_reach("", self.model)
+        if not found:
+            return {}
+        try:
+            with model_restored(*self._modules), self._random.fixed(), torch.enable_grad():
+                used = {id(leaf) for leaf in leaves(self._loss())}
+        except Exception:  # the loss does not run: the check will say why
+            return {}
+        return {name: tensor for name, tensor in found.items() if id(tensor) in used}
+
+    def _within_reach(self, label: str, root: Any) -> dict[str, torch.Tensor]:
+        """Trainable leaves that an object holds or closes over, and that are no parameters of the model."""
+        return closed_over({label: root}, self.model.parameters())
+
+    def _known_to_optimizer(self) -> set[int]:
+        return {id(p) for group in getattr(self.optimizer, "param_groups", []) for p in group["params"]}
+
+    def _loss(self) -> torch.Tensor:
+        with self._replaying(), self._casting(), interruptible():
+            if self._takes_model:
+                loss = self.loss(self.model)
+            else:
+                inputs, targets = self.batch
+                loss = self.loss(forward(self.model, inputs), targets)
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+            raise InputError(
+                f"the loss must be one number, but it is {describe(loss)}",
+                hint="use reduction='mean' or 'sum', or take .mean() over the batch",
+            )
+        if loss.is_complex():
+            raise InputError(
+                "the loss must be a real number, but it is complex", hint="take its absolute value, or its real part"
+            )
+        return loss.reshape(())
+
+    def _gradients(self, loss: torch.Tensor) -> Gradient:
+        return self._named(self._parts(loss))
+
+    def _named(self, parts: dict[str, torch.Tensor | None]) -> Gradient:
+        """The parts of one vector, by name; `parts` is emptied."""
+        missing = [name for name, part in parts.items() if part is None]
+        return {**self._layout.unpack(self._packed(parts)), **dict.fromkeys(missing)}
+
+    def _packed(self, tensors: dict[str, Any]) -> Vector:
+        """One vector of them, zero for None; each is let go of once it is in its place, as there may be no room for all
+        of them twice.
+        """
+        whole = np.zeros(self._layout.size)
+        for name, place in self._layout.slices.items():
+            tensor = tensors.pop(name)
+            if tensor is not None:
+                whole[place] = view(tensor).ravel()
+        return whole
+
+    def _parts(self, loss: torch.Tensor) -> dict[str, torch.Tensor | None]:
+        if not loss.requires_grad:
+            return dict.fromkeys(self._layout.names)
+        with interruptible():
+            parts = gradients_of(loss, list(self._parameters.values()))
+        return dict(zip(self._layout.names, parts, strict=True))
+
+
+def _takes_one_argument(loss: Callable[..., Any], *, paired: bool) -> bool:
+    """The model alone; with a pair of inputs and targets given, a second argument that has a default gets the
+    targets.
+    """
+    target = loss.forward if isinstance(loss, nn.Module) else loss
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    optional = paired and any(
+        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is None for p in parameters
+    )
+    return len(needed) == 1 and not variadic and not optional and not isinstance(loss, nn.Module)

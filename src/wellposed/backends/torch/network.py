@@ -1,0 +1,104 @@
+"""The network within a torch problem: its operations, its data, what depends on what."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import torch
+from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path
+
+from wellposed.backends.closures import reachable
+from wellposed.backends.initializable import Initializable
+from wellposed.backends.measured import Dependence, LossArguments, Run
+from wellposed.backends.protocol import InputMap
+from wellposed.backends.torch.arrays import as_numpy
+from wellposed.backends.torch.dependence import dependence_of
+from wellposed.backends.torch.evaluation import TorchEvaluation
+from wellposed.backends.torch.initializable import TorchInitializable
+from wellposed.backends.torch.inputmap import TorchInputMap
+from wellposed.backends.torch.objective import ObjectiveWatcher
+from wellposed.backends.torch.tracing.recorder import Recorder
+from wellposed.backends.torch.tracing.recurrent import recurrence_of
+from wellposed.backends.torch.tracing.sizes import parameter_size
+from wellposed.numerics.arrays import Array, Vector
+
+
+class TorchNetwork(TorchEvaluation):
+    """What one pass through the model shows."""
+
+    def run(self, theta: Vector | None = None) -> Run:
+        recorder = Recorder(self.model, self.batch)
+        try:
+            with self._at(theta) if theta is not None else self._as_it_is():
+                with recorder:
+                    loss = self._loss()
+                parts = self._parts(loss)
+                sizes = {name: parameter_size(self._parameters[name], part) for name, part in parts.items()}
+                gradient = {} if theta is None else self._named(parts)
+                recurrences = tuple(recurrence_of(call, recorder) for call in recorder.recurrent)
+        finally:
+            recorder.forget()
+        return Run(recorder.operations(), recorder.loss_call, gradient, sizes, recurrences)
+
+    def loss_arguments(self) -> list[LossArguments]:
+        targets = (
+            tree_flatten(self.batch[1])[0] if isinstance(self.batch, tuple | list) and len(self.batch) == 2 else []
+        )
+        watch = ObjectiveWatcher(target for target in targets if isinstance(target, torch.Tensor))
+        with (
+            self._as_it_is(),
+            torch.no_grad(),
+            watch,
+            suppress(Exception),
+        ):  # what it raises, the caller meets again at the loss itself
+            self._loss()
+        return watch.calls
+
+    def dependence(self, theta: Vector) -> Dependence | None:
+        if self._takes_model:
+            return None
+        with self.preserved(), self._at(theta):
+            try:
+                return dependence_of(self.model, *self.batch)
+            except Exception:  # the user's code, in a mode and on inputs that it may not be made for
+                return None
+
+    def input_map(self) -> InputMap | None:
+        if self._takes_model or not isinstance(self.batch[0], torch.Tensor) or not self.batch[0].is_floating_point():
+            return None
+        with self._as_it_is():
+            return TorchInputMap(self.model, self.batch[0])
+
+    def inputs(self) -> Array | None:
+        if not isinstance(self.batch, tuple | list) or len(self.batch) != 2:
+            return None
+        tensors = [leaf for leaf in tree_flatten(self.batch[0])[0] if isinstance(leaf, torch.Tensor)]
+        floating = [tensor for tensor in tensors if tensor.is_floating_point()]
+        telling = [tensor for tensor in floating if tensor.dim() and bool(tensor.any())]
+        return as_numpy((telling or floating or tensors)[0], keep_dtype=True) if tensors else None
+
+    def named_inputs(self) -> dict[str, Array]:
+        if not isinstance(self.batch, tuple | list) or len(self.batch) != 2 or isinstance(self.batch[0], torch.Tensor):
+            return super().named_inputs()
+        named = {f"inputs{keystr(path)}": leaf for path, leaf in tree_flatten_with_path(self.batch[0])[0]}
+        real = {
+            name: t for name, t in named.items() if isinstance(t, torch.Tensor) and t.is_floating_point() and t.dim()
+        }
+        told = {name: as_numpy(tensor, keep_dtype=True) for name, tensor in real.items() if bool(tensor.any())}
+        return told or super().named_inputs()
+
+    def data(self) -> dict[str, Array]:
+        """The batch's tensors, and those that the loss closes over."""
+        own = {id(parameter) for parameter in self._parameters.values()}
+        named = [(f"batch{keystr(path)}", leaf) for path, leaf in tree_flatten_with_path(self.batch)[0]]
+        tensors = {
+            name: t for name, t in [*named, *reachable(self.loss)] if isinstance(t, torch.Tensor) and id(t) not in own
+        }
+        return {
+            name: as_numpy(t, keep_dtype=True)
+            for name, t in tensors.items()
+            if not t.is_complex() and t.dtype is not torch.bool
+        }
+
+    def reinitialized(self) -> Initializable:
+        return TorchInitializable(self.model, None if self._takes_model else self.batch)

@@ -1,0 +1,175 @@
+"""A torch problem otherwise: in float64, on fewer rows or other data, with another loss or rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast, get_args
+
+import numpy as np
+import torch
+from torch.utils._pytree import tree_flatten, tree_map
+
+from wellposed.backends.precision import same_gradient, same_loss
+from wellposed.backends.protocol import Problem
+from wellposed.backends.randomness import Randomness
+from wellposed.backends.torch.arrays import as_numpy
+from wellposed.backends.torch.copies import copy_together, originals_gone
+from wellposed.backends.torch.evaluation import TorchEvaluation
+from wellposed.backends.torch.float64_copy import Twin, to_float64
+from wellposed.backends.torch.leaves import nodes
+from wellposed.backends.torch.rerouted_loss import Rerouted, Route
+from wellposed.backends.torch.state import (
+    TORCH,
+    torch_generators,
+)
+from wellposed.numerics.arrays import Array
+from wellposed.numerics.theta import move_by_its_size
+
+
+class TorchVariants(TorchEvaluation):
+    """Copies of the problem, and what is changed in them."""
+
+    def _made_of(self, model: Any, loss: Any, batch: Any, optimizer: Any = None) -> TorchVariants:
+        """A problem of the same kind."""
+        raise NotImplementedError
+
+    def _double(self, model: Any, loss: Any, batch: Any) -> TorchVariants:
+        """The same in float64."""
+        raise NotImplementedError
+
+    @property
+    def draws(self) -> tuple[str, ...]:
+        names = [
+            f"{type(module).__name__} `{name}`"
+            for name, module in self.model.named_modules()
+            if "Dropout" in type(module).__name__ and module.training and getattr(module, "p", 1.0)
+        ]
+        told = f"{TORCH}: {', '.join(names[:4])}{' and more' if len(names) > 4 else ''}" if names else TORCH
+        return tuple(told if name == TORCH else name for name in self._random.drawn)
+
+    def copied(self) -> Problem | None:
+        """Nothing is concluded from a copy that still uses the original's parameters: its loss is held against theirs
+        gone.
+        """
+        try:
+            with self._random.fixed():
+                model, loss, batch, optimizer = copy_together(self.model, self.loss, self.batch, self.optimizer)
+            with originals_gone(list(self._parameters.values())):
+                other = self._made_of(model, loss, batch, optimizer=optimizer)
+                its = other._present_or_error()
+        except Exception:  # the user's objects: anything may come
+            return None
+        mine = self._present_or_error()
+        same = mine == its or (
+            isinstance(mine, float)
+            and isinstance(its, float)
+            and same_loss(mine, its, lambda least: self._elsewhere(other, least))
+        )
+        return other if same and other.layout.shapes == self.layout.shapes else None
+
+    def _present_or_error(self) -> float | str:
+        try:
+            return self._present()
+        except Exception as error:  # a loss that raises is one of the things that are mended
+            return f"{type(error).__name__}: {error}"
+
+    def _elsewhere(self, other: Problem, least: float) -> tuple[float, float]:
+        """This loss and another's where the parameters have moved by their own size, and by `least` at least."""
+        theta = self.stored(move_by_its_size(self._layout, self.theta(), least=least))
+        return self.value(theta), other.value(theta)
+
+    def with_data(
+        self, inputs: Callable[[Array], Array] | None = None, targets: Callable[[Array], Array] | None = None
+    ) -> Problem | None:
+        if self._takes_model:
+            return None
+        parts = list(self.batch)
+        for place, change in enumerate((inputs, targets)):
+            part = parts[place]
+            if change is None:
+                continue
+            if not isinstance(part, torch.Tensor) or not part.is_floating_point():
+                return None
+            parts[place] = torch.as_tensor(change(as_numpy(part))).to(part)
+        return self._made_of(self.model, self.loss, tuple(parts), optimizer=self.optimizer)
+
+    def rerouted(self, route: str) -> Problem | None:
+        if self._takes_model or route not in get_args(Route):
+            return None
+        return self._made_of(
+            self.model, Rerouted(self.loss, self.batch, cast("Route", route)), self.batch, optimizer=self.optimizer
+        )
+
+    def with_rate(self, factor: float) -> Problem | None:
+        if self.optimizer is None:
+            return None
+        for group in self.optimizer.param_groups:
+            group["lr"] = group.get("initial_lr", group["lr"]) * factor
+            group.pop("initial_lr", None)
+        return self
+
+    def all_trained(self) -> Problem | None:
+        known = self._known_to_optimizer()
+        missing = [parameter for parameter in self._parameters.values() if id(parameter) not in known]
+        if (
+            self.optimizer is None or not missing or isinstance(self.optimizer, torch.optim.LBFGS)
+        ):  # which has one group for good
+            return None
+        self.optimizer.add_param_group({"params": missing})
+        return self
+
+    def of_rows(self, rows: int) -> Problem:
+        if self._takes_model:
+            return self
+        parts = [leaf for leaf in tree_flatten(self.batch)[0] if isinstance(leaf, torch.Tensor)]
+        lengths = {leaf.shape[0] if leaf.dim() else 0 for leaf in parts}
+        rows = min(rows, lengths.pop() // 2) if len(lengths) == 1 else 0
+        if rows < 2:
+            return self
+        batch = tree_map(lambda leaf: leaf[:rows] if isinstance(leaf, torch.Tensor) else leaf, self.batch)
+        fewer = self._made_of(self.model, self.loss, batch)
+        fewer.rows = rows
+        try:
+            with fewer.preserved(), fewer._as_it_is():
+                loss = fewer._loss()
+                own = any(isinstance(node, torch.autograd.function.BackwardCFunction) for node in nodes(loss))
+                hooked = any(parameter._backward_hooks for parameter in self._parameters.values())
+                # Backward passes of the user's own may be wrong for other rows alone.
+                return self if own or hooked or not torch.isfinite(loss) else fewer
+        except Exception:  # a model or loss that is made for batches of one size
+            return self
+
+    def precise(self) -> Problem:
+        """A float64 copy where the model, its loss and its batch run in float64, else this problem, with the reason in
+        `coarse`.
+        """
+        if self.dtype == "float64":
+            return self
+        try:
+            mine = self._present()
+            with Randomness(*torch_generators()).fixed():
+                model, loss, batch = copy_together(self.model, self.loss, self.batch, change=to_float64)
+            with originals_gone(list(self._parameters.values())):
+                twin = self._double(model, loss, batch)
+                if twin.layout.shapes != self.layout.shapes:
+                    self.coarse = "a float64 copy has other parameters"
+                    return self
+                with twin._evaluated():
+                    value = twin._loss()
+                    its, gradient = float(value.detach()), twin._gradients(value)
+            twin.trained_in, twin.first = self.dtype, (its, gradient)
+            twin._twin = Twin(twin.layout, twin._parameters, self._parameters, self.left_out())
+        except Exception as error:  # the user's code, in a dtype that it was not written for: anything may come
+            self.coarse = f"a float64 copy does not run ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+            return self
+        if all(part is None for part in gradient.values()):
+            self.coarse = "a float64 copy has no gradient"
+        elif np.isnan(its) and not np.isnan(mine):
+            self.coarse = "what could be copied in float64 still uses the original's parameters"
+        elif not same_loss(mine, its, lambda least: self._elsewhere(twin, least)) and not same_gradient(
+            self.gradient(self.theta()), gradient
+        ):
+            self.coarse = f"a float64 copy has another loss ({its:.5g} for {mine:.5g})"
+        else:
+            return twin
+        return self
