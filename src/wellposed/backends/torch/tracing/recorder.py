@@ -50,6 +50,21 @@ _NOTHING = Signal(0.0, 0.0, 0.0, True)
 _ONE = Signal(1.0, 0.0, 1.0, True)
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call of a torch function, as it was seen before it was made."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    tensors: list[torch.Tensor]
+    sources: tuple[int, ...]
+    use: WeightUse | None
+    source: Signal | None  # what went in, where the operation before did not make it so
+    activation: Activation | None
+    flat: Flatness | None
+
+
 @dataclass(frozen=True)
 class RecurrentCall:
     """A fused recurrent layer as it was called, and where its output is among the operations."""
@@ -145,83 +160,112 @@ class Recorder(Watcher):
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor)]
-        if any(
-            torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors
-        ):  # within vmap, grad or jvp: no numbers yet
+        if any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors)):  # within vmap or jvp: no numbers yet
             return function(*args, **kwargs)
-        sources = self._lineage.of(tensors)
-        use = self._uses.of(name, args, kwargs) if tensors else None
-        before = self._arriving(tensors[0], sources) if tensors and (name in _WEIGHTED or use) else None
-        phi, flat, changed = None, None, None
-        if name in _ACTIVATIONS and sources and tensors[0].is_floating_point():  # before the call: it may work in place
-            phi = elementwise(function, args, dict(kwargs))
-            flat = flatness(tensors[0], phi, self._unit_axis(tensors[0], sources)) if self._sized else None
-            output = self._made.get(sources[0])
-            changed = None if output is None or output() is tensors[0] else signal(tensors[0])
-        seen = loss_call(name, args, kwargs)
-        if seen is not None:
-            self.loss_call = seen
+        call = self._before(name, function, args, kwargs, tensors)
         result = function(*args, **kwargs)
         if tensors:
             self._uses.note(name, tensors[0], result)
-        if not isinstance(result, torch.Tensor):
-            made = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, torch.Tensor)]
-            if (name in _CELLS or name in _RECURRENT) and made:
-                index = self._record("recurrent", name, sources, made[0], others=made[1:])
-                sources = (index,)
-                if name in _RECURRENT:
-                    self.recurrent.append(RecurrentCall(index, name, args))
-                    self._watch_last(index, made, args)
-            for leaf in made if sources else ():
-                self._lineage.note(leaf, sources)
-            return result
-        if name in _WEIGHTED or use:
-            kind: OperationKind = "conv" if name.startswith("conv") else "linear"
-            self._record(kind, name, sources, result, use=use, source=before)
-        elif name in _CONTRACTIONS and (
-            parameters := [owner for tensor in tensors if (owner := self._uses.name(tensor))]
-        ):
-            self._record(
-                "linear", name, sources, result, source=self._arriving(tensors[0], sources), named=_owner(parameters[0])
-            )
-        elif name in _CELLS:
-            self._record("recurrent", name, sources, result)
-        elif name in _NORMS:
-            self._record("norm", name, sources, result)
-        elif phi is not None:
-            self._record("activation", name, sources, result, activation=phi, flat=flat, source=changed)
-        elif name == "scaled_dot_product_attention":
-            given = (
-                dict(zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args, strict=False)) | kwargs
-            )
-            options = given.get("attn_mask"), bool(given.get("is_causal")), given.get("scale")
-            entropy = attention_entropy(given["query"], given["key"], *options) if self._sized else None
-            self._record("attention", name, sources, result, entropy=entropy)
-        elif (
-            name == "softmax"
-            and sources
-            and result.dim() > 2
-            and not self._over_units(tensors[0], sources, args, kwargs)
-        ):
-            self._record("attention", name, sources, result, entropy=row_entropy(result) if self._sized else None)
-        elif name == "embedding":
-            self._record("other", name, sources, result)
-        elif name in _SUMS and (bias := self._bias_of(args)) is not None:
-            self._with_bias(*bias, result)
-        elif len(set(sources) - {BATCH, INDICES}) > 1 and result.dim():
-            self._record("add" if name in _SUMS else "other", name, sources, result)
-        elif sources:
-            self._lineage.note(result, sources)
+        if isinstance(result, torch.Tensor):
+            self._after(call, result)
+        else:
+            self._after_several(call, [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, torch.Tensor)])
         return result
 
-    def _over_units(
-        self, scores: torch.Tensor, sources: tuple[int, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> bool:
+    def _before(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        tensors: list[torch.Tensor],
+    ) -> _Call:
+        """What has to be looked at before the call, as it may work in place."""
+        sources = self._lineage.of(tensors)
+        use = self._uses.of(name, args, kwargs) if tensors else None
+        source = self._arriving(tensors[0], sources) if tensors and (name in _WEIGHTED or use) else None
+        phi, flat = None, None
+        if name in _ACTIVATIONS and sources and tensors[0].is_floating_point():
+            phi = elementwise(function, args, dict(kwargs))
+            flat = flatness(tensors[0], phi, self._unit_axis(tensors[0], sources)) if self._sized else None
+            output = self._made.get(sources[0])
+            source = None if output is None or output() is tensors[0] else signal(tensors[0])
+        self.loss_call = loss_call(name, args, kwargs) or self.loss_call
+        return _Call(name, args, kwargs, tensors, sources, use, source, phi, flat)
+
+    def _after(self, call: _Call, result: torch.Tensor) -> None:
+        if call.name in _WEIGHTED or call.use:
+            kind: OperationKind = "conv" if call.name.startswith("conv") else "linear"
+            self._record(kind, call.name, call.sources, result, use=call.use, source=call.source)
+            return
+        record = _BY_NAME.get(call.name)
+        if record is not None and record(self, call, result):
+            return
+        if call.activation is not None:
+            phi, flat, source = call.activation, call.flat, call.source
+            self._record("activation", call.name, call.sources, result, activation=phi, flat=flat, source=source)
+        elif call.name in _SUMS and (bias := self._bias_of(call.args)) is not None:
+            self._with_bias(*bias, result)
+        elif len(set(call.sources) - {BATCH, INDICES}) > 1 and result.dim():
+            self._record("add" if call.name in _SUMS else "other", call.name, call.sources, result)
+        elif call.sources:
+            self._lineage.note(result, call.sources)
+
+    def _after_several(self, call: _Call, made: list[torch.Tensor]) -> None:
+        sources = call.sources
+        if (call.name in _CELLS or call.name in _RECURRENT) and made:
+            index = self._record("recurrent", call.name, sources, made[0], others=made[1:])
+            sources = (index,)
+            if call.name in _RECURRENT:
+                self.recurrent.append(RecurrentCall(index, call.name, call.args))
+                self._watch_last(index, made, call.args)
+        for leaf in made if sources else ():
+            self._lineage.note(leaf, sources)
+
+    def _contraction(self, call: _Call, result: torch.Tensor) -> bool:
+        """A product with a parameter is a layer."""
+        parameters = [owner for tensor in call.tensors if (owner := self._uses.name(tensor))]
+        if not parameters:
+            return False
+        source, named = self._arriving(call.tensors[0], call.sources), _owner(parameters[0])
+        self._record("linear", call.name, call.sources, result, source=source, named=named)
+        return True
+
+    def _cell(self, call: _Call, result: torch.Tensor) -> bool:
+        self._record("recurrent", call.name, call.sources, result)
+        return True
+
+    def _norm(self, call: _Call, result: torch.Tensor) -> bool:
+        self._record("norm", call.name, call.sources, result)
+        return True
+
+    def _lookup(self, call: _Call, result: torch.Tensor) -> bool:
+        self._record("other", call.name, call.sources, result)
+        return True
+
+    def _fused_attention(self, call: _Call, result: torch.Tensor) -> bool:
+        names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+        given = dict(zip(names, call.args, strict=False)) | call.kwargs
+        options = given.get("attn_mask"), bool(given.get("is_causal")), given.get("scale")
+        entropy = attention_entropy(given["query"], given["key"], *options) if self._sized else None
+        self._record("attention", call.name, call.sources, result, entropy=entropy)
+        return True
+
+    def _softmax(self, call: _Call, result: torch.Tensor) -> bool:
+        """Over places it is attention; over the units of a layer a gate, or a router."""
+        if not call.sources or result.dim() <= 2 or self._over_units(call):
+            return False
+        entropy = row_entropy(result) if self._sized else None
+        self._record("attention", call.name, call.sources, result, entropy=entropy)
+        return True
+
+    def _over_units(self, call: _Call) -> bool:
         """Whether a softmax chooses among the units of a layer, as a gate and a router do, and not among places, as
         attention does.
         """
+        scores, sources = call.tensors[0], call.sources
         made = self._operations[sources[0]] if len(sources) == 1 and sources[0] >= 0 else None
-        axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        axis = call.kwargs.get("dim", call.args[1] if len(call.args) > 1 else None)
         of_a_layer = made is not None and made.kind == "linear" and self._made.get(sources[0], lambda: None)() is scores
         return of_a_layer and axis in (-1, scores.dim() - 1)
 
@@ -338,6 +382,17 @@ class Recorder(Watcher):
             for state in others:  # what comes back by the state counts where nothing comes by the outputs
                 self._on_gradient(state, lambda gradient: self._gradients.setdefault(index, signal(gradient)))
         return index
+
+
+_BY_NAME: dict[str, Callable[[Recorder, _Call, torch.Tensor], bool]] = {
+    **dict.fromkeys(_CONTRACTIONS, Recorder._contraction),
+    **dict.fromkeys(_CELLS, Recorder._cell),
+    **dict.fromkeys(_NORMS, Recorder._norm),
+    "scaled_dot_product_attention": Recorder._fused_attention,
+    "softmax": Recorder._softmax,
+    "embedding": Recorder._lookup,
+}
+"""How functions are recorded that are known by name; each says whether it did so."""
 
 
 def _owner(parameter: str) -> str:
