@@ -22,3 +22,12 @@ def test_every_rule_has_its_words(rule):
 @pytest.mark.parametrize("rule", CATALOGUE)
 def test_every_rule_is_tested(rule):
     assert f'"{rule}"' in TESTS
+
+
+def test_every_rule_has_its_place_and_follows_from_rules_that_there_are():
+    priorities = [rule.priority for rule in CATALOGUE.values()]
+    assert len(set(priorities)) == len(priorities)
+    for rule in CATALOGUE.values():
+        named = {*rule.follows, *(other for others in rule.cause_follows.values() for other in others)}
+        assert named <= CATALOGUE.keys() - {rule.id}
+        assert rule.cause_follows.keys() <= {cause.slug for cause in rule.causes}

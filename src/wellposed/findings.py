@@ -22,6 +22,10 @@ class Verdict(Enum):
     NOT_APPLICABLE = "not applicable"
 
 
+GRAVITY = (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS, Verdict.NOT_APPLICABLE)
+"""The verdicts, the gravest first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One measured number behind a verdict.

@@ -11,7 +11,7 @@ import pytest
 
 from wellposed import api
 from wellposed.errors import InputError
-from wellposed.findings import Finding, Record, Verdict
+from wellposed.findings import GRAVITY, Finding, Record, Verdict
 from wellposed.printable import harmless
 from wellposed.report import Report
 from wellposed.report.json import loads as record_of
@@ -111,8 +111,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     checks = list(_kept(terminalreporter, _PROPERTY))
     if not checks:
         return
-    order = (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS, Verdict.NOT_APPLICABLE)
-    counts = dict.fromkeys((verdict.value for verdict in order), 0)
+    counts = dict.fromkeys((verdict.value for verdict in GRAVITY), 0)
     for _test, _verb, findings in checks:
         for _rule, verdict, *_ in findings:
             counts[verdict] += 1

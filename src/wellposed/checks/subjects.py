@@ -8,7 +8,7 @@ from dataclasses import replace
 from wellposed import rules
 from wellposed.backends.protocol import Problem
 from wellposed.checks.session import Session
-from wellposed.findings import Finding, Verdict
+from wellposed.findings import GRAVITY, Finding, Verdict
 from wellposed.gradients import check_gradients as gradient_checks
 from wellposed.gradients.forward import check_forward
 from wellposed.inputs import check_inputs as input_checks
@@ -38,11 +38,8 @@ def inputs(session: Session) -> list[Finding]:
     if not arrays:
         return input_checks.not_judged("This problem does not show its inputs; wp.check_inputs(x) takes them directly.")
     told = [_inputs_of(session, name, array) for name, array in arrays.items()]
-    worst = [min(same, key=lambda finding: _GRAVITY.index(finding.verdict)) for same in zip(*told, strict=True)]
+    worst = [min(same, key=lambda finding: GRAVITY.index(finding.verdict)) for same in zip(*told, strict=True)]
     return worst if len(told) > 1 else told[0]
-
-
-_GRAVITY = (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS, Verdict.NOT_APPLICABLE)
 
 
 def _inputs_of(session: Session, name: str, array: Array) -> list[Finding]:

@@ -11,10 +11,8 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from wellposed.findings import Record, Verdict
+from wellposed.findings import GRAVITY, Record, Verdict
 from wellposed.report import plots
-
-_VERDICTS = (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS, Verdict.NOT_APPLICABLE)
 
 
 def page(record: Record) -> str:
@@ -59,6 +57,6 @@ def _named(text: str) -> Markup:
 
 def _rendered(record: Record, *, whole: bool, prefix: str = "") -> str:
     holds = [finding for finding in record.findings if finding.verdict is Verdict.HOLDS and finding not in record.noted]
-    counts = [(verdict, record.count(verdict)) for verdict in _VERDICTS if record.count(verdict)]
+    counts = [(verdict, record.count(verdict)) for verdict in GRAVITY if record.count(verdict)]
     figures = [(figure, Markup(plots.svg(figure, prefix))) for figure in record.figures]
     return _template().render(record=record, holds=holds, counts=counts, figures=figures, prefix=prefix, whole=whole)

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from wellposed.findings import Evidence, Finding, Record, Remedy, Verdict
+from wellposed.findings import GRAVITY, Evidence, Finding, Record, Remedy, Verdict
 from wellposed.printable import harmless
 from wellposed.report import bars
 
@@ -25,7 +25,6 @@ _STYLES = {
 _T = TypeVar("_T")
 _WIDTH = 80
 _MARGIN = 11
-_ORDER = (Verdict.FAILS, Verdict.SUSPECT, Verdict.UNDECIDED, Verdict.HOLDS, Verdict.NOT_APPLICABLE)
 _OF_DEPTH = ("WP201", "WP202", "WP203", "WP206")
 
 
@@ -91,7 +90,7 @@ def _in_one_line(text: str) -> str:
 
 def _summary(record: Record) -> Text:
     counts = [(record.count(verdict), verdict) for verdict in Verdict]
-    counts.sort(key=lambda pair: _ORDER.index(pair[1]))
+    counts.sort(key=lambda pair: GRAVITY.index(pair[1]))
     line = Text("wellposed: ")
     line.append("ok" if record.ok else "not ok", style=_STYLES[Verdict.HOLDS if record.ok else Verdict.FAILS])
     words = {

@@ -7,6 +7,7 @@ from wellposed.rules.rule import Cause, Rule
 
 ACCUMULATED = Rule(
     id="WP506",
+    priority=60,
     title="accumulated gradient is another",
     claim="The gradient accumulated over micro-batches is the full batch's.",
     judged=(
@@ -65,6 +66,7 @@ ACCUMULATED = Rule(
 
 RANKS = Rule(
     id="WP507",
+    priority=70,
     title="gradient over ranks is another",
     claim="The gradient that the ranks arrive at together is that of the loss on their joint batch.",
     judged=(

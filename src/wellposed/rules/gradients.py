@@ -7,6 +7,7 @@ from wellposed.rules.rule import NEGLIGIBLE, Cause, Rule
 
 WRONG = Rule(
     id="WP501",
+    priority=40,
     title="gradient wrong",
     claim="The gradient agrees with differences of the loss, within their own error.",
     judged=(
@@ -187,6 +188,7 @@ WRONG = Rule(
 
 NOT_DIFFERENTIABLE = Rule(
     id="WP502",
+    priority=280,
     title="not differentiable here",
     claim="The loss is differentiable at the point checked.",
     judged=(
@@ -222,6 +224,8 @@ NOT_DIFFERENTIABLE = Rule(
 
 NOISE_FLOOR = Rule(
     id="WP503",
+    priority=300,
+    follows=("WP101", "WP201", "WP205"),
     title="below the noise floor",
     claim="The check can see an error of 1 % in every tensor's gradient.",
     judged=(
@@ -235,6 +239,9 @@ NOISE_FLOOR = Rule(
 
 ZERO = Rule(
     id="WP505",
+    priority=270,
+    follows=("WP401", "WP403", "WP404", "WP302", "WP201", "WP204", "WP205"),
+    cause_follows={"detached": ("WP401", "WP403")},
     title="gradient zero or missing",
     claim="Every parameter that the loss depends on has a gradient.",
     judged=(
@@ -275,6 +282,7 @@ ZERO = Rule(
 
 RANDOM = Rule(
     id="WP504",
+    priority=290,
     title="loss is random",
     claim="The loss is the same at every evaluation.",
     judged=(
@@ -322,6 +330,8 @@ RANDOM = Rule(
 
 UNINFORMATIVE = Rule(
     id="WP508",
+    priority=310,
+    follows=("WP401", "WP404", "WP505", "WP302", "WP201", "WP205"),
     title="uninformative point",
     claim="A wrong gradient could be seen at the point checked.",
     judged=(

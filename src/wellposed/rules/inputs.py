@@ -13,6 +13,7 @@ _LECUN = "LeCun, Bottou, Orr, Müller: Efficient BackProp, 1998, section 4.3"
 
 NOT_STANDARD = Rule(
     id="WP101",
+    priority=90,
     title="inputs not centred or scaled",
     claim="The inputs are centred and of the size that initial weights are made for.",
     judged=(
@@ -36,6 +37,7 @@ NOT_STANDARD = Rule(
 
 UNEQUAL = Rule(
     id="WP102",
+    priority=100,
     title="feature scales differ widely",
     claim="The features are of comparable size.",
     judged=(
@@ -56,6 +58,7 @@ UNEQUAL = Rule(
 
 CONSTANT = Rule(
     id="WP103",
+    priority=110,
     title="constant feature",
     claim="Every feature varies.",
     judged=(
@@ -79,6 +82,7 @@ CONSTANT = Rule(
 
 NOT_FINITE = Rule(
     id="WP104",
+    priority=10,
     title="NaN or infinity in the data",
     claim="All numbers in the data are finite.",
     judged="One NaN or infinity fails: it reaches every weight in the first backward pass.",
@@ -103,6 +107,7 @@ _FIT_AGAIN = Remedy(
 
 NOT_THEIRS = Rule(
     id="WP105",
+    priority=80,
     title="statistics do not belong to the data",
     claim="The statistics given are those of this data, as far as its size can tell.",
     judged=(

@@ -10,6 +10,7 @@ _RATE_HIGHER = Remedy("Raise the learning rate: steps of about a thousandth of t
 
 FIT = Rule(
     id="WP401",
+    priority=20,
     title="output and loss do not fit",
     claim=(
         "The loss function gets what it is made for: scores, probabilities and targets of the shapes and ranges that it"
@@ -156,6 +157,8 @@ FIT = Rule(
 
 RATE = Rule(
     id="WP402",
+    priority=260,
+    follows=("WP104", "WP401", "WP403", "WP404", "WP101", "WP102", "WP303", "WP301", "WP306", "WP202", "WP305"),
     title="learning rate against curvature",
     claim=(
         "The optimizer's steps are small enough for the curvature of the loss, and large enough to change the weights."
@@ -220,6 +223,7 @@ RATE = Rule(
 
 REACHED = Rule(
     id="WP403",
+    priority=30,
     title="parameters unused, detached or not in the optimizer",
     claim="Every parameter of the model that should be trained gets a gradient and is in the optimizer.",
     judged=(
@@ -263,6 +267,8 @@ REACHED = Rule(
 
 DEPENDS = Rule(
     id="WP404",
+    priority=50,
+    follows=("WP401", "WP302", "WP303", "WP301", "WP304", "WP206", "WP204", "WP205", "WP203"),
     title="loss does not depend on the inputs, or mixes the rows of a batch",
     claim="An example's outputs depend on its own inputs, and on no other example's.",
     judged=(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 
@@ -28,15 +29,25 @@ class Rule:
 
     `claim` is the sentence that `holds` asserts; `judged` says in words how evidence becomes a
     verdict; `remedies` are offered where no cause, or a cause without its own, was found.
+    Findings are told in the order of `priority`, from what makes everything behind it meaningless to what only shows
+    it. A finding may be only a consequence of those of the rules it `follows`, the likeliest first; of some causes
+    only of those in `cause_follows`.
     """
 
     id: str
     title: str
     claim: str
     judged: str
+    priority: int
+    follows: tuple[str, ...] = ()
+    cause_follows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     causes: tuple[Cause, ...] = ()
     remedies: tuple[Remedy, ...] = ()
     references: tuple[str, ...] = ()
+
+    def may_follow(self, cause: str) -> tuple[str, ...]:
+        """The rules that a finding of this cause may be a consequence of."""
+        return self.cause_follows.get(cause) or self.follows
 
     def cause(self, slug: str) -> Cause:
         for cause in self.causes:

@@ -63,6 +63,9 @@ _CAUSES = (
 
 VANISHING = Rule(
     id="WP201",
+    priority=220,
+    follows=("WP302", "WP303", "WP301", "WP304", "WP203", "WP206", "WP204", "WP205"),
+    cause_follows={"dead": ("WP304", "WP204"), "detached": ("WP403", "WP505", "WP501")},
     title="vanishing gradient",
     claim="The gradient that reaches the first layer is not vanishingly small beside that of the last.",
     judged=(
@@ -81,6 +84,8 @@ VANISHING = Rule(
 
 EXPLODING = Rule(
     id="WP202",
+    priority=230,
+    follows=("WP303", "WP301", "WP306"),
     title="exploding gradient",
     claim="The gradient does not grow out of bounds on its way back to the first layer.",
     judged=(
@@ -94,6 +99,9 @@ EXPLODING = Rule(
 
 FORWARD = Rule(
     id="WP203",
+    priority=180,
+    follows=("WP302", "WP303", "WP301", "WP304", "WP306"),
+    cause_follows={"activation": ("WP302", "WP303", "WP301", "WP304", "WP306", "WP205"), "dead": ("WP304", "WP204")},
     title="forward signal vanishes or explodes",
     claim="What distinguishes one example from another keeps its size on the way through the network.",
     judged=(
@@ -108,6 +116,8 @@ FORWARD = Rule(
 
 NOT_FINITE = Rule(
     id="WP207",
+    priority=170,
+    follows=("WP104", "WP101", "WP102", "WP303", "WP301", "WP304", "WP305", "WP306", "WP402"),
     title="first operation that made NaN or infinity",
     claim="The loss and every gradient are finite.",
     judged=(
@@ -142,6 +152,8 @@ NOT_FINITE = Rule(
 
 DEAD = Rule(
     id="WP204",
+    priority=200,
+    follows=("WP304", "WP101", "WP102", "WP303", "WP301"),
     title="dead units",
     claim="No layer has lost most of its units to the flat side of its activation.",
     judged=(
@@ -157,6 +169,8 @@ DEAD = Rule(
 
 SATURATED = Rule(
     id="WP205",
+    priority=210,
+    follows=("WP101", "WP102", "WP304", "WP303", "WP301"),
     title="saturated units",
     claim="Activations that are flat on both sides get most of what they read where they have a slope.",
     judged=(
@@ -189,6 +203,8 @@ SATURATED = Rule(
 
 COLLAPSE = Rule(
     id="WP206",
+    priority=190,
+    follows=("WP302", "WP303", "WP301", "WP304", "WP205", "WP204", "WP203"),
     title="different inputs collapse to one output",
     claim="Different inputs are still different at the last hidden layer.",
     judged=(
@@ -213,6 +229,7 @@ _READ_MORE = Remedy("Let the loss read more than the last output, or shorten the
 
 HORIZON = Rule(
     id="WP208",
+    priority=240,
     title="recurrent horizon",
     claim="The network can remember over its sequences, and its gradient does not explode over them.",
     judged=(

@@ -11,6 +11,8 @@ _GLOROT = "Glorot & Bengio 2010, proceedings.mlr.press/v9/glorot10a"
 
 VARIANCE = Rule(
     id="WP301",
+    priority=140,
+    follows=("WP303",),
     title="weight variance wrong for the activation that follows",
     claim="The weights and the activations that follow them keep the size of the signal.",
     judged=(
@@ -41,6 +43,7 @@ VARIANCE = Rule(
 
 SYMMETRIC = Rule(
     id="WP302",
+    priority=120,
     title="symmetric or constant weights",
     claim=(
         "Units of the same layer differ, in their weights or in their gradients, so that training can tell them apart."
@@ -88,6 +91,9 @@ _STANDARDIZE_TARGETS = Remedy(
 
 INITIAL_LOSS = Rule(
     id="WP305",
+    priority=250,
+    follows=("WP401", "WP101", "WP102", "WP303", "WP301", "WP306", "WP203"),
+    cause_follows={"targets-too-large": ("WP401",), "targets-not-centred": ("WP401",)},
     title="loss at initialisation",
     claim="The loss is not far above that of a constant prediction.",
     judged=(
@@ -123,6 +129,7 @@ INITIAL_LOSS = Rule(
 
 FAN = Rule(
     id="WP303",
+    priority=130,
     title="wrong fan",
     claim="Layers that follow a common rule count their own inputs in it.",
     judged=(
@@ -153,6 +160,7 @@ FAN = Rule(
 
 BIAS = Rule(
     id="WP304",
+    priority=150,
     title="biases drown the signal",
     claim="Biases leave what tells one example from another to be seen.",
     judged=(
@@ -173,6 +181,7 @@ BIAS = Rule(
 
 GROWTH = Rule(
     id="WP306",
+    priority=160,
     title="residual branches grow",
     claim="Residual branches keep the stream's size.",
     judged=(
