@@ -44,63 +44,31 @@ def diagnose(
         )
         return [WRONG.undecided(text, where=name)]
     known = [probe for probe in [*probes, *more] if probe.smooth]
-    shape = problem.layout.shapes[name]
-    residuals = Residuals(prober, place, known)
-    double, layout = prober.of_double, problem.layout
-    suspect = Suspect(
-        name,
-        prober.gradient[place].reshape(shape),
-        prober.theta[place].reshape(shape),
-        residuals,
-        problem.network.data(),
-        None if double is None else double[name],
-        problem.differentiation.pointwise() if len(layout.names) == 1 else None,
-        {
-            other: prober.gradient[layout.slices[other]].reshape(shape)
-            for other in layout.names
-            if other != name and layout.shapes[other] == shape
-        },
-    )
-    located = Located()
-    explanation = explained_whole(suspect)
-    if explanation is None and suspect.claim.size > 1:
-        located = locate(residuals, shape, _BUDGET)
-        explanation = wrong_part(suspect, located)
-        if explanation is None and not problem.differentiation.is_part:
-            explanation = _unmoved(suspect, prober, nearby(), place)
-    explanation = _cut(prober, suspect) or explanation
+    suspect = _described(problem, prober, name, Residuals(prober, place, known))
+    explanation, located = _explained(problem, prober, nearby, suspect)
     text = f"The gradient of `{name}` does not agree with the loss."
     text += f" {explanation.words}" if explanation else _where(name, located)
+    apart = relative_difference(known)
+    how = f"two-sided differences, step {worst.slope.step:.1g}"
     evidence = [
         Evidence("claimed slope along a direction", worst.claimed, name),
-        Evidence(
-            "measured slope along it",
-            worst.measured,
-            name,
-            error=worst.error,
-            how=f"two-sided differences, step {worst.slope.step:.1g}",
-        ),
-        relative_difference(known),
+        Evidence("measured slope along it", worst.measured, name, error=worst.error, how=how),
+        apart,
     ]
     if explanation and explanation.number == explanation.number:
-        evidence.append(
-            Evidence("factor" if explanation.cause in _FACTORS else "coefficient", explanation.number, name)
-        )
+        what = "factor" if explanation.cause in _FACTORS else "coefficient"
+        evidence.append(Evidence(what, explanation.number, name))
     flat = _telling(suspect, located)
     entry = None if flat is None else _entry(prober, place, flat)
     if entry is not None and flat is not None:
         spot = problem.layout.entry(name, flat)
-        digits = 6 if f"{entry.claimed:.6g}" != f"{entry.measured:.6g}" else 12
-        text += (
-            f" At `{spot}` it claims {entry.claimed:.{digits}g}; the loss says {entry.measured:.{digits}g} ±"
-            f" {entry.error:.1g}."
-        )
+        text += f" {_compared(spot, entry)}"
         evidence.append(Evidence("claimed derivative at the worst entry measured", entry.claimed, spot))
         evidence.append(Evidence("measured derivative there", entry.measured, spot, error=entry.error))
-    if evidence[2].value < SLIGHT and entry is not None and _apart(entry) < SLIGHT:
+    if apart.value < SLIGHT and entry is not None and _apart(entry) < SLIGHT:
         text = (
-            f"The gradient of `{name}` agrees with the loss to {evidence[2].value:.1g} of its size; the rest is more"
-            " than the measurement's error, as of a solver that stops early, and costs nothing."
+            f"The gradient of `{name}` agrees with the loss to {apart.value:.1g} of its size; the rest is more than the"
+            " measurement's error, as of a solver that stops early, and costs nothing."
         )
         return [WRONG.found(Verdict.HOLDS, text, where=name, cause="slight", evidence=tuple(evidence))]
     cause = explanation.cause if explanation else ""
@@ -108,17 +76,49 @@ def diagnose(
     if not meant and _steps(prober, known, place):
         meant, cause = True, "straight-through"
         text = f"The loss is flat along `{name}`, in steps, and its gradient is not zero."
-    if meant:
-        text += (
-            " It looks deliberate, as in a straight-through estimator or a target that is held: then it is right as"
-            " it is."
-        )
     verdict = Verdict.SUSPECT if meant else Verdict.FAILS
-    return [
-        replace(
-            WRONG.found(verdict, text, where=name, cause=cause, evidence=tuple(evidence)), places=_places(name, located)
-        )
-    ]
+    found = WRONG.found(verdict, text + _MEANT * meant, where=name, cause=cause, evidence=tuple(evidence))
+    return [replace(found, places=_places(name, located))]
+
+
+_MEANT = " It looks deliberate, as in a straight-through estimator or a target that is held: then it is right as it is."
+
+
+def _described(problem: Problem, prober: Prober, name: str, residuals: Residuals) -> Suspect:
+    layout, double = problem.layout, prober.of_double
+    place, shape = layout.slices[name], layout.shapes[name]
+    alike = [other for other in layout.names if other != name and layout.shapes[other] == shape]
+    return Suspect(
+        name,
+        prober.gradient[place].reshape(shape),
+        prober.theta[place].reshape(shape),
+        residuals,
+        problem.network.data(),
+        None if double is None else double[name],
+        problem.differentiation.pointwise() if len(layout.names) == 1 else None,
+        {other: prober.gradient[layout.slices[other]].reshape(shape) for other in alike},
+    )
+
+
+def _explained(
+    problem: Problem, prober: Prober, nearby: Callable[[], Prober], suspect: Suspect
+) -> tuple[Explanation | None, Located]:
+    """The cause of a wrong gradient, and which of its entries are wrong where it took a look to know."""
+    located = Located()
+    explanation = explained_whole(suspect)
+    if explanation is None and suspect.claim.size > 1:
+        located = locate(suspect.residuals, suspect.shape, _BUDGET)
+        explanation = wrong_part(suspect, located)
+        if explanation is None and not problem.differentiation.is_part:
+            explanation = _unmoved(suspect, prober, nearby(), problem.layout.slices[suspect.name])
+    return _cut(prober, suspect) or explanation, located
+
+
+def _compared(spot: str, entry: Probe) -> str:
+    """One entry's claim beside what was measured, with as many digits as tell them apart."""
+    digits = 6 if f"{entry.claimed:.6g}" != f"{entry.measured:.6g}" else 12
+    claimed, measured = f"{entry.claimed:.{digits}g}", f"{entry.measured:.{digits}g}"
+    return f"At `{spot}` it claims {claimed}; the loss says {measured} ± {entry.error:.1g}."
 
 
 _IN_PLACE = "modified by an inplace operation"  # torch's words, once the edit is no longer hidden

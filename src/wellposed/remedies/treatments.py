@@ -113,18 +113,25 @@ RATE = Treatment("Lower the learning rate", "", _at_rate, same_loss=True)
 LARGER = Treatment("Raise the learning rate", "", _faster, same_loss=True)
 
 TREATMENTS: dict[tuple[str, str], Treatment] = {
-    ("WP101", ""): INPUTS, ("WP102", ""): INPUTS, ("WP305", "targets-not-centred"): TARGETS, ("WP305",
-    "targets-too-large"): TARGETS, **{(rule, ""): WEIGHTS for rule in (
-        "WP201", "WP202", "WP203", "WP204", "WP206", "WP301", "WP302", "WP303", "WP304", "WP305", "WP306",
-    )},
-    **{("WP401", cause): SCORES for cause in (
-        "double-softmax", "double-sigmoid", "bounded-scores", "rectified-scores", "wrong-softmax-axis", "target-range",
-    )},
-    ("WP205", "inputs-too-large"): WEIGHTS, ("WP401", "missing-log-softmax"): LOGITS, ("WP401",
-    "missing-sigmoid"): LOGITS, **{("WP401", cause): CLASSES for cause in ("class-range", "one-hot", "target-dtype")},
-    ("WP402", "too-small"): LARGER, ("WP402", "rounded-away"): LARGER, ("WP403", "not-in-optimizer"): PARAMETERS,
-    ("WP401", "broadcast"): SHAPE, ("WP401", "shapes"): SHAPE, ("WP402", "too-large"): RATE,
-}  # fmt: skip
+    ("WP101", ""): INPUTS,
+    ("WP102", ""): INPUTS,
+    ("WP205", "inputs-too-large"): WEIGHTS,
+    ("WP305", "targets-not-centred"): TARGETS,
+    ("WP305", "targets-too-large"): TARGETS,
+    ("WP401", "broadcast"): SHAPE,
+    ("WP401", "missing-log-softmax"): LOGITS,
+    ("WP401", "missing-sigmoid"): LOGITS,
+    ("WP401", "shapes"): SHAPE,
+    ("WP402", "rounded-away"): LARGER,
+    ("WP402", "too-large"): RATE,
+    ("WP402", "too-small"): LARGER,
+    ("WP403", "not-in-optimizer"): PARAMETERS,
+    **{(rule, ""): WEIGHTS for rule in ("WP201", "WP202", "WP203", "WP204", "WP206")},
+    **{(rule, ""): WEIGHTS for rule in ("WP301", "WP302", "WP303", "WP304", "WP305", "WP306")},
+    **{("WP401", cause): CLASSES for cause in ("class-range", "one-hot", "target-dtype")},
+    **{("WP401", cause): SCORES for cause in ("double-softmax", "double-sigmoid", "bounded-scores")},
+    **{("WP401", cause): SCORES for cause in ("rectified-scores", "wrong-softmax-axis", "target-range")},
+}
 """By rule and cause; the cause "" stands for every cause that has none of its own."""
 
 
