@@ -1,0 +1,369 @@
+"""One point: what was measured there of a gradient, and what follows."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from wellposed.backends.protocol import Problem
+from wellposed.errors import WellposedError
+from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.gradients import point, tensor
+from wellposed.gradients.blame import fold_inherited
+from wellposed.gradients.diagnosis import SLIGHT, relative_difference
+from wellposed.gradients.probe import Probe
+from wellposed.gradients.prober import Prober
+from wellposed.gradients.quick_check import VISIBLE, chance, look_quickly
+from wellposed.gradients.repeatability import random_backward, randomness_held
+from wellposed.gradients.screen import screen
+from wellposed.gradients.tensor import carries
+from wellposed.gradients.wiggle import compare_scales
+from wellposed.numerics.arrays import Vector
+from wellposed.numerics.theta import Gradient, descend
+from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
+from wellposed.rules.rule import NEGLIGIBLE
+
+_STEPS_TO_WAKE = 3
+_HARDLY, _BLIND = 1e-4, 0.05  # chances
+_UNSEEN = 0.99  # chance: what an error as large as is to be seen would rather have passed than not was not looked at
+_CHANCE = "chance that an error of 1 % of a tensor's gradient was missed"
+_MOST_DIRECTIONS_WITHIN = 4  # directions within a tensor at most, where one tells too little
+_MOST_TOLD = 8  # wrong tensors that a quick look tells of
+_MOST_LOOKED_CLOSER = 30  # tensors that a quick look looks at closely
+_MOST_IN_FIGURE, _FIGURE_PRECISION = 40, 1e-6  # tensors looked at by themselves for a figure, and how closely
+_UNEXPLAINED_RATIO = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
+
+
+class PointCheck:
+    """One point: what was measured there, and what follows."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        prober: Prober,
+        gradient: Gradient,
+        alone: bool,
+        quick: bool = False,
+        compared: list[tuple[str, Probe]] | None = None,
+        uncut: Prober | None = None,
+        *,
+        check_part: Callable[[Problem], list[Finding]],
+    ) -> None:
+        """`uncut` measures along tensors without a gradient, where `prober` holds what passes cuts; `check_part` judges
+        a custom backward pass by itself.
+        """
+        self._problem, self._prober, self._gradient, self._alone, self._quick = problem, prober, gradient, alone, quick
+        self._uncut = prober if uncut is None else uncut
+        self._check_part = check_part
+        self._compared = [] if compared is None else compared
+        self._seen: tuple[list[Probe], list[str]] | None = None
+        self._names = [name for name in problem.layout.names if prober.problem.layout.slices[name] != slice(0, 0)]
+        self.carrying = [name for name in self._names if carries(gradient, name)]
+        self._silent = [name for name in self._names if not carries(gradient, name)]
+        self._floors: dict[str, float] = {}  # the smallest relative error of each tensor's gradient that could be seen
+        self._misses: dict[str, float] = {}  # the chance that an error of 1 % in a random direction went unseen
+        self._wrong: list[str] = []  # tensors that a quick look at each shows to be wrong
+        self._alarmed = False  # whether a direction through all tensors disagrees
+        self._kink: Probe | None = None  # met by a quick look at all tensors
+
+    def with_cuts_held(self, problem: Problem, prober: Prober) -> PointCheck:
+        """The same look at a problem in which what passes cuts is held."""
+        return PointCheck(
+            problem,
+            prober,
+            self._gradient,
+            self._alone,
+            self._quick,
+            self._compared,
+            self._prober,
+            check_part=self._check_part,
+        )
+
+    def look(self) -> tuple[list[Probe], list[str]]:
+        """`_all_at_once`, once."""
+        if self._seen is None:
+            self._seen = self._all_at_once()
+        return self._seen
+
+    @property
+    def clear(self) -> bool:
+        """Whether a look through all tensors at once shows the gradient to agree."""
+        return all(map(_agrees, self.look()[0]))
+
+    @property
+    def slight(self) -> bool:
+        """Whether what disagrees is next to nothing."""
+        return relative_difference(self.look()[0]).value < SLIGHT
+
+    def findings(self, *, each: bool = False) -> list[Finding]:
+        joint, closer = self.look()
+        if self._alarmed and not self._alone and self._ignored():
+            text = (
+                "The loss does not change with the parameters at all, and the gradient says that it does: are they used"
+                " in it?"
+            )
+            where = self.carrying[0]
+            return self._with_those_that_hold(
+                [WRONG.found(Verdict.FAILS, text, where=where, cause="ignored-parameters")], joint
+            )
+        scales = compare_scales(self._prober, self.carrying) if self._alarmed and not self._alone else None
+        if scales is not None:
+            return self._with_those_that_hold([scales], joint)
+        if self._quick and self._wrong:  # some of those that are wrong show what is wrong
+            closer = self._wrong[:_MOST_TOLD]
+        elif self._quick and all(map(_agrees, joint)):  # what cannot be seen well is no sign of an error
+            closer = closer[:_MOST_LOOKED_CLOSER]
+        probes = self._one_by_one(closer)
+        self._compared += [("all tensors", probe) for probe in joint]
+        self._compared += [(name, probe) for name, some in probes.items() for probe in some]
+        if each:
+            left = [name for name in self.carrying if name not in probes][:_MOST_IN_FIGURE]
+            self._compared += [(name, self._by_itself(name)) for name in left]
+        found = self._of_tensors(probes)
+        found += self._undecided(found, joint, closer)
+        if self._prober.backward_spread:
+            found.append(random_backward(self._prober))
+            if not any(finding.rule == WRONG.id for finding in found):
+                found.append(WRONG.undecided("The gradient is random: see WP504."))
+        if not any(finding.rule == RANDOM.id for finding in found):
+            found += randomness_held(self._problem)
+        found += point.uninformative(self._problem, self._prober, self._gradient)
+        return self._with_those_that_hold(found, [*joint, *(probe for some in probes.values() for probe in some)])
+
+    def _of_tensors(self, probes: dict[str, list[Probe]]) -> list[Finding]:
+        """What is found within each tensor that was looked at, and of those that have no influence."""
+        nearby = functools.cache(self._prober.nearby)
+        found: list[Finding] = []
+        idle = dict.fromkeys(name for name in self._silent if name not in probes)
+        for name, tensor_probes in probes.items():
+            prober = self._uncut if name in self._silent else self._prober
+            findings = tensor.judge(self._problem, prober, nearby, name, self._gradient, tensor_probes)
+            found += findings
+            if not findings and name in self._silent:
+                idle[name] = None
+        found = _one_note(found)
+        if not self._alone:
+            found = fold_inherited(self._problem, self._prober, found, self._check_part)
+        if self._kink is not None:
+            found.append(tensor.kink("all tensors", self._kink))
+        return found + self._idle(list(idle)) + self._out_of_reach()
+
+    def _undecided(self, found: list[Finding], joint: list[Probe], closer: list[str]) -> list[Finding]:
+        """What could not be seen, where nothing wrong was."""
+        told = {finding.where for finding in found}
+        buried = {name: floor for name, floor in self._floors.items() if floor > VISIBLE and name not in told}
+        blind = {name: miss for name, miss in self._misses.items() if miss > _UNSEEN}
+        unseen = [self._below_the_floor(buried)] if buried else []
+        if any(finding.rule == WRONG.id for finding in found):
+            return unseen
+        if self.carrying and buried.keys() >= set(self.carrying):
+            return [*unseen, WRONG.undecided("No tensor's slope stands out of the noise of the loss: see WP503.")]
+        if self._unexplained(joint, closer):
+            return [*unseen, self._nowhere(joint)]
+        return [*unseen, self._not_seen(blind)] if blind else unseen
+
+    def _all_at_once(self) -> tuple[list[Probe], list[str]]:
+        """Probes through all tensors with a gradient, and the names of those tensors, or of the others, that need a
+        closer look.
+
+        One random direction does where it would hardly miss an error of 1 %; else a second one goes along the claim,
+        which shows an error of a factor best.
+        """
+        prober = self._prober
+        seen = look_quickly(prober, self._uncut) if self._quick else None
+        if seen is not None and not seen.contradicted:
+            self._misses, self._floors, self._kink = seen.misses, seen.floors, seen.kink
+            return seen.probes, []
+        directions = [prober.directions.jointly(group) for group in (self.carrying, self._silent)]
+        (random,), (silent,) = prober.confirmed(directions[:1]), self._uncut.confirmed(directions[1:])
+        shares = {name: prober.directions.share(name) for name in self.carrying}
+        self._misses = {name: chance(random.allowed, VISIBLE * share) for name, share in shares.items()}
+        joint = [random]
+        if not _agrees(random) or max(self._misses.values(), default=0.0) > _HARDLY:
+            joint += prober.confirmed([prober.directions.jointly(self.carrying, along_claim=True)])
+        for name, share in shares.items():
+            place = self._problem.layout.slices[name]
+            factor = joint[-1].allowed / np.sqrt(place.stop - place.start) if len(joint) > 1 else np.inf
+            self._floors[name] = min(random.allowed, factor) / share if share else np.inf
+        if (
+            not self._quick
+            and prober.exact
+            and all(map(_agrees, joint))
+            and max(self._misses.values(), default=0.0) > _BLIND
+        ):
+            seen = look_quickly(prober, self._uncut)  # its own steps fit a loss with corners close by
+            if seen is not None and seen.kink is None:
+                joint += seen.probes
+                self._misses |= {name: self._misses[name] * miss for name, miss in seen.misses.items()}
+        doubtful = set(self._silent if not _agrees(silent) else ())
+        self._alarmed = not all(map(_agrees, joint)) or (seen is not None and seen.contradicted)
+        if self._alarmed:
+            doubtful |= self._not_clearly_right(directions[0], random)
+        doubtful |= {name for name, floor in self._floors.items() if floor > VISIBLE}
+        blind = {name for name, miss in self._misses.items() if miss > _UNSEEN}
+        doubtful |= blind if len(blind) <= _MOST_LOOKED_CLOSER else set()
+        return joint, [name for name in self._names if name in doubtful]
+
+    def _not_clearly_right(self, u: Vector, random: Probe) -> set[str]:
+        """All tensors with a gradient but those that a quick look finds right, where it is sure."""
+        if not random.smooth or len(self.carrying) < 2:
+            return set(self.carrying)
+        seen = screen(self._prober, self.carrying, u, random, VISIBLE)
+        self._wrong = [name for name, wrong in seen.items() if wrong]
+        # An error too small for a quick look was seen jointly: then each is looked at closely.
+        return {name for name, wrong in seen.items() if wrong is not False or True not in seen.values()}
+
+    def _one_by_one(self, names: Sequence[str]) -> dict[str, list[Probe]]:
+        found: dict[str, list[Probe]] = {}
+        for name in names:
+            prober = self._uncut if name in self._silent else self._prober
+            place = self._problem.layout.slices[name]
+            along = prober.directions.along_claim(place)
+            directions = ([] if along is None else [along]) + [prober.directions.random_direction(place)]
+            prober.raised = None
+            probes = found[name] = prober.confirmed(directions)
+            if along is not None:
+                length = abs(probes[0].claimed)
+                visible = VISIBLE * length / np.sqrt(place.stop - place.start)
+                while (
+                    self._alarmed
+                    and len(probes) < _MOST_DIRECTIONS_WITHIN
+                    and probes[-1].agrees
+                    and chance(probes[-1].allowed, visible) > _BLIND
+                ):
+                    probes += prober.confirmed(
+                        [prober.directions.random_direction(place)]
+                    )  # the last was blurred by corners close by
+                self._floors[name] = min(probe.allowed for probe in probes) / length if length else np.inf
+                self._misses[name] = min(chance(probe.allowed, visible) for probe in probes[1:])
+        return found
+
+    def _by_itself(self, name: str) -> Probe:
+        u = self._prober.directions.random_direction(self._problem.layout.slices[name])
+        return self._prober.glanced(u, _FIGURE_PRECISION * self._prober.directions.spread(u))
+
+    def _idle(self, names: list[str]) -> list[Finding]:
+        """Tensors without gradient and without influence, unless a few steps give them one: zero-initialised layers
+        shut off others.
+        """
+        problem, theta, gradient = self._problem, self._prober.theta, self._gradient
+        left = set(names)
+        for _ in range(_STEPS_TO_WAKE if left else 0):
+            theta = problem.stored(descend(theta, problem.layout.pack_known(gradient)))
+            try:
+                gradient = problem.gradient(theta)
+            except WellposedError:
+                raise
+            except Exception:  # the user's code: it need not be defined there
+                break
+            left = {name for name in left if not carries(gradient, name)}
+        for other in problem.variants.redrawn(self._prober.theta) if left else ():  # layers are left out at random
+            left = {name for name in left if not carries(other, name)}
+        if not left:
+            return []
+        # A bias that cancels beside weights that learn costs nothing.
+        learning = {name.rpartition(".")[0] for name in self.carrying if "." in name}
+        names = [name for name in names if name in left and name.rpartition(".")[0] not in learning]
+        if not names:
+            return []
+        text = (
+            f"{len(names)} of {len(self._names)} tensors ({tensor.some(names)}) have a gradient that is zero or"
+            f" missing, and the loss does not change along them either, here and after {_STEPS_TO_WAKE} small steps."
+        )
+        little = problem.layout.share(names) < NEGLIGIBLE
+        return [ZERO.found(Verdict.HOLDS if little else Verdict.SUSPECT, text, where=names[0], cause="unused")]
+
+    def _out_of_reach(self) -> list[Finding]:
+        missing = self._problem.differentiation.unreached()
+        if not missing:
+            return []
+        text = (
+            f"The loss also depends on {', '.join(missing)}, which requires a gradient but belongs to no model and no"
+            " variable that could be found: its gradient was not checked."
+        )
+        return [ZERO.found(Verdict.SUSPECT, text, where=missing[0], cause="out-of-reach")]
+
+    def _below_the_floor(self, buried: dict[str, float]) -> Finding:
+        worst = max(buried, key=lambda name: buried[name])
+        text = (
+            f"In {len(buried)} of {len(self._names)} tensors ({tensor.some(list(buried))}) the slope is lost in the"
+            f" noise of the loss (in {self._problem.dtype}): even at best, an error below"
+            f" {100 * min(buried.values()):.2g} % of it would not be seen."
+        )
+        evidence = (
+            Evidence("smallest relative error that could be seen", buried[worst], worst, reference="below 0.01"),
+            Evidence(
+                "noise of the loss",
+                self._prober.near.level,
+                "loss",
+                how="standard deviation, by differences on a fine grid",
+            ),
+        )
+        return NOISE_FLOOR.undecided(text, where=next(iter(buried)), evidence=evidence, remedies=NOISE_FLOOR.remedies)
+
+    def _unexplained(self, joint: list[Probe], closer: list[str]) -> bool:
+        far = [
+            probe
+            for probe in joint
+            if probe.known and not probe.slope.kink and abs(probe.residual) > _UNEXPLAINED_RATIO * probe.allowed
+        ]
+        return bool(closer) and bool(far)
+
+    def _nowhere(self, joint: list[Probe]) -> Finding:
+        probe = max(joint, key=lambda p: abs(p.residual) / p.allowed if p.known else 0.0)
+        text = (
+            f"Along a direction through all tensors the slope is {probe.measured:.6g}, where {probe.claimed:.6g} is"
+            " claimed, but in no single tensor does the gradient disagree by more than the error bar."
+        )
+        return WRONG.undecided(text, where="all tensors")
+
+    def _ignored(self) -> bool:
+        """Whether the loss is the same to the last digit when every parameter moves by its own size, and by less."""
+        u = self._prober.directions.jointly(self._names)
+        return all(self._prober.along(u, t) == self._prober.value for t in (1.0, 0.3, -0.1))
+
+    def _not_seen(self, blind: dict[str, float]) -> Finding:
+        worst = max(blind, key=lambda name: blind[name])
+        text = (
+            f"What was measured agrees, but in {len(blind)} of {len(self._names)} tensors ({tensor.some(list(blind))})"
+            f" an error of 1 % of the gradient would have been missed with a chance of {100 * blind[worst]:.0f} %."
+        )
+        evidence = (Evidence(_CHANCE, blind[worst], worst, reference=f"below {_UNSEEN:g}"),)
+        return WRONG.undecided(text, where=next(iter(blind)), evidence=evidence)
+
+    def _with_those_that_hold(self, found: list[Finding], probes: list[Probe]) -> list[Finding]:
+        missed = max(self._misses, key=lambda name: self._misses[name], default="")
+        compared = (
+            relative_difference(probes),
+            Evidence("tensors compared", len(self._names), how=f"differences in {self._problem.dtype}"),
+            Evidence(
+                "smallest relative error that every check could see",
+                max(self._floors.values(), default=np.inf),
+                reference="below 0.01",
+            ),
+            Evidence(
+                _CHANCE, self._misses.get(missed, 1.0), missed,
+                how="one random direction: sqrt(2 / pi) times what the bar allows over the error's size",
+            ),
+        )  # fmt: skip
+        known = {finding.rule for finding in found}
+        holding = [
+            rule.holds(compared if rule in (WRONG, NOISE_FLOOR) else ()) for rule in RULES if rule.id not in known
+        ]
+        return sorted(found + holding, key=lambda finding: finding.rule)
+
+
+def _one_note(found: list[Finding]) -> list[Finding]:
+    """Tensors that agree but for next to nothing have one finding in all."""
+    slight = [finding for finding in found if finding.cause == "slight"]
+    if len(slight) < 2:
+        return found
+    text = f"{slight[0].message} So in {len(slight)} tensors."
+    return [f for f in found if f.cause != "slight"] + [replace(slight[0], message=text)]
+
+
+def _agrees(probe: Probe) -> bool:
+    return probe.smooth and probe.agrees
