@@ -211,3 +211,20 @@ def test_stops_in_jax_are_held_too():
         verdict(report, "WP501").message
         == "The gradient leaves out what passes the stop_gradient; the rest agrees with the loss."
     )
+
+
+def test_an_edit_in_place_of_a_trained_weight_is_known_by_its_line():
+    class Decayed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 3)
+
+        def forward(self, x):
+            with torch.no_grad():
+                self.layer.weight.mul_(0.999)
+            return self.layer(x)
+
+    problem = wp.TorchProblem(Decayed(), nn.CrossEntropyLoss(), (X, Y % 3))
+    with problem.preserved():
+        held = problem.held(problem.theta())
+    assert [(cut.what, cut.where.partition(":")[0]) for cut in held.cuts] == [("an edit in place", "test_cuts.py")]

@@ -20,7 +20,6 @@ from wellposed.backends.select import (
     ranks_problem,
     tensor_function,
 )
-from wellposed.checks import drawing as drawn
 from wellposed.checks import subjects
 from wellposed.checks.run import Progress, demand_problem, report_on, users_errors_told
 from wellposed.errors import InputError
@@ -63,26 +62,14 @@ def checkup(
     the loss after 50 steps (of the optimizer given, of Adam without one) before and after, and what a remedy leaves as
     it was is at most `suspect`. `progress` is told what begins, and the share of the work behind it.
     """
-    report = report_on(
+    return report_on(
         problem,
         subjects.ALL,
         only,
         after_steps or (_SOME if full else 0),
         effort="full" if full else "quick",
         progress=progress,
-    )
-    if not remedies and not full:
-        return report
-    started, before = time.perf_counter(), problem.evaluations
-    with problem.preserved():
-        findings = try_remedies(problem, report.findings, progress)
-    spent = problem.evaluations - before
-    return replace(
-        report,
-        findings=findings,
-        evaluations=report.evaluations + spent,
-        seconds=report.seconds + time.perf_counter() - started,
-        figures=(*report.figures, *drawn.remedies(findings)),
+        treat=try_remedies if remedies or full else None,
     )
 
 

@@ -19,7 +19,7 @@ def find_caller(inside: tuple[str, ...]) -> str:
 
 
 def place_of(inside: tuple[str, ...]) -> str:
-    """As `calling`, as "file.py:12"."""
+    """As `find_caller`, as "file.py:12"."""
     frame = _outside(inside)
     return "" if frame is None else f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
@@ -49,7 +49,7 @@ def _outside(inside: tuple[str, ...]) -> FrameType | None:
 
 
 def find_raise(traceback: TracebackType | None, inside: tuple[str, ...]) -> str:
-    """As `calling`, of where an exception was raised."""
+    """As `find_caller`, of where an exception was raised."""
     found = ""
     while traceback is not None:
         frame = traceback.tb_frame

@@ -21,7 +21,7 @@ _FEATURES, _BINS = 6, 24
 
 
 def figures_of(session: Session, findings: Sequence[Finding]) -> tuple[Figure, ...]:
-    """Inputs, depth, gradient and spectrum, as far as they are known."""
+    """Inputs, depth, gradient, spectrum and remedies, as far as they are known."""
     trace = session.known_trace
     drawn: tuple[Callable[[], Figure | None], ...] = (
         lambda: _inputs(session) if any(finding.rule == "WP101" for finding in findings) else None,
@@ -30,7 +30,7 @@ def figures_of(session: Session, findings: Sequence[Finding]) -> tuple[Figure, .
         lambda: None if session.spectrum is None else spectrum(session.spectrum),
     )
     with np.errstate(all="ignore"):  # numbers of any size: a picture is no reason to stop
-        return tuple(figure for make in drawn if (figure := make()) is not None)
+        return (*(figure for make in drawn if (figure := make()) is not None), *remedies(findings))
 
 
 def _inputs(session: Session) -> Figure | None:

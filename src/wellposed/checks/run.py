@@ -27,6 +27,7 @@ from wellposed.report import Report
 from wellposed.signals.spectrum import Spectrum, spectrum_of
 
 Progress = Callable[[str, float], None]
+Treat = Callable[[Problem, Sequence[Finding], Progress], tuple[Finding, ...]]
 
 
 def report_on(
@@ -37,8 +38,11 @@ def report_on(
     *,
     effort: Effort = "usual",
     progress: Progress = lambda _what, _share: None,
+    treat: Treat | None = None,
 ) -> Report:
-    """`progress` is told what begins, and the share of the work behind it."""
+    """Measured, judged, ordered, treated and drawn. `progress` is told what begins, and the share of the work behind
+    it; `treat` tries the remedies of the findings.
+    """
     demand_problem(problem)
     for name, given in (("only", only), ("progress", progress)):
         if not callable(given):
@@ -57,13 +61,14 @@ def report_on(
         if effort == "full" and not raised:
             session.spectrum = _spectrum(problem)
         seen_later = session.seen_later
+        told = order(findings)
+        told = told if treat is None else treat(problem, told, progress)
     layout = problem.layout
     coarse = "" if session.checked_in else problem.variants.coarse
     summary = Summary(
         problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in, seen_later, coarse
     )
     evaluations = problem.evaluations - before + session.evaluations
-    told = order(findings)
     return Report(summary, told, evaluations, time.perf_counter() - started, figures_of(session, told))
 
 

@@ -204,16 +204,8 @@ class HeldCuts(Watcher):
         if self._replays:
             parameter.data.add_(self._passed(parameter, None, _as_it_is, _as_it_is))
             return args[0]
-        before = parameter.detach().clone()
-        result = function(*args, **kwargs)
-        change = parameter.detach() - before
-        self._passed(
-            change,
-            Cut("an edit in place", place_of(_INSIDE), self._within[-1] if self._within else ""),
-            torch.clone,
-            torch.clone,
-        )
-        return result
+        with self._change_noted(parameter, "an edit in place", place_of(_INSIDE)):
+            return function(*args, **kwargs)
 
     def _renormed(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An embedding whose rows are made shorter in place before they are looked up."""
@@ -223,16 +215,16 @@ class HeldCuts(Watcher):
         if self._replays:
             weight.data.add_(self._passed(weight, None, _as_it_is, _as_it_is))
             return function(*args, **{**kwargs, "max_norm": None})
-        before = weight.detach().clone()
-        result = function(*args, **kwargs)
-        change = weight.detach() - before
-        self._passed(
-            change,
-            Cut("max_norm", place_of(_INSIDE), self._within[-1] if self._within else ""),
-            torch.clone,
-            torch.clone,
-        )
-        return result
+        with self._change_noted(weight, "max_norm", place_of(_INSIDE)):
+            return function(*args, **kwargs)
+
+    @contextmanager
+    def _change_noted(self, parameter: torch.Tensor, what: str, where: str) -> Iterator[None]:
+        """What the call within changes of a parameter passes a cut."""
+        before = parameter.detach().clone()
+        yield
+        cut = Cut(what, where, self._within[-1] if self._within else "")
+        self._passed(parameter.detach() - before, cut, torch.clone, torch.clone)
 
 
 class Replayable(Problem, Differentiation, Network, Training, Variants):
