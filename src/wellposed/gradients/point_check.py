@@ -345,10 +345,12 @@ class PointCheck:
                 reference="below 0.01",
             ),
             Evidence(
-                _CHANCE, self._misses.get(missed, 1.0), missed,
+                _CHANCE,
+                self._misses.get(missed, 1.0),
+                missed,
                 how="one random direction: sqrt(2 / pi) times what the bar allows over the error's size",
             ),
-        )  # fmt: skip
+        )
         known = {finding.rule for finding in found}
         holding = [
             rule.holds(compared if rule in (WRONG, NOISE_FLOOR) else ()) for rule in RULES if rule.id not in known

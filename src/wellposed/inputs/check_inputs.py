@@ -11,6 +11,9 @@ from wellposed.numerics.moments import Moments
 from wellposed.rules.inputs import CONSTANT, NOT_FINITE, NOT_STANDARD, UNEQUAL
 
 _JUDGED = (NOT_STANDARD, UNEQUAL, CONSTANT, NOT_FINITE)
+_SCALE_SUSPECT, _SCALE_FAILS = 5.0, 10.0  # times 1, either way, of the root mean square of all inputs
+_OFFSET_SUSPECT, _OFFSET_FAILS = 30.0, 300.0  # of |mean|^2 over the largest eigenvalue of the covariance
+_PLACES_NAMED = 3
 _FEW_ROWS = 8  # fewer tell hardly anything of a standard deviation: its own is a quarter of it
 _MOSTLY = 0.4  # share of zeros: half of a ReLU's outputs, and most of a bag of words
 _ROUNDING_ULPS = 4.0  # units in the last place
@@ -59,20 +62,28 @@ def _not_standard(features: Features, moments: Moments, *, sparse: bool) -> Find
         size = float(np.sqrt(np.mean((mean**2 + variance)[seen])))
     ratio = _offset(features, moments)
     evidence = (
-        Evidence("root mean square of the inputs", size, "inputs", reference="0.2 to 5, best 1"),
         Evidence(
-            "|mean|^2 / largest eigenvalue of the covariance", ratio, "inputs", reference="below 30, best 0",
+            "root mean square of the inputs",
+            size,
+            "inputs",
+            reference=f"{1 / _SCALE_SUSPECT:g} to {_SCALE_SUSPECT:g}, best 1",
+        ),
+        Evidence(
+            "|mean|^2 / largest eigenvalue of the covariance",
+            ratio,
+            "inputs",
+            reference=f"below {_OFFSET_SUSPECT:g}, best 0",
             how="what the mean adds to the condition of the first layer",
         ),
-    )  # fmt: skip
+    )
     if (
         sparse and size < 1
     ):  # few entries are not 0 in a row: what the first layer makes of it is small, and grows in a few steps
         text = "The inputs are not negative and mostly 0, as counts and shares are: they are taken as they are."
         return NOT_STANDARD.holds(evidence, text)
     off_scale = max(size, 1 / size) if size > 0 else np.inf
-    scale_fails, scale_suspect = off_scale > 10, off_scale > 5
-    if scale_fails or (scale_suspect and ratio <= 300):
+    scale_fails, scale_suspect = off_scale > _SCALE_FAILS, off_scale > _SCALE_SUSPECT
+    if scale_fails or (scale_suspect and ratio <= _OFFSET_FAILS):
         j = int(np.nanargmax(np.abs(mean) + np.sqrt(variance)))
         verdict = Verdict.FAILS if scale_fails else Verdict.SUSPECT
         text = (
@@ -80,8 +91,8 @@ def _not_standard(features: Features, moments: Moments, *, sparse: bool) -> Find
             f"`{features.where(j)}`, has mean {mean[j]:.3g} and standard deviation {np.sqrt(variance[j]):.3g}."
         )
         return NOT_STANDARD.found(verdict, text, where="inputs", cause="scale", evidence=evidence)
-    if ratio > 30:
-        verdict = Verdict.FAILS if ratio > 300 else Verdict.SUSPECT
+    if ratio > _OFFSET_SUSPECT:
+        verdict = Verdict.FAILS if ratio > _OFFSET_FAILS else Verdict.SUSPECT
         text = (
             f"The mean of the inputs outweighs what distinguishes them: |mean|^2 is {ratio:.3g} times the largest"
             " variance in any direction."
@@ -175,8 +186,8 @@ def _constant(features: Features, moments: Moments) -> Finding:
         # The background of an image, an absent word, a category or padding, as elsewhere too: it adds nothing, and
         # costs nothing.
         return CONSTANT.holds(evidence)
-    first = [features.where(int(j)) for j in np.flatnonzero(constant)[:3]]
-    more = f" and {number - 3} more" if number > 3 else ""
+    first = [features.where(int(j)) for j in np.flatnonzero(constant)[:_PLACES_NAMED]]
+    more = f" and {number - _PLACES_NAMED} more" if number > _PLACES_NAMED else ""
     text = (
         f"{number} of {constant.size} features have one value in all rows:"
         f" {', '.join(f'`{place}`' for place in first)}{more}."

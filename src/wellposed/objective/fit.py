@@ -17,12 +17,21 @@ _ONE = 1e-3  # how far a sum of probabilities may be from 1
 _NATS, _VARIANCE = 0.1, 0.05
 _FAVOURS = 1.5
 _RANGES = {
-    "softmax": (0.0, 1.0), "sigmoid": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hardtanh": (-1.0,
-    1.0), "softsign": (-1.0, 1.0), "relu": (0.0, np.inf), "relu6": (0.0, 6.0), "softplus": (0.0, np.inf), "exp": (0.0,
-    np.inf),
-}  # fmt: skip
+    "softmax": (0.0, 1.0),
+    "sigmoid": (0.0, 1.0),
+    "hardsigmoid": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "hardtanh": (-1.0, 1.0),
+    "softsign": (-1.0, 1.0),
+    "relu": (0.0, np.inf),
+    "relu6": (0.0, 6.0),
+    "softplus": (0.0, np.inf),
+    "exp": (0.0, np.inf),
+}
 _SCORES, _LOGS = ("cross_entropy",), ("nll_loss", "kl_div")
 _BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+_CUT_OFF = 0.1  # share of the examples whose own score is cut off
+_FEWEST_SUMS = 8  # freedoms in rows that sum to 1: fewer may do so by chance
 _REAL = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "a difference")
 
 
@@ -154,7 +163,7 @@ def _scores(call: LossArguments) -> _Misfit | None:
         return None
     classes, sums = outputs.shape[1], outputs.sum(axis=1)
     ending = call.endings[0] if call.endings else ""
-    if sums.size * (classes - 1) >= 8 and outputs.min() >= 0 and _apart(sums) < _ONE:
+    if sums.size * (classes - 1) >= _FEWEST_SUMS and outputs.min() >= 0 and _apart(sums) < _ONE:
         lowest = _lowest(classes, 0.0, 1.0)
         text = (
             "cross_entropy gets probabilities: every row sums to 1. It applies a softmax itself, so that the loss can"
@@ -200,7 +209,7 @@ def _rectified(call: LossArguments) -> _Misfit | None:
         f"A ReLU stands before the loss. For {100 * cut:.0f} % of the examples it cuts off the score of their own"
         " class, which then gets no gradient."
     )
-    return _Misfit("rectified-scores", Verdict.FAILS if cut > 0.1 else Verdict.SUSPECT, text, evidence)
+    return _Misfit("rectified-scores", Verdict.FAILS if cut > _CUT_OFF else Verdict.SUSPECT, text, evidence)
 
 
 def _logs(call: LossArguments) -> _Misfit | None:

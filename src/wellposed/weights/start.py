@@ -12,7 +12,7 @@ from wellposed.rules.weights import INITIAL_LOSS
 
 _CONSTANT = {"cross_entropy": "same probability for all classes", "squared_error": "best constant prediction"}
 
-_FAILS = 4.6  # nats
+_SUSPECT, _FAILS = 1.15, 4.6  # nats above a constant prediction: a factor of 3 and of 100 in its probability
 _SMALLER = 0.8
 _FAR, _VERY_FAR = 30.0, 1000.0
 
@@ -70,7 +70,7 @@ def check_start(call: LossCall | None, with_a_small_output_layer: Callable[[], f
         and call.classes == loss.size
         and np.array_equal(call.targets, np.arange(loss.size))
     )
-    if excess <= 1.15 or (
+    if excess <= _SUSPECT or (
         of_the_batch and excess <= _FAILS
     ):  # contrastive: similarities over a temperature, which is a choice
         return INITIAL_LOSS.holds(evidence)
