@@ -20,7 +20,9 @@ from wellposed.gradients.prober import Prober
 from wellposed.gradients.repeatability import changing_gradient, random_loss
 from wellposed.gradients.stop_gradient import tell_of_cuts
 from wellposed.numerics.arrays import Vector
+from wellposed.numerics.theta import Gradient
 from wellposed.rules.gradients import RANDOM, RULES, WRONG
+from wellposed.rules.rule import Rule
 
 _SAME_LOSS_ULPS = 64.0  # units in the last place: one loss, summed up in another order
 
@@ -53,33 +55,11 @@ def check(
         raise
     except Exception as error:  # whatever the user's backward pass raises
         return _no_backward(problem, theta, error)
-    prober = Prober(
-        problem, theta, layout.pack_known(gradient), known[0] if value is None and known is not None else value
-    )
-    if not np.isfinite(prober.value):
-        return [
-            rule.undecided(f"The loss is {prober.value}, so there is nothing to compare.", where="loss")
-            for rule in RULES
-        ]
-    broken = [name for name, part in gradient.items() if part is not None and not np.isfinite(part).all()]
-    if broken:
-        names = ", ".join(f"`{name}`" for name in broken)
-        text = f"The gradient of {names} contains NaN or infinity, although the loss is {prober.value:.6g}."
-        rest = [
-            rule.undecided("The gradient is not finite: see WP501.", where=broken[0])
-            for rule in RULES
-            if rule is not WRONG
-        ]
-        return [WRONG.found(Verdict.FAILS, text, where=broken[0], cause="not-finite"), *rest]
-    if not prober.repeatable:
-        rest = [rule.undecided("The loss is random: see WP504.", where="loss") for rule in RULES if rule is not RANDOM]
-        return [random_loss(problem, prober), *rest]
-    changing = changing_gradient(problem, prober)
-    if changing is not None:
-        rest = [
-            rule.undecided("The gradient changes from call to call: see WP501.") for rule in RULES if rule is not WRONG
-        ]
-        return [changing, *rest]
+    value = known[0] if value is None and known is not None else value
+    prober = Prober(problem, theta, layout.pack_known(gradient), value)
+    unjudged = _nothing_to_compare(problem, prober, gradient)
+    if unjudged is not None:
+        return unjudged
     looked = PointCheck(problem, prober, gradient, alone, quick, compared, check_part=_by_itself)
     held = None if looked.clear or looked.slight else problem.differentiation.held(theta)
     found = looked.findings(each=each) if held is None else _beside_cuts(problem, prober, held, looked, each=each)
@@ -88,6 +68,29 @@ def check(
         if problem.differentiation.handwritten and all(f.verdict is Verdict.HOLDS for f in found)
         else found
     )
+
+
+def _nothing_to_compare(problem: Problem, prober: Prober, gradient: Gradient) -> list[Finding] | None:
+    """What keeps the gradient from being compared: a loss or gradient that is not finite, or not the same twice."""
+    if not np.isfinite(prober.value):
+        text = f"The loss is {prober.value}, so there is nothing to compare."
+        return [rule.undecided(text, where="loss") for rule in RULES]
+    broken = [name for name, part in gradient.items() if part is not None and not np.isfinite(part).all()]
+    if broken:
+        names = ", ".join(f"`{name}`" for name in broken)
+        text = f"The gradient of {names} contains NaN or infinity, although the loss is {prober.value:.6g}."
+        failing = WRONG.found(Verdict.FAILS, text, where=broken[0], cause="not-finite")
+        return [failing, *_others(WRONG, "The gradient is not finite: see WP501.", where=broken[0])]
+    if not prober.repeatable:
+        return [random_loss(problem, prober), *_others(RANDOM, "The loss is random: see WP504.", where="loss")]
+    changing = changing_gradient(problem, prober)
+    return (
+        None if changing is None else [changing, *_others(WRONG, "The gradient changes from call to call: see WP501.")]
+    )
+
+
+def _others(found: Rule, reason: str, where: str = "") -> list[Finding]:
+    return [rule.undecided(reason, where=where) for rule in RULES if rule is not found]
 
 
 def _beside_cuts(problem: Problem, prober: Prober, held: Held, looked: PointCheck, *, each: bool) -> list[Finding]:
@@ -144,7 +147,7 @@ def _no_backward(problem: Problem, theta: Vector, error: Exception) -> list[Find
     """The loss has a value, but its backward pass raises. Where the loss raises too, that is the user's to see."""
     problem.value(theta)
     text = f"The forward pass runs, but the backward pass raises {tensor.describe_error(error)}"
-    rest = [rule.undecided("There is no gradient to judge: see WP501.") for rule in RULES if rule is not WRONG]
+    rest = _others(WRONG, "There is no gradient to judge: see WP501.")
     if isinstance(error, NotImplementedError):
         return [WRONG.undecided(f"{text} There is nothing to compare."), *rest]
     return [WRONG.found(Verdict.FAILS, text, where="backward pass", cause="raises"), *rest]

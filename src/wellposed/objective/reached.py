@@ -26,56 +26,57 @@ def check_reached(
     something is; `matters` whether the loss changes when the parameters of these names are moved by their own size;
     `redrawn` gives the gradient for other random numbers.
     """
-    names = list(gradient)
     if unregistered:
-        text = (
-            f"The loss depends on {_named(unregistered)}, which the model holds but does not list among its"
-            " parameters(): an optimizer built from these never trains them, and they are not saved or moved with the"
-            " model."
-        )
-        return REACHED.found(Verdict.FAILS, text, where=unregistered[0], cause="unregistered")
+        return _unlisted(unregistered)
     if left_out:
-        everything = len(left_out) == len(names)
-        what = (
-            "no parameter of the model"
-            if everything
-            else f"{len(names) - len(left_out)} of {len(names)} parameters and not {_named(left_out)}"
-        )
-        return REACHED.found(
-            Verdict.FAILS if everything else Verdict.SUSPECT,
-            f"The optimizer knows {what}: what it does not know stays as it is.",
-            where=left_out[0],
-            cause="not-in-optimizer",
-        )
+        return _unknown_to_the_optimizer(list(gradient), left_out)
     unused = [name for name, part in gradient.items() if part is None]
-    if len(unused) == len(names):
-        cut = "" if uncut is None else uncut.cuts
-        return REACHED.found(
-            Verdict.FAILS, f"No parameter gets a gradient. {cut}".rstrip(), where="model", cause="detached"
-        )
-    layers = {name.rpartition(".")[0] for name in unused} - {
-        name.rpartition(".")[0] for name in names if name not in unused
-    }
-    whole = [name for name in unused if name.rpartition(".")[0] in layers]
+    if len(unused) == len(gradient):
+        text = f"No parameter gets a gradient. {'' if uncut is None else uncut.cuts}".rstrip()
+        return REACHED.found(Verdict.FAILS, text, where="model", cause="detached")
+    used = {_layer(name) for name in gradient if name not in unused}
+    whole = [name for name in unused if _layer(name) not in used]
+    if not whole:
+        return REACHED.holds()
     behind = [name for name in whole if uncut is not None and (uncut.raised or uncut.gradient.get(name) is not None)]
     if behind and uncut is not None:
         text = f"{_named(behind)} get no gradient: the loss does not depend on them. {uncut.cuts}".rstrip()
         return REACHED.found(Verdict.SUSPECT, text, where=behind[0], cause="detached")
-    if whole and matters(whole):
+    if matters(whole):
         text = (
             f"{_named(whole)} get no gradient, and yet the loss depends on them: it changes when they are moved by"
             " their own size. A step, an argmax, a rounding, or a way around autograd lies between."
         )
         return REACHED.found(Verdict.FAILS, text, where=whole[0], cause="detached")
-    for other in redrawn() if whole else ():  # layers that are left out at random get theirs at another step
+    for other in redrawn():  # layers that are left out at random get theirs at another step
         whole = [name for name in whole if other.get(name) is None]
         if not whole:
             return REACHED.holds()
-    if whole:
-        text = f"{_named(whole)} get no gradient: the loss does not depend on them."
-        little = layout.share(whole) < NEGLIGIBLE
-        return REACHED.found(Verdict.HOLDS if little else Verdict.SUSPECT, text, where=whole[0], cause="unused")
-    return REACHED.holds()
+    verdict = Verdict.HOLDS if layout.share(whole) < NEGLIGIBLE else Verdict.SUSPECT
+    text = f"{_named(whole)} get no gradient: the loss does not depend on them."
+    return REACHED.found(verdict, text, where=whole[0], cause="unused")
+
+
+def _unlisted(names: Sequence[str]) -> Finding:
+    text = (
+        f"The loss depends on {_named(names)}, which the model holds but does not list among its parameters(): an"
+        " optimizer built from these never trains them, and they are not saved or moved with the model."
+    )
+    return REACHED.found(Verdict.FAILS, text, where=names[0], cause="unregistered")
+
+
+def _unknown_to_the_optimizer(names: Sequence[str], left_out: Sequence[str]) -> Finding:
+    known, everything = len(names) - len(left_out), len(left_out) == len(names)
+    what = (
+        "no parameter of the model" if everything else f"{known} of {len(names)} parameters and not {_named(left_out)}"
+    )
+    text = f"The optimizer knows {what}: what it does not know stays as it is."
+    verdict = Verdict.FAILS if everything else Verdict.SUSPECT
+    return REACHED.found(verdict, text, where=left_out[0], cause="not-in-optimizer")
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _named(names: Sequence[str]) -> str:

@@ -49,30 +49,18 @@ def check_start(call: LossCall | None, with_a_small_output_layer: Callable[[], f
             "loss",
             how="ln C" if call.classes else "variance of the targets",
         ),
-        Evidence("excess", excess, "loss", unit="nats", reference="below 1.15"),
+        Evidence("excess", excess, "loss", unit="nats", reference=f"below {_SUSPECT:g}"),
     )
-    size = float(np.sqrt(np.mean(np.square(call.targets)))) if call.kind == "squared_error" else 0.0
-    apart = size / max(call.outputs, 1.0) if np.isfinite(call.outputs) else 0.0
-    if apart > _FAR and excess <= _FAILS:
-        text = (
-            f"The targets have a root mean square of {size:.4g}, the outputs one of {call.outputs:.3g}: weights must"
-            " grow by that factor before anything can be learned, and squared errors, with their gradients, begin as"
-            " large."
-        )
-        sizes = (
-            Evidence("size of the targets over that of the outputs (or 1)", apart, "loss", reference=f"below {_FAR:g}"),
-            *evidence,
-        )
-        verdict = Verdict.FAILS if apart > _VERY_FAR else Verdict.SUSPECT
-        return INITIAL_LOSS.found(verdict, text, where="loss", cause="targets-too-large", evidence=sizes)
+    too_large = _targets_too_large(call, evidence) if excess <= _FAILS else None
+    if too_large is not None:
+        return too_large
     of_the_batch = (
         call.kind == "cross_entropy"
         and call.classes == loss.size
         and np.array_equal(call.targets, np.arange(loss.size))
     )
-    if excess <= _SUSPECT or (
-        of_the_batch and excess <= _FAILS
-    ):  # contrastive: similarities over a temperature, which is a choice
+    # Contrastive: similarities over a temperature, which is a choice.
+    if excess <= (_FAILS if of_the_batch else _SUSPECT):
         return INITIAL_LOSS.holds(evidence)
     verdict = Verdict.FAILS if excess > _FAILS else Verdict.SUSPECT
     if verdict is Verdict.FAILS and call.kind == "cross_entropy" and not with_a_small_output_layer() < _SMALLER * mean:
@@ -81,3 +69,20 @@ def check_start(call: LossCall | None, with_a_small_output_layer: Callable[[], f
     off_centre = call.kind == "squared_error" and float(np.mean(call.targets)) ** 2 > constant
     cause = "targets-not-centred" if off_centre else "logits-too-large" if call.kind == "cross_entropy" else ""
     return INITIAL_LOSS.found(verdict, text, where="loss", cause=cause, evidence=evidence)
+
+
+def _targets_too_large(call: LossCall, evidence: tuple[Evidence, ...]) -> Finding | None:
+    """Where the targets of a squared error are far larger than what the network makes."""
+    size = float(np.sqrt(np.mean(np.square(call.targets)))) if call.kind == "squared_error" else 0.0
+    apart = size / max(call.outputs, 1.0) if np.isfinite(call.outputs) else 0.0
+    if apart <= _FAR:
+        return None
+    text = (
+        f"The targets have a root mean square of {size:.4g}, the outputs one of {call.outputs:.3g}: weights must"
+        " grow by that factor before anything can be learned, and squared errors, with their gradients, begin as"
+        " large."
+    )
+    what = "size of the targets over that of the outputs (or 1)"
+    sizes = (Evidence(what, apart, "loss", reference=f"below {_FAR:g}"), *evidence)
+    verdict = Verdict.FAILS if apart > _VERY_FAR else Verdict.SUSPECT
+    return INITIAL_LOSS.found(verdict, text, where="loss", cause="targets-too-large", evidence=sizes)
