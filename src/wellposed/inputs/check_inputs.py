@@ -13,7 +13,7 @@ from wellposed.rules.inputs import CONSTANT, NOT_FINITE, NOT_STANDARD, UNEQUAL
 _JUDGED = (NOT_STANDARD, UNEQUAL, CONSTANT, NOT_FINITE)
 _SCALE_SUSPECT, _SCALE_FAILS = 5.0, 10.0  # times 1, either way, of the root mean square of all inputs
 _OFFSET_SUSPECT, _OFFSET_FAILS = 30.0, 300.0  # of |mean|^2 over the largest eigenvalue of the covariance
-_PLACES_NAMED = 3
+_FEATURES_NAMED = 3
 _FEW_ROWS = 8  # fewer tell hardly anything of a standard deviation: its own is a quarter of it
 _MOSTLY = 0.4  # share of zeros: half of a ReLU's outputs, and most of a bag of words
 _ROUNDING_ULPS = 4.0  # units in the last place
@@ -186,8 +186,8 @@ def _constant(features: Features, moments: Moments) -> Finding:
         # The background of an image, an absent word, a category or padding, as elsewhere too: it adds nothing, and
         # costs nothing.
         return CONSTANT.holds(evidence)
-    first = [features.where(int(j)) for j in np.flatnonzero(constant)[:_PLACES_NAMED]]
-    more = f" and {number - _PLACES_NAMED} more" if number > _PLACES_NAMED else ""
+    first = [features.where(int(j)) for j in np.flatnonzero(constant)[:_FEATURES_NAMED]]
+    more = f" and {number - _FEATURES_NAMED} more" if number > _FEATURES_NAMED else ""
     text = (
         f"{number} of {constant.size} features have one value in all rows:"
         f" {', '.join(f'`{place}`' for place in first)}{more}."
