@@ -13,7 +13,7 @@ from wellposed.gradients.probe import Probe
 from wellposed.inputs.features import as_array, features_of
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.moments import Moments
-from wellposed.numerics.shifted import ORDINARY
+from wellposed.numerics.shifted import unit_of
 from wellposed.signals.spectrum import Spectrum
 from wellposed.signals.trace import Trace
 
@@ -65,8 +65,7 @@ def _inputs(session: Session) -> Figure | None:
 
 
 def _histogram(values: Vector, title: str) -> Panel:
-    largest = int(np.frexp(np.abs(values).max())[1])
-    exponent = largest if abs(largest) > ORDINARY else 0
+    exponent = int(unit_of(np.abs(values).max()))
     values = np.ldexp(values.astype(np.float64), -exponent)
     low, high = float(values.min()), float(values.max())
     narrow = high - low <= _BINS * np.spacing(max(abs(low), abs(high)))  # too few numbers in between for bins

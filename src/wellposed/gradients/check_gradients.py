@@ -101,9 +101,8 @@ def _beside_cuts(problem: Problem, prober: Prober, held: Held, looked: PointChec
     inside = Prober(held.problem, prober.theta, prober.gradient, held=True)
     again = looked.with_cuts_held(held.problem, inside)
     again.look()
-    same = abs(inside.value - prober.value) <= _SAME_LOSS_ULPS * prober.eps * abs(
-        prober.value
-    )  # else what was held has changed the loss itself
+    # Else what was held has changed the loss itself.
+    same = abs(inside.value - prober.value) <= _SAME_LOSS_ULPS * prober.eps * abs(prober.value)
     if held.broken or not inside.repeatable or not same:
         return looked.findings(each=each)
     found = again.findings(each=each)

@@ -230,7 +230,8 @@ class Prober:
     @cached_property
     def _least_noise(self) -> float:
         """What half a unit in the last place of every parameter does to the loss."""
-        return self.eps / 2 * float(np.linalg.norm(self.gradient * self.theta))
+        places = self.problem.layout.slices.values()  # one by one: their product would be as large as the model
+        return self.eps / 2 * float(np.linalg.norm([np.linalg.norm(self.gradient[p] * self.theta[p]) for p in places]))
 
     def beside(self, theta: Vector) -> float:
         """The loss at another point; NaN where the user's code raises, for it need not be defined everywhere."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from wellposed.inputs.features import features_of
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.shifted import ORDINARY
+from wellposed.numerics.shifted import unit_of
 
 _UNITS_BEFORE_FIRST_LOOK = 1000  # units read before the first look, or as many as there are
 _GROWTH = 1.05
@@ -49,7 +49,7 @@ class Sample:
         grouped = features.rows.reshape(len(array), -1, d).astype(np.float64)
         keep = np.isfinite(grouped)
         if self._shift is None:
-            self._exponent = _exponent(np.where(keep, grouped, 0.0))
+            self._exponent = int(unit_of(np.abs(np.where(keep, grouped, 0.0)).max(initial=0.0)))
         grouped = np.ldexp(grouped, -self._exponent) if self._exponent else grouped
         if self._shift is None:
             counts = np.maximum(keep.sum(axis=(0, 1)), 1)
@@ -82,12 +82,6 @@ class Sample:
             return Errors(
                 np.ldexp(of_mean, self._exponent), np.ldexp(of_variance / (2 * np.sqrt(variance)), self._exponent)
             )
-
-
-def _exponent(values: Array) -> int:
-    """0 for numbers whose fourth powers neither overflow nor vanish, else the exponent of the largest."""
-    largest = int(np.frexp(np.abs(values).max(initial=0.0))[1])
-    return largest if abs(largest) > ORDINARY else 0
 
 
 def in_random_order(length: int, seed: int = 0) -> Iterator[Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, cast, get_args
 
@@ -29,13 +30,13 @@ from wellposed.numerics.theta import move_by_its_size
 class TorchVariants(TorchEvaluation):
     """Copies of the problem, and what is changed in them."""
 
+    @abstractmethod
     def _made_of(self, model: Any, loss: Any, batch: Any, optimizer: Any = None) -> TorchVariants:
         """A problem of the same kind."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _double(self, model: Any, loss: Any, batch: Any) -> TorchVariants:
         """The same in float64."""
-        raise NotImplementedError
 
     @property
     def draws(self) -> tuple[str, ...]:
