@@ -10,9 +10,10 @@ import mkdocs_gen_files
 
 import wellposed as wp
 from wellposed.backends.protocol import CAPABILITIES
+from wellposed.catalogue import CATALOGUE
 from wellposed.figures import Figure
 from wellposed.report import Report, plots
-from wellposed.rules import CATALOGUE, Rule
+from wellposed.rule import Rule
 from wellposed.tour import CHAPTERS
 from wellposed.tour.chapter import Chapter, Code, Part, Table
 

@@ -53,7 +53,7 @@ def test_the_contracts_hold():
     [
         ("numerics/theta.py", "from wellposed import api"),
         ("gradients/check_gradients.py", "import torch"),
-        ("report/text.py", "from wellposed.rules import CATALOGUE"),
+        ("report/text.py", "from wellposed.catalogue import CATALOGUE"),
         ("backends/numpy.py", "from wellposed.backends import jax"),
     ],
 )

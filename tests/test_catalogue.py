@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from wellposed.rules import CATALOGUE
+from wellposed.catalogue import CATALOGUE
 
 TESTS = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
 

@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 
 from test_report import SCHEMA
+from wellposed.catalogue import CATALOGUE
 from wellposed.cli import main
-from wellposed.rules import CATALOGUE
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SOUND = "import numpy as np, wellposed as wp\nprint('from the file')\nproblem = wp.FunctionProblem(lambda p: float((p['w']**2).sum()), lambda p: {'w': 2*p['w']}, {'w': np.ones(3)})\n"

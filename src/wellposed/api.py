@@ -23,13 +23,14 @@ from wellposed.backends.select import (
 from wellposed.checks import subjects
 from wellposed.checks.run import Progress, demand_problem, report_on, users_errors_told
 from wellposed.errors import InputError
-from wellposed.findings import Summary, Verdict
+from wellposed.findings import Summary, Verdict, merge_worse
 from wellposed.gradients import check_gradients as gradient_checks
+from wellposed.gradients.effort import FULL, QUICK
 from wellposed.gradients.equivalence import compare, over_ranks
 from wellposed.gradients.forward import check_forward
-from wellposed.inputs import check_inputs as input_checks
 from wellposed.inputs.audit import audit_statistics
 from wellposed.inputs.features import features_of
+from wellposed.inputs.measured import MeasuredInputs
 from wellposed.inputs.sources import Source, source_of
 from wellposed.numerics.fans import Fan
 from wellposed.remedies.trial import try_remedies
@@ -67,7 +68,7 @@ def checkup(
         subjects.ALL,
         only,
         after_steps or (_SOME if full else 0),
-        effort="full" if full else "quick",
+        effort=FULL if full else QUICK,
         progress=progress,
         treat=try_remedies if remedies or full else None,
     )
@@ -89,9 +90,9 @@ def check_inputs(
         data = problem_or_data.network.inputs() if isinstance(problem_or_data, Problem) else problem_or_data
         return audit(statistics, source_of(data), axis=axis, held_out=held_out)
     if isinstance(problem_or_data, Problem):
-        return report_on(problem_or_data, (subjects.inputs,))
+        return report_on(problem_or_data, (subjects.INPUTS,))
     features = features_of(problem_or_data, axis)
-    findings = sorted(input_checks.check(features), key=lambda finding: finding.rule)
+    findings = subjects.judge_array(MeasuredInputs(features), subjects.INPUTS.rules)
     summary = Summary(f"data of shape {list(features.array.shape)}", dtype=str(features.array.dtype))
     return Report(summary, tuple(findings), 0, time.perf_counter() - started)
 
@@ -168,19 +169,19 @@ def check_signals(problem: Problem) -> Report:
     """WP201 to WP208: the signal on its way through the network and the gradient on its way back; what made NaN or
     infinity.
     """
-    return report_on(problem, (subjects.signals,))
+    return report_on(problem, (subjects.SIGNALS,))
 
 
 def check_weights(problem: Problem) -> Report:
     """WP301 to WP306: the weights as they are, and the loss that they give."""
-    return report_on(problem, (subjects.weights,))
+    return report_on(problem, (subjects.WEIGHTS,))
 
 
 def check_objective(problem: Problem) -> Report:
     """WP401 to WP404: does the loss fit outputs and targets, the learning rate the curvature; what is trained; what
     outputs depend on.
     """
-    return report_on(problem, (subjects.objective,))
+    return report_on(problem, (subjects.OBJECTIVE,))
 
 
 def check_gradients(problem: Problem, *, after_steps: int = 0) -> Report:
@@ -189,7 +190,7 @@ def check_gradients(problem: Problem, *, after_steps: int = 0) -> Report:
     With `after_steps` also at the parameters after that many steps, on a copy, of the optimizer the problem was given,
     or of Adam: some mistakes show only there.
     """
-    return report_on(problem, (subjects.gradients,), after_steps=after_steps)
+    return report_on(problem, (subjects.GRADIENTS,), after_steps=after_steps)
 
 
 def check_accumulation(
@@ -316,12 +317,12 @@ def function_report(problems: Sequence[Problem], forward: bool, backward: bool) 
     if forward:
         precise = problems[0].variants.precise()
         with precise.preserved():
-            findings = subjects.merge_worse(findings, check_forward(precise), "")
+            findings = merge_worse(findings, check_forward(precise), "")
     for order, problem in enumerate(problems[1:], 2):
         second = check_gradients(problem)
         # What is linear in a tensor has no second derivative by it: nothing to remark.
         telling = [f for f in second.findings if f.verdict is not Verdict.SUSPECT or f.cause not in ("unused", "zero")]
-        findings = subjects.merge_worse(findings, telling, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
+        findings = merge_worse(findings, telling, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
         evaluations, seconds = evaluations + second.evaluations, seconds + second.seconds
     return replace(
         report, findings=tuple(sorted(findings, key=lambda f: f.rule)), evaluations=evaluations, seconds=seconds
@@ -330,10 +331,10 @@ def function_report(problems: Sequence[Problem], forward: bool, backward: bool) 
 
 def _forward_report(problems: Sequence[Problem]) -> Report:
     """Forward mode alone: of the function, of its derivative along a direction, and so on."""
-    report, *others = (report_on(problem, (subjects.forward_mode,)) for problem in problems)
+    report, *others = (report_on(problem, (subjects.FORWARD_MODE,)) for problem in problems)
     findings = list(report.findings)
     for order, other in enumerate(others, 2):
-        findings = subjects.merge_worse(findings, other.findings, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
+        findings = merge_worse(findings, other.findings, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
     evaluations = sum(one.evaluations for one in (report, *others))
     return replace(report, findings=tuple(findings), evaluations=evaluations)
 

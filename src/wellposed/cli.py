@@ -16,6 +16,7 @@ from rich.text import Text
 
 from wellposed import api
 from wellposed.backends.protocol import Problem
+from wellposed.catalogue import CATALOGUE
 from wellposed.errors import InputError, UserCodeRaised
 from wellposed.findings import Remedy
 from wellposed.inputs.sources.files import files, paths_of
@@ -26,7 +27,7 @@ from wellposed.places import line_of
 from wellposed.printable import harmless
 from wellposed.report import Report
 from wellposed.report.text import render, without_colour
-from wellposed.rules import CATALOGUE, Cause, Rule
+from wellposed.rule import Cause, Rule
 from wellposed.writing import refuse_inputs, write_whole
 
 app = App(

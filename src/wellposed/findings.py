@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from wellposed.figures import Figure
@@ -45,12 +46,15 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What to do: a title, the lines to paste, and (once tried) the measure before and after."""
+    """What to do: a title, the lines to paste, the learning rate that is asked for (where one is), and (once tried) the
+    measure before and after.
+    """
 
     title: str
     code: str = ""
     before: float | None = None
     after: float | None = None
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,13 @@ class Finding:
     def found(self) -> bool:
         """Whether something was found: `fails` or `suspect`."""
         return self.verdict in (Verdict.FAILS, Verdict.SUSPECT)
+
+
+def merge_worse(findings: Sequence[Finding], later: Sequence[Finding], prefix: str) -> list[Finding]:
+    """What holds, holds in both; what does not hold later is added with the prefix."""
+    worse = [replace(f, message=prefix + f.message) for f in later if f.verdict is not Verdict.HOLDS]
+    told = {finding.rule for finding in worse}
+    return [f for f in findings if f.verdict is not Verdict.HOLDS or f.rule not in told] + worse
 
 
 @dataclass(frozen=True, slots=True)

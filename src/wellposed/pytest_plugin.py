@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from wellposed import api
+from wellposed.catalogue import CATALOGUE
 from wellposed.errors import InputError
 from wellposed.findings import GRAVITY, Finding, Record, Verdict
 from wellposed.printable import harmless
 from wellposed.report import Report
 from wellposed.report.json import loads as record_of
-from wellposed.rules import CATALOGUE
 from wellposed.writing import write_whole
 
 _VERBS = (

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from wellposed.catalogue import CATALOGUE
 from wellposed.checks.session import Session
 from wellposed.figures import Figure, Panel, Series
 from wellposed.findings import Finding
@@ -20,17 +21,21 @@ from wellposed.signals.trace import Trace
 _FEATURES, _BINS = 6, 24
 
 
-def figures_of(session: Session, findings: Sequence[Finding]) -> tuple[Figure, ...]:
-    """Inputs, depth, gradient, spectrum and remedies, as far as they are known."""
-    trace = session.known_trace
+def figures_of(session: Session, findings: Sequence[Finding], *, spectrum: bool = False) -> tuple[Figure, ...]:
+    """Inputs, depth, gradient and spectrum, as far as they are known, with the rules that they show."""
+    trace, told = session.known_trace, {finding.rule for finding in findings}
     drawn: tuple[Callable[[], Figure | None], ...] = (
-        lambda: _inputs(session) if any(finding.rule == "WP101" for finding in findings) else None,
+        lambda: _inputs(session) if told.intersection(_shown_by("inputs")) else None,
         lambda: None if trace is None else depth(trace),
-        lambda: gradient(session.compared),
-        lambda: None if session.spectrum is None else spectrum(session.spectrum),
+        lambda: gradient(session.known_gradient_check.compared),
+        lambda: draw_spectrum(session.spectrum) if spectrum and session.spectrum is not None else None,
     )
     with np.errstate(all="ignore"):  # numbers of any size: a picture is no reason to stop
-        return (*(figure for make in drawn if (figure := make()) is not None), *remedies(findings))
+        return tuple(figure for make in drawn if (figure := make()) is not None)
+
+
+def _shown_by(name: str) -> tuple[str, ...]:
+    return tuple(rule.id for rule in CATALOGUE.values() if name in rule.figures)
 
 
 def _inputs(session: Session) -> Figure | None:
@@ -61,7 +66,7 @@ def _inputs(session: Session) -> Figure | None:
         f" {spreads.min():.3g} to {spreads.max():.3g}."
         + (f" {left} rows with NaN or infinity are left out." if left else "")
     )
-    return Figure("inputs", "Inputs", text, panels, ("WP101", "WP102", "WP103"))
+    return Figure("inputs", "Inputs", text, panels, _shown_by("inputs"))
 
 
 def _histogram(values: Vector, title: str) -> Panel:
@@ -102,7 +107,7 @@ def depth(trace: Trace) -> Figure | None:
         f"From the first to the last of {len(sites)} places along the trunk: the root mean square goes from"
         f" {rms[0]:.3g} to {rms[-1]:.3g}, the gradient, read backwards, from {back[-1]:.3g} to {back[0]:.3g}."
     )
-    return Figure("depth", "Signals over depth", text, panels, ("WP201", "WP202", "WP203", "WP206"))
+    return Figure("depth", "Signals over depth", text, panels, _shown_by("depth"))
 
 
 def _expected_back(trace: Trace) -> list[float]:
@@ -153,10 +158,10 @@ def gradient(compared: Sequence[tuple[str, Probe]]) -> Figure | None:
     )
     along = "a direction" if len(known) == 1 else f"{len(known)} directions"
     text = f"Slopes along {along}, as claimed and as measured by differences: apart {said}."
-    return Figure("gradient", "Gradient, claimed and measured", text, panels, ("WP501",))
+    return Figure("gradient", "Gradient, claimed and measured", text, panels, _shown_by("gradient"))
 
 
-def spectrum(found: Spectrum) -> Figure | None:
+def draw_spectrum(found: Spectrum) -> Figure | None:
     """Singular values of the input-output Jacobian, of all examples together."""
     if found.values is None:
         return None
@@ -168,10 +173,10 @@ def spectrum(found: Spectrum) -> Figure | None:
         f" {values.max():.3g}; near 1 all of them pass signals and gradients on as they come."
     )
     panel = Panel("Singular values", "number", "size", series, log_y=True)
-    return Figure("spectrum", "The Jacobian's spectrum", text, (panel,), ("WP201", "WP202"))
+    return Figure("spectrum", "The Jacobian's spectrum", text, (panel,), _shown_by("spectrum"))
 
 
-def remedies(findings: Sequence[Finding]) -> tuple[Figure, ...]:
+def remedies_figure(findings: Sequence[Finding]) -> tuple[Figure, ...]:
     """The loss after 50 steps with and without each remedy that was tried."""
     tried = [
         (f.rule, r.before, r.after)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from wellposed.catalogue import CATALOGUE
 from wellposed.findings import GRAVITY, Finding, Verdict
-from wellposed.rules import CATALOGUE
 
 
 def order(findings: Sequence[Finding]) -> tuple[Finding, ...]:

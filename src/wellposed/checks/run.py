@@ -8,23 +8,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from wellposed.backends.protocol import Problem
-from wellposed.checks.drawing import figures_of
+from wellposed.checks.drawing import figures_of, remedies_figure
 from wellposed.checks.order import order
-from wellposed.checks.session import Effort, Session
-from wellposed.checks.subjects import (
-    RULES_OF,
-    Subject,
-    inputs,
-    leave_undecided,
-    objective,
-    signals,
-    weights,
-    without_gradient,
-)
+from wellposed.checks.session import Session
+from wellposed.checks.subjects import OBJECTIVE, Subject, leave_open
 from wellposed.errors import InputError, UserCodeRaised, WellposedError
 from wellposed.findings import Finding, Summary, Verdict
+from wellposed.gradients.effort import USUAL, Effort
 from wellposed.report import Report
-from wellposed.signals.spectrum import Spectrum, spectrum_of
 
 Progress = Callable[[str, float], None]
 Treat = Callable[[Problem, Sequence[Finding], Progress], tuple[Finding, ...]]
@@ -36,7 +27,7 @@ def report_on(
     only: Callable[[str], bool] = lambda rule: True,
     after_steps: int = 0,
     *,
-    effort: Effort = "usual",
+    effort: Effort = USUAL,
     progress: Progress = lambda _what, _share: None,
     treat: Treat | None = None,
 ) -> Report:
@@ -58,18 +49,17 @@ def report_on(
         with users_errors_told():
             findings, raised = _findings(session, subjects, only, progress)
             loss = None if raised else session.loss
-        if effort == "full" and not raised:
-            session.spectrum = _spectrum(problem)
+        figures = figures_of(session, findings, spectrum=effort.spectrum and not raised)
         seen_later = session.seen_later
         told = order(findings)
         told = told if treat is None else treat(problem, told, progress)
-    layout = problem.layout
-    coarse = "" if session.checked_in else problem.variants.coarse
+    layout, checked = problem.layout, session.known_gradient_check
+    coarse = "" if checked.checked_in else problem.variants.coarse
     summary = Summary(
-        problem.backend, layout.size, len(layout.names), problem.dtype, loss, session.checked_in, seen_later, coarse
+        problem.backend, layout.size, len(layout.names), problem.dtype, loss, checked.checked_in, seen_later, coarse
     )
-    evaluations = problem.evaluations - before + session.evaluations
-    return Report(summary, told, evaluations, time.perf_counter() - started, figures_of(session, told))
+    evaluations = problem.evaluations - before + checked.evaluations
+    return Report(summary, told, evaluations, time.perf_counter() - started, (*figures, *remedies_figure(told)))
 
 
 def findings_on(problem: Problem, subject: Subject, only: Callable[[str], bool]) -> list[Finding]:
@@ -83,28 +73,15 @@ def _findings(
 ) -> tuple[list[Finding], str]:
     """And what the loss raises on its arguments, where it has no value."""
     findings: list[Finding] = []
-    raised = session.raised if objective in subjects else ""
+    raised = session.raised if OBJECTIVE in subjects else ""
     for number, subject in enumerate(subjects):
-        progress(subject.__name__, number / len(subjects))
-        if any(only(rule.id) for rule in RULES_OF[subject]):
-            if raised and subject not in (objective, inputs):
-                found = leave_undecided(subject, raised)
-            elif subject in (signals, weights) and session.backward_raised:
-                found = without_gradient(subject, session.backward_raised)
-            else:
-                found = subject(session)
-            findings += [finding for finding in found if only(finding.rule)]
-            session.failing = any(finding.verdict is Verdict.FAILS for finding in findings)
+        progress(subject.name, number / len(subjects))
+        rules = [rule for rule in subject.rules if only(rule.id)]
+        left = {rule.id: finding for rule in rules if (finding := leave_open(rule, session, raised)) is not None}
+        judged = [rule for rule in rules if rule.id not in left]
+        failing = any(finding.verdict is Verdict.FAILS for finding in findings)
+        findings += [*left.values(), *(subject.judge(session, judged, failing) if judged else ())]
     return findings, raised
-
-
-def _spectrum(problem: Problem) -> Spectrum | None:
-    """Of the network as a function of real inputs, where the problem shows it so and a Jacobian can be had."""
-    try:
-        network = problem.network.input_map()
-        return None if network is None else spectrum_of(network)
-    except (InputError, RuntimeError):  # a checkpoint that passes no gradient to inputs alone, say
-        return None
 
 
 @contextmanager

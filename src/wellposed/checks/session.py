@@ -1,27 +1,28 @@
-"""One check of one problem: what several subjects need is measured once."""
+"""One check of one problem: what several rules need is measured once, when it is first asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from wellposed.backends.measured import Dependence, LossArguments, Run, Uncut
+from wellposed.backends.measured import Dependence, LossArguments, NotFinite, Run, Uncut
 from wellposed.backends.protocol import Problem
+from wellposed.checks.gradient_check import GradientCheck, Later, check_forward_mode, check_points
 from wellposed.errors import InputError, WellposedError
-from wellposed.findings import Finding
-from wellposed.gradients.probe import Probe
+from wellposed.findings import Finding, Verdict
+from wellposed.gradients.effort import USUAL, Effort
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Gradient, descend, move_by_its_size
 from wellposed.objective.curvature import sharpness
-from wellposed.objective.rate import Steps
-from wellposed.signals import finiteness as finite
-from wellposed.signals.spectrum import Spectrum
+from wellposed.objective.rules.rate import Steps
+from wellposed.rule import Rule
+from wellposed.signals.backward import Backward, follow_back
+from wellposed.signals.spectrum import Spectrum, spectrum_of
 from wellposed.signals.trace import Trace, trace_of
 
-Effort = Literal["quick", "usual", "full"]
 _MATTERS = 1e-4  # of the loss: beyond what rounding in another order can do
 
 
@@ -30,23 +31,24 @@ def _said(error: Exception) -> str:
 
 
 class Session:
-    """One check of one problem: what several subjects need is measured once."""
+    """What the rules judge from: nothing in it is set from outside, and all of it is measured at one point."""
 
-    def __init__(
-        self, problem: Problem, after_steps: int, effort: Effort = "usual", theta: Vector | None = None
-    ) -> None:
+    def __init__(self, problem: Problem, after_steps: int, effort: Effort = USUAL, theta: Vector | None = None) -> None:
         if not isinstance(after_steps, int) or after_steps < 0:
             raise InputError(f"after_steps must be a whole number of steps, not {after_steps!r}")
         self.problem, self.steps, self.effort = problem, after_steps, effort
         self._theta = theta
-        self.evaluations = 0
-        self.compared: list[
-            tuple[str, Probe]
-        ] = []  # directions in which the gradient was held against differences, by tensor
-        self.spectrum: Spectrum | None = None
-        self.failing = False  # whether anything has failed so far
-        self.checked_in = ""
+        self._judged: dict[str, list[Finding]] = {}
         self._taken: list[tuple[Vector, Run]] = []
+
+    def findings_of(self, rule: Rule) -> list[Finding]:
+        """What a rule judges, once."""
+        if rule.id not in self._judged:
+            self._judged[rule.id] = rule.findings(self)
+        return self._judged[rule.id]
+
+    def fails(self, rule: Rule) -> bool:
+        return any(finding.verdict is Verdict.FAILS for finding in self.findings_of(rule))
 
     @cached_property
     def theta(self) -> Vector:
@@ -85,15 +87,43 @@ class Session:
         return f"again after {steps} steps, where the loss is {later.loss:.5g}"
 
     @cached_property
-    def finiteness(self) -> Finding:
-        """WP207: what made the loss or a gradient NaN or infinite."""
-        if all(part is None or np.isfinite(part).all() for part in self.gradient.values()) and np.isfinite(self.loss):
-            return finite.check(None)
-        found = self.problem.differentiation.first_not_finite(self.theta)
-        if found is not None:
-            return finite.check(found)
+    def gradient_check(self) -> GradientCheck:
+        """The gradient held against differences; what is as large as the model is let go of first."""
+        self.forget()
+        return check_points(self.problem, self.effort, self.loss, self._later_point if self.steps else None)
+
+    def _later_point(self) -> Later:
+        steps, later = self.later
+        return Later(steps, later.theta, later.loss)
+
+    @cached_property
+    def forward_check(self) -> GradientCheck:
+        return check_forward_mode(self.problem)
+
+    @property
+    def known_gradient_check(self) -> GradientCheck:
+        """Of reverse or forward mode, whichever a rule has asked for; without findings where none has."""
+        known = self.__dict__.get("gradient_check") or self.__dict__.get("forward_check")
+        return known if isinstance(known, GradientCheck) else GradientCheck([])
+
+    @cached_property
+    def spectrum(self) -> Spectrum | None:
+        """Of the network as a function of real inputs, where the problem shows it so and a Jacobian can be had."""
+        try:
+            network = self.problem.network.input_map()
+            return None if network is None else spectrum_of(network)
+        except (InputError, RuntimeError):  # a checkpoint that passes no gradient to inputs alone, say
+            return None
+
+    @cached_property
+    def first_not_finite(self) -> NotFinite | None:
+        """What made the loss or a gradient NaN or infinite, of finite numbers."""
+        return self.problem.differentiation.first_not_finite(self.theta)
+
+    def holds_not_finite(self) -> str:
+        """The first of weights and data that holds NaN or infinity; "" where none does."""
         arrays = {**self.weights, **self.problem.network.data()}
-        return finite.came_in(next((name for name, array in arrays.items() if not np.isfinite(array).all()), ""))
+        return next((name for name, array in arrays.items() if not np.isfinite(array).all()), "")
 
     @cached_property
     def run(self) -> Run | None:
@@ -102,6 +132,16 @@ class Session:
     @cached_property
     def trace(self) -> Trace | None:
         return None if self.run is None else trace_of(self.run, self.problem.dtype)
+
+    def trace_after(self, steps: int) -> Trace:
+        """After small steps of gradient descent."""
+        return trace_of(self.after_steps(steps)[1], self.problem.dtype)
+
+    @cached_property
+    def backward(self) -> Backward:
+        """The gradient on its way back, where the problem shows layers."""
+        assert self.trace is not None
+        return follow_back(self.trace, self.trace_after)
 
     @property
     def known_trace(self) -> Trace | None:

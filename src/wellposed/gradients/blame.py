@@ -10,7 +10,8 @@ from wellposed.findings import Finding, Remedy, Verdict
 from wellposed.gradients.causes.explanation import Explanation
 from wellposed.gradients.operations import guilty_operation
 from wellposed.gradients.prober import Prober
-from wellposed.rules.gradients import WRONG, ZERO
+from wellposed.gradients.rules.wrong import WRONG
+from wellposed.gradients.rules.zero import ZERO
 
 Judge = Callable[[Problem], Sequence[Finding]]
 

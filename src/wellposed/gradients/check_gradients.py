@@ -14,15 +14,18 @@ from wellposed.backends.protocol import Held, Problem
 from wellposed.errors import WellposedError
 from wellposed.findings import Finding, Verdict
 from wellposed.gradients import tensor
+from wellposed.gradients.effort import USUAL, Effort
 from wellposed.gradients.point_check import PointCheck
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
 from wellposed.gradients.repeatability import changing_gradient, random_loss
+from wellposed.gradients.rules.random import RANDOM
+from wellposed.gradients.rules.together import RULES
+from wellposed.gradients.rules.wrong import WRONG
 from wellposed.gradients.stop_gradient import tell_of_cuts
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Gradient
-from wellposed.rules.gradients import RANDOM, RULES, WRONG
-from wellposed.rules.rule import Rule
+from wellposed.rule import Rule
 
 _SAME_LOSS_ULPS = 64.0  # units in the last place: one loss, summed up in another order
 
@@ -33,16 +36,14 @@ def check(
     value: float | None = None,
     *,
     alone: bool = False,
-    quick: bool = False,
+    effort: Effort = USUAL,
     compared: list[tuple[str, Probe]] | None = None,
-    each: bool = False,
 ) -> list[Finding]:
     """Findings for the problem's gradient at theta (its present point); call it within `problem.preserved()`.
 
     `value` is the loss there, where it is already known: it must come out the same again. `alone` is for a part of
-    another problem, which has no parts of its own. `quick` asks for as few evaluations as show that a gradient is
-    right; one that they do not show to be right is looked at as closely as ever. `compared` is given every direction
-    that was looked at, with its tensor's name; `each` looks at one within every tensor.
+    another problem, which has no parts of its own. What a brief `effort` does not show to be right is looked at as
+    closely as ever. `compared` is given every direction that was looked at, with its tensor's name.
     """
     layout = problem.layout
     known = problem.differentiation.first if theta is None else None
@@ -60,9 +61,9 @@ def check(
     unjudged = _nothing_to_compare(problem, prober, gradient)
     if unjudged is not None:
         return unjudged
-    looked = PointCheck(problem, prober, gradient, alone, quick, compared, check_part=_by_itself)
+    looked = PointCheck(problem, prober, gradient, alone, effort, compared, check_part=_by_itself)
     held = None if looked.clear or looked.slight else problem.differentiation.held(theta)
-    found = looked.findings(each=each) if held is None else _beside_cuts(problem, prober, held, looked, each=each)
+    found = looked.findings() if held is None else _beside_cuts(problem, prober, held, looked)
     return (
         _elsewhere(problem, prober, found)
         if problem.differentiation.handwritten and all(f.verdict is Verdict.HOLDS for f in found)
@@ -93,7 +94,7 @@ def _others(found: Rule, reason: str, where: str = "") -> list[Finding]:
     return [rule.undecided(reason, where=where) for rule in RULES if rule is not found]
 
 
-def _beside_cuts(problem: Problem, prober: Prober, held: Held, looked: PointCheck, *, each: bool) -> list[Finding]:
+def _beside_cuts(problem: Problem, prober: Prober, held: Held, looked: PointCheck) -> list[Finding]:
     """The gradient judged with what passes cuts held, where a first look disagrees: then it may be right but for
     them.
     """
@@ -104,8 +105,8 @@ def _beside_cuts(problem: Problem, prober: Prober, held: Held, looked: PointChec
     # Else what was held has changed the loss itself.
     same = abs(inside.value - prober.value) <= _SAME_LOSS_ULPS * prober.eps * abs(prober.value)
     if held.broken or not inside.repeatable or not same:
-        return looked.findings(each=each)
-    found = again.findings(each=each)
+        return looked.findings()
+    found = again.findings()
     found = tell_of_cuts(problem, held, prober.gradient, [inside.directions.jointly(again.carrying)], found)
     problem.evaluations += held.problem.evaluations - before
     return found

@@ -16,9 +16,9 @@ from wellposed.gradients.locate import Located, locate
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
 from wellposed.gradients.residuals import Residuals
+from wellposed.gradients.rules.wrong import WRONG
 from wellposed.gradients.wrong_tensor import Suspect
 from wellposed.numerics.arrays import Vector
-from wellposed.rules.gradients import WRONG
 
 _MORE_DIRECTIONS = 4
 _BUDGET = 400

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from wellposed.findings import Evidence, Finding, Verdict
+from wellposed.gradients.rules.accumulated import ACCUMULATED
+from wellposed.gradients.rules.ranks import RANKS
 from wellposed.numerics.arrays import Vector
-from wellposed.rules.equivalence import ACCUMULATED, RANKS
 
 _SPANNED = 1e-3  # of a gradient's norm: what may be left when it is written as such a sum
 _GRADIENTS_EQUAL = 1e-3

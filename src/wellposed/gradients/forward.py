@@ -8,8 +8,8 @@ from wellposed.backends.protocol import Problem
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
+from wellposed.gradients.rules.wrong import WRONG
 from wellposed.numerics.arrays import Vector
-from wellposed.rules.gradients import WRONG
 
 _DIRECTIONS = 2
 

@@ -11,29 +11,34 @@ import numpy as np
 from wellposed.backends.protocol import Problem
 from wellposed.errors import WellposedError
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.gradients import point, tensor
+from wellposed.gradients import tensor
 from wellposed.gradients.blame import fold_inherited
 from wellposed.gradients.diagnosis import SLIGHT, relative_difference
+from wellposed.gradients.effort import USUAL, Effort
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
 from wellposed.gradients.quick_check import VISIBLE, chance, look_quickly
 from wellposed.gradients.repeatability import random_backward, randomness_held
+from wellposed.gradients.rules.noise_floor import NOISE_FLOOR
+from wellposed.gradients.rules.random import RANDOM
+from wellposed.gradients.rules.together import RULES
+from wellposed.gradients.rules.uninformative import find_uninformative
+from wellposed.gradients.rules.wrong import WRONG
+from wellposed.gradients.rules.zero import ZERO
 from wellposed.gradients.screen import screen
 from wellposed.gradients.tensor import carries
 from wellposed.gradients.wiggle import compare_scales
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Gradient, descend
-from wellposed.rules.gradients import NOISE_FLOOR, RANDOM, RULES, WRONG, ZERO
-from wellposed.rules.rule import NEGLIGIBLE
+from wellposed.rule import NEGLIGIBLE
 
 _STEPS_TO_WAKE = 3
 _HARDLY, _BLIND = 1e-4, 0.05  # chances
 _UNSEEN = 0.99  # chance: what an error as large as is to be seen would rather have passed than not was not looked at
 _CHANCE = "chance that an error of 1 % of a tensor's gradient was missed"
 _MOST_DIRECTIONS_WITHIN = 4  # directions within a tensor at most, where one tells too little
-_MOST_TOLD = 8  # wrong tensors that a quick look tells of
-_MOST_LOOKED_CLOSER = 30  # tensors that a quick look looks at closely
-_MOST_IN_FIGURE, _FIGURE_PRECISION = 40, 1e-6  # tensors looked at by themselves for a figure, and how closely
+_MOST_LOOKED_CLOSER = 30  # tensors, of those in which nothing could be seen
+_FIGURE_PRECISION = 1e-6  # relative: how closely a tensor is looked at for a figure
 _UNEXPLAINED_RATIO = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
 
 
@@ -46,7 +51,7 @@ class PointCheck:
         prober: Prober,
         gradient: Gradient,
         alone: bool,
-        quick: bool = False,
+        effort: Effort = USUAL,
         compared: list[tuple[str, Probe]] | None = None,
         uncut: Prober | None = None,
         *,
@@ -55,7 +60,13 @@ class PointCheck:
         """`uncut` measures along tensors without a gradient, where `prober` holds what passes cuts; `check_part` judges
         a custom backward pass by itself.
         """
-        self._problem, self._prober, self._gradient, self._alone, self._quick = problem, prober, gradient, alone, quick
+        self._problem, self._prober, self._gradient, self._alone, self._effort = (
+            problem,
+            prober,
+            gradient,
+            alone,
+            effort,
+        )
         self._uncut = prober if uncut is None else uncut
         self._check_part = check_part
         self._compared = [] if compared is None else compared
@@ -76,7 +87,7 @@ class PointCheck:
             prober,
             self._gradient,
             self._alone,
-            self._quick,
+            self._effort,
             self._compared,
             self._prober,
             check_part=self._check_part,
@@ -98,7 +109,7 @@ class PointCheck:
         """Whether what disagrees is next to nothing."""
         return relative_difference(self.look()[0]).value < SLIGHT
 
-    def findings(self, *, each: bool = False) -> list[Finding]:
+    def findings(self) -> list[Finding]:
         joint, closer = self.look()
         if self._alarmed and not self._alone and self._ignored():
             text = (
@@ -112,16 +123,15 @@ class PointCheck:
         scales = compare_scales(self._prober, self.carrying) if self._alarmed and not self._alone else None
         if scales is not None:
             return self._with_those_that_hold([scales], joint)
-        if self._quick and self._wrong:  # some of those that are wrong show what is wrong
-            closer = self._wrong[:_MOST_TOLD]
-        elif self._quick and all(map(_agrees, joint)):  # what cannot be seen well is no sign of an error
-            closer = closer[:_MOST_LOOKED_CLOSER]
+        if self._effort.brief and self._wrong:  # some of those that are wrong show what is wrong
+            closer = self._wrong[: self._effort.told]
+        elif all(map(_agrees, joint)):  # what cannot be seen well is no sign of an error
+            closer = closer[: self._effort.closer]
         probes = self._one_by_one(closer)
         self._compared += [("all tensors", probe) for probe in joint]
         self._compared += [(name, probe) for name, some in probes.items() for probe in some]
-        if each:
-            left = [name for name in self.carrying if name not in probes][:_MOST_IN_FIGURE]
-            self._compared += [(name, self._by_itself(name)) for name in left]
+        left = [name for name in self.carrying if name not in probes][: self._effort.within]
+        self._compared += [(name, self._by_itself(name)) for name in left]
         found = self._of_tensors(probes)
         found += self._undecided(found, joint, closer)
         if self._prober.backward_spread:
@@ -130,7 +140,7 @@ class PointCheck:
                 found.append(WRONG.undecided("The gradient is random: see WP504."))
         if not any(finding.rule == RANDOM.id for finding in found):
             found += randomness_held(self._problem)
-        found += point.uninformative(self._problem, self._prober, self._gradient)
+        found += find_uninformative(self._problem, self._prober, self._gradient)
         return self._with_those_that_hold(found, [*joint, *(probe for some in probes.values() for probe in some)])
 
     def _of_tensors(self, probes: dict[str, list[Probe]]) -> list[Finding]:
@@ -173,7 +183,7 @@ class PointCheck:
         which shows an error of a factor best.
         """
         prober = self._prober
-        seen = look_quickly(prober, self._uncut) if self._quick else None
+        seen = look_quickly(prober, self._uncut) if self._effort.brief else None
         if seen is not None and not seen.contradicted:
             self._misses, self._floors, self._kink = seen.misses, seen.floors, seen.kink
             return seen.probes, []
@@ -189,7 +199,7 @@ class PointCheck:
             factor = joint[-1].allowed / np.sqrt(place.stop - place.start) if len(joint) > 1 else np.inf
             self._floors[name] = min(random.allowed, factor) / share if share else np.inf
         if (
-            not self._quick
+            not self._effort.brief
             and prober.exact
             and all(map(_agrees, joint))
             and max(self._misses.values(), default=0.0) > _BLIND

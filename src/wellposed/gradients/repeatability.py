@@ -7,8 +7,9 @@ import numpy as np
 from wellposed.backends.protocol import Problem
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients.prober import Prober
+from wellposed.gradients.rules.random import RANDOM
+from wellposed.gradients.rules.wrong import WRONG
 from wellposed.numerics.arrays import Vector
-from wellposed.rules.gradients import RANDOM, WRONG
 
 _REPEATED_ULPS = 64.0  # units in the last place
 _GRADIENT_REPEATED = 1e-6

@@ -13,8 +13,9 @@ from wellposed.backends.measured import Cut
 from wellposed.backends.protocol import Held, Problem
 from wellposed.findings import Finding, Verdict
 from wellposed.gradients.prober import Prober
+from wellposed.gradients.rules.random import RANDOM
+from wellposed.gradients.rules.wrong import WRONG
 from wellposed.numerics.arrays import Vector
-from wellposed.rules.gradients import RANDOM, WRONG
 
 _CUTS_NAMED = 3  # cuts in a sentence
 _LOOKED_AT = 4  # Python numbers looked at one by one

@@ -10,8 +10,12 @@ from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients.diagnosis import diagnose
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
+from wellposed.gradients.rules.noise_floor import NOISE_FLOOR
+from wellposed.gradients.rules.not_differentiable import NOT_DIFFERENTIABLE
+from wellposed.gradients.rules.random import RANDOM
+from wellposed.gradients.rules.wrong import WRONG
+from wellposed.gradients.rules.zero import ZERO
 from wellposed.numerics.theta import Gradient
-from wellposed.rules.gradients import NOISE_FLOOR, NOT_DIFFERENTIABLE, RANDOM, WRONG, ZERO
 
 _LABEL = " Its gradient is zero or missing: a label or a threshold is like that."
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from wellposed.findings import Evidence, Finding
 from wellposed.gradients.prober import Prober
+from wellposed.gradients.rules.wrong import WRONG
 from wellposed.numerics.arrays import Vector
-from wellposed.rules.gradients import WRONG
 
 _LONG = 2.0 ** np.arange(-3, -10, -1.0)  # steps, in units of what moves every entry by its own size
 _FINE = 2.0**-20

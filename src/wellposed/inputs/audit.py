@@ -13,11 +13,11 @@ from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.inputs.early import Errors, Sample
 from wellposed.inputs.features import features_of
 from wellposed.inputs.fit import check_chunks, state_of_chunk
+from wellposed.inputs.rules.not_theirs import NOT_THEIRS
 from wellposed.inputs.sources import Source
 from wellposed.inputs.standardizer import Standardizer
 from wellposed.inputs.state import State
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.rules.inputs import NOT_THEIRS
 
 _ERRORS = 5.0  # standard errors within which numbers agree
 _SAMPLED = 20_000  # units from which standard errors are estimated

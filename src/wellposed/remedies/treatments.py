@@ -1,4 +1,4 @@
-"""What can be done to a copy of a problem, by rule and cause."""
+"""What can be done to a copy of a problem, by the name that rules give."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wellposed.backends.protocol import Problem
+from wellposed.catalogue import CATALOGUE
 from wellposed.findings import Finding
 from wellposed.numerics.arrays import Array
 from wellposed.remedies.losses import loss_after
@@ -50,8 +51,8 @@ def _initialized(problem: Problem, _finding: Finding) -> Problem | None:
 
 def _at_rate(problem: Problem, finding: Finding) -> Problem | None:
     """With the learning rate that the rule found to work."""
-    rate = next((remedy.code.removeprefix("lr=") for remedy in finding.remedies if remedy.code.startswith("lr=")), "")
-    return problem.variants.with_rate(float(rate) / problem.training.rate) if rate else None
+    rate = next((remedy.rate for remedy in finding.remedies if remedy.rate), None)
+    return None if rate is None else problem.variants.with_rate(rate / problem.training.rate)
 
 
 def _by(route: str) -> Apply:
@@ -73,67 +74,53 @@ def _faster(problem: Problem, finding: Finding) -> Problem | None:
     return problem.variants.with_rate(_USUAL_UPDATE / max(ratio, _UPDATE_LOST))
 
 
-INPUTS = Treatment(
-    "Standardise the inputs, with the training set's numbers everywhere",
-    "standardizer = wp.Standardizer().fit(x_train)\nx = standardizer.transform(x)",
-    lambda problem, _finding: problem.variants.with_data(inputs=_standardized),
-    same_loss=True,
-)
-TARGETS = Treatment(
-    "Standardise the targets (and undo it for predictions)",
-    "t = wp.Standardizer().fit(y_train)\ny = t.transform(y)",
-    lambda problem, _finding: problem.variants.with_data(targets=_standardized),
-)
-WEIGHTS = Treatment("Initialise every layer for its place", "wp.initialize(model, batch)", _initialized, same_loss=True)
-SCORES = Treatment(
-    "Give the loss the last layer's outputs, without the activation or softmax",
-    "loss = criterion(scores, targets)",
-    _by("scores"),
-)
-LOGITS = Treatment(
-    "Take the loss that is made for scores",
-    "criterion = nn.CrossEntropyLoss()  # for nll_loss; nn.BCEWithLogitsLoss() for BCELoss",
-    _by("logits"),
-)
-SHAPE = Treatment(
-    "Give outputs and targets one shape", "loss = criterion(outputs, targets.reshape(outputs.shape))", _by("shape")
-)
-CLASSES = Treatment(
-    "Give class indices, whole numbers from 0 on",
-    "targets = targets.long()  # targets.argmax(1) of one-hot rows, targets - 1 where they start at 1",
-    _by("classes"),
-)
-PARAMETERS = Treatment(
-    "Build the optimizer from all parameters, when the model is complete",
-    "optimizer = torch.optim.Adam(model.parameters(), lr=...)",
-    lambda problem, _finding: problem.variants.all_trained(),
-    same_loss=True,
-)
-RATE = Treatment("Lower the learning rate", "", _at_rate, same_loss=True)
-LARGER = Treatment("Raise the learning rate", "", _faster, same_loss=True)
-
-TREATMENTS: dict[tuple[str, str], Treatment] = {
-    ("WP101", ""): INPUTS,
-    ("WP102", ""): INPUTS,
-    ("WP205", "inputs-too-large"): WEIGHTS,
-    ("WP305", "targets-not-centred"): TARGETS,
-    ("WP305", "targets-too-large"): TARGETS,
-    ("WP401", "broadcast"): SHAPE,
-    ("WP401", "missing-log-softmax"): LOGITS,
-    ("WP401", "missing-sigmoid"): LOGITS,
-    ("WP401", "shapes"): SHAPE,
-    ("WP402", "rounded-away"): LARGER,
-    ("WP402", "too-large"): RATE,
-    ("WP402", "too-small"): LARGER,
-    ("WP403", "not-in-optimizer"): PARAMETERS,
-    **{(rule, ""): WEIGHTS for rule in ("WP201", "WP202", "WP203", "WP204", "WP206")},
-    **{(rule, ""): WEIGHTS for rule in ("WP301", "WP302", "WP303", "WP304", "WP305", "WP306")},
-    **{("WP401", cause): CLASSES for cause in ("class-range", "one-hot", "target-dtype")},
-    **{("WP401", cause): SCORES for cause in ("double-softmax", "double-sigmoid", "bounded-scores")},
-    **{("WP401", cause): SCORES for cause in ("rectified-scores", "wrong-softmax-axis", "target-range")},
+TREATMENTS: dict[str, Treatment] = {
+    "standardize-inputs": Treatment(
+        "Standardise the inputs, with the training set's numbers everywhere",
+        "standardizer = wp.Standardizer().fit(x_train)\nx = standardizer.transform(x)",
+        lambda problem, _finding: problem.variants.with_data(inputs=_standardized),
+        same_loss=True,
+    ),
+    "standardize-targets": Treatment(
+        "Standardise the targets (and undo it for predictions)",
+        "t = wp.Standardizer().fit(y_train)\ny = t.transform(y)",
+        lambda problem, _finding: problem.variants.with_data(targets=_standardized),
+    ),
+    "initialize": Treatment(
+        "Initialise every layer for its place", "wp.initialize(model, batch)", _initialized, same_loss=True
+    ),
+    "scores": Treatment(
+        "Give the loss the last layer's outputs, without the activation or softmax",
+        "loss = criterion(scores, targets)",
+        _by("scores"),
+    ),
+    "logits": Treatment(
+        "Take the loss that is made for scores",
+        "criterion = nn.CrossEntropyLoss()  # for nll_loss; nn.BCEWithLogitsLoss() for BCELoss",
+        _by("logits"),
+    ),
+    "shape": Treatment(
+        "Give outputs and targets one shape", "loss = criterion(outputs, targets.reshape(outputs.shape))", _by("shape")
+    ),
+    "classes": Treatment(
+        "Give class indices, whole numbers from 0 on",
+        "targets = targets.long()  # targets.argmax(1) of one-hot rows, targets - 1 where they start at 1",
+        _by("classes"),
+    ),
+    "train-all": Treatment(
+        "Build the optimizer from all parameters, when the model is complete",
+        "optimizer = torch.optim.Adam(model.parameters(), lr=...)",
+        lambda problem, _finding: problem.variants.all_trained(),
+        same_loss=True,
+    ),
+    "lower-rate": Treatment("Lower the learning rate", "", _at_rate, same_loss=True),
+    "raise-rate": Treatment("Raise the learning rate", "", _faster, same_loss=True),
 }
-"""By rule and cause; the cause "" stands for every cause that has none of its own."""
+"""By the name that rules and causes give."""
 
 
 def treatment_of(finding: Finding) -> Treatment | None:
-    return TREATMENTS.get((finding.rule, finding.cause)) or TREATMENTS.get((finding.rule, ""))
+    """That of the finding's cause, or of its rule; None where nothing can be tried."""
+    rule = CATALOGUE[finding.rule]
+    named = (rule.cause(finding.cause).treatment if finding.cause else "") or rule.treatment
+    return TREATMENTS[named] if named else None

@@ -9,7 +9,7 @@ import numpy as np
 
 from wellposed.backends.protocol import Problem
 from wellposed.checks.run import Progress, findings_on
-from wellposed.checks.subjects import RULES_OF
+from wellposed.checks.subjects import ALL
 from wellposed.errors import WellposedError
 from wellposed.findings import Finding, Remedy, Verdict
 from wellposed.remedies.losses import loss_after
@@ -57,7 +57,7 @@ def _trial(problem: Problem, finding: Finding, treatment: Treatment, loss_before
         treated = None if copied is None else treatment.apply(copied, finding)
         if treated is None:
             return None
-        subject = next(subject for subject, rules in RULES_OF.items() if any(rule.id == finding.rule for rule in rules))
+        subject = next(subject for subject in ALL if any(rule.id == finding.rule for rule in subject.rules))
         again = findings_on(treated, subject, only=lambda rule: rule == finding.rule)
     except WellposedError:  # the remedy cannot be carried out here
         return None

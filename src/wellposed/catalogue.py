@@ -1,0 +1,49 @@
+"""The rule catalogue: each rule owns its words and its judgement, so that report, `wellposed explain` and docs
+agree.
+"""
+
+from __future__ import annotations
+
+from wellposed.gradients.rules.accumulated import ACCUMULATED
+from wellposed.gradients.rules.noise_floor import NOISE_FLOOR
+from wellposed.gradients.rules.not_differentiable import NOT_DIFFERENTIABLE
+from wellposed.gradients.rules.random import RANDOM
+from wellposed.gradients.rules.ranks import RANKS
+from wellposed.gradients.rules.uninformative import UNINFORMATIVE
+from wellposed.gradients.rules.wrong import WRONG
+from wellposed.gradients.rules.zero import ZERO
+from wellposed.inputs.rules.constant import CONSTANT
+from wellposed.inputs.rules.not_finite import NOT_FINITE as INPUTS_NOT_FINITE
+from wellposed.inputs.rules.not_standard import NOT_STANDARD
+from wellposed.inputs.rules.not_theirs import NOT_THEIRS
+from wellposed.inputs.rules.unequal import UNEQUAL
+from wellposed.objective.rules.depends import DEPENDS
+from wellposed.objective.rules.fit import FIT
+from wellposed.objective.rules.rate import RATE
+from wellposed.objective.rules.reached import REACHED
+from wellposed.rule import Rule
+from wellposed.signals.rules.collapse import COLLAPSE
+from wellposed.signals.rules.dead import DEAD
+from wellposed.signals.rules.exploding import EXPLODING
+from wellposed.signals.rules.forward import FORWARD
+from wellposed.signals.rules.horizon import HORIZON
+from wellposed.signals.rules.not_finite import NOT_FINITE
+from wellposed.signals.rules.saturated import SATURATED
+from wellposed.signals.rules.vanishing import VANISHING
+from wellposed.weights.rules.bias import BIAS
+from wellposed.weights.rules.branch_growth import GROWTH
+from wellposed.weights.rules.fan import FAN
+from wellposed.weights.rules.initial_loss import INITIAL_LOSS
+from wellposed.weights.rules.symmetric import SYMMETRIC
+from wellposed.weights.rules.variance import VARIANCE
+
+CATALOGUE: dict[str, Rule] = {
+    rule.id: rule
+    for rule in (
+        *(NOT_STANDARD, UNEQUAL, CONSTANT, INPUTS_NOT_FINITE, NOT_THEIRS),
+        *(VANISHING, EXPLODING, FORWARD, DEAD, SATURATED, COLLAPSE, NOT_FINITE, HORIZON),
+        *(VARIANCE, SYMMETRIC, FAN, BIAS, INITIAL_LOSS, GROWTH),
+        *(FIT, RATE, REACHED, DEPENDS),
+        *(WRONG, NOT_DIFFERENTIABLE, NOISE_FLOOR, RANDOM, ZERO, UNINFORMATIVE, ACCUMULATED, RANKS),
+    )
+}
