@@ -15,8 +15,9 @@ from wellposed.signals.trace import Trace
 
 FAILS, SUSPECT = 1e3, 1e2
 """Change of size from one end of the network to the other, either way: `make bench-trainability`."""
+KEPT = f"{1 / SUSPECT:g} to {SUSPECT:g}"
 SATURATING = {"sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign", "logsigmoid"}
-_ONE_STEP = 10.0  # one step is no depth: the factor that is asked of it
+ONE_STEP = 10.0  # one step is no depth: the factor that is asked of it
 _OFF_TREND = (0.5, 1e-3)  # of the typical step, and at least so much of a size: a layer that changes as the whole does
 _SHALLOW = "Fewer than two weighted layers were seen, so there is no depth over which a signal could change."
 _ASIDE = (
@@ -33,7 +34,7 @@ def explain_shallow(trace: Trace) -> str:
 
 
 def judge_change(size: float, steps: int) -> Verdict:
-    size = size if steps > 1 else size / _ONE_STEP
+    size = size if steps > 1 else size / ONE_STEP
     if size > FAILS:
         return Verdict.FAILS
     return Verdict.SUSPECT if size > SUSPECT else Verdict.HOLDS
@@ -42,7 +43,7 @@ def judge_change(size: float, steps: int) -> Verdict:
 def describe_change(quantity: str, along: Growth, where: str, trace: Trace) -> tuple[Evidence, ...]:
     low, high = along.interval
     evidence = [
-        Evidence(quantity, along.total, where, reference="0.01 to 100"),
+        Evidence(quantity, along.total, where, reference=KEPT),
         Evidence(
             "mean factor per layer",
             along.typical,

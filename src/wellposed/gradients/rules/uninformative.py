@@ -24,8 +24,8 @@ UNINFORMATIVE = Rule(
     claim="A wrong gradient could be seen at the point checked.",
     judged=(
         "Suspect where every gradient is zero, where all rows of a matrix and of its gradient are the same, or where"
-        " the loss, when every parameter moves by its own size, changes a million times more than the gradient"
-        " foretells."
+        f" the loss, when every parameter moves by its own size, changes {1 / _FLAT_CHANGE:,.0f} times more than the"
+        " gradient foretells."
     ),
     causes=(
         Cause(

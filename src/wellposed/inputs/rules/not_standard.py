@@ -23,9 +23,11 @@ NOT_STANDARD = Rule(
     claim="The inputs are centred and of the size that initial weights are made for.",
     judged=(
         "Size: the root mean square over all features, which initial weights expect near 1. Beyond a factor of "
-        "10 it fails (100 in variance: activations saturate, or the biases drown the signal); beyond 5 it is suspect. "
+        f"{_SCALE_FAILS:g} it fails ({_SCALE_FAILS**2:g} in variance: activations saturate, or the biases drown the"
+        f" signal); beyond {_SCALE_SUSPECT:g} it is suspect. "
         "Centring, free of the unit: |mean|^2 over the largest eigenvalue of the covariance, the factor by which "
-        "the mean worsens the condition of the first layer. Beyond 300 it fails, beyond 30 it is suspect."
+        f"the mean worsens the condition of the first layer. Beyond {_OFFSET_FAILS:g} it fails, beyond"
+        f" {_OFFSET_SUSPECT:g} it is suspect."
     ),
     causes=(
         Cause(

@@ -24,8 +24,9 @@ UNEQUAL = Rule(
     claim="The features are of comparable size.",
     judged=(
         "The size of a feature is the smaller of two ratios to the median feature: of standard deviations and of half"
-        " ranges, so that a rarely active feature does not count as a small unit. A feature 100 times larger, or 1,000"
-        " times smaller, than the median fails; 10 times larger, or 100 times smaller, is suspect."
+        " ranges, so that a rarely active feature does not count as a small unit. A feature"
+        f" {_LARGE_FAILS:g} times larger, or {_SMALL_FAILS:,g} times smaller, than the median fails;"
+        f" {_LARGE_SUSPECT:g} times larger, or {_SMALL_SUSPECT:g} times smaller, is suspect."
     ),
     causes=(
         Cause(

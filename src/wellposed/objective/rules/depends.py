@@ -25,7 +25,7 @@ DEPENDS = Rule(
     judged=(
         "One example is given another's inputs. Its own outputs must change, here or after a small step; where they do"
         " not by more than rounding, the rule fails. Those of other examples must not, in evaluation mode: where they"
-        " change by more than a thousandth of the largest output, the rule fails if an operation is known that runs"
+        f" change by more than {_MIXED:g} of the largest output, the rule fails if an operation is known that runs"
         " over the batch's axis, and is suspect if not."
     ),
     causes=(

@@ -14,7 +14,7 @@ from wellposed.numerics.arrays import Array, Vector
 from wellposed.rule import Cause, Rule
 
 _ONE = 1e-3  # how far a sum of probabilities may be from 1
-_NATS, _VARIANCE = 0.1, 0.05
+_NATS, _VARIANCE = 0.1, 0.05  # of a loss, and of the targets: what can be reached below it counts as reached
 _FAVOURS = 1.5
 _RANGES = {
     "softmax": (0.0, 1.0),
@@ -48,8 +48,8 @@ FIT = Rule(
         "From the arguments of each known loss function as it is called: whether scores are probabilities already (rows"
         " sum to 1), how low the loss can become with outputs that the last activation allows, shapes that are"
         " broadcast against each other, targets outside of the classes or of the activation's reach. What makes the"
-        " loss raise, or keeps it from falling below a tenth of a nat (a twentieth of the targets' variance) whatever"
-        " the weights, fails; what only slows training is suspect."
+        f" loss raise, or keeps it from falling below {_NATS:g} nats ({_VARIANCE:g} of the targets' variance)"
+        " whatever the weights, fails; what only slows training is suspect."
     ),
     causes=(
         Cause(

@@ -43,13 +43,14 @@ RATE = Rule(
     ),
     judged=(
         "A few steps of the given optimizer on a copy, all on this batch. They fail where the loss ends not finite, or"
-        " above twice what it was, while a tenth (or a hundredth) of the learning rate lowers it; for gradient descent"
-        " the largest eigenvalue of the Hessian tells how small it must be (learning rate times eigenvalue below 2)."
-        " They fail too where the step is below half a unit in the last place of most weights, so that nothing changes,"
-        " or where the optimizer's own arithmetic makes NaN. Suspect are steps of which ten thousand would not move a"
-        " weight by a hundredth of its size, a first step of more than half the weights' size where a smaller rate gets"
-        " further, steps that hardly lower the loss where a hundred or a thousand times the rate does, and weight decay"
-        " that moves weights further than the gradient does. Without an optimizer there is nothing to judge."
+        f" above {_GROWN:g} times what it was, while {_LOWER[0]:g} or {_LOWER[1]:g} times the learning rate (or less)"
+        " lowers it; for gradient descent the largest eigenvalue of the Hessian tells how small it must be (learning"
+        " rate times eigenvalue below 2). They fail too where the step is below half a unit in the last place of most"
+        " weights, so that nothing changes, or where the optimizer's own arithmetic makes NaN. Suspect are steps of"
+        " which ten thousand would not move a weight by a hundredth of its size, a first step of more than half the"
+        " weights' size where a smaller rate gets further, steps that hardly lower the loss where a hundred or a"
+        " thousand times the rate does, and weight decay that moves weights further than the gradient does. Without an"
+        " optimizer there is nothing to judge."
     ),
     causes=(
         Cause(

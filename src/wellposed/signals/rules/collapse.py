@@ -21,9 +21,9 @@ COLLAPSE = Rule(
     title="different inputs collapse to one output",
     claim="Different inputs are still different at the last hidden layer.",
     judged=(
-        "1 minus the mean cosine of different rows at the last hidden layer, over that at the first. Below 1e-4 it is"
-        " suspect, below 1e-6 it fails: what the rows have in common is then more than 100 and 1000 times larger than"
-        " what tells them apart."
+        "1 minus the mean cosine of different rows at the last hidden layer, over that at the first. Below"
+        f" {_SUSPECT:g} it is suspect, below {_FAILS:g} it fails: what the rows have in common is then more than"
+        f" {_SUSPECT**-0.5:.0f} and {_FAILS**-0.5:.0f} times larger than what tells them apart."
     ),
     causes=(
         Cause(
@@ -64,7 +64,10 @@ def check_collapse(trace: Trace) -> Finding:
     evidence = (
         Evidence("similarity of different inputs, first hidden layer", 1 - first, sites[0].name),
         Evidence(
-            "similarity of different inputs, last hidden layer", 1 - last, sites[-1].name, reference="below 0.9999"
+            "similarity of different inputs, last hidden layer",
+            1 - last,
+            sites[-1].name,
+            reference=f"below {1 - _SUSPECT:g}",
         ),
     )
     if left >= _SUSPECT:

@@ -25,9 +25,9 @@ DEAD = Rule(
     claim="No layer has lost most of its units to the flat side of its activation.",
     judged=(
         "A unit is dead if its activation's slope stays below a hundredth of its steepest on every row of the batch."
-        " Three quarters of a layer, where that is beyond what fair coins would do (one in a million), is suspect; all"
-        " of a layer that every way passes fails. Looked at again after one small step, since what starts at zero may"
-        " wake up."
+        f" {100 * _SHARE_DEAD:g} % of a layer, where that is beyond what fair coins would do (a chance of {_CHANCE:g}),"
+        " is suspect; all of a layer that every way passes fails. Looked at again after one small step, since what"
+        " starts at zero may wake up."
     ),
     causes=(),
     remedies=ALIVE,

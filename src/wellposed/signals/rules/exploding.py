@@ -6,7 +6,7 @@ from typing import Any
 
 from wellposed.findings import Finding, Verdict
 from wellposed.rule import Rule
-from wellposed.signals.along_depth import judge_change, tell
+from wellposed.signals.along_depth import FAILS, SUSPECT, judge_change, tell
 from wellposed.signals.backward import Backward
 from wellposed.signals.rules.vanishing import zero_over_last
 from wellposed.signals.rules.words import CAUSES, INITIALIZE, SCHOENHOLZ, SKIP
@@ -22,8 +22,9 @@ EXPLODING = Rule(
     title="exploding gradient",
     claim="The gradient does not grow out of bounds on its way back to the first layer.",
     judged=(
-        "The same ratio as for WP201. Above 1e3 it fails, above 1e2 it is suspect; where a quarter of the places or"
-        " more are normalised, it is suspect at most, since such networks grow and still train."
+        f"The same ratio as for WP201. Above {FAILS:g} it fails, above {SUSPECT:g} it is suspect; where"
+        f" {100 * _NORMALISED:g} % of the places or more are normalised, it is suspect at most, since such networks"
+        " grow and still train."
     ),
     causes=CAUSES,
     remedies=(INITIALIZE, SKIP),

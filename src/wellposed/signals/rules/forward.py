@@ -9,6 +9,8 @@ import numpy as np
 from wellposed.findings import Finding, Verdict
 from wellposed.rule import Rule
 from wellposed.signals.along_depth import (
+    FAILS,
+    KEPT,
     SATURATING,
     Course,
     describe_change,
@@ -31,7 +33,7 @@ FORWARD = Rule(
     claim="What distinguishes one example from another keeps its size on the way through the network.",
     judged=(
         "The standard deviation over the batch of each hidden layer's pre-activation (after a normalisation that "
-        "follows it), last over first. Outside 1e-3 to 1e3 it fails, outside 1e-2 to 1e2 it is suspect. "
+        f"follows it), last over first. Outside {1 / FAILS:g} to {FAILS:g} it fails, outside {KEPT} it is suspect. "
         "The output layer is left out: its size is a choice."
     ),
     causes=CAUSES,

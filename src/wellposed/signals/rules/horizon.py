@@ -9,8 +9,9 @@ from wellposed.numerics.floats import format_of
 from wellposed.rule import Cause, Rule
 from wellposed.signals.trace import Trace
 
-_FAILS = np.log(1e3)
-_FAR = 10
+_GROWN = 1e3  # times, over the sequence
+_FAR = 10  # horizons in a sequence of which too little is left
+_LARGEST_EXPONENT = 700  # of e, in float64
 _GATED = ("lstm", "gru")
 
 
@@ -24,9 +25,10 @@ HORIZON = Rule(
     claim="The network can remember over its sequences, and its gradient does not explode over them.",
     judged=(
         "The largest Lyapunov exponent of the layer's steps, by QR of their Jacobians on the batch's own inputs; for a"
-        " loop written by hand the mean logarithm of the gradient's factor per use. Growth beyond 1e3 over the sequence"
-        " fails. Where the loss reads the last output alone, a horizon (steps until an influence is below the dtype's"
-        " rounding) shorter than the sequence is suspect, and one shorter than a tenth of it fails."
+        " loop written by hand the mean logarithm of the gradient's factor per use. Growth beyond"
+        f" {_GROWN:g} over the sequence fails. Where the loss reads the last output alone, a horizon (steps until an"
+        " influence is below the dtype's rounding) shorter than the sequence is suspect, and one shorter than"
+        f" 1/{_FAR} of it fails."
     ),
     causes=(
         Cause(
@@ -122,7 +124,7 @@ def _judged(
             how="until an influence is below the dtype's rounding",
         ),
     )
-    if exponent * steps > _FAILS:
+    if exponent * steps > np.log(_GROWN):
         text = (
             f"Over {steps} steps the gradient through `{name}` grows by about {_power(exponent * steps)}:"
             f" {np.exp(exponent):.3g} per step."
@@ -140,4 +142,4 @@ def _judged(
 
 
 def _power(logarithm: float) -> str:
-    return f"{np.exp(logarithm):.2g}" if logarithm < 700 else f"10^{logarithm / np.log(10):.0f}"
+    return f"{np.exp(logarithm):.2g}" if logarithm < _LARGEST_EXPONENT else f"10^{logarithm / np.log(10):.0f}"

@@ -22,9 +22,9 @@ SATURATED = Rule(
     claim="Activations that are flat on both sides get most of what they read where they have a slope.",
     judged=(
         "The share of entries at which the slope is below a hundredth of its steepest: for tanh beyond about 3, for"
-        " sigmoid about 6. Above one half it is suspect, above nine tenths it fails; at the very output it is suspect"
-        " at most. Of attention the entropy of its rows: below a fifth of that of uniform attention it is suspect,"
-        " below a twentieth it fails."
+        f" sigmoid about 6. Above {_HALF:g} it is suspect, above {_NEARLY_ALL:g} it fails; at the very output it is"
+        " suspect at most. Of attention the entropy of its rows over that of uniform attention: below"
+        f" {_SHARP:g} it is suspect, below {_ONE_HOT:g} it fails."
     ),
     causes=(
         Cause(
@@ -74,7 +74,10 @@ def _sharp(trace: Trace) -> Finding | None:
         return None
     evidence = (
         Evidence(
-            "entropy of the attention over that of uniform attention", worst.entropy, worst.name, reference="0.2 to 1"
+            "entropy of the attention over that of uniform attention",
+            worst.entropy,
+            worst.name,
+            reference=f"{_SHARP:g} to 1",
         ),
     )
     text = (
@@ -100,7 +103,10 @@ def _units(trace: Trace) -> Finding:
     where = find_layer(trace, index, operation)
     evidence = (
         Evidence(
-            "entries where the slope is below a hundredth of its steepest", flat.entries, where, reference="below 0.5"
+            "entries where the slope is below a hundredth of its steepest",
+            flat.entries,
+            where,
+            reference=f"below {_HALF:g}",
         ),
     )
     if flat.entries <= _HALF:

@@ -7,7 +7,7 @@ from typing import Any
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.numerics.floats import format_of
 from wellposed.rule import Rule
-from wellposed.signals.along_depth import FAILS, judge_change, tell
+from wellposed.signals.along_depth import FAILS, KEPT, ONE_STEP, SUSPECT, judge_change, tell
 from wellposed.signals.backward import Backward
 from wellposed.signals.rules.dead import DEAD
 from wellposed.signals.rules.words import CAUSES, INITIALIZE, SCHOENHOLZ, SKIP
@@ -28,11 +28,11 @@ VANISHING = Rule(
     judged=(
         "The gradient with respect to each layer's pre-activation (after a normalisation that follows it), as the norm"
         " per example, along the places that every way from an input to the loss passes; first over last but the"
-        " output, whose size is a choice: free of the loss's scale. Below 1e-3 it fails: of the plain networks that"
-        " `make bench-trainability` trains, SGD brought none of those to 0.9 accuracy and Adam less than half. Below"
-        " 1e-2 it is suspect; of a single step ten times that is asked. A gradient that is exactly zero is looked at"
-        " again after one small step, since zero-initialised branches and heads start so. It fails too where most of"
-        " the first layer's gradient is lost to its dtype."
+        f" output, whose size is a choice: free of the loss's scale. Below {1 / FAILS:g} it fails: of the plain"
+        " networks that `make bench-trainability` trains, SGD brought none of those to 0.9 accuracy and Adam less than"
+        f" half. Below {1 / SUSPECT:g} it is suspect; of a single step {ONE_STEP:g} times that is asked. A gradient"
+        " that is exactly zero is looked at again after one small step, since zero-initialised branches and heads"
+        " start so. It fails too where most of the first layer's gradient is lost to its dtype."
     ),
     causes=CAUSES,
     remedies=(INITIALIZE, SKIP),
@@ -78,7 +78,7 @@ def _silent(back: Backward, dtype: str, *, dead: bool) -> Finding:
 
 
 def zero_over_last(first: Site) -> tuple[Evidence, ...]:
-    return (Evidence("gradient norm, first layer over last", 0.0, first.name, reference="0.01 to 100"),)
+    return (Evidence("gradient norm, first layer over last", 0.0, first.name, reference=KEPT),)
 
 
 def _lost(site: Site, dtype: str) -> str:

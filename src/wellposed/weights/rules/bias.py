@@ -24,8 +24,8 @@ BIAS = Rule(
     claim="Biases leave what tells one example from another to be seen.",
     judged=(
         "The root mean square of a hidden layer's bias over the standard deviation of its output over the batch: above"
-        " 10 it is suspect, above 100 it fails. Judged where the layer's input tells examples apart and no"
-        " normalisation takes the bias away again."
+        f" {_SUSPECT:g} it is suspect, above {_FAILS:g} it fails. Judged where the layer's input tells examples apart"
+        " and no normalisation takes the bias away again."
     ),
     causes=(
         Cause(

@@ -20,8 +20,9 @@ GROWTH = Rule(
     claim="Residual branches keep the stream's size.",
     judged=(
         "The root mean square of the stream behind the last branch over that behind the first, at the sums that every"
-        " way passes: above 100 it is suspect, above 1000 it fails. With L branches of the stream's own size it grows"
-        " as 2^(L/2) where branches read the stream as it is, and as sqrt(L) where a normalisation stands before them."
+        f" way passes: above {_SUSPECT:g} it is suspect, above {_FAILS:g} it fails. With L branches of the stream's own"
+        " size it grows as 2^(L/2) where branches read the stream as it is, and as sqrt(L) where a normalisation"
+        " stands before them."
     ),
     causes=(
         Cause("all", "No branch is scaled by the number of branches.", "wp.trace(problem).branches", (INITIALIZE,)),

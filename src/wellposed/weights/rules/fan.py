@@ -31,11 +31,12 @@ FAN = Rule(
     claim="Layers that follow a common rule count their own inputs in it.",
     judged=(
         "fan_in mean(W^2) is the same number for all layers that a rule such as He's, Glorot's or PyTorch's default"
-        " draws. Where most layers that no normalisation rescales share it, a layer off by more than a factor 2 is"
-        " suspect, and by more than 100 fails, if a miscounted fan explains the factor within 5 %: the outputs for the"
-        " inputs, a kernel, groups or stride left out, the variance taken for the standard deviation. A layer off by"
-        " more than 10 without such a reason is suspect. What more than a tenth of the layers share is taken for meant."
-        " The sampling error of mean(W^2) at 4 sigma is taken off."
+        " draws. Where most layers that no normalisation rescales share it, a layer off by more than a factor"
+        f" {_SUSPECT:g} is suspect, and by more than {_FAILS:g} fails, if a miscounted fan explains the factor within"
+        f" {100 * _ONE_RULE:g} %: the outputs for the inputs, a kernel, groups or stride left out, the variance taken"
+        f" for the standard deviation. A layer off by more than {_ALONE:g} without such a reason is suspect. What more"
+        f" than a tenth of the layers share is taken for meant. The sampling error of mean(W^2) at {_SIGMAS:g} sigma is"
+        " taken off."
     ),
     causes=(
         Cause(
@@ -62,7 +63,7 @@ FAN = Rule(
 @dataclass(frozen=True)
 class _Layer:
     """fan_in times the mean square of the weights, which a rule makes the same for all layers, and its relative error
-    at 4 sigma.
+    at `_SIGMAS`.
     """
 
     site: Site

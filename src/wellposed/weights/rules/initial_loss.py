@@ -30,12 +30,12 @@ INITIAL_LOSS = Rule(
     title="loss at initialisation",
     claim="The loss is not far above that of a constant prediction.",
     judged=(
-        "Excess in nats over a constant prediction: for cross-entropy the loss minus ln C, that of the same probability"
-        " for all C classes; for squared error half the logarithm of the loss over the targets' variance, its"
-        " equivalent for a Gaussian likelihood. Above 4.6 it fails, above 1.15 it is suspect; the standard error of the"
-        " mean over the batch is taken off first. Targets of a squared error whose root mean square is 30 times that of"
-        " the outputs (or 1, if that is more) are suspect, 1,000 times fail. Logits of standard deviation s cost about"
-        " s^2 / 2."
+        "Excess in nats over a constant prediction: for cross-entropy the loss minus ln C, that of the same"
+        " probability for all C classes; for squared error half the logarithm of the loss over the targets' variance,"
+        f" its equivalent for a Gaussian likelihood. Above {_FAILS:g} it fails, above {_SUSPECT:g} it is suspect; the"
+        " standard error of the mean over the batch is taken off first. Targets of a squared error whose root mean"
+        f" square is {_FAR:g} times that of the outputs (or 1, if that is more) are suspect, {_VERY_FAR:,g} times fail."
+        " Logits of standard deviation s cost about s^2 / 2."
     ),
     causes=(
         Cause(

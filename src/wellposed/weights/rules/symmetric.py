@@ -33,10 +33,10 @@ SYMMETRIC = Rule(
         "Two hidden units are twins when their incoming weights and biases are the same numbers and so are the"
         " gradients of these, here and after one small step: then no step of training ever separates them. A layer all"
         " of whose units have a twin fails, one with some twins is suspect. Dead or deliberate zeros whose gradients"
-        " differ hold. Suspect are also units that training would part but that start alike: half of a layer's with the"
-        " weights of another unit, rows of a mean cosine above 0.5 (a common mean far from 0), and residual branches"
-        " with the same weights; layers with the same weights one after another are a note, as they were not seen to"
-        " cost anything."
+        " differ hold. Suspect are also units that training would part but that start alike: half of a layer's with"
+        f" the weights of another unit, rows of a mean cosine above {_COSINE:g} (a common mean far from 0), and"
+        " residual branches with the same weights; layers with the same weights one after another are a note, as they"
+        " were not seen to cost anything."
     ),
     causes=(
         Cause(
@@ -195,7 +195,9 @@ def _alike(sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
                 f"The units of `{site.name}` start alike: the mean cosine between the weights of two of them is"
                 f" {cosine:.2g}."
             )
-            evidence = (Evidence("mean cosine of two units' weights", cosine, use.name, reference=f"below {_COSINE}"),)
+            evidence = (
+                Evidence("mean cosine of two units' weights", cosine, use.name, reference=f"below {_COSINE:g}"),
+            )
             return SYMMETRIC.found(Verdict.SUSPECT, text, where=use.name, cause="alike", evidence=evidence)
         if twins >= units / 2:
             text = (

@@ -16,6 +16,8 @@ from wellposed.weights.orthogonality import borne_out, measure_agreement, orthog
 from wellposed.weights.rules.words import GLOROT, HE
 
 _SIGMAS = 4.0
+_LAYER_SUSPECT, _LAYER_FAILS = 10.0, 100.0  # factor of one layer, either way
+_PRODUCT_SUSPECT, _PRODUCT_FAILS = 100.0, 1000.0  # of all layers together, either way
 
 
 VARIANCE = Rule(
@@ -29,10 +31,11 @@ VARIANCE = Rule(
         "Per layer, the factor on the size of the gradient that theory gives for its weights and its activation:"
         " sqrt(fan_in mean(W^2) E[phi'(sqrt(q) z)^2]), z ~ N(0, 1), q the measured mean square of the pre-activation,"
         " at most 1 (without E for a first layer, through which no gradient passes). Judged are layers on the way of"
-        " every signal (not in a branch) that nothing else rescales: no normalisation or sum follows, and it is not the"
-        " output layer. The product over these layers fails outside 1e-3 to 1e3 and is suspect outside 1e-2 to 1e2; one"
-        " layer on its own fails outside 1e-2 to 1e2 and is suspect outside 1e-1 to 10. The sampling error of mean(W^2)"
-        " must be exceeded too."
+        " every signal (not in a branch) that nothing else rescales: no normalisation or sum follows, and it is not"
+        f" the output layer. The product over these layers fails outside {1 / _PRODUCT_FAILS:g} to {_PRODUCT_FAILS:g}"
+        f" and is suspect outside {1 / _PRODUCT_SUSPECT:g} to {_PRODUCT_SUSPECT:g}; one layer on its own fails outside"
+        f" {1 / _LAYER_FAILS:g} to {_LAYER_FAILS:g} and is suspect outside {1 / _LAYER_SUSPECT:g} to"
+        f" {_LAYER_SUSPECT:g}. The sampling error of mean(W^2) must be exceeded too."
     ),
     causes=(
         Cause(
@@ -119,10 +122,15 @@ def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
             "factor of the layer furthest from the others",
             factor,
             site.name,
-            reference="0.1 to 10",
+            reference=f"{1 / _LAYER_SUSPECT:g} to {_LAYER_SUSPECT:g}",
             error=_SIGMAS * error * factor,
         ),
-        Evidence("product over the layers", product, reference="0.01 to 100", error=product_error * product),
+        Evidence(
+            "product over the layers",
+            product,
+            reference=f"{1 / _PRODUCT_SUSPECT:g} to {_PRODUCT_SUSPECT:g}",
+            error=product_error * product,
+        ),
     )
     sites = [site for site, *_ in judged]
     meant = (
@@ -130,13 +138,13 @@ def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
         and site.layer.weight is not None
         and orthogonal(weights[site.layer.weight.name], site.layer.weight)
     )
-    single = Verdict.HOLDS if meant else _verdict(abs(logs[worst]) - _SIGMAS * error, 10.0, 100.0)
-    total = _verdict(abs(borne_out(float(logs.sum()), sites)) - product_error, 100.0, 1000.0)
+    single = Verdict.HOLDS if meant else _verdict(abs(logs[worst]) - _SIGMAS * error, _LAYER_SUSPECT, _LAYER_FAILS)
+    total = _verdict(abs(borne_out(float(logs.sum()), sites)) - product_error, _PRODUCT_SUSPECT, _PRODUCT_FAILS)
     if single is Verdict.HOLDS and total is Verdict.HOLDS:
         return VARIANCE.holds(evidence)
     verdict = Verdict.FAILS if Verdict.FAILS in (single, total) else Verdict.SUSPECT
     rest = abs(logs.sum() - logs[worst])
-    if single is not Verdict.HOLDS and (len(judged) == 1 or rest < np.log(100) or single is Verdict.FAILS):
+    if single is not Verdict.HOLDS and (len(judged) == 1 or rest < np.log(_PRODUCT_SUSPECT) or single is Verdict.FAILS):
         text = (
             f"The weights of `{site.name}` have {factor**2:.3g} of the variance that keeps the gradient through"
             f" {_read_by(site)} ({_should(site, factor, weights)})."
