@@ -18,6 +18,7 @@ from wellposed.backends.tape import Tape
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Gradient, Layout
+from wellposed.users_code import ask
 
 
 class FunctionProblem(Problem, Differentiation, Network, Training, Variants):
@@ -145,11 +146,8 @@ class FunctionProblem(Problem, Differentiation, Network, Training, Variants):
 
     def taped(self, theta: Vector, tape: Tape) -> float | None:
         self.evaluations += 1
-        try:
-            with self._random.fixed(seen=True):
-                return tape.run(self._value, self._arrays(theta))
-        except Exception:  # the user's code, on arrays of another class: anything may come
-            return None
+        with self._random.fixed(seen=True):
+            return ask(lambda: tape.run(self._value, self._arrays(theta)), None)  # on arrays of another class
 
     def data(self) -> dict[str, Array]:
         """Arrays that `value` and `gradient` close over, or find among their globals."""

@@ -14,6 +14,7 @@ from wellposed.backends.taped import TapedInitializable
 from wellposed.errors import InputError
 from wellposed.numerics.activations import Activation
 from wellposed.numerics.fans import Fan
+from wellposed.users_code import Raised, attempt
 
 
 def elementwise(activation: Callable[[Any], Any]) -> Activation:
@@ -35,9 +36,7 @@ def _framework(activation: Callable[[Any], Any]) -> str:
         return "torch"
     if "jax" in sys.modules and _module(activation).startswith("jax"):
         return "jax"
-    try:
-        activation(np.linspace(-1.0, 1.0, 4))
-    except Exception:  # the user's function, on arrays that it may not be written for: anything may come
+    if not _takes(activation, np.linspace(-1.0, 1.0, 4)):
         for framework, array in (("torch", "tensor"), ("jax", "numpy")):
             if framework in sys.modules and _works(activation, framework, array):
                 return framework
@@ -50,11 +49,12 @@ def _works(activation: Callable[[Any], Any], framework: str, array: str) -> bool
         if array == "tensor"
         else sys.modules[framework].numpy.array([0.5, -0.5])
     )
-    try:
-        activation(made)
-    except Exception:  # as above
-        return False
-    return True
+    return _takes(activation, made)
+
+
+def _takes(activation: Callable[[Any], Any], array: Any) -> bool:
+    """Whether the function runs on an array that it may not be written for."""
+    return not isinstance(attempt(lambda: activation(array), ours=True), Raised)
 
 
 def fans_of(layer: Any, inputs: Any) -> dict[str, Fan]:

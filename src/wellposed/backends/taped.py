@@ -16,6 +16,7 @@ from wellposed.errors import InputError
 from wellposed.numerics.activations import Activation
 from wellposed.numerics.arrays import Array, Vector, root_mean_square
 from wellposed.numerics.fans import Fan
+from wellposed.users_code import Raised, attempt
 
 _PRODUCTS = ("matmul", "dot")
 _HINT = "give a function of it that runs the model: wp.initialize(params, lambda params: forward(params, x))"
@@ -43,12 +44,10 @@ class TapedInitializable(Initializable):
 
     def run(self) -> Run:
         tape = Tape()
-        try:
-            tape.run(self._number, self._params)
-        except Exception as error:  # the user's code: anything may come
-            raise InputError(
-                f"the function could not be run on the arrays: {type(error).__name__}: {error}", hint=_HINT
-            ) from error
+        made = attempt(lambda: tape.run(self._number, self._params), ours=True)
+        if isinstance(made, Raised):
+            said = f"{type(made.error).__name__}: {made.error}"
+            raise InputError(f"the function could not be run on the arrays: {said}", hint=_HINT) from made.error
         self._reading = _Reading(tape)
         return Run(tuple(self._reading.operations(self._activation)))
 

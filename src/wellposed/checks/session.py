@@ -11,7 +11,7 @@ import numpy as np
 from wellposed.backends.measured import Dependence, LossArguments, NotFinite, Run, Uncut
 from wellposed.backends.protocol import Problem
 from wellposed.checks.gradient_check import GradientCheck, Later, check_forward_mode, check_points
-from wellposed.errors import InputError, WellposedError
+from wellposed.errors import InputError
 from wellposed.findings import Finding, Verdict
 from wellposed.gradients.effort import USUAL, Effort
 from wellposed.numerics.arrays import Vector
@@ -22,12 +22,9 @@ from wellposed.rule import Rule
 from wellposed.signals.backward import Backward, follow_back
 from wellposed.signals.spectrum import Spectrum, spectrum_of
 from wellposed.signals.trace import Trace, trace_of
+from wellposed.users_code import Raised, attempt
 
 _MATTERS = 1e-4  # of the loss: beyond what rounding in another order can do
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 class Session:
@@ -160,31 +157,24 @@ class Session:
     @cached_property
     def raised(self) -> str:
         """What the loss raises where the loss function itself raises it, on its arguments; "" where it has a value."""
-        try:
-            _ = self.loss
-        except WellposedError:
-            raise
-        except Exception as error:
-            if any(call.raised for call in self.loss_arguments):
-                return _said(error)
-            raise
-        return ""
+        made = attempt(lambda: self.loss)
+        if not isinstance(made, Raised):
+            return ""
+        if any(call.raised for call in self.loss_arguments):
+            return made.line
+        raise made.error
 
     @cached_property
     def backward_raised(self) -> str:
         """What the backward pass raises, where the loss has a value; "" where there is a gradient."""
-        try:
-            _ = self.problem.differentiation.first or self.gradient
-        except WellposedError:
-            raise
-        except Exception as error:
-            _ = self.loss  # which raises where the loss itself is at fault
-            try:
-                self.problem.gradient(self.theta)
-            except Exception:  # the user's code: the same once more, and not by the look at its operations
-                return _said(error)
-            raise
-        return ""
+        made = attempt(lambda: self.problem.differentiation.first or self.gradient)
+        if not isinstance(made, Raised):
+            return ""
+        _ = self.loss  # which raises where the loss itself is at fault
+        # The same once more, and not by the look at its operations.
+        if isinstance(attempt(lambda: self.problem.gradient(self.theta), ours=True), Raised):
+            return made.line
+        raise made.error
 
     @cached_property
     def loss_arguments(self) -> list[LossArguments]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from wellposed.errors import InputError, WellposedError
+from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector, dtype_name, plain, rebuild_like
 from wellposed.numerics.floats import FORMATS, format_of
+from wellposed.users_code import ask
 
 Bounds = tuple[Any, Any] | None
 
@@ -53,11 +54,10 @@ class Point:
 
     def elementwise(self) -> bool:
         """Whether f works on many numbers at once, each by itself; `value` is then flat."""
-        try:
-            values = self(self.flat)
-            alone = self(self.flat[:1])
-        except Exception:  # a function of one number may raise anything for an array
+        made = ask(lambda: (self(self.flat), self(self.flat[:1])), None)
+        if made is None:  # a function of one number
             return False
+        values, alone = made
         if values.shape != self.flat.shape or alone.shape != (1,) or values.dtype.kind == "c":
             return False
         # Vector instructions may round another way than a single number does.
@@ -78,12 +78,7 @@ class Point:
 
     def beside(self, values: Array) -> Array:
         """f at another point; NaN where it raises, for it need not be defined everywhere."""
-        try:
-            return self(values)
-        except WellposedError:
-            raise
-        except Exception:
-            return np.full(self.value.shape, np.nan)
+        return ask(lambda: self(values), np.full(self.value.shape, np.nan), ours=False)
 
     def _entry(self, flat: int) -> str:
         return f"x[{', '.join(str(int(k)) for k in np.unravel_index(flat, self.shape))}]" if self.shape else "x"

@@ -12,6 +12,7 @@ from wellposed.gradients.operations import guilty_operation
 from wellposed.gradients.prober import Prober
 from wellposed.gradients.rules.wrong import WRONG
 from wellposed.gradients.rules.zero import ZERO
+from wellposed.users_code import ask
 
 Judge = Callable[[Problem], Sequence[Finding]]
 
@@ -99,10 +100,9 @@ def _inheriting(finding: Finding, guilty: list[Finding]) -> Finding:
 
 def _of_part(part: Part, judge: Judge) -> Finding | None:
     """What fails in a part, under the part's name."""
-    try:
-        wrong = next((f for f in judge(part.problem) if f.verdict is Verdict.FAILS), None)
-    except Exception:  # a rule that does not run by itself, as one that closes over what a transformation has made
-        return None
+    # A rule may not run by itself, as one that closes over what a transformation has made.
+    found: Sequence[Finding] = ask(lambda: judge(part.problem), ())
+    wrong = next((f for f in found if f.verdict is Verdict.FAILS), None)
     if wrong is None:
         return None
     place = f" (called in `{part.where}`)" if part.where else ""

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 
 from wellposed.backends.protocol import Held, Problem
-from wellposed.errors import WellposedError
 from wellposed.findings import Finding, Verdict
 from wellposed.gradients import tensor
 from wellposed.gradients.effort import USUAL, Effort
@@ -26,6 +25,7 @@ from wellposed.gradients.stop_gradient import tell_of_cuts
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Gradient
 from wellposed.rule import Rule
+from wellposed.users_code import Raised, attempt
 
 _SAME_LOSS_ULPS = 64.0  # units in the last place: one loss, summed up in another order
 
@@ -50,12 +50,9 @@ def check(
     theta = problem.theta() if theta is None else theta
     if not theta.size:
         return [rule.not_applicable("There is no entry to differentiate by.") for rule in RULES]
-    try:
-        gradient = problem.gradient(theta) if known is None else known[1]
-    except (WellposedError, MemoryError):
-        raise
-    except Exception as error:  # whatever the user's backward pass raises
-        return _no_backward(problem, theta, error)
+    gradient = attempt(lambda: problem.gradient(theta)) if known is None else known[1]
+    if isinstance(gradient, Raised):
+        return _no_backward(problem, theta, gradient.error)
     value = known[0] if value is None and known is not None else value
     prober = Prober(problem, theta, layout.pack_known(gradient), value)
     unjudged = _nothing_to_compare(problem, prober, gradient)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from wellposed.backends.protocol import Problem
-from wellposed.errors import WellposedError
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import tensor
 from wellposed.gradients.blame import fold_inherited
@@ -31,6 +31,7 @@ from wellposed.gradients.wiggle import compare_scales
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Gradient, descend
 from wellposed.rule import NEGLIGIBLE
+from wellposed.users_code import Raised, attempt
 
 _STEPS_TO_WAKE = 3
 _HARDLY, _BLIND = 1e-4, 0.05  # chances
@@ -263,12 +264,10 @@ class PointCheck:
         left = set(names)
         for _ in range(_STEPS_TO_WAKE if left else 0):
             theta = problem.stored(descend(theta, problem.layout.pack_known(gradient)))
-            try:
-                gradient = problem.gradient(theta)
-            except WellposedError:
-                raise
-            except Exception:  # the user's code: it need not be defined there
+            there = attempt(partial(problem.gradient, theta))
+            if isinstance(there, Raised):  # it need not be defined there
                 break
+            gradient = there
             left = {name for name in left if not carries(gradient, name)}
         for other in problem.variants.redrawn(self._prober.theta) if left else ():  # layers are left out at random
             left = {name for name in left if not carries(other, name)}

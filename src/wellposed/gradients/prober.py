@@ -14,12 +14,12 @@ from wellposed.derivatives.coroutines import Answer, run
 from wellposed.derivatives.estimate import Slope
 from wellposed.derivatives.noise import Noise, noise_level
 from wellposed.derivatives.steps import first_step, slope
-from wellposed.errors import WellposedError
 from wellposed.gradients.directions import Directions
 from wellposed.gradients.probe import Probe
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.floats import format_of
 from wellposed.numerics.theta import Gradient
+from wellposed.users_code import Raised, attempt
 
 # Units in the last place that sums in a gradient of that dtype may be off by.
 _CLAIM_ULPS = 8.0
@@ -242,13 +242,11 @@ class Prober:
         return self._tried(lambda: self.problem.differentiation.value_along(self.theta, u, t))
 
     def _tried(self, value: Callable[[], float]) -> float:
-        try:
-            return value()
-        except WellposedError:
-            raise
-        except Exception as error:
-            self.raised = error
+        made = attempt(value)
+        if isinstance(made, Raised):
+            self.raised = made.error
             return np.nan
+        return made
 
     def rounding(self, u: Vector) -> float:
         """What rounding does to the claimed slope along u, as the gradient's own scatter shows it.

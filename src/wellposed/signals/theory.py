@@ -17,6 +17,7 @@ from wellposed.backends.measured import ParameterSize
 from wellposed.numerics.gaussian import Expectations, expectations
 from wellposed.numerics.meanfield import gradient_factor, length_map
 from wellposed.signals.site import Site
+from wellposed.users_code import ask
 
 _ONE_VARIANCE = 0.02
 TRAINABLE = 6.0
@@ -104,14 +105,15 @@ def _joined(site: Site, following: Site) -> bool:
     return came is None or made is None or abs(came.mean_square - made.mean_square) <= _ONE_VARIANCE * made.mean_square
 
 
+_SMALLEST_SQUARE = 1e-280  # whose own square is still a float64
+
+
 def _moments(site: Site, q: float) -> Expectations | None:
-    if site.curve is None or not 1e-280 < q < 1e280:
+    curve = site.curve
+    if curve is None or not _SMALLEST_SQUARE < q < 1 / _SMALLEST_SQUARE:
         return None
-    try:
-        at = expectations(site.curve, q)
-    except Exception:  # the user's activation, on numbers of its own: anything may come
-        return None
-    return at if np.isfinite(at.square) else None
+    at = ask(lambda: expectations(curve, q), None)
+    return at if at is not None and np.isfinite(at.square) else None
 
 
 def variances(site: Site, parameters: Mapping[str, ParameterSize]) -> tuple[float, float] | None:

@@ -13,6 +13,7 @@ from wellposed.errors import InputError
 from wellposed.numerics.activations import ALIASES, GATES, NAMED, Activation
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.gaussian import SPLITS, Expectations, expectations, product
+from wellposed.users_code import Raised, ask, attempt
 
 _PROBE = np.random.default_rng(0).normal(size=(8, 4))
 _HINT = (
@@ -79,13 +80,13 @@ def _named(activation: str) -> Unit:
 
 
 def _called(name: str, function: Callable[..., Any], *arrays: Vector) -> Vector:
-    try:
-        with np.errstate(all="ignore"):
-            return np.asarray(function(*(array.copy() for array in arrays)), dtype=np.float64)
-    except Exception as error:  # the caller's function: anything may come
+    with np.errstate(all="ignore"):
+        made = attempt(lambda: np.asarray(function(*(array.copy() for array in arrays)), dtype=np.float64), ours=True)
+    if isinstance(made, Raised):
         raise InputError(
-            f"the activation {name} could not be evaluated on a float64 array: {error}", hint=_HINT
-        ) from error
+            f"the activation {name} could not be evaluated on a float64 array: {made.error}", hint=_HINT
+        ) from made.error
+    return made
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
@@ -99,10 +100,9 @@ def _takes_two(function: Callable[..., Any]) -> bool:
 def _elementwise(function: Activation, made: Vector) -> bool:
     """Whether a few entries on their own, in one line, come out as they did among the others."""
     few = _PROBE.ravel()[:5]
-    try:
-        with np.errstate(all="ignore"):
-            alone = np.asarray(function(few.copy()), dtype=np.float64)
-    except Exception:  # the caller's function: one that needs two axes is not elementwise
+    with np.errstate(all="ignore"):
+        alone = ask(lambda: np.asarray(function(few.copy()), dtype=np.float64), None)
+    if alone is None:  # it needs two axes
         return False
     return bool(alone.shape == few.shape and np.allclose(alone, made.ravel()[:5], rtol=1e-6, equal_nan=True))
 

@@ -23,6 +23,7 @@ from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Gradient, Layout, move_by_its_size
+from wellposed.users_code import Raised, ask, attempt
 
 _PLAIN = [
     np.dtype(name) for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32")
@@ -161,10 +162,10 @@ class JaxProblem(Problem, Differentiation, Network, Training, Variants):
 
     def held(self, theta: Vector) -> Held | None:
         with self._precision(), self._random.fixed():
-            try:
-                loss, passed = with_stops_held(self._scalar, self._params(theta))
-            except Exception:  # a loss that cannot be traced
-                return None
+            made = ask(lambda: with_stops_held(self._scalar, self._params(theta)), None)
+        if made is None:  # the loss cannot be traced
+            return None
+        loss, passed = made
         return _Held(self, loss) if passed else None
 
     def uncut(self, theta: Vector) -> Uncut | None:
@@ -189,25 +190,27 @@ class JaxProblem(Problem, Differentiation, Network, Training, Variants):
         """The same loss with all floating-point arrays in float64, where it runs so; else this problem."""
         if self.dtype == "float64":
             return self
-        try:
-            with jax.enable_x64(True):
-                params = jax.tree_util.tree_unflatten(self._tree, [_to_double(leaf) for leaf in self._leaves.values()])
-                twin = JaxProblem(self.loss, params, *jax.tree_util.tree_map(_to_double, self.args))
-                twin._wide, twin.trained_in, twin.cuts_count = True, self.dtype, self.cuts_count
-            theta = self.theta()
-            mine, its = self.value(theta), twin.value(theta)
-            runs = _has_gradient(twin, theta) or not _has_gradient(self, theta)
+        return ask(self._double, None) or self  # a dtype that the loss was not written for
 
-            def elsewhere(least: float) -> tuple[float, float]:
-                other = self.stored(move_by_its_size(self._layout, theta, least=least))
-                return self.value(other), twin.value(other)
+    def _double(self) -> JaxProblem | None:
+        """In float64; None where that is another loss, or one without the gradient."""
+        with jax.enable_x64(True):
+            params = jax.tree_util.tree_unflatten(self._tree, [_to_double(leaf) for leaf in self._leaves.values()])
+            twin = JaxProblem(self.loss, params, *jax.tree_util.tree_map(_to_double, self.args))
+            twin._wide, twin.trained_in, twin.cuts_count = True, self.dtype, self.cuts_count
+        theta = self.theta()
+        mine, its = self.value(theta), twin.value(theta)
+        if not _has_gradient(twin, theta) and _has_gradient(self, theta):
+            return None
 
-            same = same_loss(mine, its, elsewhere) or (
-                runs and same_gradient(self.gradient(theta), twin.gradient(theta))
-            )
-        except Exception:  # the user's code, in a dtype that it was not written for: anything may come
-            return self
-        return twin if runs and same else self
+        def elsewhere(least: float) -> tuple[float, float]:
+            other = self.stored(move_by_its_size(self._layout, theta, least=least))
+            return self.value(other), twin.value(other)
+
+        same = same_loss(mine, its, elsewhere) or (
+            _has_gradient(twin, theta) and same_gradient(self.gradient(theta), twin.gradient(theta))
+        )
+        return twin if same else None
 
     def _scalar(self, params: Any) -> Any:
         return jnp.reshape(self.loss(params, *self.args), ())
@@ -247,11 +250,8 @@ class _Held:
 
 
 def _has_gradient(problem: JaxProblem, theta: Vector) -> bool:
-    try:
-        problem.gradient(theta)
-    except Exception:  # as above; a function of forward mode alone has none either
-        return False
-    return True
+    """A function of forward mode alone has none either."""
+    return not isinstance(attempt(lambda: problem.gradient(theta), ours=True), Raised)
 
 
 def name_of(path: tuple[Any, ...]) -> str:

@@ -27,6 +27,7 @@ from wellposed.backends.torch.tracing.first_not_finite import Finite
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Gradient
+from wellposed.users_code import Raised, attempt
 
 
 class TorchDifferentiation(TorchEvaluation):
@@ -106,11 +107,9 @@ class TorchDifferentiation(TorchEvaluation):
 
     def held(self, theta: Vector) -> Held | None:
         cuts = HeldCuts(self.model, self._parameters)
-        try:
-            with self._at(theta), cuts.recording():
-                self._loss()
-        except Exception:  # a loss that raises tells so elsewhere
-            return None
+        with self._at(theta), cuts.recording():
+            if isinstance(attempt(self._loss, ours=True), Raised):  # which is told elsewhere
+                return None
         return HeldProblem(self, cuts) if cuts.cuts else None
 
     def untrained(self) -> dict[str, Array]:

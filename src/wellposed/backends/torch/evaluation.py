@@ -34,6 +34,7 @@ from wellposed.backends.torch.trainable import trainable
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Gradient, Layout
+from wellposed.users_code import ask
 
 
 class TorchEvaluation(Replayable):
@@ -203,11 +204,9 @@ class TorchEvaluation(Replayable):
         found = self._within_reach("loss", self.loss) | self._within_reach("", self.model)
         if not found:
             return {}
-        try:
-            with model_restored(*self._modules), self._random.fixed(), torch.enable_grad():
-                used = {id(leaf) for leaf in leaves(self._loss())}
-        except Exception:  # the loss does not run: the check will say why
-            return {}
+        with model_restored(*self._modules), self._random.fixed(), torch.enable_grad():
+            # Where the loss does not run the check will say why.
+            used: set[int] = ask(lambda: {id(leaf) for leaf in leaves(self._loss())}, set())
         return {name: tensor for name, tensor in found.items() if id(tensor) in used}
 
     def _within_reach(self, label: str, root: Any) -> dict[str, torch.Tensor]:

@@ -21,6 +21,7 @@ from wellposed.backends.torch.state import buffers_lent, model_restored, paramet
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Gradient, Layout
+from wellposed.users_code import Raised, attempt
 
 _PLAIN = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8")
 
@@ -157,11 +158,9 @@ class TensorFunctionProblem(Replayable):
 
     def held(self, theta: Vector) -> Held | None:
         cuts = HeldCuts(torch.nn.ModuleList(self._modules), {})
-        try:
-            with self._at(theta) as inputs, cuts.recording():
-                self._outputs(inputs)
-        except Exception:  # what fn raises, another look at it tells
-            return None
+        with self._at(theta) as inputs, cuts.recording():
+            if isinstance(attempt(lambda: self._outputs(inputs), ours=True), Raised):  # which another look tells
+                return None
         return HeldProblem(self, cuts) if cuts.cuts else None
 
     def pointwise(self) -> tuple[Callable[[Vector], Vector], Vector] | None:

@@ -21,6 +21,7 @@ from wellposed.backends.torch.tracing.recorder import Recorder
 from wellposed.backends.torch.tracing.recurrent import recurrence_of
 from wellposed.backends.torch.tracing.sizes import parameter_size
 from wellposed.numerics.arrays import Array, Vector
+from wellposed.users_code import ask
 
 
 class TorchNetwork(TorchEvaluation):
@@ -58,10 +59,8 @@ class TorchNetwork(TorchEvaluation):
         if self._takes_model:
             return None
         with self.preserved(), self._at(theta):
-            try:
-                return dependence_of(self.model, *self.batch)
-            except Exception:  # the user's code, in a mode and on inputs that it may not be made for
-                return None
+            # In a mode and on inputs that the model may not be made for.
+            return ask(lambda: dependence_of(self.model, *self.batch), None)
 
     def input_map(self) -> InputMap | None:
         if self._takes_model or not isinstance(self.batch[0], torch.Tensor) or not self.batch[0].is_floating_point():

@@ -25,6 +25,7 @@ from wellposed.backends.torch.state import (
 )
 from wellposed.numerics.arrays import Array
 from wellposed.numerics.theta import move_by_its_size
+from wellposed.users_code import Raised, ask, attempt
 
 
 class TorchVariants(TorchEvaluation):
@@ -52,14 +53,10 @@ class TorchVariants(TorchEvaluation):
         """Nothing is concluded from a copy that still uses the original's parameters: its loss is held against theirs
         gone.
         """
-        try:
-            with self._random.fixed():
-                model, loss, batch, optimizer = copy_together(self.model, self.loss, self.batch, self.optimizer)
-            with originals_gone(list(self._parameters.values())):
-                other = self._made_of(model, loss, batch, optimizer=optimizer)
-                its = other._present_or_error()
-        except Exception:  # the user's objects: anything may come
+        made = ask(self._copied_with_loss, None)
+        if made is None:  # of the user's objects not every one can be copied
             return None
+        other, its = made
         mine = self._present_or_error()
         same = mine == its or (
             isinstance(mine, float)
@@ -68,11 +65,16 @@ class TorchVariants(TorchEvaluation):
         )
         return other if same and other.layout.shapes == self.layout.shapes else None
 
+    def _copied_with_loss(self) -> tuple[TorchVariants, float | str]:
+        with self._random.fixed():
+            model, loss, batch, optimizer = copy_together(self.model, self.loss, self.batch, self.optimizer)
+        with originals_gone(list(self._parameters.values())):
+            other = self._made_of(model, loss, batch, optimizer=optimizer)
+            return other, other._present_or_error()
+
     def _present_or_error(self) -> float | str:
-        try:
-            return self._present()
-        except Exception as error:  # a loss that raises is one of the things that are mended
-            return f"{type(error).__name__}: {error}"
+        made = attempt(self._present, ours=True)  # a loss that raises is one of the things that are mended
+        return f"{type(made.error).__name__}: {made.error}" if isinstance(made, Raised) else made
 
     def _elsewhere(self, other: Problem, least: float) -> tuple[float, float]:
         """This loss and another's where the parameters have moved by their own size, and by `least` at least."""
@@ -130,15 +132,18 @@ class TorchVariants(TorchEvaluation):
         batch = tree_map(lambda leaf: leaf[:rows] if isinstance(leaf, torch.Tensor) else leaf, self.batch)
         fewer = self._made_of(self.model, self.loss, batch)
         fewer.rows = rows
-        try:
-            with fewer.preserved(), fewer._as_it_is():
-                loss = fewer._loss()
-                own = any(isinstance(node, torch.autograd.function.BackwardCFunction) for node in nodes(loss))
-                hooked = any(parameter._backward_hooks for parameter in self._parameters.values())
-                # Backward passes of the user's own may be wrong for other rows alone.
-                return self if own or hooked or not torch.isfinite(loss) else fewer
-        except Exception:  # a model or loss that is made for batches of one size
-            return self
+        with fewer.preserved(), fewer._as_it_is():
+            # A model or loss may be made for batches of one size; a backward pass of the user's own may be wrong for
+            # other rows alone.
+            usual = ask(fewer._differentiated_by_the_framework, False)
+        return fewer if usual else self
+
+    def _differentiated_by_the_framework(self) -> bool:
+        """Whether the loss is finite and no backward pass or hook of the user's has a part in its gradient."""
+        loss = self._loss()
+        own = any(isinstance(node, torch.autograd.function.BackwardCFunction) for node in nodes(loss))
+        hooked = any(parameter._backward_hooks for parameter in self._parameters.values())
+        return not own and not hooked and bool(torch.isfinite(loss))
 
     def precise(self) -> Problem:
         """A float64 copy where the model, its loss and its batch run in float64, else this problem, with the reason in
