@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,13 +20,13 @@ from wellposed.backends.select import (
     tensor_function,
 )
 from wellposed.checks import subjects
+from wellposed.checks.higher_order import function_report
 from wellposed.checks.run import Progress, demand_problem, report_on, users_errors_told
 from wellposed.errors import InputError
-from wellposed.findings import Summary, Verdict, merge_worse
+from wellposed.findings import Summary
 from wellposed.gradients import check_gradients as gradient_checks
 from wellposed.gradients.effort import FULL, QUICK
 from wellposed.gradients.equivalence import compare, over_ranks
-from wellposed.gradients.forward import check_forward
 from wellposed.inputs.audit import audit_statistics
 from wellposed.inputs.features import features_of
 from wellposed.inputs.measured import MeasuredInputs
@@ -303,43 +302,6 @@ def check_grads(
     if not modes:
         raise InputError("modes must hold 'fwd' or 'rev'")
     return function_report(array_function(f, args, order, forward="rev" not in modes), "fwd" in modes, "rev" in modes)
-
-
-def function_report(problems: Sequence[Problem], forward: bool, backward: bool) -> Report:
-    """The gradient of the first problem; of the others, its gradient's and so on, what does not hold in higher
-    order.
-    """
-    if not backward:
-        return _forward_report(problems)
-    report = check_gradients(problems[0])
-    findings = list(report.findings)
-    evaluations, seconds = report.evaluations, report.seconds
-    if forward:
-        precise = problems[0].variants.precise()
-        with precise.preserved():
-            findings = merge_worse(findings, check_forward(precise), "")
-    for order, problem in enumerate(problems[1:], 2):
-        second = check_gradients(problem)
-        # What is linear in a tensor has no second derivative by it: nothing to remark.
-        telling = [f for f in second.findings if f.verdict is not Verdict.SUSPECT or f.cause not in ("unused", "zero")]
-        findings = merge_worse(findings, telling, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
-        evaluations, seconds = evaluations + second.evaluations, seconds + second.seconds
-    return replace(
-        report, findings=tuple(sorted(findings, key=lambda f: f.rule)), evaluations=evaluations, seconds=seconds
-    )
-
-
-def _forward_report(problems: Sequence[Problem]) -> Report:
-    """Forward mode alone: of the function, of its derivative along a direction, and so on."""
-    report, *others = (report_on(problem, (subjects.FORWARD_MODE,)) for problem in problems)
-    findings = list(report.findings)
-    for order, other in enumerate(others, 2):
-        findings = merge_worse(findings, other.findings, f"In {_ORDINALS.get(order, f'{order}th')} order: ")
-    evaluations = sum(one.evaluations for one in (report, *others))
-    return replace(report, findings=tuple(findings), evaluations=evaluations)
-
-
-_ORDINALS = {2: "second", 3: "third"}
 
 
 def gain(activation: str | Callable[..., Any], q: float = 1.0) -> gains.Gain:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+from typing import Any
 
 
 def harmless(text: str) -> str:
@@ -19,3 +21,14 @@ def _controls(char: str) -> bool:
     cannot be printed.
     """
     return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def name_of(function: Any) -> str:
+    """What a function is called, or the class of what has no name."""
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def listed(things: Sequence[str], most: int = 4) -> str:
+    """The first few, and how many more there are."""
+    more = len(things) - most
+    return ", ".join(things[:most]) + (f" and {more} more" if more > 0 else "")

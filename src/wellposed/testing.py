@@ -19,6 +19,7 @@ from typing import Any
 
 from wellposed import api
 from wellposed.backends.select import gradcheck_error, tensor_function
+from wellposed.checks.higher_order import function_report
 from wellposed.errors import CheckFailed, InputError
 from wellposed.findings import Finding, Verdict
 from wellposed.report import Report
@@ -62,7 +63,7 @@ def gradcheck(
     """
     api.demand_known(options)
     problems = tensor_function(func, inputs, 1, finite=False, inputs_alone=True)
-    report = api.function_report(problems, check_forward_ad or not check_backward_ad, check_backward_ad)
+    report = function_report(problems, check_forward_ad or not check_backward_ad, check_backward_ad)
     return _passed(report, atol, rtol, raise_exception=raise_exception)
 
 
@@ -81,9 +82,7 @@ def gradgradcheck(
     drawn.
     """
     problems = tensor_function(func, inputs, 2, finite=False, inputs_alone=True)
-    return _passed(
-        api.function_report(problems, forward=False, backward=True), atol, rtol, raise_exception=raise_exception
-    )
+    return _passed(function_report(problems, forward=False, backward=True), atol, rtol, raise_exception=raise_exception)
 
 
 def check_grads(

@@ -11,6 +11,8 @@ import numpy as np
 
 from wellposed.backends.closures import reachable
 
+_LONG_STATE = 100  # numbers: of plain ones alone, as Python's generator has, compared at once
+
 
 class Generator(NamedTuple):
     """A generator of random numbers: what it is called, how to read its state and how to set it."""
@@ -106,6 +108,8 @@ def _same(before: Any, after: Any) -> bool:
     if isinstance(before, dict):
         return all(_same(before[key], after[key]) for key in before)
     if isinstance(before, tuple):
-        return len(before) == len(after) and (before == after if len(before) > 100 else all(map(_same, before, after)))
+        return len(before) == len(after) and (
+            before == after if len(before) > _LONG_STATE else all(map(_same, before, after))
+        )
     equal = before == after
     return bool(equal) if isinstance(equal, bool) else bool(equal.all())

@@ -14,6 +14,7 @@ from wellposed.backends.taped import TapedInitializable
 from wellposed.errors import InputError
 from wellposed.numerics.activations import Activation
 from wellposed.numerics.fans import Fan
+from wellposed.printable import name_of
 from wellposed.users_code import Raised, attempt
 
 
@@ -24,7 +25,7 @@ def elementwise(activation: Callable[[Any], Any]) -> Activation:
         return activation
     adapter = "tracing.sizes" if framework == "torch" else "activation"
     adapted: Activation = importlib.import_module(f"wellposed.backends.{framework}.{adapter}").activation_of(activation)
-    adapted.__name__ = getattr(activation, "__name__", type(activation).__name__)
+    adapted.__name__ = name_of(activation)
     return adapted
 
 
@@ -168,5 +169,5 @@ def _module(thing: Any) -> str:
 
 def _is_torch(thing: Any) -> bool:
     torch = sys.modules["torch"]
-    builtin = getattr(torch.nn.functional, getattr(thing, "__name__", ""), None) is thing
+    builtin = vars(torch.nn.functional).get(name_of(thing)) is thing
     return isinstance(thing, torch.nn.Module) or builtin or _module(thing).startswith(("torch", "_VariableFunctions"))

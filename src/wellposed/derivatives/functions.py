@@ -16,6 +16,8 @@ from wellposed.derivatives.steps import CONSTANT, slope
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector, plain
 
+_NO_SCALE = 1e-150  # below the square root of the smallest normal number no difference sees a function's scale
+
 Method = Literal["differences", "complex"]
 
 
@@ -175,9 +177,7 @@ def _root_mean_square(values: Vector) -> float:
 
 
 def _scale(size: float) -> float:
-    # Below the square root of the smallest normal number a function cannot have a scale of its own that differences
-    # could see.
-    return abs(size) if abs(size) > 1e-150 else 1.0
+    return abs(size) if abs(size) > _NO_SCALE else 1.0
 
 
 def _known(method: str) -> None:
@@ -208,9 +208,8 @@ def _gathered(slopes: Sequence[Slope], shape: tuple[int, ...], evaluations: int)
 
 
 def _joined(each: Sequence[Estimate], shape: tuple[int, ...]) -> Estimate:
-    value, error, step = (
-        np.array([getattr(entry, name) for entry in each]).reshape(shape) for name in ("value", "error", "step")
-    )
+    parts = ((entry.value, entry.error, entry.step) for entry in each)
+    value, error, step = (np.array(part).reshape(shape) for part in zip(*parts, strict=True))
     return Estimate(
         value,
         error,

@@ -11,6 +11,9 @@ from math import hypot, isfinite, ldexp, nan, sqrt
 from wellposed.derivatives.coroutines import Answer
 from wellposed.derivatives.stencils import coefficients
 
+_AGREEING_RUNGS = 3
+_RUNGS_OF_CHANGE = 4  # neighbours, for two ratios of changes
+
 RATIO = 4
 SIGMAS = 4.0
 """Noise bars are four standard deviations wide."""
@@ -146,11 +149,11 @@ class Ladder:
         """The one-sided derivatives and whether f jumps; (nan, nan, False) where f is smooth at 0.
 
         D+ - D- = h f'' for a smooth f: it falls with h. At a kink it stays, at a jump it grows as
-        1/h, and so does the two-sided difference where f jumps between -h and h. Three rungs must agree.
+        1/h, and so does the two-sided difference where f jumps between -h and h. `_AGREEING_RUNGS` must agree.
         """
-        if self.side or len(self.rungs) < 3:
+        if self.side or len(self.rungs) < _AGREEING_RUNGS:
             return nan, nan, False
-        finest = self.rungs[:3]
+        finest = self.rungs[:_AGREEING_RUNGS]
         h, (below, above) = self.step(finest[1]), self.values[finest[1]]
         right, left = (above - self.f0) / h, (self.f0 - below) / h
         bars = [_KINK_BARS / SIGMAS * self.bar((rung,)) for rung in finest]
@@ -187,8 +190,8 @@ class Ladder:
         For a smooth f and for a kink the ratio is 1/4. For |x|^p it is 4^(1 - p): from 1 on, at a root or a logarithm,
         there is no slope.
         """
-        finest = self.rungs[:4]
-        if len(finest) < 4 or finest[-1] - finest[0] > 3:
+        finest = self.rungs[:_RUNGS_OF_CHANGE]
+        if len(finest) < _RUNGS_OF_CHANGE or finest[-1] - finest[0] >= _RUNGS_OF_CHANGE:
             return 0.0, 0.0
         worst = (0.0, 0.0)
         bars = [2 * self.bar((rung,)) for rung in finest[:-1]]

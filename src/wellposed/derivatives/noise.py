@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from wellposed.derivatives.coroutines import Asking
 
+_FINE_EPS = 1e-6  # float32 and finer
+_ULPS_APART, _COARSE_ULPS_APART = 256.0, 4.0  # between two points of the grid, in units of eps
+
 ORDER = 0.18
 """The first step of a ladder is the scale times (noise / change)^0.18: between the powers 1/3 and 1/7 that orders 2 and
 6 ask for.
@@ -50,7 +53,9 @@ def noise_level(scale: float, eps: float, f0: float = nan, room: tuple[float, fl
     0 itself is not taken for noise. Where the grid is so fine that the values repeat or climb in even steps, it is
     widened.
     """
-    spacing = min(UNEVEN * scale * eps * (256.0 if eps < 1e-6 else 4.0), max(room) / (_GRID[-1] + 1))
+    spacing = min(
+        UNEVEN * scale * eps * (_ULPS_APART if eps < _FINE_EPS else _COARSE_ULPS_APART), max(room) / (_GRID[-1] + 1)
+    )
     side = 1.0 if room[1] >= room[0] else -1.0
     # A function that is constant even here is constant near the point; where it changes further out, that is no noise.
     widest = scale * eps**ORDER / 64

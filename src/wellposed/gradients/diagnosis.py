@@ -138,7 +138,7 @@ def _steps(prober: Prober, probes: Sequence[Probe], place: slice) -> bool:
 def relative_difference(probes: Sequence[Probe]) -> Evidence:
     """Note 5's classic figure, over the slopes along all directions."""
     known = [probe for probe in probes if probe.known]
-    claimed, measured = (np.array([getattr(p, key) for p in known]) for key in ("claimed", "measured"))
+    claimed, measured = np.array([(p.claimed, p.measured) for p in known]).T
     total = float(np.linalg.norm(claimed) + np.linalg.norm(measured))
     value = float(np.linalg.norm(claimed - measured)) / total if total else 0.0
     return Evidence(
@@ -240,6 +240,8 @@ def _more_directions(prober: Prober, place: slice) -> list[Vector]:
     halves = (
         []
         if along is None
-        else [np.where(prober.random.random(along.size) < 0.5, along, 0.0) for _ in range(_MORE_DIRECTIONS // 2)]
+        else [
+            np.where(prober.random.integers(2, size=along.size) == 1, along, 0.0) for _ in range(_MORE_DIRECTIONS // 2)
+        ]
     )
     return random + [half for half in halves if half.any()]

@@ -21,6 +21,8 @@ from wellposed.numerics.floats import format_of
 from wellposed.numerics.theta import Gradient
 from wellposed.users_code import Raised, attempt
 
+_SIXTEEN_BITS, _EXACT_EPS = 1e-4, 1e-10  # precision of a loss: coarser is of 16 bits, finer is float64's
+
 # Units in the last place that sums in a gradient of that dtype may be off by.
 _CLAIM_ULPS = 8.0
 _ENOUGH = 1e-8  # of the claimed slope: a bar below that needs no improvement
@@ -101,12 +103,12 @@ class Prober:
     def erratic(self, u: Vector) -> bool:
         """Whether, in 16 bits, the loss changes within the finest steps by far more than its rounding: then steps show
         its average at best."""
-        return self.eps > 1e-4 and self.noise_along(u).level > _WILD * self.eps * abs(self.value)
+        return self.eps > _SIXTEEN_BITS and self.noise_along(u).level > _WILD * self.eps * abs(self.value)
 
     @property
     def exact(self) -> bool:
         """Whether the loss is computed finely enough that there always is room for a step."""
-        return self.eps < 1e-10
+        return self.eps < _EXACT_EPS
 
     @cached_property
     def near(self) -> Noise:

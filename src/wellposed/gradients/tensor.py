@@ -16,6 +16,7 @@ from wellposed.gradients.rules.random import RANDOM
 from wellposed.gradients.rules.wrong import WRONG
 from wellposed.gradients.rules.zero import ZERO
 from wellposed.numerics.theta import Gradient
+from wellposed.printable import listed
 
 _LABEL = " Its gradient is zero or missing: a label or a threshold is like that."
 
@@ -106,7 +107,7 @@ def carries(gradient: Gradient, name: str) -> bool:
 
 def some(names: Sequence[str]) -> str:
     """The first four by name, the others by number."""
-    return ", ".join(f"`{name}`" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return listed([f"`{name}`" for name in names])
 
 
 def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Probe) -> Finding:

@@ -22,6 +22,9 @@ class Line(NamedTuple):
     missing: Residual
 
 
+FEWEST_TELLING = 3  # entries: fewer agree with anything by chance
+
+
 @dataclass
 class Suspect:
     """A failing tensor: what is claimed and what was measured of it.

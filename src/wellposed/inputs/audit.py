@@ -19,6 +19,10 @@ from wellposed.inputs.standardizer import Standardizer
 from wellposed.inputs.state import State
 from wellposed.numerics.arrays import Array, Vector
 
+_CHANNELS = (2, 3, 4)  # of images, whose order is told
+_NEAR_STANDARD = 0.1  # of a mean of 0 and a deviation of 1
+_DECIMALS = 6
+
 _ERRORS = 5.0  # standard errors within which numbers agree
 _SAMPLED = 20_000  # units from which standard errors are estimated
 _TIGHT = (0.02, 0.1)  # misfit that a mistake may leave: by the data's size between these
@@ -217,7 +221,7 @@ def _mistakes(given: Given, data: _Data) -> Iterator[tuple[str, str, Vector, Vec
         mean / 255,
         stds / 255,
     )
-    if 2 <= mean.size <= 4:
+    if mean.size in _CHANNELS:
         yield "channel-order", "The statistics fit with the channels in the other order.", mean[::-1], std[::-1]
         yield (
             "channel-order",
@@ -226,7 +230,7 @@ def _mistakes(given: Given, data: _Data) -> Iterator[tuple[str, str, Vector, Vec
             std[::-1] / 255,
         )
     yield "variance-for-std", "The variance of the data was given for the standard deviation.", mean, std**2
-    if np.all(np.abs(mean) < 0.1) and np.all(np.abs(std[std > 0] - 1) < 0.1) and (std > 0).any():
+    if np.all(np.abs(mean) < _NEAR_STANDARD) and np.all(np.abs(std[std > 0] - 1) < _NEAR_STANDARD) and (std > 0).any():
         yield "already-standardized", "The data has mean 0 and standard deviation 1 already.", given.mean, given.std
     for name, (known_mean, known_std) in _PUBLISHED.items():
         for factor in (1.0, 255.0):
@@ -298,12 +302,12 @@ def _rows(data: _Data) -> Vector:
 
 
 def _written(values: Vector) -> Vector:
-    """Half a unit of the last decimal, where a number has at most 6 of them."""
+    """Half a unit of the last decimal, where a number has at most `_DECIMALS` of them."""
     places = [len(f"{value:.12g}".partition(".")[2]) for value in values]
     widest = max(places, default=12)  # zeros at the end are not written
     return (
         np.full(values.size, 0.5 * 10.0**-widest)
-        if widest <= 6 and "e" not in "".join(f"{v:.12g}" for v in values)
+        if widest <= _DECIMALS and "e" not in "".join(f"{v:.12g}" for v in values)
         else np.zeros(values.size)
     )
 

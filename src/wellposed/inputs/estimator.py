@@ -10,6 +10,7 @@ import narwhals as nw
 import numpy as np
 
 from wellposed.errors import InputError
+from wellposed.inputs.columns import columns_of
 from wellposed.numerics.arrays import Array
 
 
@@ -40,7 +41,7 @@ class Estimator:
         return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self._parameters()}
+        return {name: vars(self)[name] for name in self._parameters()}
 
     def set_params(self, **params: Any) -> Self:
         for name, value in params.items():
@@ -56,8 +57,13 @@ class Estimator:
         given = {name: value for name, value in self.get_params().items() if value is not defaults[name].default}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
+    @property
+    def _known_names(self) -> Array | None:
+        """The columns' names, where the data had any: scikit-learn knows a fitted estimator by its attributes."""
+        return vars(self).get("feature_names_in_")
+
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "n_features_in_")
+        return "n_features_in_" in vars(self)
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
@@ -72,7 +78,7 @@ class Estimator:
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """The names of the columns that come out: those that went in, x0, x1, ... where they had none."""
         self._require_fitted()
-        known = getattr(self, "feature_names_in_", None)
+        known = self._known_names
         if input_features is not None:
             given = np.asarray(input_features, dtype=object)
             if known is not None and list(known) != list(given):
@@ -96,7 +102,7 @@ class Estimator:
         return self
 
     def _container(self) -> str:
-        own: str | None = getattr(self, "_sklearn_output_config", {}).get("transform")
+        own: str | None = vars(self).get("_sklearn_output_config", {}).get("transform")
         if own is None and "sklearn" in sys.modules:
             own = sys.modules["sklearn"].get_config()["transform_output"]
         return own or "default"
@@ -120,12 +126,12 @@ class Estimator:
     def _remember_names(self, names: tuple[str, ...]) -> None:
         if names:
             self.feature_names_in_ = np.array(names, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
+        elif self._known_names is not None:
             del self.feature_names_in_
 
     def _match_names(self, x: Any) -> None:
         """Names that change between fit and transform are an error, names on one side alone a warning."""
-        names, known = column_names(x), getattr(self, "feature_names_in_", None)
+        names, known = column_names(x), self._known_names
         if names and known is not None and list(names) != list(known):
             raise InputError(_named_differently(list(names), list(known)))
         if bool(names) != (known is not None) and "sklearn" in sys.modules:
@@ -159,11 +165,7 @@ def column_names(x: Any) -> tuple[str, ...]:
     frame = nw.from_native(x, pass_through=True, allow_series=False)
     if not isinstance(frame, nw.DataFrame | nw.LazyFrame):
         return ()
-    columns = (
-        list(getattr(x, "columns", []))
-        if isinstance(frame, nw.DataFrame) and hasattr(x, "columns")
-        else frame.collect_schema().names()
-    )
+    columns = columns_of(x) if isinstance(frame, nw.DataFrame) and columns_of(x) else frame.collect_schema().names()
     return tuple(columns) if all(isinstance(name, str) for name in columns) else ()
 
 

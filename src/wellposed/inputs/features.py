@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 
 from wellposed.errors import InputError
+from wellposed.inputs.columns import columns_of
 from wellposed.numerics.accumulate import canonical
 from wellposed.numerics.arrays import Array, of_any_library, plain
+
+_IMAGES, _MOST_CHANNELS = 4, 4  # axes of a batch of images; the channels that they have at most
 
 
 @dataclass(frozen=True)
@@ -123,8 +126,7 @@ def features_of(data: Any, axis: int | tuple[int, ...] | None = None, what: str 
     """
     array = as_array(data, what)
     axes = feature_axes(array.shape, axis)
-    columns = getattr(data, "columns", None)
-    names = tuple(map(str, columns)) if columns is not None and array.ndim == 2 and axes == (1,) else ()
+    names = tuple(map(str, columns_of(data))) if array.ndim == 2 and axes == (1,) else ()
     return Features(array, axes, names)
 
 
@@ -134,7 +136,7 @@ def feature_axes(shape: tuple[int, ...], axis: int | tuple[int, ...] | None) -> 
     """
     n = len(shape)
     if axis is None:
-        axis = 1 if n == 4 and shape[1] <= 4 < shape[-1] else n - 1
+        axis = 1 if n == _IMAGES and shape[1] <= _MOST_CHANNELS < shape[-1] else n - 1
     try:
         wanted = tuple(map(index, axis)) if isinstance(axis, tuple | list) else (index(axis),)
     except TypeError as error:

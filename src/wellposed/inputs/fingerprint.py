@@ -81,7 +81,8 @@ class Fingerprint:
         return {
             "rows": self.rows,
             "repeated": self.repeated,
-            **{k: [f"{v:x}" for v in getattr(self, k).tolist()] for k in ("keys", "hashes")},
+            "keys": [f"{value:x}" for value in self.keys.tolist()],
+            "hashes": [f"{value:x}" for value in self.hashes.tolist()],
         }
 
     @staticmethod

@@ -14,7 +14,7 @@ from wellposed.inputs.engines import engine_of
 from wellposed.inputs.features import feature_axes
 from wellposed.inputs.sources import Chunk, Source, source_of
 from wellposed.inputs.state import State, merge
-from wellposed.printable import harmless
+from wellposed.printable import harmless, listed
 
 ONE_DIMENSION = (
     "Expected an array of at least 2 dimensions, got 1. Reshape your data: x[:, None] is one feature, x[None, :] one"
@@ -115,7 +115,7 @@ def alike(chunks: Iterator[Chunk], axis: int | tuple[int, ...] | None, total: in
 
 
 def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(map(repr, names[:6])) + (", ..." if len(names) > 6 else "")
+    return listed(list(map(repr, names)))
 
 
 @contextmanager

@@ -10,6 +10,8 @@ import numpy as np
 
 from wellposed.numerics.arrays import Array, Vector
 
+_BITS = 64  # of a float64, of which ranks are found digit by digit
+
 _COUNTS_BYTES = 64 << 20  # bytes for the counts of one reading: they decide how many of a key's 64 bits it resolves
 Chunks = Callable[[], Iterator[tuple[Array, Vector | None]]]
 
@@ -41,15 +43,15 @@ def _order_statistics(chunks: Chunks, d: int, targets: Vector) -> Vector:
     left = targets.copy()
     widest = max(4, min(16, int(np.log2(_COUNTS_BYTES / (8 * targets.size)))))
     known = 0
-    while known < 64:
-        bits = min(widest, 64 - known)
+    while known < _BITS:
+        bits = min(widest, _BITS - known)
         histogram = np.zeros((*targets.shape, 1 << bits))
         for rows, weights in chunks():
             for j in range(d):
                 finite = np.isfinite(rows[:, j])
                 keys, share = _keys(rows[finite, j]), None if weights is None else weights[finite]
                 digits = ((keys >> np.uint64(64 - bits - known)) & np.uint64((1 << bits) - 1)).astype(np.int64)
-                head = keys >> np.uint64(64 - known) if known else np.zeros_like(keys)
+                head = keys >> np.uint64(_BITS - known) if known else np.zeros_like(keys)
                 for t in range(len(targets)):
                     here = head == prefix[t, j]
                     histogram[t, j] += np.bincount(

@@ -16,6 +16,7 @@ from wellposed.inputs.estimator import Estimator, column_names, plain_only
 from wellposed.inputs.features import Features, feature_axes, features_of
 from wellposed.inputs.fit import ONE_DIMENSION, alike, finite_only, state_of, state_of_chunk
 from wellposed.inputs.quantiles import quantiles
+from wellposed.inputs.rotation import rotated
 from wellposed.inputs.sources import Chunk, Source, source_of
 from wellposed.inputs.state import State, merge
 from wellposed.inputs.whitening import Covariance, rotation
@@ -118,7 +119,7 @@ class Standardizer(Estimator):
         is NaN: a feature of which no number was seen, a variance with ddof=1 of one row."""
         self._sensible()
         nothing = {"rotation_": None, "quartiles_": None}
-        if not hasattr(self, "state_"):
+        if not self.__sklearn_is_fitted__():
             state = state_of(x, self.axis, weights=sample_weight, reproducible=self.reproducible)
             return self._learned(*self._with_values(state, more=True), None, nothing)
         self._match_names(x)
@@ -203,7 +204,7 @@ class Standardizer(Estimator):
             arrays |= {"mean_error": self.errors_.mean, "std_error": self.errors_.std}
         if self.rotation_ is not None:
             arrays |= {"rotation": self.rotation_[0], "rotation_back": self.rotation_[1]}
-        names = [str(name) for name in getattr(self, "feature_names_in_", [])]
+        names = [] if self._known_names is None else list(map(str, self._known_names))
         saved.write(path, self.get_params(), arrays, self.state_.to_dict(), names, self.n_samples_seen_)
 
     @classmethod
@@ -365,7 +366,7 @@ class Standardizer(Estimator):
         if self.rotation_ is None:
             (standardize if forward else restore)(array, features.axes, mean, self.scale_, out)
         else:
-            _rotated(features, out, mean, self.scale_, self.rotation_[0 if forward else 1], forward=forward)
+            rotated(features, out, mean, self.scale_, self.rotation_[0 if forward else 1], forward=forward)
         return self._contained(out, x)
 
     def _features(self, x: Any) -> Features:
@@ -386,18 +387,3 @@ class Standardizer(Estimator):
                 hint="were the statistics fitted on another set of columns?",
             )
         return features
-
-
-def _rotated(
-    features: Features, out: Array, mean: tuple[Vector, Vector], scale: Vector, matrix: Vector, *, forward: bool
-) -> None:
-    """Whitening needs whole rows: [N, D] in float64, a part at a time."""
-    moved = np.moveaxis(
-        features.array, features.axes, range(features.array.ndim - len(features.axes), features.array.ndim)
-    )
-    target = np.moveaxis(out, features.axes, range(out.ndim - len(features.axes), out.ndim))
-    for start in range(0, len(moved), 1 << 14):
-        part = moved[start : start + (1 << 14)]
-        rows = part.reshape(-1, features.size).astype(np.float64)
-        rows = ((rows - mean[0] - mean[1]) / scale) @ matrix if forward else (rows @ matrix) * scale + mean[1] + mean[0]
-        target[start : start + (1 << 14)] = rows.reshape(part.shape)

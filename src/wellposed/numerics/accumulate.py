@@ -12,6 +12,7 @@ import numpy as np
 from wellposed.numerics import exact, kernels, shifted
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.exact import Exact
+from wellposed.numerics.floats import WIDE_INTEGER
 from wellposed.numerics.shifted import Shifted
 
 _BLOCK = 16 << 20  # bytes of a block; the blocks, and so the result, do not depend on the number of threads
@@ -148,7 +149,7 @@ def _careful(x: Array, how: _How) -> Pieces:
     high = np.where(seen, np.where(keep, x, -np.inf).max(axis=0, initial=-np.inf), np.nan)
     if weights is None and (how.reproducible or x.dtype.kind in "iub"):
         return Pieces(exact.of_columns(x, keep), nan_count, inf_count, low, high)
-    if x.dtype.kind in "iu" and x.dtype.itemsize == 8:
+    if x.dtype.kind in "iu" and x.dtype.itemsize == WIDE_INTEGER:
         return Pieces(_of_wide_integers(x, keep, weights), nan_count, inf_count, low, high)
     values = np.where(keep, x.astype(np.float64), 0.0)
     return Pieces(shifted.of_columns(values, keep, weights), nan_count, inf_count, low, high)
@@ -169,9 +170,9 @@ def _of_wide_integers(x: Array, keep: Array, weights: Vector | None) -> Shifted:
 def _replaced(found: Pieces, where: Array, better: Pieces) -> Pieces:
     assert isinstance(found.spread, Shifted)
     assert isinstance(better.spread, Shifted)
-    fields = {name: getattr(found.spread, name).copy() for name in shifted.FIELDS}
-    for name in shifted.FIELDS:
-        fields[name][where] = getattr(better.spread, name)
+    fields = {name: part.copy() for name, part in found.spread.parts().items()}
+    for name, part in better.spread.parts().items():
+        fields[name][where] = part
     others = []
     for one, two in zip(found[1:], better[1:], strict=True):
         both = one.copy()

@@ -35,8 +35,11 @@ def _erf(x: Vector) -> Vector:
     return np.asarray(special.erf(x))
 
 
+_LAMBDA = 0.5  # of PyTorch's shrinking activations: what is cut off on either side
+
+
 def _shrunk(x: Vector) -> Vector:
-    return x - np.clip(x, -0.5, 0.5)
+    return x - np.clip(x, -_LAMBDA, _LAMBDA)
 
 
 def _sparse_plus(x: Vector) -> Vector:
@@ -70,7 +73,7 @@ NAMED: dict[str, Activation] = {
     "logsigmoid": lambda x: -_softplus(-x),
     "tanhshrink": lambda x: x - np.tanh(x),
     "softshrink": _shrunk,
-    "hardshrink": lambda x: np.where(np.abs(x) > 0.5, x, 0.0),
+    "hardshrink": lambda x: np.where(np.abs(x) > _LAMBDA, x, 0.0),
     "scaled_tanh": lambda x: 1.7159 * np.tanh(2.0 * x / 3.0),
     "arctan": np.arctan,
     "erf": _erf,

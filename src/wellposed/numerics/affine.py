@@ -11,6 +11,7 @@ import numpy as np
 
 from wellposed.numerics.accumulate import canonical
 from wellposed.numerics.arrays import Array, Vector
+from wellposed.numerics.floats import WIDE_INTEGER
 
 _BUFFER = 1 << 15  # entries of float64 in flight
 _HALF = (1 << 32) - 1
@@ -82,7 +83,7 @@ def _one_part(source: Array, target: Array, numbers: list[Any], forward: bool, m
     a, d, b = source.shape
     rows = max(1, _BUFFER // max(d * b, 1))
     buffer = np.empty((min(rows, max(a, 1)), d, b))
-    exact = source.dtype.kind in "iu" and source.dtype.itemsize == 8
+    exact = source.dtype.kind in "iu" and source.dtype.itemsize == WIDE_INTEGER
     fine = bool(low.any()) and (source.dtype == np.float64 or exact)
     for start in range(0, a, rows):
         block = source[start : start + rows]

@@ -31,11 +31,11 @@ def plain(array: Any, name: str = "x") -> Array:
     """
     if isinstance(array, float):  # the common case, first
         return np.asarray(array)
-    given = array.detach() if hasattr(array, "detach") else array
+    given = array.detach() if _tensor(array) else array
     if hasattr(given, "dtype") and dtype_name(given) in ("float16", "bfloat16"):
-        given = given.float() if hasattr(given, "float") else given.astype(np.float32)
+        given = given.float() if _tensor(given) else given.astype(np.float32)
     try:
-        found: Array = np.asarray(given.cpu().resolve_conj() if hasattr(given, "resolve_conj") else given)
+        found: Array = np.asarray(given.cpu().resolve_conj() if _tensor(given) else given)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} must be a number or an array, not {type(array).__name__}") from error
     if found.dtype.kind not in "fiubc":
@@ -49,9 +49,9 @@ def of_any_library(data: Any, what: str, complaint: str = "{} cannot be read as 
 
     Raises `InputError` for what has no numbers, as a tensor on the meta device, and for rows of different lengths.
     """
-    if isinstance(data, list | tuple) and any(hasattr(part, "detach") for part in data):
+    if isinstance(data, list | tuple) and any(map(_tensor, data)):
         data = [of_any_library(part, what) for part in data]
-    elif hasattr(data, "detach") and hasattr(data, "cpu"):
+    elif _tensor(data):
         data = _of_tensor(data, what)
     elif str(getattr(data, "dtype", "")) in _COARSE:
         data = np.asarray(data, dtype=np.float32)
@@ -64,17 +64,22 @@ def of_any_library(data: Any, what: str, complaint: str = "{} cannot be read as 
 _COARSE = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e4m3b11fnuz")
 
 
+def _tensor(data: Any) -> bool:
+    """Whether it is one of torch's, which this module must not import."""
+    return hasattr(data, "detach") and hasattr(data, "resolve_conj")
+
+
 def _of_tensor(tensor: Any, what: str) -> Any:
-    if getattr(tensor, "is_meta", False):
+    if tensor.is_meta:
         raise InputError(
             f"{what} is a tensor on the meta device, which has no numbers", hint="give it memory and numbers first"
         )
-    if getattr(tensor, "is_nested", False):
+    if tensor.is_nested:
         raise InputError(
             f"{what} is a nested tensor, whose rows have different lengths", hint="give one of its parts, or pad it"
         )
     found = tensor.detach().cpu()
-    if getattr(found, "is_quantized", False):
+    if found.is_quantized:
         found = found.dequantize()
     if str(found.layout) != "torch.strided":
         found = found.to_dense()

@@ -99,7 +99,8 @@ def of_sums(count: Vector, s1: Array, s2: Array) -> Exact:
 
 def beside(states: Sequence[Exact]) -> Exact:
     """The features of all of them, one after the other; all have one exponent."""
-    count, s1, s2 = (np.concatenate([getattr(state, name) for state in states]) for name in ("count", "s1", "s2"))
+    parts = ((state.count, state.s1, state.s2) for state in states)
+    count, s1, s2 = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Exact(count, s1, s2, states[0].exponent)
 
 

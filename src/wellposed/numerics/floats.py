@@ -35,3 +35,7 @@ def format_of(dtype: str) -> Format:
     """The format of that name; a mixture such as "bfloat16+float32" counts as its coarsest member."""
     members = [FORMATS[name] for name in dtype.split("+") if name in FORMATS]
     return max(members, key=lambda member: member.eps) if members else FORMATS["float64"]
+
+
+WIDE_INTEGER = 8
+"""Bytes of integers that float64 does not hold exactly."""

@@ -15,6 +15,9 @@ from wellposed.numerics.arrays import Array, Vector, of_any_library
 from wellposed.numerics.exact import Exact
 from wellposed.numerics.shifted import Shifted
 
+_WHOLE = 1e15  # below it every whole number is a float64
+_SINGLE = 4  # bytes of a float32
+
 _FORMAT = "wellposed.Moments"
 _MOST_EXPONENT = 2200  # powers of two: float64 reaches from 2^-1074 to 2^1024, and its squares twice as far
 _FLOATS = ("count", "shift", "offset", "m2", "rest")
@@ -55,7 +58,7 @@ class Moments:
         axes = _axes(axis, array.ndim)
         given = None if weights is None else _weights(weights, array, axes)
         if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
-            array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
+            array = array.astype(np.float32 if array.dtype.itemsize < _SINGLE else np.float64)
         found = reduce(accumulate.join, accumulate.pieces(array, axes, given, reproducible))
         return Moments(*found)
 
@@ -158,10 +161,10 @@ class Moments:
                 "exponent": sums.exponent,
             }
         else:
-            plain |= {name: _listed(getattr(self.spread, name)) for name in _FLOATS}
+            plain |= {name: _listed(self.spread.parts()[name]) for name in _FLOATS}
             if self.spread.unit.any():
                 plain["unit"] = self.spread.unit.tolist()
-        return plain | {name: _listed(getattr(self, name)) for name in ("nan_count", "inf_count", "min", "max")}
+        return plain | {name: _listed(vars(self)[name]) for name in ("nan_count", "inf_count", "min", "max")}
 
     @staticmethod
     def from_json(text: str) -> Moments:
@@ -245,7 +248,7 @@ def _weights(weights: Any, array: Array, axes: tuple[int, ...]) -> Vector:
 
 def _listed(values: Vector) -> list[float | None]:
     return [
-        None if value != value else int(value) if value.is_integer() and abs(value) < 1e15 else value
+        None if value != value else int(value) if value.is_integer() and abs(value) < _WHOLE else value
         for value in map(float, values)
     ]
 

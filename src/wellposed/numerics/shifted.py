@@ -82,8 +82,11 @@ class Shifted:
             count, np.where(left, one.shift, 0.0), offset, np.where(left, m2, 0.0), np.where(left, rest, 0.0), unit
         )
 
+    def parts(self) -> dict[str, Array]:
+        return {name: vars(self)[name] for name in FIELDS}
+
     def __getitem__(self, index: Array | slice) -> Shifted:
-        return Shifted(**{name: getattr(self, name)[index] for name in FIELDS})
+        return Shifted(**{name: part[index] for name, part in self.parts().items()})
 
 
 def unit_of(size: Vector) -> Array:
@@ -134,7 +137,7 @@ def fold(state: Shifted, copies: int, *, major: bool) -> Shifted:
 
 def beside(states: Sequence[Shifted]) -> Shifted:
     """The features of all of them, one after the other."""
-    return Shifted(**{name: np.concatenate([getattr(state, name) for state in states]) for name in FIELDS})
+    return Shifted(**{name: np.concatenate([state.parts()[name] for state in states]) for name in FIELDS})
 
 
 def _alike(one: Shifted, two: Shifted) -> tuple[Shifted, Shifted, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from importlib.metadata import version
 from math import isfinite
 from typing import Any
@@ -65,7 +66,7 @@ def _figure(figure: Figure) -> dict[str, Any]:
                 "series": [
                     {
                         "label": series.label, "mark": series.mark,
-                        **{key: [_number(value) for value in getattr(series, key)] for key in ("x", "y", "error")},
+                        "x": _numbers(series.x), "y": _numbers(series.y), "error": _numbers(series.error),
                     }
                     for series in panel.series
                 ],
@@ -73,6 +74,10 @@ def _figure(figure: Figure) -> dict[str, Any]:
             for panel in figure.panels
         ],
     }  # fmt: skip
+
+
+def _numbers(values: Iterable[float]) -> list[float | str | None]:
+    return [_number(value) for value in values]
 
 
 def _number(value: float | None) -> float | str | None:

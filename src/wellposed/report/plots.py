@@ -12,6 +12,10 @@ from markupsafe import escape
 
 from wellposed.figures import Figure, Panel, Series
 
+_FEW_PANELS, _MOST_ACROSS = 4, 3  # panels in a figure beyond which that many stand side by side
+_CROWDED = 60  # points, beyond which their marks are small
+_SHORT_LABEL = 4  # letters, beyond which labels are tilted
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
@@ -69,7 +73,7 @@ def _drawing(figure: Figure, colours: Mapping[str, object]) -> Drawing:
     from matplotlib.figure import Figure as Drawing
 
     count = len(figure.panels)
-    across = 1 if count == 1 else 3 if count > 4 else _ACROSS
+    across = 1 if count == 1 else _MOST_ACROSS if count > _FEW_PANELS else _ACROSS
     down = -(-count // across)
     width = _WIDTH * _ACROSS / across if across > 1 else 1.4 * _WIDTH
     ink = str(colours["ink"])
@@ -105,7 +109,7 @@ def _panel(axes: Axes, panel: Panel, colours: Mapping[str, object]) -> None:
         else:
             style = {"line": "-", "dashes": "--", "points": ""}[series.mark]
             mark = "" if series.mark == "dashes" else _MARKS[index % len(_MARKS)]
-            size = 4 if len(series.x) < 60 else 2
+            size = 4 if len(series.x) < _CROWDED else 2
             axes.errorbar(
                 series.x, series.y, yerr=series.error or None, linestyle=style, marker=mark, markersize=size,
                 color=colour, label=series.label, linewidth=1.4,
@@ -144,6 +148,6 @@ def _named(axes: Axes, names: tuple[str, ...]) -> None:
     short = [
         name if len(name) <= _LONGEST_LABEL else f"…{name[1 - _LONGEST_LABEL :]}" for name in (names[i] for i in at)
     ]
-    tilted = len(names) > 1 and max(map(len, short)) > 4
+    tilted = len(names) > 1 and max(map(len, short)) > _SHORT_LABEL
     shown = [name.replace("$", r"\$") for name in short]  # no mathematics
     axes.set_xticks(list(at), shown, rotation=40 if tilted else 0, ha="right" if tilted else "center")

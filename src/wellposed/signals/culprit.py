@@ -10,6 +10,8 @@ from wellposed.signals.site import Site
 from wellposed.signals.theory import variances
 from wellposed.signals.trace import Trace
 
+_USUALLY = 0.5  # share of the layers behind which a normalisation stands
+
 _CLEAR = 3.0
 
 
@@ -31,7 +33,7 @@ def culprit(before: Site, after: Site, trace: Trace) -> tuple[Site, str, str]:
             f" It is read by {before.function}, the other layers by {functions.most_common(1)[0][0]}.",
         )
     norms = [site.normalised for site in trace.trunk if site is not after and not site.is_output]
-    if norms and np.mean(norms) > 0.5 and not after.normalised and not after.is_output:
+    if norms and np.mean(norms) > _USUALLY and not after.normalised and not after.is_output:
         return after, "layer", " No normalisation follows it, as one follows the others."
     return after, "", f" What does so lies between `{before.name}` and `{after.name}`."
 

@@ -10,6 +10,8 @@ from scipy import special
 
 from wellposed.numerics.arrays import Vector
 
+_FEWEST_STEPS = 4  # of which one can be an outlier
+
 _ALONE = np.log(30)
 _CLEAR = np.log(3)
 _MADS = 8.0
@@ -59,7 +61,7 @@ def _outlier(steps: Vector) -> int | None:
     rest = float(steps.sum() - steps[worst])
     if abs(rest) < _ALONE < abs(steps[worst]):
         return worst
-    if steps.size < 4:
+    if steps.size < _FEWEST_STEPS:
         return None
     apart = np.abs(steps - np.median(steps))
     worst = int(np.argmax(apart))

@@ -26,7 +26,7 @@ class PrintedTrace(Trace):
 
     @staticmethod
     def of(trace: Trace) -> PrintedTrace:
-        return PrintedTrace(**{part.name: getattr(trace, part.name) for part in fields(trace)})
+        return PrintedTrace(**{part.name: vars(trace)[part.name] for part in fields(trace)})
 
     def __str__(self) -> str:
         return trace_text(self)

@@ -11,6 +11,8 @@ from wellposed.weights.network import Network, values_of
 from wellposed.weights.operating import Point, operating_point
 from wellposed.weights.recipe import Recipe
 
+_NO_MEAN = 1e-9  # a mean as small is none
+
 DEEP = 10
 
 
@@ -31,7 +33,7 @@ def shaped(network: Network, site: Site) -> Recipe | None:
             square, came = into.square, f"{came}, in pairs"
         elif use.bias:
             square, centre = into.square, into.mean
-            came = f"{came}, centred by {centre:.3g}" if abs(centre) > 1e-9 else came
+            came = f"{came}, centred by {centre:.3g}" if abs(centre) > _NO_MEAN else came
         else:
             square = into.square + into.mean**2
     q = out.q / site.scale**2 if out is not None else 1.0

@@ -9,6 +9,8 @@ import numpy as np
 from wellposed.signals.site import Site
 from wellposed.weights.network import Network
 
+_FEWEST_PAIRED = 4  # units that can be drawn in pairs of opposite sign
+
 
 def find_arriving(network: Network, site: Site) -> tuple[float, str]:
     """The mean square that a layer's inputs are expected to have, and why."""
@@ -41,7 +43,7 @@ def paired(network: Network, site: Site) -> bool:
     readers = network.readers
     if (
         readers[site.index] != [site.reader]
-        or prod(network.parameters[use.name].shape[axis] for axis in use.out_axes) < 4
+        or prod(network.parameters[use.name].shape[axis] for axis in use.out_axes) < _FEWEST_PAIRED
     ):
         return False
     after = readers[site.reader]

@@ -16,6 +16,8 @@ import numpy as np
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.fans import Fan
 
+_MANY_ALIKE = 0.1  # share of rows that repeat another
+
 _ABOVE_RANDOM = 1.25
 _FEWEST_ROWS = 16
 _MOST_ROWS_READ = 512
@@ -84,7 +86,7 @@ def _stands_out(maps: Vector) -> bool:
         return False
     rows = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-300)
     alike = np.abs(rows @ rows.T) > _SAME_SPECTRUM
-    return not bool((alike.sum(axis=1) > 1).mean() > 0.1)
+    return not bool((alike.sum(axis=1) > 1).mean() > _MANY_ALIKE)
 
 
 def _largest(matrix: Vector) -> float:

@@ -12,6 +12,8 @@ from wellposed.weights.draw import orthogonal
 from wellposed.weights.network import Network
 from wellposed.weights.recipe import Recipe
 
+_LSTM_GATES = 4
+
 _FORGET = 1.0
 
 
@@ -63,8 +65,8 @@ def vector_by_role(parameter: Parameter) -> Vector | None:
         return np.zeros(parameter.shape)
     if parameter.role == "gate bias":
         bias = np.zeros(parameter.shape)
-        if parameter.gates == 4 and "bias_ih" in parameter.name:
-            size = parameter.shape[0] // 4
+        if parameter.gates == _LSTM_GATES and "bias_ih" in parameter.name:
+            size = parameter.shape[0] // _LSTM_GATES
             bias[size : 2 * size] = _FORGET
         return bias
     return None

@@ -13,6 +13,7 @@ from wellposed.errors import InputError
 from wellposed.numerics.activations import ALIASES, GATES, NAMED, Activation
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.gaussian import SPLITS, Expectations, expectations, product
+from wellposed.printable import name_of
 from wellposed.users_code import Raised, ask, attempt
 
 _PROBE = np.random.default_rng(0).normal(size=(8, 4))
@@ -48,7 +49,7 @@ def unit_of(activation: str | Callable[[Any], Any]) -> Unit:
         )
     if not callable(activation):
         raise InputError(f"an activation is a name or a function, not a {type(activation).__name__}")
-    name = getattr(activation, "__name__", type(activation).__name__)
+    name = name_of(activation)
     if _takes_two(activation):
         return _gated(name, lambda a, b: _called(name, activation, a, b))
     made = _called(name, activation, _PROBE)

@@ -256,8 +256,7 @@ def _has_gradient(problem: JaxProblem, theta: Vector) -> bool:
 
 def name_of(path: tuple[Any, ...]) -> str:
     """A leaf's name: its path in the pytree."""
-    parts = [str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path]
-    return ".".join(parts) or "params"
+    return jax.tree_util.keystr(path, simple=True, separator=".") or "params"
 
 
 def _checked(name: str, leaf: Any) -> Any:

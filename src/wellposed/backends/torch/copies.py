@@ -63,7 +63,7 @@ class _Copies:
             return self._tensor(thing)
         if isinstance(thing, np.ndarray):
             return thing.copy() if type(thing) is np.ndarray and thing.dtype.kind != "O" else thing
-        if type(thing) in _CONTAINERS or (isinstance(thing, tuple) and hasattr(thing, "_fields")):
+        if type(thing) in _CONTAINERS or (_named_tuple(thing)):
             return thing if len(thing) > _MOST_ITEMS else self._container(thing)
         if isinstance(thing, types.FunctionType):
             return self._function(thing)
@@ -93,7 +93,7 @@ class _Copies:
     def _container(self, thing: Any) -> Any:
         if isinstance(thing, tuple):
             parts = [self.of(part) for part in thing]
-            return type(thing)(*parts) if hasattr(thing, "_fields") else tuple(parts)
+            return type(thing)(*parts) if _named_tuple(thing) else tuple(parts)
         if isinstance(thing, dict):
             made = self._known(
                 thing, defaultdict(thing.default_factory) if isinstance(thing, defaultdict) else type(thing)()
@@ -172,3 +172,7 @@ def originals_gone(parameters: Sequence[torch.Tensor]) -> Iterator[None]:
     nothing = [(p, torch.full((), torch.nan, dtype=p.dtype, device=p.device).expand(p.shape)) for p in real]
     with parameters_at(nothing):
         yield
+
+
+def _named_tuple(thing: Any) -> bool:
+    return isinstance(thing, tuple) and hasattr(thing, "_fields")

@@ -20,6 +20,9 @@ from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.state import torch_generators
 from wellposed.backends.torch.tracing.function_mode import Watcher
+from wellposed.backends.torch.tracing.sizes import SEQUENCES
+
+_FEWEST_EXAMPLES = 3  # an example, the one whose inputs it gets, and one that must not change
 
 _MIXED = 1e-3
 _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
@@ -29,7 +32,7 @@ def dependence_of(model: nn.Module, inputs: Any, targets: Any) -> Dependence | N
     """None where inputs, outputs and targets do not all have the batch's axis first, or all examples are equal."""
     rows = _rows(targets)
     leaves = [leaf for leaf in tree_flatten(inputs)[0] if isinstance(leaf, torch.Tensor) and leaf.dim()]
-    if rows < 3 or len(leaves) != 1 or leaves[0].shape[0] != rows or leaves[0].is_complex():
+    if rows < _FEWEST_EXAMPLES or len(leaves) != 1 or leaves[0].shape[0] != rows or leaves[0].is_complex():
         return None
     (x,) = leaves
     one, other = _pair(x)
@@ -133,7 +136,7 @@ class _Mixers(Watcher):
         return function(*args, **kwargs)
 
     def _over_rows(self, name: str, first: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        if name in _RECURRENT and first.dim() == 3 and isinstance(args[-1], bool) and not args[-1]:
+        if name in _RECURRENT and first.dim() == SEQUENCES and isinstance(args[-1], bool) and not args[-1]:
             self.unbatched = first.shape[1] == 1
             return "" if self.unbatched else f"{name.partition('_')[0].upper()} with batch_first=False"
         if name in ("softmax", "log_softmax", "softmin"):

@@ -20,6 +20,7 @@ from wellposed.backends.torch.backup import Backup, reachable_restored
 from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.float64_copy import Twin
 from wellposed.backends.torch.forward import forward
+from wellposed.backends.torch.groups import groups_of
 from wellposed.backends.torch.held_constants import Replayable
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
 from wellposed.backends.torch.state import (
@@ -55,9 +56,7 @@ class TorchEvaluation(Replayable):
                 f"loss must be a function of (outputs, targets), not {what}",
                 hint="for example nn.CrossEntropyLoss(), with brackets",
             )
-        if optimizer is not None and (
-            isinstance(optimizer, type) or not isinstance(getattr(optimizer, "param_groups", None), list)
-        ):
+        if optimizer is not None and (isinstance(optimizer, type) or not groups_of(optimizer)):
             what = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else f"a {type(optimizer).__name__}"
             raise InputError(
                 f"optimizer must be a torch optimizer that holds the model's parameters, not {what}",
@@ -214,7 +213,7 @@ class TorchEvaluation(Replayable):
         return closed_over({label: root}, self.model.parameters())
 
     def _known_to_optimizer(self) -> set[int]:
-        return {id(p) for group in getattr(self.optimizer, "param_groups", []) for p in group["params"]}
+        return {id(p) for group in groups_of(self.optimizer) for p in group["params"]}
 
     def _loss(self) -> torch.Tensor:
         with self._replaying(), self._casting(), interruptible():

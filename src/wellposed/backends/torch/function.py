@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,23 @@ from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.held_constants import HeldCuts, HeldProblem, Replayable
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
 from wellposed.backends.torch.state import buffers_lent, model_restored, parameters_at, torch_generators
+from wellposed.backends.torch.tensor_numbers import (
+    PLAIN,
+    as_gradient,
+    copied,
+    dtype,
+    leaf_like,
+    numbers,
+    own,
+    product,
+    real_shape,
+    rebuilt,
+    values_of,
+)
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Gradient, Layout
 from wellposed.users_code import Raised, attempt
-
-_PLAIN = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8")
 
 
 class OtherShapes(ValueError):
@@ -71,7 +81,7 @@ class TensorFunctionProblem(Replayable):
         names = dict(zip(self._moving, _names(fn, given, self._moving), strict=True))
         self._tensors: dict[str, torch.Tensor] = {names[i]: self._leaves[i] for i in self._moving}
         for name, tensor in self._tensors.items():
-            if finite and torch.isnan(_values(tensor.detach())).any():
+            if finite and torch.isnan(values_of(tensor.detach())).any():
                 raise InputError(f"input {name!r} contains NaN; there is no derivative at such a point")
         self._random = Randomness(*torch_generators(), *owned_generators(fn))
         self._modules = modules_of(fn)
@@ -81,12 +91,12 @@ class TensorFunctionProblem(Replayable):
         self._cotangents: list[torch.Tensor | None] = []
         self._prepare()
         every = self._tensors | self._closed
-        self._layout = Layout({name: _real_shape(tensor) for name, tensor in every.items()})
-        infinite = {name: ~np.isfinite(_numbers(tensor)) for name, tensor in every.items()}
+        self._layout = Layout({name: real_shape(tensor) for name, tensor in every.items()})
+        infinite = {name: ~np.isfinite(numbers(tensor)) for name, tensor in every.items()}
         self._infinite = {name: mask for name, mask in infinite.items() if mask.any()}
-        self._stored_in = sorted({_dtype(tensor) for tensor in every.values()})
+        self._stored_in = sorted({dtype(tensor) for tensor in every.values()})
         # What fn returns may be coarser than what goes in.
-        returned = {_dtype(cotangent) for cotangent in self._cotangents if cotangent is not None}
+        returned = {dtype(cotangent) for cotangent in self._cotangents if cotangent is not None}
         self.dtype = "+".join(sorted(returned.union(self._stored_in)))
 
     @property
@@ -97,7 +107,7 @@ class TensorFunctionProblem(Replayable):
         return self._unnamed
 
     def theta(self) -> Vector:
-        every = {name: _numbers(tensor) for name, tensor in (self._tensors | self._closed).items()}
+        every = {name: numbers(tensor) for name, tensor in (self._tensors | self._closed).items()}
         return self._layout.pack(
             {name: np.where(np.isfinite(numbers), numbers, 0.0) for name, numbers in every.items()}
         )
@@ -111,7 +121,7 @@ class TensorFunctionProblem(Replayable):
             return theta
         every = self._tensors | self._closed
         return self._layout.pack(
-            {name: _numbers(_rebuilt(every[name], part)) for name, part in self._layout.unpack(theta).items()}
+            {name: numbers(rebuilt(every[name], part)) for name, part in self._layout.unpack(theta).items()}
         )
 
     def value(self, theta: Vector) -> float:
@@ -119,7 +129,7 @@ class TensorFunctionProblem(Replayable):
             outputs = self._outputs(inputs)
         self._demand_shapes(outputs)
         pairs = zip(outputs, self._cotangents, strict=True)
-        return sum(_product(output.detach(), cotangent) for output, cotangent in pairs if cotangent is not None)
+        return sum(product(output.detach(), cotangent) for output, cotangent in pairs if cotangent is not None)
 
     def _demand_shapes(self, outputs: Sequence[torch.Tensor]) -> None:
         """Beside the point fn must return what it does there; further out it need not, and is not defined for us."""
@@ -149,7 +159,7 @@ class TensorFunctionProblem(Replayable):
                 [o for o, _ in pairs], wanted, [w if factor == 1 else w * factor for _, w in pairs], allow_unused=True
             )
         named = zip((self._tensors | self._closed).items(), parts, strict=True)
-        found = {name: None if part is None else _as_gradient(tensor, part) for (name, tensor), part in named}
+        found = {name: None if part is None else as_gradient(tensor, part) for (name, tensor), part in named}
         for name, mask in self._infinite.items():
             part = found[name]
             if part is not None:
@@ -177,9 +187,9 @@ class TensorFunctionProblem(Replayable):
 
         def f(values: Vector) -> Vector:
             with self._at(np.asarray(values, dtype=np.float64).ravel(), quick=True) as inputs:
-                return _numbers(self._outputs(inputs)[0])
+                return numbers(self._outputs(inputs)[0])
 
-        return f, _numbers(cotangent)
+        return f, numbers(cotangent)
 
     @property
     def jvp_names(self) -> tuple[str, ...]:
@@ -190,13 +200,13 @@ class TensorFunctionProblem(Replayable):
         tangents = self._layout.unpack(u)
         with self._at(theta) as inputs, forward_ad.dual_level():
             for index, name in zip(self._moving, self._tensors, strict=True):
-                tangent = _rebuilt(self._tensors[name], tangents[name])
+                tangent = rebuilt(self._tensors[name], tangents[name])
                 inputs[index] = forward_ad.make_dual(inputs[index].detach(), tangent.detach())
             total = 0.0
             for output, cotangent in zip(self._outputs(inputs), self._cotangents, strict=True):
                 moved = None if cotangent is None else forward_ad.unpack_dual(output).tangent
                 if moved is not None and cotangent is not None:
-                    total += _product(moved.detach(), cotangent)
+                    total += product(moved.detach(), cotangent)
         return total
 
     def data(self) -> dict[str, Array]:
@@ -207,7 +217,7 @@ class TensorFunctionProblem(Replayable):
             if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided
         }
         return {
-            name: leaf.detach().cpu().numpy(force=True) for name, leaf in own.items() if str(leaf.dtype)[6:] in _PLAIN
+            name: leaf.detach().cpu().numpy(force=True) for name, leaf in own.items() if str(leaf.dtype)[6:] in PLAIN
         } | super().data()
 
     @contextmanager
@@ -231,8 +241,7 @@ class TensorFunctionProblem(Replayable):
         """
         with model_restored(*self._modules), self._random.fixed(), torch.enable_grad():
             inputs = [
-                _leaf_like(leaf, _copied(leaf)) if i in self._moving else _own(leaf)
-                for i, leaf in enumerate(self._leaves)
+                leaf_like(leaf, copied(leaf)) if i in self._moving else own(leaf) for i, leaf in enumerate(self._leaves)
             ]
             outputs = self._outputs(inputs)
             still = [i for i, leaf in enumerate(inputs) if i not in self._moving and isinstance(leaf, torch.Tensor)]
@@ -270,13 +279,13 @@ class TensorFunctionProblem(Replayable):
         self.evaluations += 1
         parts = self._layout.unpack(theta)
         for name, mask in self._infinite.items():
-            parts[name] = np.where(mask, _numbers(self._tensors[name]), parts[name])
+            parts[name] = np.where(mask, numbers(self._tensors[name]), parts[name])
         inputs = list(self._leaves)
         for index in self._changing:  # fn writes to it: each evaluation gets a copy of its own
-            inputs[index] = _own(inputs[index])
+            inputs[index] = own(inputs[index])
         for index, name in zip(self._moving, self._tensors, strict=True):
-            inputs[index] = _leaf_like(self._tensors[name], _rebuilt(self._tensors[name], parts[name]))
-        closed = [(tensor, _rebuilt(tensor, parts[name])) for name, tensor in self._closed.items()]
+            inputs[index] = leaf_like(self._tensors[name], rebuilt(self._tensors[name], parts[name]))
+        closed = [(tensor, rebuilt(tensor, parts[name])) for name, tensor in self._closed.items()]
         with (
             self._random.fixed(seen=quick),
             torch.enable_grad(),
@@ -306,7 +315,7 @@ def second_order(
     held = Randomness(*torch_generators(), *owned_generators(fn))
     with torch.enable_grad(), held.fixed(), model_restored(*modules_of(fn)):
         copies = tuple(
-            _leaf_like(x, _copied(x)) if isinstance(x, torch.Tensor) and x.requires_grad else _own(x) for x in given
+            leaf_like(x, copied(x)) if isinstance(x, torch.Tensor) and x.requires_grad else own(x) for x in given
         )
         outputs = _differentiable(fn(*copies))
     if any(output.layout is not torch.strided for output in outputs):
@@ -343,85 +352,3 @@ def _names(fn: Callable[..., Any], given: Sequence[Any], moving: Sequence[int]) 
         return names
     positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return [positional[index] for index in moving] if len(positional) >= len(given) else names
-
-
-def _values(tensor: torch.Tensor) -> torch.Tensor:
-    """The entries that are there."""
-    if tensor.layout is torch.strided:
-        return tensor
-    return tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.values()
-
-
-def _dtype(tensor: torch.Tensor) -> str:
-    real = tensor.dtype.to_real() if tensor.is_complex() else tensor.dtype
-    return str(real).removeprefix("torch.")
-
-
-def _real_shape(tensor: torch.Tensor) -> tuple[int, ...]:
-    return tuple(_values(tensor.detach()).shape) + ((2,) if tensor.is_complex() else ())
-
-
-def _numbers(tensor: torch.Tensor) -> Vector:
-    values = _values(tensor.detach()).resolve_conj().resolve_neg()
-    real = torch.view_as_real(values) if values.is_complex() else values
-    return np.array(real.cpu().double().numpy(force=True))
-
-
-def _rebuilt(like: torch.Tensor, numbers: Array) -> torch.Tensor:
-    """A tensor like the given one, with other numbers."""
-    flat = torch.from_numpy(np.array(numbers))
-    real = like.dtype.to_real() if like.is_complex() else like.dtype
-    values = flat.to(dtype=real, device=like.device)
-    values = torch.view_as_complex(values) if like.is_complex() else values
-    if like.layout is torch.strided:
-        return values if _plain(like) else _copied(like).copy_(values)
-    if like.layout is torch.sparse_coo:
-        return torch.sparse_coo_tensor(like.detach().coalesce().indices(), values, like.shape, is_coalesced=True)
-    rows = like.layout in (torch.sparse_csr, torch.sparse_bsr)
-    compressed, plain = (like.crow_indices(), like.col_indices()) if rows else (like.ccol_indices(), like.row_indices())
-    return torch.sparse_compressed_tensor(compressed, plain, values, like.shape, layout=like.layout)
-
-
-def _leaf_like(tensor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """A leaf with these values, a parameter where the tensor is one: the user's code may look for that."""
-    return torch.nn.Parameter(values) if isinstance(tensor, torch.nn.Parameter) else values.requires_grad_()
-
-
-def _own(leaf: Any) -> Any:
-    return leaf.detach().clone() if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided else leaf
-
-
-def _plain(tensor: torch.Tensor) -> bool:
-    """Whether the tensor is all of its memory, in order."""
-    return tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-
-
-def _copied(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy with the same strides, and with the memory around it that `as_strided` could reach."""
-    if tensor.layout is not torch.strided or _plain(tensor) or 0 in tensor.stride():
-        return tensor.detach().clone()
-    memory = tensor.detach().untyped_storage().clone()
-    return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(
-        memory, tensor.storage_offset(), tensor.shape, tensor.stride()
-    )
-
-
-def _as_gradient(like: torch.Tensor, part: torch.Tensor) -> Vector:
-    if like.layout is torch.strided:
-        dense = part if part.layout is torch.strided else part.to_dense()
-        return _numbers(dense.expand_as(like)).reshape(_real_shape(like))
-    if part.layout is torch.strided:
-        return _numbers(
-            part.sparse_mask(like.detach().coalesce() if like.layout is torch.sparse_coo else like.detach())
-        )
-    return _numbers(part.coalesce().sparse_mask(like.detach().coalesce()) if like.layout is torch.sparse_coo else part)
-
-
-def _product(output: torch.Tensor, cotangent: torch.Tensor) -> float:
-    """Re <w, y> in float64: what `torch.autograd.grad` differentiates when it is given w."""
-    if prod(output.shape) == 0:
-        return 0.0
-    if output.is_complex():
-        return float((cotangent.conj().to(torch.complex128) * output.to(torch.complex128)).sum().real)
-    product = cotangent.double() * output.double()
-    return float((product if torch.isfinite(product).all() else torch.where(cotangent == 0, 0.0, product)).sum())

@@ -23,7 +23,13 @@ from wellposed.backends.torch.calibration import Calibration
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.meta import materialize
 from wellposed.backends.torch.roles import parameters_of
-from wellposed.backends.torch.sharded import held_jointly, joint_root_mean_square, resharded, with_joint_sources
+from wellposed.backends.torch.sharded import (
+    held_jointly,
+    in_shards,
+    joint_root_mean_square,
+    resharded,
+    with_joint_sources,
+)
 from wellposed.backends.torch.state import model_restored, modes_restored, power_iteration_stopped, torch_generators
 from wellposed.backends.torch.tracing.recorder import Recorder
 from wellposed.backends.torch.tracing.sizes import activation_of, root_mean_square
@@ -136,9 +142,7 @@ class TorchInitializable:
     @contextmanager
     def _lent(self, but: Iterable[torch.Tensor]) -> Iterator[None]:
         """What a pass changes is put back, but for the bits of these tensors."""
-        sharded = any(
-            hasattr(parameter, "placements") for parameter in self.model.parameters()
-        )  # what holds shards has a state of its own
+        sharded = any(map(in_shards, self.model.parameters()))  # what holds shards has a state of its own
         with (
             modes_restored(),
             nullcontext() if sharded else reachable_restored(self.model, self._inputs, but=but),
@@ -165,13 +169,13 @@ def _real(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def _full(parameter: Any) -> torch.Tensor:
     """All of a parameter that lies in shards over several ranks."""
-    whole: torch.Tensor = parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter
+    whole: torch.Tensor = parameter.full_tensor() if in_shards(parameter) else parameter
     return whole
 
 
 def _like(value: torch.Tensor, parameter: Any) -> torch.Tensor:
     """The value laid out as the parameter: each rank takes its own shard of the same draw."""
-    if not hasattr(parameter, "placements"):
+    if not in_shards(parameter):
         return value.to(parameter.device)
     from torch.distributed.tensor import distribute_tensor
 

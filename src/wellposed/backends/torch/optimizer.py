@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from wellposed.backends.torch.evaluation import TorchEvaluation
+from wellposed.backends.torch.groups import groups_of
 from wellposed.backends.torch.training import Training
 from wellposed.numerics.arrays import Vector
 
@@ -24,7 +25,7 @@ class TorchOptimizer(TorchEvaluation):
 
     @property
     def rate(self) -> float:
-        groups = getattr(self.optimizer, "param_groups", [])
+        groups = groups_of(self.optimizer)
         return float(max((group.get("initial_lr", group.get("lr", np.nan)) for group in groups), default=np.nan))
 
     @property
@@ -33,9 +34,7 @@ class TorchOptimizer(TorchEvaluation):
 
     @property
     def decays(self) -> bool:
-        return any(
-            group.get("weight_decay", 0.0) > _USUAL_DECAY for group in getattr(self.optimizer, "param_groups", [])
-        )
+        return any(group.get("weight_decay", 0.0) > _USUAL_DECAY for group in groups_of(self.optimizer))
 
     def trained_at(
         self, theta: Vector, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True
@@ -61,7 +60,7 @@ class TorchOptimizer(TorchEvaluation):
             id(p) for module in (self.model, self.loss) if isinstance(module, nn.Module) for p in module.parameters()
         }
         # What only a function closes over, as a generator's loss does over the critic, is another optimizer's.
-        if not known and not isinstance(getattr(self.optimizer, "param_groups", None), list):
+        if not known and not groups_of(self.optimizer):
             return ()
         trained = any(id(p) in known for p in self._parameters.values())
         return tuple(

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map
 
 from wellposed.backends.protocol import Differentiation, Network, Problem, Training, Variants
 from wellposed.backends.randomness import Randomness
+from wellposed.backends.torch.sharded import in_shards
 from wellposed.backends.torch.state import buffers_lent, torch_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
@@ -135,24 +136,20 @@ class RanksProblem(Problem, Differentiation, Network, Training, Variants):
         self._loss(model(inputs), targets).backward()
 
 
-def _sharded(tensor: torch.Tensor) -> bool:
-    return hasattr(tensor, "full_tensor")
-
-
 def _whole(tensor: Any) -> Vector:
-    full = tensor.detach().full_tensor() if _sharded(tensor) else tensor.detach()
+    full = tensor.detach().full_tensor() if in_shards(tensor) else tensor.detach()
     return np.array(full.cpu().double().numpy())
 
 
 def _local(tensor: Any) -> torch.Tensor:
-    local: torch.Tensor = tensor.to_local() if _sharded(tensor) else tensor
+    local: torch.Tensor = tensor.to_local() if in_shards(tensor) else tensor
     return local
 
 
 def _put(parameter: Any, values: torch.Tensor) -> None:
     """Write whole values into a parameter, each rank its own part."""
     values = values.to(dtype=parameter.dtype, device=parameter.device)
-    if not _sharded(parameter):
+    if not in_shards(parameter):
         parameter.copy_(values)
         return
     from torch.distributed.tensor import distribute_tensor

@@ -20,9 +20,12 @@ def held_jointly(model: nn.Module) -> bool:
     """Whether it is wrapped by DistributedDataParallel, or some of its parameters lie in shards over the ranks."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return False
-    return isinstance(model, nn.parallel.DistributedDataParallel) or any(
-        hasattr(one, "placements") for one in model.parameters()
-    )
+    return isinstance(model, nn.parallel.DistributedDataParallel) or any(map(in_shards, model.parameters()))
+
+
+def in_shards(tensor: torch.Tensor) -> bool:
+    """Whether it is a DTensor: torch imports the class only where it is asked for."""
+    return hasattr(tensor, "placements")
 
 
 def joint_root_mean_square(tensor: torch.Tensor) -> float:

@@ -12,12 +12,13 @@ from wellposed.backends.interrupts import interruptible
 from wellposed.backends.snapshot import Snapshot
 from wellposed.backends.torch.backup import Backup, backed_up
 from wellposed.backends.torch.backward import gradients_of
+from wellposed.backends.torch.groups import groups_of
 from wellposed.backends.torch.state import parameters_at
 
 
 def trained_by(optimizer: Any) -> list[torch.Tensor]:
     """The parameters that the optimizer knows and that carry a gradient."""
-    groups = getattr(optimizer, "param_groups", [])  # a wrapper of an optimizer may have none
+    groups = groups_of(optimizer)
     return [parameter for group in groups for parameter in group["params"] if parameter.requires_grad]
 
 

@@ -25,6 +25,7 @@ from wellposed.backends.torch.state import (
 )
 from wellposed.numerics.arrays import Array
 from wellposed.numerics.theta import move_by_its_size
+from wellposed.printable import listed
 from wellposed.users_code import Raised, ask, attempt
 
 
@@ -46,7 +47,7 @@ class TorchVariants(TorchEvaluation):
             for name, module in self.model.named_modules()
             if "Dropout" in type(module).__name__ and module.training and getattr(module, "p", 1.0)
         ]
-        told = f"{TORCH}: {', '.join(names[:4])}{' and more' if len(names) > 4 else ''}" if names else TORCH
+        told = f"{TORCH}: {listed(names)}" if names else TORCH
         return tuple(told if name == TORCH else name for name in self._random.drawn)
 
     def copied(self) -> Problem | None:

@@ -95,7 +95,7 @@ def _named(used: Vector, at: Function, points: Vector, outputs: Vector) -> str:
 def _elementwise(f: Function, x: Vector, y: Vector) -> bool:
     """Whether an entry of the output depends on its own entry of the input alone."""
     random = np.random.default_rng(4)
-    moved = random.random(x.shape) < 0.5
+    moved = random.integers(2, size=x.shape) == 1
     if x.size < 2 or y.shape != x.shape or moved.all() or not moved.any():
         return x.size == 1
     beside = np.asarray(f(np.where(moved, x + 0.01 * (np.abs(x) + np.abs(x).max()), x))).reshape(x.shape)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from wellposed.gradients.causes.explanation import Explanation
-from wellposed.gradients.wrong_tensor import Suspect
+from wellposed.gradients.wrong_tensor import FEWEST_TELLING, Suspect
 from wellposed.numerics.arrays import Array, Vector
+
+_SIGN = 1e-3  # how far a factor may be from -1
+_NEAR_ONE = 0.5  # of 1: a factor that is told by its digits
 
 _FEWEST_FITTED = 8  # entries: fewer are fitted by two numbers too easily
 _WHOLE_NUMBER = 1e-4  # as near to a whole number or a known count as that is that number
@@ -31,7 +34,7 @@ def _multiple(suspect: Suspect, found: tuple[Vector, Vector] | None) -> Explanat
     if abs(true) < max(4 * doubt, 1e-6):  # nothing of the claim is in the measurement: no factor
         return None
     factor = 1 / true
-    if abs(factor + 1) < 1e-3:
+    if abs(factor + 1) < _SIGN:
         return Explanation("sign", "It has the wrong sign.", -1.0)
     count = _count(suspect, factor)
     if suspect.claim.size == 1 and not count:  # of one number any error is a factor
@@ -48,7 +51,7 @@ def _multiple(suspect: Suspect, found: tuple[Vector, Vector] | None) -> Explanat
 
 
 def _times(factor: float) -> str:
-    if abs(abs(factor) - 1) < 0.5:
+    if abs(abs(factor) - 1) < _NEAR_ONE:
         digits = 6 if f"{abs(factor):.6g}" != "1" else 12
         return f"It is {factor:.{digits}g} times what it should be, in every direction"
     nearest = round(factor) if abs(factor) > 1 and abs(factor - round(factor)) < _WHOLE_NUMBER * abs(factor) else factor
@@ -101,7 +104,7 @@ def counts(data: dict[str, Array]) -> list[tuple[float, str, bool]]:
 
 def decayed(suspect: Suspect) -> Explanation | None:
     """true = claimed + c * theta, or + c * sign(theta): a penalty is missing, or too much."""
-    if suspect.claim.size < 3:
+    if suspect.claim.size < FEWEST_TELLING:
         return None
     terms = [(suspect.theta, "the weight itself: an L2 term")]
     if np.unique(np.abs(suspect.theta)).size > 1:  # else the two are the same

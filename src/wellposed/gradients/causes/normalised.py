@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from wellposed.gradients.causes.explanation import Explanation
-from wellposed.gradients.wrong_tensor import Suspect
+from wellposed.gradients.wrong_tensor import FEWEST_TELLING, Suspect
 from wellposed.numerics.arrays import Vector
 
 _ADDED = (0.0, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
@@ -21,7 +21,7 @@ def batch_statistics(suspect: Suspect) -> Explanation | None:
     term it is that of fixed statistics. Also for a bias just before the normalisation, whose true gradient is zero.
     """
     claim, x = suspect.claim, suspect.theta
-    if not np.isfinite(x).all() or claim.size < 3:
+    if not np.isfinite(x).all() or claim.size < FEWEST_TELLING:
         return None
     axes = range(claim.ndim)
     for over in (over for count in range(1, claim.ndim + 1) for over in combinations(axes, count)):

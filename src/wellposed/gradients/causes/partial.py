@@ -12,6 +12,9 @@ from wellposed.gradients.causes.explanation import Explanation
 from wellposed.gradients.locate import Located
 from wellposed.gradients.residuals import signed_weights
 from wellposed.gradients.wrong_tensor import Suspect
+from wellposed.printable import listed
+
+_INDICES_NAMED = 6
 
 _PARTS_TRIED = 32
 _PART_WRONG_BARS = 3.0  # bars
@@ -136,4 +139,4 @@ def _listed(indices: Sequence[int]) -> str:
         else:
             runs.append([index, index + 1])
     words = [str(low) if high == low + 1 else f"{low}:{high}" for low, high in runs]
-    return ", ".join(words[:6]) + (f" and {len(words) - 6} more" if len(words) > 6 else "")
+    return listed(words, _INDICES_NAMED)

@@ -9,7 +9,7 @@ from itertools import permutations
 import numpy as np
 
 from wellposed.gradients.causes.explanation import Explanation
-from wellposed.gradients.wrong_tensor import Suspect
+from wellposed.gradients.wrong_tensor import FEWEST_TELLING, Suspect
 from wellposed.numerics.arrays import Vector
 
 _BLOCKS = (2, 3, 4)
@@ -133,7 +133,9 @@ def wrong_axis(suspect: Suspect) -> Explanation | None:
     claim = suspect.claim
     constant = next((axis for axis, length in enumerate(claim.shape) if length > 1 and _even(claim, axis)), None)
     lengths = {array.shape[0] for array in suspect.data.values() if array.ndim}
-    if claim.size < 3 or (constant is None and (claim.ndim > 1 or (lengths and claim.size not in lengths))):
+    if claim.size < FEWEST_TELLING or (
+        constant is None and (claim.ndim > 1 or (lengths and claim.size not in lengths))
+    ):
         return None
     total, line = float(claim.sum()), suspect.measure(1 / suspect.residuals.sizes)
     slack = 2 * line.missing.bar

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from wellposed.errors import InputError
+from wellposed.inputs.columns import columns_of
 from wellposed.inputs.features import as_array
 from wellposed.inputs.sources.chunk import Chunk, Source
 
@@ -16,8 +17,7 @@ def loader(data: Iterable[Any], key: Any = None) -> Source:
     def chunks() -> Iterator[Chunk]:
         for number, batch in enumerate(data):
             where = f"batch {number}"
-            columns = getattr(batch, "columns", None)
-            names = tuple(map(str, columns)) if columns is not None else ()
+            names = tuple(map(str, columns_of(batch)))
             yield Chunk(as_array(_inputs(batch, key, where), where), where, names)
 
     return Source("the batches", chunks, again=iter(data) is not data)

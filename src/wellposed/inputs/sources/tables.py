@@ -10,12 +10,16 @@ import narwhals as nw
 import numpy as np
 
 from wellposed.errors import InputError
+from wellposed.inputs.columns import columns_of
 from wellposed.inputs.sources.chunk import BYTES, Chunk, Source, numeric
+from wellposed.printable import listed
+
+_COLUMNS_NAMED = 8
 
 
 def table(data: Any, columns: Sequence[str] = ()) -> Source | None:
     """A table's rows; None where this is no table."""
-    columns_there = list(getattr(data, "columns", ())) if type(data).__module__.startswith("pandas") else []
+    columns_there = columns_of(data) if type(data).__module__.startswith("pandas") else []
     twice = next((name for name, number in Counter(columns_there).items() if number > 1), None)
     if twice is not None:
         raise InputError(f"the table has two columns named {twice!r}", hint="rename one of them")
@@ -87,8 +91,9 @@ def choose_columns(available: Sequence[str], columns: Sequence[str], what: str) 
     there = set(available)
     for name in columns:
         if name not in there:
-            shown = ", ".join(map(repr, list(available)[:8])) + (", ..." if len(available) > 8 else "")
-            raise InputError(f"{what} has no column {name!r}", hint=f"it has {shown}")
+            raise InputError(
+                f"{what} has no column {name!r}", hint=f"it has {listed(list(map(repr, available)), _COLUMNS_NAMED)}"
+            )
     if not available:
         raise InputError(f"{what} has no columns")
     return list(columns or available)

@@ -25,6 +25,7 @@ _FAR_LOWER = (
     1e-10,
 )  # tried one after the other, where none of the others lowers the loss
 _SOLVED_BY_STEPS = 1e-3  # of the loss: what is left of it where large steps have done their work
+_TELLING = 0.01  # of the loss: a fall that is told from a standstill
 _STRIDE = 0.5  # of the weights' size: a first step as long forgets how they were initialised
 _CRAWL = _FEW * np.log(2) / 1e4  # of the loss, in a few steps: ten thousand would not halve it
 
@@ -153,26 +154,23 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
         other = decayed or (_crawling(loss, few, theta, steps) if loss - few < _CRAWL * abs(loss) else None)
         fell = (Evidence(f"loss after {_FEW} steps over that before", _over(few, loss), "loss", reference="below 1"),)
         return other or RATE.holds(fell)
-    many = steps.value(steps.stepped(_MANY, 1.0))
-    lower = {factor: steps.value(steps.stepped(_MANY, factor)) for factor in _LOWER}
+    return _overshooting(loss, first, few, stride, steps)
+
+
+def _overshooting(loss: float, first: float, few: float, stride: float, steps: Steps) -> Finding:
+    """Steps that raise the loss, leap or run away: whether smaller ones get further."""
+    many, lower = _lower(loss, steps)
     evidence = [
         Evidence("loss before", loss, "loss"),
         Evidence("loss after the first step on this batch", first, "loss"),
         Evidence(f"loss after {_FEW} steps", few, "loss"),
         Evidence(f"loss after {_MANY} steps on this batch", many, "loss"),
         *(
-            Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", value, "loss")
-            for factor, value in lower.items()
+            Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", lower[factor], "loss")
+            for factor in _LOWER
         ),
     ]
-    good = {factor: value for factor, value in lower.items() if value < loss - 0.01 * abs(loss)}
-    smallest = lower[_LOWER[-1]]
-    far = not good and not smallest - loss <= (_GROWN - 1) * abs(loss)
-    for factor in _FAR_LOWER if far else ():
-        lower[factor] = steps.value(steps.stepped(_MANY, factor))
-        if lower[factor] < loss - 0.01 * abs(loss):
-            good = {factor: lower[factor]}
-            break
+    good = {factor: value for factor, value in lower.items() if _falls(value, loss)}
     if not good:
         if all(value > loss for value in lower.values()):
             text = "The optimizer's steps raise the loss, however small they are."
@@ -215,6 +213,24 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
         evidence=tuple(evidence),
     )
     return _advised(found, best * steps.rate)
+
+
+def _lower(loss: float, steps: Steps) -> tuple[float, dict[float, float]]:
+    """The loss after many steps, and at smaller rates: far smaller ones where none of the others lowers it."""
+    many = steps.value(steps.stepped(_MANY, 1.0))
+    lower = {factor: steps.value(steps.stepped(_MANY, factor)) for factor in _LOWER}
+    if any(_falls(value, loss) for value in lower.values()):
+        return many, lower
+    if not lower[_LOWER[-1]] - loss <= (_GROWN - 1) * abs(loss):
+        for factor in _FAR_LOWER:
+            lower[factor] = steps.value(steps.stepped(_MANY, factor))
+            if _falls(lower[factor], loss):
+                break
+    return many, lower
+
+
+def _falls(value: float, loss: float) -> bool:
+    return value < loss - _TELLING * abs(loss)
 
 
 def _still(theta: Vector, moved: Vector, stride: float, steps: Steps) -> Finding | None:

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from wellposed.backends.measured import Uncut
 from wellposed.findings import Finding, Remedy, Verdict
 from wellposed.numerics.theta import Gradient, Layout
+from wellposed.printable import listed
 from wellposed.rule import NEGLIGIBLE, Cause, Rule
-
-_PARAMETERS_NAMED = 4
-
 
 REACHED = Rule(
     id="WP403",
@@ -136,9 +134,4 @@ def _layer(name: str) -> str:
 
 
 def _named(names: Sequence[str]) -> str:
-    return _some([f"`{name}`" for name in names])
-
-
-def _some(things: Sequence[str]) -> str:
-    more = len(things) - _PARAMETERS_NAMED
-    return ", ".join(things[:_PARAMETERS_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return listed([f"`{name}`" for name in names])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from wellposed.findings import Evidence, Finding, Verdict
@@ -83,26 +85,7 @@ def _normalised_after(trace: Trace, site: Site) -> bool:
 
 
 def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
-    judged: list[tuple[Site, float, float]] = []
-    for site in trace.trunk:
-        use = site.layer.weight
-        rescaled = (
-            site.is_output
-            or site.normalised
-            or site.follower in ("add", "norm", "other", "")
-            or _normalised_after(trace, site)
-        )
-        if use is None or use.name not in weights or rescaled or not site.forward.finite:
-            continue
-        if not weights[use.name].any():
-            continue  # a deliberate zero
-        factor, error = layer_factor(site, weights[use.name])
-        if (
-            not site.layer.inputs and factor > 0 and site.forward.rms > 0
-        ):  # right for its inputs, if what it makes is of usual size
-            factor = float(np.exp(measure_agreement(np.log(factor), np.log(site.forward.rms))))
-        if np.isfinite(factor) and factor > 0:
-            judged.append((site, factor, error))
+    judged = list(_factors(trace, weights))
     if not judged:
         return VARIANCE.not_applicable(
             "No hidden layer on the way of every signal stands alone before an activation: normalisation, sums or the"
@@ -132,19 +115,16 @@ def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
             error=product_error * product,
         ),
     )
+    away = 0.0 if _meant(site, weights) else abs(logs[worst]) - _SIGMAS * error
+    single = _verdict(away, _LAYER_SUSPECT, _LAYER_FAILS)
     sites = [site for site, *_ in judged]
-    meant = (
-        not site.layer.inputs
-        and site.layer.weight is not None
-        and orthogonal(weights[site.layer.weight.name], site.layer.weight)
-    )
-    single = Verdict.HOLDS if meant else _verdict(abs(logs[worst]) - _SIGMAS * error, _LAYER_SUSPECT, _LAYER_FAILS)
     total = _verdict(abs(borne_out(float(logs.sum()), sites)) - product_error, _PRODUCT_SUSPECT, _PRODUCT_FAILS)
     if single is Verdict.HOLDS and total is Verdict.HOLDS:
         return VARIANCE.holds(evidence)
     verdict = Verdict.FAILS if Verdict.FAILS in (single, total) else Verdict.SUSPECT
     rest = abs(logs.sum() - logs[worst])
-    if single is not Verdict.HOLDS and (len(judged) == 1 or rest < np.log(_PRODUCT_SUSPECT) or single is Verdict.FAILS):
+    alone = len(judged) == 1 or rest < np.log(_PRODUCT_SUSPECT) or single is Verdict.FAILS
+    if single is not Verdict.HOLDS and alone:
         text = (
             f"The weights of `{site.name}` have {factor**2:.3g} of the variance that keeps the gradient through"
             f" {_read_by(site)} ({_should(site, factor, weights)})."
@@ -156,6 +136,34 @@ def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
         f" {product:.2g}. At `{site.name}`, before {_read_by(site)}: {_should(site, factor, weights)}."
     )
     return VARIANCE.found(verdict, text, where=site.name, cause="gain", evidence=evidence)
+
+
+def _factors(trace: Trace, weights: dict[str, Vector]) -> Iterator[tuple[Site, float, float]]:
+    """Each layer that nothing else rescales, with its factor and that factor's relative standard error."""
+    for site in trace.trunk:
+        use = site.layer.weight
+        rescaled = (
+            site.is_output
+            or site.normalised
+            or site.follower in ("add", "norm", "other", "")
+            or _normalised_after(trace, site)
+        )
+        if use is None or use.name not in weights or rescaled or not site.forward.finite:
+            continue
+        if not weights[use.name].any():
+            continue  # a deliberate zero
+        factor, error = layer_factor(site, weights[use.name])
+        if not site.layer.inputs and factor > 0 and site.forward.rms > 0:
+            # Right for its inputs, if what it makes is of usual size.
+            factor = float(np.exp(measure_agreement(np.log(factor), np.log(site.forward.rms))))
+        if np.isfinite(factor) and factor > 0:
+            yield site, factor, error
+
+
+def _meant(site: Site, weights: dict[str, Vector]) -> bool:
+    """Whether the layer reads the inputs by orthogonal weights, whose scale is a choice."""
+    use = site.layer.weight
+    return not site.layer.inputs and use is not None and orthogonal(weights[use.name], use)
 
 
 def _read_by(site: Site) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,10 +16,12 @@ from torch import nn
 from torch.utils._pytree import tree_flatten
 
 from wellposed.backends.measured import Flatness, LossCall, Operation, OperationKind, Signal, WeightUse
+from wellposed.backends.torch.tracing.call import Call, RecurrentCall
 from wellposed.backends.torch.tracing.function_mode import Watcher
 from wellposed.backends.torch.tracing.lineage import BATCH, INDICES, Lineage
 from wellposed.backends.torch.tracing.losses import loss_call
 from wellposed.backends.torch.tracing.sizes import (
+    SEQUENCES,
     attention_entropy,
     elementwise,
     flatness,
@@ -48,30 +50,6 @@ _ACTIVATIONS = {
 _SUMS = {"add", "add_", "__add__", "__iadd__", "__radd__", "sub", "__sub__", "sub_"}
 _NOTHING = Signal(0.0, 0.0, 0.0, True)
 _ONE = Signal(1.0, 0.0, 1.0, True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One call of a torch function, as it was seen before it was made."""
-
-    name: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    tensors: list[torch.Tensor]
-    sources: tuple[int, ...]
-    use: WeightUse | None
-    source: Signal | None  # what went in, where the operation before did not make it so
-    activation: Activation | None
-    flat: Flatness | None
-
-
-@dataclass(frozen=True)
-class RecurrentCall:
-    """A fused recurrent layer as it was called, and where its output is among the operations."""
-
-    index: int
-    function: str
-    args: tuple[Any, ...]
 
 
 class Recorder(Watcher):
@@ -179,7 +157,7 @@ class Recorder(Watcher):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         tensors: list[torch.Tensor],
-    ) -> _Call:
+    ) -> Call:
         """What has to be looked at before the call, as it may work in place."""
         sources = self._lineage.of(tensors)
         use = self._uses.of(name, args, kwargs) if tensors else None
@@ -191,9 +169,9 @@ class Recorder(Watcher):
             output = self._made.get(sources[0])
             source = None if output is None or output() is tensors[0] else signal(tensors[0])
         self.loss_call = loss_call(name, args, kwargs) or self.loss_call
-        return _Call(name, args, kwargs, tensors, sources, use, source, phi, flat)
+        return Call(name, args, kwargs, tensors, sources, use, source, phi, flat)
 
-    def _after(self, call: _Call, result: torch.Tensor) -> None:
+    def _after(self, call: Call, result: torch.Tensor) -> None:
         if call.name in _WEIGHTED or call.use:
             kind: OperationKind = "conv" if call.name.startswith("conv") else "linear"
             self._record(kind, call.name, call.sources, result, use=call.use, source=call.source)
@@ -211,7 +189,7 @@ class Recorder(Watcher):
         elif call.sources:
             self._lineage.note(result, call.sources)
 
-    def _after_several(self, call: _Call, made: list[torch.Tensor]) -> None:
+    def _after_several(self, call: Call, made: list[torch.Tensor]) -> None:
         sources = call.sources
         if (call.name in _CELLS or call.name in _RECURRENT) and made:
             index = self._record("recurrent", call.name, sources, made[0], others=made[1:])
@@ -222,7 +200,7 @@ class Recorder(Watcher):
         for leaf in made if sources else ():
             self._lineage.note(leaf, sources)
 
-    def _contraction(self, call: _Call, result: torch.Tensor) -> bool:
+    def _contraction(self, call: Call, result: torch.Tensor) -> bool:
         """A product with a parameter is a layer."""
         parameters = [owner for tensor in call.tensors if (owner := self._uses.name(tensor))]
         if not parameters:
@@ -231,19 +209,19 @@ class Recorder(Watcher):
         self._record("linear", call.name, call.sources, result, source=source, named=named)
         return True
 
-    def _cell(self, call: _Call, result: torch.Tensor) -> bool:
+    def _cell(self, call: Call, result: torch.Tensor) -> bool:
         self._record("recurrent", call.name, call.sources, result)
         return True
 
-    def _norm(self, call: _Call, result: torch.Tensor) -> bool:
+    def _norm(self, call: Call, result: torch.Tensor) -> bool:
         self._record("norm", call.name, call.sources, result)
         return True
 
-    def _lookup(self, call: _Call, result: torch.Tensor) -> bool:
+    def _lookup(self, call: Call, result: torch.Tensor) -> bool:
         self._record("other", call.name, call.sources, result)
         return True
 
-    def _fused_attention(self, call: _Call, result: torch.Tensor) -> bool:
+    def _fused_attention(self, call: Call, result: torch.Tensor) -> bool:
         names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
         given = dict(zip(names, call.args, strict=False)) | call.kwargs
         options = given.get("attn_mask"), bool(given.get("is_causal")), given.get("scale")
@@ -251,7 +229,7 @@ class Recorder(Watcher):
         self._record("attention", call.name, call.sources, result, entropy=entropy)
         return True
 
-    def _softmax(self, call: _Call, result: torch.Tensor) -> bool:
+    def _softmax(self, call: Call, result: torch.Tensor) -> bool:
         """Over places it is attention; over the units of a layer a gate, or a router."""
         if not call.sources or result.dim() <= 2 or self._over_units(call):
             return False
@@ -259,7 +237,7 @@ class Recorder(Watcher):
         self._record("attention", call.name, call.sources, result, entropy=entropy)
         return True
 
-    def _over_units(self, call: _Call) -> bool:
+    def _over_units(self, call: Call) -> bool:
         """Whether a softmax chooses among the units of a layer, as a gate and a router do, and not among places, as
         attention does.
         """
@@ -272,7 +250,7 @@ class Recorder(Watcher):
     def _bias_of(self, args: tuple[Any, ...]) -> tuple[int, str] | None:
         """Of a sum of what a weight without a bias made and a parameter: the operation, and the parameter."""
         for made, added in (args[:2], args[1::-1]) if len(args) > 1 else ():
-            bias = self._uses.name(added) if isinstance(added, torch.Tensor) and added.dim() < 3 else ""
+            bias = self._uses.name(added) if isinstance(added, torch.Tensor) and added.dim() < SEQUENCES else ""
             if not bias or not isinstance(made, torch.Tensor):
                 continue
             sources = self._lineage.of([made])
@@ -314,7 +292,7 @@ class Recorder(Watcher):
         """Channels lie along axis 1 behind a convolution, else features along the last."""
         at = max(sources)
         if at < 0:
-            return 1 if tensor.dim() > 3 else -1
+            return 1 if tensor.dim() > SEQUENCES else -1
         while self._operations[at].kind in ("norm", "add", "activation") and self._operations[at].inputs:
             at = self._operations[at].inputs[0]
         return 1 if self._operations[at].kind == "conv" and tensor.dim() > 2 else -1
@@ -326,7 +304,7 @@ class Recorder(Watcher):
         first = (
             bool(args[-1]) if isinstance(args[-1], bool) else False
         )  # batch_first comes last, but not for packed sequences
-        if made[0].dim() != 3 or not made[0].requires_grad:
+        if made[0].dim() != SEQUENCES or not made[0].requires_grad:
             return
         self.last_only[index] = True
 
@@ -384,7 +362,7 @@ class Recorder(Watcher):
         return index
 
 
-_BY_NAME: dict[str, Callable[[Recorder, _Call, torch.Tensor], bool]] = {
+_BY_NAME: dict[str, Callable[[Recorder, Call, torch.Tensor], bool]] = {
     **dict.fromkeys(_CONTRACTIONS, Recorder._contraction),
     **dict.fromkeys(_CELLS, Recorder._cell),
     **dict.fromkeys(_NORMS, Recorder._norm),

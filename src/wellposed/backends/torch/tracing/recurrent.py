@@ -15,7 +15,11 @@ import numpy as np
 import torch
 
 from wellposed.backends.measured import Recurrence
-from wellposed.backends.torch.tracing.recorder import Recorder, RecurrentCall
+from wellposed.backends.torch.tracing.call import RecurrentCall
+from wellposed.backends.torch.tracing.recorder import Recorder
+from wellposed.backends.torch.tracing.sizes import SEQUENCES
+
+_ARGUMENTS = 9  # of torch.lstm and its kin on sequences that are not packed
 
 _EXAMPLES, _EXPONENTS, _STEPS = 4, 4, 200
 _Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -33,7 +37,7 @@ def recurrence_of(call: RecurrentCall, recorder: Recorder) -> Recurrence:
     """
     name = recorder.name_of(call.index)
     unknown = Recurrence(name, call.function, 0, np.zeros(0), float("nan"), False)
-    if len(call.args) != 9 or not isinstance(call.args[-1], bool) or call.args[0].dim() != 3:
+    if len(call.args) != _ARGUMENTS or not isinstance(call.args[-1], bool) or call.args[0].dim() != SEQUENCES:
         return unknown
     inputs, state, weights, biased, layers, _, _, two_ways, batch_first = call.args
     with torch.no_grad(), warnings.catch_warnings():

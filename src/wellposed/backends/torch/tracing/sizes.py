@@ -18,6 +18,8 @@ from wellposed.numerics.arrays import Vector
 _SQUARES_IN_RANGE = 1e150  # beyond it, or below its inverse, squares leave float64
 _BLOCK = 1 << 20
 _NARROW = (torch.float16, torch.bfloat16, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+SEQUENCES = 3
+"""Axes of a batch of sequences [N, T, D]; images and heads have one more."""
 _MOST_SCORES = 1 << 20
 
 
@@ -145,7 +147,7 @@ def attention_entropy(
     """That of the scores which scaled_dot_product_attention does not show, for the first example; None where there are
     too many.
     """
-    if q.dim() < 3 or q.shape[-2] * k.shape[-2] * (q.shape[-3] if q.dim() > 3 else 1) > _MOST_SCORES:
+    if q.dim() < SEQUENCES or q.shape[-2] * k.shape[-2] * (q.shape[-3] if q.dim() > SEQUENCES else 1) > _MOST_SCORES:
         return None
     try:
         with torch.no_grad():
