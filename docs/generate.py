@@ -17,7 +17,13 @@ from wellposed.rule import Rule
 from wellposed.tour import CHAPTERS
 from wellposed.tour.chapter import Chapter, Code, Part, Table
 
-SUBJECTS = {"1": "Inputs", "2": "Signals", "3": "Weights", "4": "The objective", "5": "Gradients"}
+SUBJECTS = {
+    "inputs": "Inputs",
+    "signals": "Signals",
+    "weights": "Weights",
+    "objective": "The objective",
+    "gradients": "Gradients",
+}
 
 
 def main() -> None:
@@ -44,29 +50,54 @@ def backends() -> str:
     return "\n".join([*lines, completeness()])
 
 
+BACKENDS = (wp.TorchProblem, wp.JaxProblem, wp.FunctionProblem)
+
+
+def members(capability: type) -> dict[str, object]:
+    """What a capability offers, by name."""
+    return {
+        name: member
+        for name, member in vars(capability).items()
+        if not name.startswith("_") and (callable(member) or isinstance(member, property))
+    }
+
+
+def offers(problem: type, name: str, member: object) -> bool:
+    """Whether a backend has a member of its own."""
+    return inspect.getattr_static(problem, name) is not member
+
+
 def completeness() -> str:
     """A row for each member of each capability: what it is, and which backend has its own."""
-    problems = (wp.TorchProblem, wp.JaxProblem, wp.FunctionProblem)
-    lines = [
-        "| | | " + " | ".join(problem.__name__ for problem in problems) + " |",
-        "|---|---|" + "---|" * len(problems),
-    ]
+    lines = [_heads("| | |"), "|---|---|" + "---|" * len(BACKENDS)]
     for capability in CAPABILITIES:
-        lines.append(f"| **{capability.__name__}** | {inspect.getdoc(capability)} |" + " |" * len(problems))
-        for name, member in vars(capability).items():
-            if name.startswith("_") or not (callable(member) or isinstance(member, property)):
-                continue
+        lines.append(f"| **{capability.__name__}** | {inspect.getdoc(capability)} |" + " |" * len(BACKENDS))
+        for name, member in members(capability).items():
             said = " ".join((inspect.getdoc(member) or "").split("\n\n")[0].split())
-            offered = ["yes" if inspect.getattr_static(problem, name) is not member else "" for problem in problems]
+            offered = ["yes" if offers(problem, name, member) else "" for problem in BACKENDS]
             lines.append(f"| `{name}` | {said} | " + " | ".join(offered) + " |")
     return "\n".join(lines)
 
 
+def summary() -> str:
+    """A row for each capability: how much of it each backend offers. The README has it too."""
+    lines = [_heads("| |"), "|---|" + "---|" * len(BACKENDS)]
+    for capability in CAPABILITIES:
+        every = members(capability)
+        counts = [sum(offers(problem, name, member) for name, member in every.items()) for problem in BACKENDS]
+        lines.append(f"| {capability.__name__} | " + " | ".join(f"{n} of {len(every)}" for n in counts) + " |")
+    return "\n".join(lines)
+
+
+def _heads(first: str) -> str:
+    return f"{first} " + " | ".join(problem.__name__ for problem in BACKENDS) + " |"
+
+
 def index() -> str:
     lines = ["# Rules", "", "Every finding belongs to a rule. `wellposed explain WP201` shows the same in a terminal."]
-    for digit, subject in SUBJECTS.items():
+    for name, subject in SUBJECTS.items():
         lines += ["", f"## {subject}", "", "| rule | | claim |", "|---|---|---|"]
-        lines += [f"| [{r.id}]({r.id}.md) | {r.title} | {r.claim} |" for r in CATALOGUE.values() if r.id[2] == digit]
+        lines += [f"| [{r.id}]({r.id}.md) | {r.title} | {r.claim} |" for r in CATALOGUE.values() if r.subject == name]
     return "\n".join(lines)
 
 

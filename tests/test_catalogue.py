@@ -4,6 +4,10 @@ from pathlib import Path
 import pytest
 
 from wellposed.catalogue import CATALOGUE
+from wellposed.checks.order import order
+from wellposed.checks.subjects import ALL
+from wellposed.findings import Finding, Verdict
+from wellposed.remedies.treatments import TREATMENTS
 
 TESTS = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
 
@@ -31,3 +35,28 @@ def test_every_rule_has_its_place_and_follows_from_rules_that_there_are():
         named = {*rule.follows, *(other for others in rule.cause_follows.values() for other in others)}
         assert named <= CATALOGUE.keys() - {rule.id}
         assert rule.cause_follows.keys() <= {cause.slug for cause in rule.causes}
+
+
+def test_what_a_rule_names_is_there():
+    figures = {"inputs", "depth", "gradient", "spectrum"}
+    for rule in CATALOGUE.values():
+        treatments = {rule.treatment, *(cause.treatment for cause in rule.causes)} - {""}
+        assert treatments <= TREATMENTS.keys()
+        assert set(rule.figures) <= figures
+        assert "{" not in rule.judged  # thresholds are formatted
+
+
+def test_every_rule_of_a_check_up_belongs_to_a_subject_that_judges_it():
+    judged = {rule.id for subject in ALL for rule in subject.rules}
+    assert judged == {rule.id for rule in CATALOGUE.values() if rule.judge is not None}
+    assert CATALOGUE.keys() - judged == {"WP105", "WP506", "WP507"}  # asked of statistics, micro-batches and ranks
+
+
+def test_no_rule_follows_from_itself_in_the_end():
+    """`order` walks from a finding to what it follows from: some circles are meant, and no finding is its own root."""
+    for start in CATALOGUE.values():
+        for cause in ("", *(cause.slug for cause in start.causes)):
+            found = [
+                Finding(rule.id, Verdict.FAILS, "", cause=cause if rule is start else "") for rule in CATALOGUE.values()
+            ]
+            assert len(order(found)) == len(found)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from test_rule_in_one_module import pages
 from wellposed.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -31,3 +32,7 @@ def test_the_report_shown_is_the_report_printed(capsys, monkeypatch):
     printed = re.sub(r"in [\d.]+\s+s", "in T s", capsys.readouterr().out)
     shown = re.sub(r"in [\d.]+\s+s", "in T s", re.search(r"```text\n(.*?)```", README, re.S)[1])
     assert re.sub(r"[-\d.e]+", "#", shown.split("holds")[0]) == re.sub(r"[-\d.e]+", "#", printed.split("holds")[0])
+
+
+def test_the_table_of_backends_is_what_the_classes_offer():
+    assert pages().summary() in README

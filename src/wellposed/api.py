@@ -61,6 +61,9 @@ def checkup(
     `remedies` each finding that has a remedy which can be carried out is judged again on a treated copy: the report has
     the loss after 50 steps (of the optimizer given, of Adam without one) before and after, and what a remedy leaves as
     it was is at most `suspect`. `progress` is told what begins, and the share of the work behind it.
+
+    Returns a `Report`, false when something fails; problem, model and random numbers are as before. Raises `InputError`
+    for what is no problem, and with the user's own error as its cause where the model or the loss raises.
     """
     return report_on(
         problem,
@@ -112,7 +115,8 @@ def trace(problem: Problem) -> Trace:
     Per place of the trunk the root mean square, the standard deviation over the batch, the similarity of different
     inputs and the norm of the gradient, with theory's factors beside the measured ones; residual branches, attention,
     recurrence; the size of each gradient, and of the optimizer's first update where one was given, beside its weights.
-    `print` shows it as a table. Raises `InputError` for a problem that shows no layers.
+    `print` shows it as a table. Raises `InputError` for a problem that shows no layers. Theory: Poole et al. 2016,
+    arXiv 1606.05340; Schoenholz et al. 2017, arXiv 1611.01232.
     """
     demand_problem(problem)
     with problem.preserved():
@@ -167,18 +171,31 @@ def _updates(problem: Problem) -> dict[str, float]:
 def check_signals(problem: Problem) -> Report:
     """WP201 to WP208: the signal on its way through the network and the gradient on its way back; what made NaN or
     infinity.
+
+    Sizes are root mean squares and norms per example along the places that every signal passes, as ratios from one end
+    to the other. Returns a `Report`; where the problem shows no layers its rules are not applicable. Raises
+    `InputError` for what is no problem or does not run. Theory: Schoenholz et al. 2017, arXiv 1611.01232.
     """
     return report_on(problem, (subjects.SIGNALS,))
 
 
 def check_weights(problem: Problem) -> Report:
-    """WP301 to WP306: the weights as they are, and the loss that they give."""
+    """WP301 to WP306: the weights as they are, and the loss that they give.
+
+    Per layer fan_in mean(W^2) beside what its activation asks for (He et al. 2015, arXiv 1502.01852), units that are
+    alike, biases, residual branches; the loss in nats above a constant prediction. Returns a `Report`; where the
+    problem shows no layers its rules are not applicable. Raises `InputError` for what is no problem or does not run.
+    """
     return report_on(problem, (subjects.WEIGHTS,))
 
 
 def check_objective(problem: Problem) -> Report:
     """WP401 to WP404: does the loss fit outputs and targets, the learning rate the curvature; what is trained; what
     outputs depend on.
+
+    Returns a `Report`. The optimizer's steps are tried on a copy; without an optimizer WP402 is not applicable. A loss
+    that raises on its arguments is judged (WP401) and leaves the other rules undecided. Raises `InputError` for what is
+    no problem.
     """
     return report_on(problem, (subjects.OBJECTIVE,))
 
@@ -187,7 +204,11 @@ def check_gradients(problem: Problem, *, after_steps: int = 0) -> Report:
     """WP501 to WP505 and WP508: the gradient held against differences of the loss.
 
     With `after_steps` also at the parameters after that many steps, on a copy, of the optimizer the problem was given,
-    or of Adam: some mistakes show only there.
+    or of Adam: some mistakes show only there. In float64 where the problem runs so. There is no tolerance: slopes, in
+    units of the loss, are told apart beyond the error bar of the measured one (Moré & Wild 2011).
+
+    Returns a `Report`, false when a tensor's gradient is wrong. Raises `InputError` for what is no problem, and where
+    the loss raises.
     """
     return report_on(problem, (subjects.GRADIENTS,), after_steps=after_steps)
 

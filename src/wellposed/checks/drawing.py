@@ -126,7 +126,7 @@ def gradient(compared: Sequence[tuple[str, Probe]]) -> Figure | None:
     known = [(name, probe) for name, probe in compared if probe.known]
     if not known:
         return None
-    claimed, measured = np.array([(probe.claimed, probe.measured) for _, probe in known]).T
+    claimed, measured = np.array([(probe.claimed, probe.measured) for _, probe in known]).reshape(-1, 2).T
     at = np.arange(len(known))
     allowed = np.array([probe.allowed for _, probe in known])
     size = np.maximum(np.maximum(np.abs(claimed), np.abs(measured)), 1e-300)

@@ -138,7 +138,7 @@ def _steps(prober: Prober, probes: Sequence[Probe], place: slice) -> bool:
 def relative_difference(probes: Sequence[Probe]) -> Evidence:
     """Note 5's classic figure, over the slopes along all directions."""
     known = [probe for probe in probes if probe.known]
-    claimed, measured = np.array([(p.claimed, p.measured) for p in known]).T
+    claimed, measured = np.array([(p.claimed, p.measured) for p in known]).reshape(-1, 2).T
     total = float(np.linalg.norm(claimed) + np.linalg.norm(measured))
     value = float(np.linalg.norm(claimed - measured)) / total if total else 0.0
     return Evidence(

@@ -20,14 +20,14 @@ from wellposed.backends.torch.state import buffers_lent, model_restored, paramet
 from wellposed.backends.torch.tensor_numbers import (
     PLAIN,
     as_gradient,
-    copied,
-    dtype,
+    copy_of,
+    dtype_of,
+    inner_product,
     leaf_like,
-    numbers,
-    own,
-    product,
+    numbers_of,
+    own_leaf,
     real_shape,
-    rebuilt,
+    rebuild_like,
     values_of,
 )
 from wellposed.errors import InputError
@@ -92,11 +92,11 @@ class TensorFunctionProblem(Replayable):
         self._prepare()
         every = self._tensors | self._closed
         self._layout = Layout({name: real_shape(tensor) for name, tensor in every.items()})
-        infinite = {name: ~np.isfinite(numbers(tensor)) for name, tensor in every.items()}
+        infinite = {name: ~np.isfinite(numbers_of(tensor)) for name, tensor in every.items()}
         self._infinite = {name: mask for name, mask in infinite.items() if mask.any()}
-        self._stored_in = sorted({dtype(tensor) for tensor in every.values()})
+        self._stored_in = sorted({dtype_of(tensor) for tensor in every.values()})
         # What fn returns may be coarser than what goes in.
-        returned = {dtype(cotangent) for cotangent in self._cotangents if cotangent is not None}
+        returned = {dtype_of(cotangent) for cotangent in self._cotangents if cotangent is not None}
         self.dtype = "+".join(sorted(returned.union(self._stored_in)))
 
     @property
@@ -107,7 +107,7 @@ class TensorFunctionProblem(Replayable):
         return self._unnamed
 
     def theta(self) -> Vector:
-        every = {name: numbers(tensor) for name, tensor in (self._tensors | self._closed).items()}
+        every = {name: numbers_of(tensor) for name, tensor in (self._tensors | self._closed).items()}
         return self._layout.pack(
             {name: np.where(np.isfinite(numbers), numbers, 0.0) for name, numbers in every.items()}
         )
@@ -121,7 +121,7 @@ class TensorFunctionProblem(Replayable):
             return theta
         every = self._tensors | self._closed
         return self._layout.pack(
-            {name: numbers(rebuilt(every[name], part)) for name, part in self._layout.unpack(theta).items()}
+            {name: numbers_of(rebuild_like(every[name], part)) for name, part in self._layout.unpack(theta).items()}
         )
 
     def value(self, theta: Vector) -> float:
@@ -129,7 +129,7 @@ class TensorFunctionProblem(Replayable):
             outputs = self._outputs(inputs)
         self._demand_shapes(outputs)
         pairs = zip(outputs, self._cotangents, strict=True)
-        return sum(product(output.detach(), cotangent) for output, cotangent in pairs if cotangent is not None)
+        return sum(inner_product(output.detach(), cotangent) for output, cotangent in pairs if cotangent is not None)
 
     def _demand_shapes(self, outputs: Sequence[torch.Tensor]) -> None:
         """Beside the point fn must return what it does there; further out it need not, and is not defined for us."""
@@ -187,9 +187,9 @@ class TensorFunctionProblem(Replayable):
 
         def f(values: Vector) -> Vector:
             with self._at(np.asarray(values, dtype=np.float64).ravel(), quick=True) as inputs:
-                return numbers(self._outputs(inputs)[0])
+                return numbers_of(self._outputs(inputs)[0])
 
-        return f, numbers(cotangent)
+        return f, numbers_of(cotangent)
 
     @property
     def jvp_names(self) -> tuple[str, ...]:
@@ -200,13 +200,13 @@ class TensorFunctionProblem(Replayable):
         tangents = self._layout.unpack(u)
         with self._at(theta) as inputs, forward_ad.dual_level():
             for index, name in zip(self._moving, self._tensors, strict=True):
-                tangent = rebuilt(self._tensors[name], tangents[name])
+                tangent = rebuild_like(self._tensors[name], tangents[name])
                 inputs[index] = forward_ad.make_dual(inputs[index].detach(), tangent.detach())
             total = 0.0
             for output, cotangent in zip(self._outputs(inputs), self._cotangents, strict=True):
                 moved = None if cotangent is None else forward_ad.unpack_dual(output).tangent
                 if moved is not None and cotangent is not None:
-                    total += product(moved.detach(), cotangent)
+                    total += inner_product(moved.detach(), cotangent)
         return total
 
     def data(self) -> dict[str, Array]:
@@ -241,7 +241,8 @@ class TensorFunctionProblem(Replayable):
         """
         with model_restored(*self._modules), self._random.fixed(), torch.enable_grad():
             inputs = [
-                leaf_like(leaf, copied(leaf)) if i in self._moving else own(leaf) for i, leaf in enumerate(self._leaves)
+                leaf_like(leaf, copy_of(leaf)) if i in self._moving else own_leaf(leaf)
+                for i, leaf in enumerate(self._leaves)
             ]
             outputs = self._outputs(inputs)
             still = [i for i, leaf in enumerate(inputs) if i not in self._moving and isinstance(leaf, torch.Tensor)]
@@ -279,13 +280,13 @@ class TensorFunctionProblem(Replayable):
         self.evaluations += 1
         parts = self._layout.unpack(theta)
         for name, mask in self._infinite.items():
-            parts[name] = np.where(mask, numbers(self._tensors[name]), parts[name])
+            parts[name] = np.where(mask, numbers_of(self._tensors[name]), parts[name])
         inputs = list(self._leaves)
         for index in self._changing:  # fn writes to it: each evaluation gets a copy of its own
-            inputs[index] = own(inputs[index])
+            inputs[index] = own_leaf(inputs[index])
         for index, name in zip(self._moving, self._tensors, strict=True):
-            inputs[index] = leaf_like(self._tensors[name], rebuilt(self._tensors[name], parts[name]))
-        closed = [(tensor, rebuilt(tensor, parts[name])) for name, tensor in self._closed.items()]
+            inputs[index] = leaf_like(self._tensors[name], rebuild_like(self._tensors[name], parts[name]))
+        closed = [(tensor, rebuild_like(tensor, parts[name])) for name, tensor in self._closed.items()]
         with (
             self._random.fixed(seen=quick),
             torch.enable_grad(),
@@ -315,7 +316,7 @@ def second_order(
     held = Randomness(*torch_generators(), *owned_generators(fn))
     with torch.enable_grad(), held.fixed(), model_restored(*modules_of(fn)):
         copies = tuple(
-            leaf_like(x, copied(x)) if isinstance(x, torch.Tensor) and x.requires_grad else own(x) for x in given
+            leaf_like(x, copy_of(x)) if isinstance(x, torch.Tensor) and x.requires_grad else own_leaf(x) for x in given
         )
         outputs = _differentiable(fn(*copies))
     if any(output.layout is not torch.strided for output in outputs):

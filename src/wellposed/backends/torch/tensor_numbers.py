@@ -20,7 +20,7 @@ def values_of(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.values()
 
 
-def dtype(tensor: torch.Tensor) -> str:
+def dtype_of(tensor: torch.Tensor) -> str:
     real = tensor.dtype.to_real() if tensor.is_complex() else tensor.dtype
     return str(real).removeprefix("torch.")
 
@@ -29,20 +29,20 @@ def real_shape(tensor: torch.Tensor) -> tuple[int, ...]:
     return tuple(values_of(tensor.detach()).shape) + ((2,) if tensor.is_complex() else ())
 
 
-def numbers(tensor: torch.Tensor) -> Vector:
+def numbers_of(tensor: torch.Tensor) -> Vector:
     values = values_of(tensor.detach()).resolve_conj().resolve_neg()
     real = torch.view_as_real(values) if values.is_complex() else values
     return np.array(real.cpu().double().numpy(force=True))
 
 
-def rebuilt(like: torch.Tensor, numbers: Array) -> torch.Tensor:
+def rebuild_like(like: torch.Tensor, numbers: Array) -> torch.Tensor:
     """A tensor like the given one, with other numbers."""
     flat = torch.from_numpy(np.array(numbers))
     real = like.dtype.to_real() if like.is_complex() else like.dtype
     values = flat.to(dtype=real, device=like.device)
     values = torch.view_as_complex(values) if like.is_complex() else values
     if like.layout is torch.strided:
-        return values if _plain(like) else copied(like).copy_(values)
+        return values if _plain(like) else copy_of(like).copy_(values)
     if like.layout is torch.sparse_coo:
         return torch.sparse_coo_tensor(like.detach().coalesce().indices(), values, like.shape, is_coalesced=True)
     rows = like.layout in (torch.sparse_csr, torch.sparse_bsr)
@@ -55,7 +55,7 @@ def leaf_like(tensor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return torch.nn.Parameter(values) if isinstance(tensor, torch.nn.Parameter) else values.requires_grad_()
 
 
-def own(leaf: Any) -> Any:
+def own_leaf(leaf: Any) -> Any:
     return leaf.detach().clone() if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided else leaf
 
 
@@ -64,7 +64,7 @@ def _plain(tensor: torch.Tensor) -> bool:
     return tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
 
 
-def copied(tensor: torch.Tensor) -> torch.Tensor:
+def copy_of(tensor: torch.Tensor) -> torch.Tensor:
     """A copy with the same strides, and with the memory around it that `as_strided` could reach."""
     if tensor.layout is not torch.strided or _plain(tensor) or 0 in tensor.stride():
         return tensor.detach().clone()
@@ -77,13 +77,17 @@ def copied(tensor: torch.Tensor) -> torch.Tensor:
 def as_gradient(like: torch.Tensor, part: torch.Tensor) -> Vector:
     if like.layout is torch.strided:
         dense = part if part.layout is torch.strided else part.to_dense()
-        return numbers(dense.expand_as(like)).reshape(real_shape(like))
+        return numbers_of(dense.expand_as(like)).reshape(real_shape(like))
     if part.layout is torch.strided:
-        return numbers(part.sparse_mask(like.detach().coalesce() if like.layout is torch.sparse_coo else like.detach()))
-    return numbers(part.coalesce().sparse_mask(like.detach().coalesce()) if like.layout is torch.sparse_coo else part)
+        return numbers_of(
+            part.sparse_mask(like.detach().coalesce() if like.layout is torch.sparse_coo else like.detach())
+        )
+    return numbers_of(
+        part.coalesce().sparse_mask(like.detach().coalesce()) if like.layout is torch.sparse_coo else part
+    )
 
 
-def product(output: torch.Tensor, cotangent: torch.Tensor) -> float:
+def inner_product(output: torch.Tensor, cotangent: torch.Tensor) -> float:
     """Re <w, y> in float64: what `torch.autograd.grad` differentiates when it is given w."""
     if prod(output.shape) == 0:
         return 0.0
