@@ -7,7 +7,7 @@ length P in the order of `layout`, which keeps the parameters' names.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -187,6 +187,12 @@ class Differentiation(Capability):
     def parts(self, theta: Vector) -> list[Part]:
         """The custom backward passes that a run at theta goes through, in the order of the forward pass."""
         return []
+
+    def forward_again(self, theta: Vector, names: Collection[str]) -> Gradient | None:
+        """The gradient where the backward passes of these names (of `parts`) are replaced by what the framework makes
+        of their forward passes; None where it does not know or cannot differentiate them.
+        """
+        return None
 
     def held(self, theta: Vector) -> Held | None:
         """With what passes a detach, stop_gradient, no_grad or a Python number held as it is at theta; None where

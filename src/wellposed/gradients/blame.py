@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from wellposed.backends.protocol import Part, Problem
-from wellposed.findings import Finding, Remedy, Verdict
+from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.gradients.causes.explanation import Explanation
 from wellposed.gradients.operations import guilty_operation
 from wellposed.gradients.prober import Prober
+from wellposed.gradients.quick_check import Glances, look_quickly
 from wellposed.gradients.rules.wrong import WRONG
 from wellposed.gradients.rules.zero import ZERO
 from wellposed.users_code import ask
 
 Judge = Callable[[Problem], Sequence[Finding]]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """That guilty backward passes explain all: by tensor how far its gradient is from the right one, relative, and what
+    was seen of the right one.
+    """
+
+    heirs: dict[str, float]
+    seen: Glances
+
 
 _OWN = ("missing-weight-decay", "extra-weight-decay")  # what a tensor does not inherit from others
 _PASSED_ON = (
@@ -29,11 +43,54 @@ _PASSED_ON = (
 _MOST_FUNCTIONS = 20  # custom functions looked at
 
 
-def fold_inherited(problem: Problem, prober: Prober, found: list[Finding], judge: Judge) -> list[Finding]:
+def find_guilty(problem: Problem, prober: Prober, judge: Judge) -> list[Finding]:
+    """The custom backward passes that are wrong by themselves, one finding for each place; `judge` checks a part."""
+    parts = problem.differentiation.parts(prober.theta)[:_MOST_FUNCTIONS]
+    return [finding for part in parts if (finding := _of_part(part, judge)) is not None]
+
+
+def prove(problem: Problem, prober: Prober, uncut: Prober, guilty: list[Finding]) -> Proof | None:
+    """Whether the gradient agrees with the loss once the guilty backward passes are replaced by what the framework
+    makes of their forward passes: then nothing else is wrong, and what changes inherits the error.
+    """
+    right = problem.differentiation.forward_again(prober.theta, {finding.where for finding in guilty})
+    if right is None:
+        return None
+    there = Prober(problem, prober.theta, problem.layout.pack_known(right), prober.value, held=prober.held)
+    seen = look_quickly(there, there if uncut is prober else uncut) if np.isfinite(there.gradient).all() else None
+    if seen is None or seen.contradicted:
+        return None
+    heirs = {}
+    for name, place in problem.layout.slices.items():
+        apart = float(np.linalg.norm(prober.gradient[place] - there.gradient[place]))
+        size = float(np.linalg.norm(there.gradient[place]))
+        if apart > np.sqrt(prober.claim_eps) * size:
+            heirs[name] = apart / size if size else np.inf
+    return Proof(heirs, seen) if heirs else None
+
+
+def tell_proven(guilty: list[Finding], proof: Proof) -> list[Finding]:
+    """The guilty backward passes, and the tensors whose gradients they change."""
+    names = ", ".join(f"`{one.where}`" for one in guilty)
+    told = [
+        WRONG.found(
+            Verdict.FAILS,
+            "",
+            where=name,
+            evidence=(Evidence("distance from the gradient with that mended, relative", apart, name, reference="0"),),
+        )
+        for name, apart in proof.heirs.items()
+    ]
+    proven = f" With {names} mended, every gradient agrees with the loss: nothing else is wrong."
+    first = replace(guilty[0], message=guilty[0].message + proven)
+    return [first, *guilty[1:], *(_inheriting(finding, guilty) for finding in told)]
+
+
+def fold_inherited(problem: Problem, prober: Prober, found: list[Finding], guilty: list[Finding]) -> list[Finding]:
     """The findings, with the guilty backward passes first, and of several failing tensors the one to start at named.
 
     An error in a layer's backward pass corrupts every gradient before it, so that the failing tensor nearest the loss
-    holds the bug, and the others may only inherit it. `judge` checks a part by itself.
+    holds the bug, and the others may only inherit it.
     """
     failing = [
         f
@@ -42,11 +99,6 @@ def fold_inherited(problem: Problem, prober: Prober, found: list[Finding], judge
     ]
     if not failing:
         return found
-    guilty = [
-        finding
-        for part in problem.differentiation.parts(prober.theta)[:_MOST_FUNCTIONS]
-        if (finding := _of_part(part, judge)) is not None
-    ]
     inheriting = [f for f in failing if f.cause not in _OWN]
     if guilty:
         heirs = {id(f) for f in inheriting}

@@ -12,7 +12,7 @@ import numpy as np
 from wellposed.backends.protocol import Problem
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import tensor
-from wellposed.gradients.blame import fold_inherited
+from wellposed.gradients.blame import Proof, find_guilty, fold_inherited, prove, tell_proven
 from wellposed.gradients.diagnosis import SLIGHT, relative_difference
 from wellposed.gradients.effort import USUAL, Effort
 from wellposed.gradients.probe import Probe
@@ -79,6 +79,8 @@ class PointCheck:
         self._misses: dict[str, float] = {}  # the chance that an error of 1 % in a random direction went unseen
         self._wrong: list[str] = []  # tensors that a quick look at each shows to be wrong
         self._alarmed = False  # whether a direction through all tensors disagrees
+        self._guilty: list[Finding] = []  # custom backward passes that are wrong by themselves
+        self._proof: Proof | None = None  # that these explain all
         self._kink: Probe | None = None  # met by a quick look at all tensors
 
     def with_cuts_held(self, problem: Problem, prober: Prober) -> PointCheck:
@@ -112,6 +114,11 @@ class PointCheck:
 
     def findings(self) -> list[Finding]:
         joint, closer = self.look()
+        if self._proof is not None:
+            seen = self._proof.seen
+            self._compared += [("all tensors", probe) for probe in [*joint, *seen.probes]]
+            self._misses, self._floors = seen.misses, seen.floors
+            return self._with_those_that_hold(tell_proven(self._guilty, self._proof), joint)
         if self._alarmed and not self._alone and self._ignored():
             text = (
                 "The loss does not change with the parameters at all, and the gradient says that it does: are they used"
@@ -144,6 +151,15 @@ class PointCheck:
         found += find_uninformative(self._problem, self._prober, self._gradient)
         return self._with_those_that_hold(found, [*joint, *(probe for some in probes.values() for probe in some)])
 
+    @functools.cached_property
+    def _explained_by_functions(self) -> bool:
+        """Whether backward passes of the user's own, wrong by themselves, are all that is wrong."""
+        if not self._alone:
+            self._guilty = find_guilty(self._problem, self._prober, self._check_part)
+        if self._guilty:
+            self._proof = prove(self._problem, self._prober, self._uncut, self._guilty)
+        return self._proof is not None
+
     def _of_tensors(self, probes: dict[str, list[Probe]]) -> list[Finding]:
         """What is found within each tensor that was looked at, and of those that have no influence."""
         nearby = functools.cache(self._prober.nearby)
@@ -157,7 +173,7 @@ class PointCheck:
                 idle[name] = None
         found = _one_note(found)
         if not self._alone:
-            found = fold_inherited(self._problem, self._prober, found, self._check_part)
+            found = fold_inherited(self._problem, self._prober, found, self._guilty)
         if self._kink is not None:
             found.append(tensor.kink("all tensors", self._kink))
         return found + self._idle(list(idle)) + self._out_of_reach()
@@ -188,6 +204,9 @@ class PointCheck:
         if seen is not None and not seen.contradicted:
             self._misses, self._floors, self._kink = seen.misses, seen.floors, seen.kink
             return seen.probes, []
+        if seen is not None and self._explained_by_functions:
+            self._alarmed = True
+            return seen.probes, []
         directions = [prober.directions.jointly(group) for group in (self.carrying, self._silent)]
         (random,), (silent,) = prober.confirmed(directions[:1]), self._uncut.confirmed(directions[1:])
         shares = {name: prober.directions.share(name) for name in self.carrying}
@@ -211,6 +230,8 @@ class PointCheck:
                 self._misses |= {name: self._misses[name] * miss for name, miss in seen.misses.items()}
         doubtful = set(self._silent if not _agrees(silent) else ())
         self._alarmed = not all(map(_agrees, joint)) or (seen is not None and seen.contradicted)
+        if self._alarmed and self._explained_by_functions:
+            return joint, []
         if self._alarmed:
             doubtful |= self._not_clearly_right(directions[0], random)
         doubtful |= {name for name, floor in self._floors.items() if floor > VISIBLE}

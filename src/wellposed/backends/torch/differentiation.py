@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from wellposed.backends.torch.state import (
 from wellposed.backends.torch.stop_gradient import Through
 from wellposed.backends.torch.tracing.calls import custom_calls
 from wellposed.backends.torch.tracing.first_not_finite import Finite
+from wellposed.backends.torch.tracing.forward_again import differentiated_by_autograd
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Gradient
@@ -93,6 +94,11 @@ class TorchDifferentiation(TorchEvaluation):
             part.context, part.is_part = data, True
             found.append(Part(call.name, call.where, part))
         return found
+
+    def forward_again(self, theta: Vector, names: Collection[str]) -> Gradient | None:
+        with self._at(theta), differentiated_by_autograd(self._loss, names):
+            made = attempt(lambda: self._gradients(self._loss()), ours=True)
+        return None if isinstance(made, Raised) else made
 
     def uncut(self, theta: Vector) -> Uncut | None:
         with self._at(theta):

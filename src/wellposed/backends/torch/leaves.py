@@ -59,3 +59,12 @@ def nodes(*outputs: torch.Tensor) -> Iterator[Any]:
         seen.add(node)
         yield node
         waiting += [parent for parent, _ in node.next_functions]
+
+
+def detached(argument: Any) -> Any:
+    """A tensor's numbers as a leaf of its own, which asks for a gradient where the tensor does; what is no tensor as it
+    is.
+    """
+    if not isinstance(argument, torch.Tensor):
+        return argument
+    return argument.detach().clone().requires_grad_(argument.requires_grad)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from wellposed.backends.torch.backward import gradients_of
-from wellposed.backends.torch.leaves import leaves, nodes
+from wellposed.backends.torch.leaves import detached, leaves, nodes
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Call:
 
 def custom_calls(model: nn.Module, loss: Callable[[], torch.Tensor]) -> list[Call]:
     """Runs the loss forwards and backwards, and once more where its graph holds custom functions."""
-    functions = _functions(loss())
+    functions = functions_in(loss())
     if not functions:
         return []
     calls: list[Call] = []
@@ -37,7 +37,7 @@ def custom_calls(model: nn.Module, loss: Callable[[], torch.Tensor]) -> list[Cal
     return calls
 
 
-def _functions(loss: torch.Tensor) -> set[type]:
+def functions_in(loss: torch.Tensor) -> set[type]:
     """The custom functions whose nodes are in the graph."""
     return {owner for node in nodes(loss) if (owner := getattr(type(node), "_forward_cls", None)) is not None}
 
@@ -63,16 +63,21 @@ def _left(running: list[str]) -> None:
 
 @contextmanager
 def _recorded(functions: set[type], within: list[str], calls: list[Call]) -> Iterator[None]:
-    """While this lasts, `forward` and `backward` of each function note what they are given; `apply` may have been taken
-    before.
-    """
+    """While this lasts, `forward` and `backward` of each function note what they are given."""
+    with patched(functions):
+        for function in functions:
+            _watch(function, within, calls)
+        yield
+
+
+@contextmanager
+def patched(functions: set[type]) -> Iterator[None]:
+    """What becomes of the methods of custom functions is put back; `apply` may have been taken before."""
     own = {
         function: {name: vars(function).get(name) for name in ("forward", "backward", "setup_context")}
         for function in functions
     }
     try:
-        for function in functions:
-            _watch(function, within, calls)
         yield
     finally:
         for function, methods in own.items():
@@ -93,7 +98,7 @@ def _watch(function: Any, within: list[str], calls: list[Call]) -> None:
             f"{function.__name__}.backward",
             within[-1] if within else "",
             function.apply,
-            tuple(map(_copied, arguments)),
+            tuple(map(detached, arguments)),
         )
         calls.append(call)
         of_context[id(context)] = call
@@ -117,11 +122,3 @@ def _watch(function: Any, within: list[str], calls: list[Call]) -> None:
     else:
         function.forward = staticmethod(forwards)
     function.backward = staticmethod(backwards)
-
-
-def _copied(argument: Any) -> Any:
-    return (
-        argument.detach().clone().requires_grad_(argument.requires_grad)
-        if isinstance(argument, torch.Tensor)
-        else argument
-    )
