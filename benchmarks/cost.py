@@ -220,7 +220,7 @@ def _all_wrong(g: dict[str, Any]) -> dict[str, Any]:
 
 def example(name: str) -> wp.Problem:
     torch.manual_seed(SEED)
-    return runpy.run_path(str(EXAMPLES / name))["problem"]
+    return runpy.run_path(str(EXAMPLES / name))["problem"]()
 
 
 def quantized() -> wp.Problem:

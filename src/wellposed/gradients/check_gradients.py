@@ -59,7 +59,7 @@ def check(
     if unjudged is not None:
         return unjudged
     looked = PointCheck(problem, prober, gradient, alone, effort, compared, check_part=_by_itself)
-    held = None if looked.clear or looked.slight else problem.differentiation.held(theta)
+    held = None if looked.settled else problem.differentiation.held(theta)
     found = looked.findings() if held is None else _beside_cuts(problem, prober, held, looked)
     return (
         _elsewhere(problem, prober, found)

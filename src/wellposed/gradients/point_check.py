@@ -17,7 +17,7 @@ from wellposed.gradients.diagnosis import SLIGHT, relative_difference
 from wellposed.gradients.effort import USUAL, Effort
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
-from wellposed.gradients.quick_check import VISIBLE, chance, look_quickly
+from wellposed.gradients.quick_check import VISIBLE, Glances, chance, look_quickly
 from wellposed.gradients.repeatability import random_backward, randomness_held
 from wellposed.gradients.rules.noise_floor import NOISE_FLOOR
 from wellposed.gradients.rules.random import RANDOM
@@ -103,14 +103,24 @@ class PointCheck:
         return self._seen
 
     @property
-    def clear(self) -> bool:
-        """Whether a look through all tensors at once shows the gradient to agree."""
-        return all(map(_agrees, self.look()[0]))
+    def settled(self) -> bool:
+        """Whether a look through all tensors at once shows the gradient to agree, to differ by next to nothing, or to
+        be wrong through backward passes of the user's own alone.
+        """
+        seen = self._glances
+        if seen is None:
+            joint = self.look()[0]
+        elif not seen.contradicted or self._explained_by_functions:
+            return True
+        else:
+            joint = seen.probes
+        agrees = all(map(_agrees, joint)) and (seen is None or not seen.contradicted)
+        return agrees or self._proof is not None or relative_difference(joint).value < SLIGHT
 
-    @property
-    def slight(self) -> bool:
-        """Whether what disagrees is next to nothing."""
-        return relative_difference(self.look()[0]).value < SLIGHT
+    @functools.cached_property
+    def _glances(self) -> Glances | None:
+        """A quick look, where the effort asks for one."""
+        return look_quickly(self._prober, self._uncut) if self._effort.brief else None
 
     def findings(self) -> list[Finding]:
         joint, closer = self.look()
@@ -200,7 +210,7 @@ class PointCheck:
         which shows an error of a factor best.
         """
         prober = self._prober
-        seen = look_quickly(prober, self._uncut) if self._effort.brief else None
+        seen = self._glances
         if seen is not None and not seen.contradicted:
             self._misses, self._floors, self._kink = seen.misses, seen.floors, seen.kink
             return seen.probes, []
