@@ -105,9 +105,9 @@ def fold_inherited(problem: Problem, prober: Prober, found: list[Finding], guilt
         return guilty + [_inheriting(f, guilty) if id(f) in heirs else f for f in found]
     if not inheriting:
         return found
-    order = _order(problem, prober)
+    order = order_of_use(problem, prober)
     start = max(inheriting, key=lambda f: order.index(f.where))
-    if start.rule == WRONG.id and not start.cause:
+    if start.rule == WRONG.id and not start.cause and not prober.budget.tight:
         unexplained = [f for f in inheriting if f.rule == WRONG.id and not f.cause]
         explanation = guilty_operation(problem, prober, [f.where for f in unexplained])
         if explanation is not None:
@@ -165,7 +165,7 @@ def _of_part(part: Part, judge: Judge) -> Finding | None:
     return replace(wrong, message=text, where=part.name)
 
 
-def _order(problem: Problem, prober: Prober) -> list[str]:
+def order_of_use(problem: Problem, prober: Prober) -> list[str]:
     """The parameters' names in the order in which the run uses them last; as they are listed where no run can be
     seen.
     """

@@ -14,7 +14,7 @@ from wellposed.backends.protocol import Held, Problem
 from wellposed.findings import Finding, Verdict
 from wellposed.gradients import tensor
 from wellposed.gradients.effort import USUAL, Effort
-from wellposed.gradients.point_check import PointCheck
+from wellposed.gradients.point_check import SAME_LOSS_ULPS, PointCheck
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
 from wellposed.gradients.repeatability import changing_gradient, random_loss
@@ -26,8 +26,6 @@ from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Gradient
 from wellposed.rule import Rule
 from wellposed.users_code import Raised, attempt
-
-_SAME_LOSS_ULPS = 64.0  # units in the last place: one loss, summed up in another order
 
 
 def check(
@@ -54,7 +52,8 @@ def check(
     if isinstance(gradient, Raised):
         return _no_backward(problem, theta, gradient.error)
     value = known[0] if value is None and known is not None else value
-    prober = Prober(problem, theta, layout.pack_known(gradient), value)
+    budget = effort.budget_of(theta.size)
+    prober = Prober(problem, theta, layout.pack_known(gradient), value, budget=budget)
     unjudged = _nothing_to_compare(problem, prober, gradient)
     if unjudged is not None:
         return unjudged
@@ -96,11 +95,13 @@ def _beside_cuts(problem: Problem, prober: Prober, held: Held, looked: PointChec
     them.
     """
     before = held.problem.evaluations
-    inside = Prober(held.problem, prober.theta, prober.gradient, held=True)
+    inside = Prober(held.problem, prober.theta, prober.gradient, held=True, budget=prober.budget)
     again = looked.with_cuts_held(held.problem, inside)
+    if not looked.changed_by(inside):  # what is cut does not matter
+        return looked.findings()
     again.look()
     # Else what was held has changed the loss itself.
-    same = abs(inside.value - prober.value) <= _SAME_LOSS_ULPS * prober.eps * abs(prober.value)
+    same = abs(inside.value - prober.value) <= SAME_LOSS_ULPS * prober.eps * abs(prober.value)
     if held.broken or not inside.repeatable or not same:
         return looked.findings()
     found = again.findings()

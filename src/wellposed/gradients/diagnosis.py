@@ -20,7 +20,7 @@ from wellposed.gradients.rules.wrong import WRONG
 from wellposed.gradients.wrong_tensor import Suspect
 from wellposed.numerics.arrays import Vector
 
-_MORE_DIRECTIONS = 4
+_MORE_DIRECTIONS, _FEW_DIRECTIONS = (4, 2), (1, 1)  # random ones, and along the claim through half of the entries
 _BUDGET = 400
 _CANDIDATES = 4
 _PLACES_NAMED = 6  # places in a sentence
@@ -36,7 +36,8 @@ def diagnose(
     does.
     """
     place = problem.layout.slices[name]
-    more = [probe for probe in prober.confirmed(_more_directions(prober, place)) if probe.smooth]
+    look = prober.probes if prober.budget.tight else prober.confirmed  # the first were confirmed
+    more = [probe for probe in look(_more_directions(prober, place)) if probe.smooth]
     if more and all(probe.agrees for probe in more):
         text = (
             f"Along one direction in `{name}` the slope is {worst.measured:.6g}, where {worst.claimed:.6g} is claimed,"
@@ -44,8 +45,11 @@ def diagnose(
         )
         return [WRONG.undecided(text, where=name)]
     known = [probe for probe in [*probes, *more] if probe.smooth]
-    suspect = _described(problem, prober, name, Residuals(prober, place, known))
-    explanation, located = _explained(problem, prober, nearby, suspect)
+    suspect: Suspect | None = None
+    explanation, located = None, Located(complete=False)
+    with prober.budget.kept():
+        suspect = _described(problem, prober, name, Residuals(prober, place, known))
+        explanation, located = _explained(problem, prober, nearby, suspect)
     text = f"The gradient of `{name}` does not agree with the loss."
     text += f" {explanation.words}" if explanation else _where(name, located)
     apart = relative_difference(known)
@@ -58,8 +62,11 @@ def diagnose(
     if explanation and explanation.number == explanation.number:
         what = "factor" if explanation.cause in _FACTORS else "coefficient"
         evidence.append(Evidence(what, explanation.number, name))
-    flat = _telling(suspect, located)
-    entry = None if flat is None else _entry(prober, place, flat)
+    flat, entry = None, None
+    with prober.budget.kept():
+        flat = None if suspect is None else _telling(suspect, located)
+        prober.budget.demand()
+        entry = None if flat is None else _entry(prober, place, flat)
     if entry is not None and flat is not None:
         spot = problem.layout.entry(name, flat)
         text += f" {_compared(spot, entry)}"
@@ -76,11 +83,15 @@ def diagnose(
     if not meant and _steps(prober, known, place):
         meant, cause = True, "straight-through"
         text = f"The loss is flat along `{name}`, in steps, and its gradient is not zero."
+    text += _MORE_IS_TOLD * (not cause and prober.budget.tight)
     verdict = Verdict.SUSPECT if meant else Verdict.FAILS
     found = WRONG.found(verdict, text + _MEANT * meant, where=name, cause=cause, evidence=tuple(evidence))
     return [replace(found, places=_places(name, located))]
 
 
+_MORE_IS_TOLD = (
+    " Why is told by a closer look: `wellposed check --full --select WP501`, or wp.check_gradients(problem)."
+)
 _MEANT = " It looks deliberate, as in a straight-through estimator or a target that is held: then it is right as it is."
 
 
@@ -235,13 +246,12 @@ def _entry(prober: Prober, place: slice, flat: int) -> Probe | None:
 
 def _more_directions(prober: Prober, place: slice) -> list[Vector]:
     """Random ones, and along the claim through random halves of the entries: an error of a factor shows best there."""
-    random = [prober.directions.random_direction(place) for _ in range(_MORE_DIRECTIONS)]
+    number, by_halves = _FEW_DIRECTIONS if prober.budget.tight else _MORE_DIRECTIONS
+    random = [prober.directions.random_direction(place) for _ in range(number)]
     along = prober.directions.along_claim(place)
     halves = (
         []
         if along is None
-        else [
-            np.where(prober.random.integers(2, size=along.size) == 1, along, 0.0) for _ in range(_MORE_DIRECTIONS // 2)
-        ]
+        else [np.where(prober.random.integers(2, size=along.size) == 1, along, 0.0) for _ in range(by_halves)]
     )
     return random + [half for half in halves if half.any()]

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import inf
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
     """`rows` of the batch are looked at first where the model has more than `parameters`: what is right there is left
-    alone. `closer` is how many tensors are looked at closely where nothing disagrees, `told` of how many wrong ones is
-    told, `within` in how many a direction is looked at though nothing is doubtful; None is as many as there are.
-    `spectrum` says whether the Jacobian's singular values are computed.
+    alone. `moves` of single parameters may be spent (about a second's worth), and `evaluations` of the loss at least,
+    before single tensors are left as they are, and causes untold. `closer` is how many tensors are looked at closely
+    where nothing disagrees (None: all), `told` of how many wrong ones is told, `within` in how many a direction is
+    looked at though nothing is doubtful. `spectrum` says whether the Jacobian's singular values are computed.
     """
 
     rows: int | None = None
     parameters: int = 0
+    moves: float = inf
+    evaluations: int = 0
     closer: int | None = None
-    told: int | None = None
+    told: int = 0
     within: int = 0
     spectrum: bool = False
 
@@ -25,7 +31,52 @@ class Effort:
         """Whether as few evaluations are asked for as show that a gradient is right."""
         return self.closer is not None
 
+    def budget_of(self, size: int) -> Budget:
+        """For a problem of so many parameters."""
+        return Budget(max(self.moves / size, self.evaluations))
+
+
+_AMPLE = 1000  # evaluations, for a handful of wrong tensors and their causes
+
+
+class Spent(Exception):
+    """The budget is used up: what is known by then is told."""
+
+
+class Budget:
+    """Evaluations of the loss, counted together over all that looks at one point."""
+
+    def __init__(self, most: float = inf) -> None:
+        self._most, self._taken, self._held = most, 0, False
+
+    def take(self) -> None:
+        self._taken += 1
+
+    @property
+    def tight(self) -> bool:
+        """Whether it does not do for every tensor that may be wrong."""
+        return self._most < _AMPLE
+
+    @property
+    def spent(self) -> bool:
+        return self._taken >= self._most
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within it what is measured is given up where nothing is left, and what follows is left out."""
+        before, self._held = self._held, True
+        try:
+            with suppress(Spent):
+                yield
+        finally:
+            self._held = before
+
+    def demand(self) -> None:
+        """Raises `Spent` where nothing is left, and the budget is to be kept."""
+        if self._held and self.spent:
+            raise Spent
+
 
 USUAL = Effort()
-QUICK = Effort(rows=4, parameters=1_000_000, closer=30, told=8)
+QUICK = Effort(rows=4, parameters=1_000_000, moves=20_000_000, evaluations=120, closer=4, told=3)
 FULL = Effort(within=40, spectrum=True)

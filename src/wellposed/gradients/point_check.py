@@ -12,9 +12,10 @@ import numpy as np
 from wellposed.backends.protocol import Problem
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import tensor
-from wellposed.gradients.blame import Proof, find_guilty, fold_inherited, prove, tell_proven
+from wellposed.gradients.blame import Proof, find_guilty, fold_inherited, order_of_use, prove, tell_proven
 from wellposed.gradients.diagnosis import SLIGHT, relative_difference
 from wellposed.gradients.effort import USUAL, Effort
+from wellposed.gradients.nearest_wrong import find_nearest_wrong
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
 from wellposed.gradients.quick_check import VISIBLE, Glances, chance, look_quickly
@@ -33,6 +34,8 @@ from wellposed.numerics.theta import Gradient, descend
 from wellposed.rule import NEGLIGIBLE
 from wellposed.users_code import Raised, attempt
 
+SAME_LOSS_ULPS = 64.0
+"""Units in the last place: one loss, summed up in another order."""
 _STEPS_TO_WAKE = 3
 _HARDLY, _BLIND = 1e-4, 0.05  # chances
 _UNSEEN = 0.99  # chance: what an error as large as is to be seen would rather have passed than not was not looked at
@@ -78,6 +81,8 @@ class PointCheck:
         self._floors: dict[str, float] = {}  # the smallest relative error of each tensor's gradient that could be seen
         self._misses: dict[str, float] = {}  # the chance that an error of 1 % in a random direction went unseen
         self._wrong: list[str] = []  # tensors that a quick look at each shows to be wrong
+        self._left_out = 0  # doubtful tensors for which the budget did not do
+        self._nearest = ""  # of the wrong ones, the tensor nearest to the loss
         self._alarmed = False  # whether a direction through all tensors disagrees
         self._guilty: list[Finding] = []  # custom backward passes that are wrong by themselves
         self._proof: Proof | None = None  # that these explain all
@@ -105,22 +110,28 @@ class PointCheck:
     @property
     def settled(self) -> bool:
         """Whether a look through all tensors at once shows the gradient to agree, to differ by next to nothing, or to
-        be wrong through backward passes of the user's own alone.
+        be wrong through backward passes of the user's own alone. A quick look that shows nothing settles nothing.
         """
         seen = self._glances
-        if seen is None:
-            joint = self.look()[0]
-        elif not seen.contradicted or self._explained_by_functions:
-            return True
-        else:
-            joint = seen.probes
-        agrees = all(map(_agrees, joint)) and (seen is None or not seen.contradicted)
-        return agrees or self._proof is not None or relative_difference(joint).value < SLIGHT
+        if seen is not None:
+            agrees = not seen.contradicted or self._explained_by_functions
+            return agrees or relative_difference(seen.probes).value < SLIGHT
+        if self._effort.brief:
+            return False
+        joint = self.look()[0]
+        agrees = all(map(_agrees, joint)) or self._proof is not None
+        return agrees or relative_difference(joint).value < SLIGHT
 
     @functools.cached_property
     def _glances(self) -> Glances | None:
         """A quick look, where the effort asks for one."""
         return look_quickly(self._prober, self._uncut) if self._effort.brief else None
+
+    def changed_by(self, other: Prober) -> bool:
+        """Whether the loss of `other` is another one where every parameter has moved by its own size."""
+        u = self._prober.directions.jointly(self._names)
+        mine, its = self._prober.along(u, 1.0), other.along(u, 1.0)
+        return not abs(mine - its) <= SAME_LOSS_ULPS * self._prober.eps * abs(mine)
 
     def findings(self) -> list[Finding]:
         joint, closer = self.look()
@@ -141,8 +152,9 @@ class PointCheck:
         scales = compare_scales(self._prober, self.carrying) if self._alarmed and not self._alone else None
         if scales is not None:
             return self._with_those_that_hold([scales], joint)
-        if self._effort.brief and self._wrong:  # some of those that are wrong show what is wrong
-            closer = self._wrong[: self._effort.told]
+        if self._effort.brief and self._wrong and not self._nearest:
+            order = order_of_use(self._problem, self._prober)  # those nearest to the loss hold what others inherit
+            closer = sorted(self._wrong, key=order.index)[-self._effort.told :]
         elif all(map(_agrees, joint)):  # what cannot be seen well is no sign of an error
             closer = closer[: self._effort.closer]
         probes = self._one_by_one(closer)
@@ -151,6 +163,11 @@ class PointCheck:
         left = [name for name in self.carrying if name not in probes][: self._effort.within]
         self._compared += [(name, self._by_itself(name)) for name in left]
         found = self._of_tensors(probes)
+        if self._nearest:
+            if not any(finding.rule == WRONG.id and finding.found for finding in found):
+                self._nearest, self._seen = "", self._closely(self._glances)  # it was none
+                return self.findings()
+            found = self._with_those_before(found)
         found += self._undecided(found, joint, closer)
         if self._prober.backward_spread:
             found.append(random_backward(self._prober))
@@ -161,13 +178,29 @@ class PointCheck:
         found += find_uninformative(self._problem, self._prober, self._gradient)
         return self._with_those_that_hold(found, [*joint, *(probe for some in probes.values() for probe in some)])
 
+    def _with_those_before(self, found: list[Finding]) -> list[Finding]:
+        """With a word on the tensors that were not looked at."""
+        others = len(self.carrying) - 1
+        if not others:
+            return found
+        text = (
+            f" It is the nearest to the loss of those that are wrong; the other {others} tensors were not looked at one"
+            " by one, and those before it inherit its error."
+        )
+        return [
+            replace(f, message=f.message + text) if f.rule == WRONG.id and f.where == self._nearest else f
+            for f in found
+        ]
+
     @functools.cached_property
     def _explained_by_functions(self) -> bool:
         """Whether backward passes of the user's own, wrong by themselves, are all that is wrong."""
         if not self._alone:
             self._guilty = find_guilty(self._problem, self._prober, self._check_part)
         if self._guilty:
-            self._proof = prove(self._problem, self._prober, self._uncut, self._guilty)
+            there = self._beside(self._glances)
+            uncut = there if self._uncut is self._prober else self._uncut
+            self._proof = prove(self._problem, there, uncut, self._guilty)
         return self._proof is not None
 
     def _of_tensors(self, probes: dict[str, list[Probe]]) -> list[Finding]:
@@ -196,6 +229,13 @@ class PointCheck:
         unseen = [self._below_the_floor(buried)] if buried else []
         if any(finding.rule == WRONG.id for finding in found):
             return unseen
+        if self._alarmed and self._left_out:
+            text = (
+                "Along a direction through all tensors the gradient disagrees or the loss has a kink, and"
+                f" {self._left_out} tensors were not looked at one by one: `wellposed check --full --select WP501` does"
+                " that."
+            )
+            return [*unseen, WRONG.undecided(text, where="all tensors")]
         if self.carrying and buried.keys() >= set(self.carrying):
             return [*unseen, WRONG.undecided("No tensor's slope stands out of the noise of the loss: see WP503.")]
         if self._unexplained(joint, closer):
@@ -209,14 +249,31 @@ class PointCheck:
         One random direction does where it would hardly miss an error of 1 %; else a second one goes along the claim,
         which shows an error of a factor best.
         """
-        prober = self._prober
         seen = self._glances
         if seen is not None and not seen.contradicted:
             self._misses, self._floors, self._kink = seen.misses, seen.floors, seen.kink
             return seen.probes, []
-        if seen is not None and self._explained_by_functions:
+        if seen is not None:
             self._alarmed = True
-            return seen.probes, []
+            if self._explained_by_functions:
+                return seen.probes, []
+            self._nearest = self._find_nearest(seen) if self._prober.budget.tight else ""
+            if self._nearest:
+                return seen.probes, [self._nearest]
+        return self._closely(seen)
+
+    def _find_nearest(self, seen: Glances) -> str:
+        """The wrong tensor nearest to the loss."""
+        order = order_of_use(self._problem, self._prober) if not self._alone else self._names
+        return find_nearest_wrong(self._beside(seen), [name for name in order if name in set(self.carrying)])
+
+    def _beside(self, seen: Glances | None) -> Prober:
+        """The point itself, or one nearby where it stands at a kink."""
+        return self._prober if seen is None or seen.kink is None else self._prober.nearby()
+
+    def _closely(self, seen: Glances | None) -> tuple[list[Probe], list[str]]:
+        """As `_all_at_once`, whatever it takes."""
+        prober = self._prober
         directions = [prober.directions.jointly(group) for group in (self.carrying, self._silent)]
         (random,), (silent,) = prober.confirmed(directions[:1]), self._uncut.confirmed(directions[1:])
         shares = {name: prober.directions.share(name) for name in self.carrying}
@@ -261,10 +318,14 @@ class PointCheck:
     def _one_by_one(self, names: Sequence[str]) -> dict[str, list[Probe]]:
         found: dict[str, list[Probe]] = {}
         for name in names:
+            if self._effort.brief and self._prober.budget.spent and name != self._nearest:
+                self._left_out = len(names) - len(found)
+                break
             prober = self._uncut if name in self._silent else self._prober
             place = self._problem.layout.slices[name]
             along = prober.directions.along_claim(place)
             directions = ([] if along is None else [along]) + [prober.directions.random_direction(place)]
+            directions = directions[-1:] if name == self._nearest else directions
             prober.raised = None
             probes = found[name] = prober.confirmed(directions)
             if along is not None:
@@ -280,7 +341,7 @@ class PointCheck:
                         [prober.directions.random_direction(place)]
                     )  # the last was blurred by corners close by
                 self._floors[name] = min(probe.allowed for probe in probes) / length if length else np.inf
-                self._misses[name] = min(chance(probe.allowed, visible) for probe in probes[1:])
+                self._misses[name] = min(chance(probe.allowed, visible) for probe in probes[1:] or probes)
         return found
 
     def _by_itself(self, name: str) -> Probe:

@@ -15,6 +15,7 @@ from wellposed.derivatives.estimate import Slope
 from wellposed.derivatives.noise import Noise, noise_level
 from wellposed.derivatives.steps import first_step, slope
 from wellposed.gradients.directions import Directions
+from wellposed.gradients.effort import Budget
 from wellposed.gradients.probe import Probe
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.floats import format_of
@@ -50,8 +51,10 @@ class Prober:
         seed: int = 0,
         *,
         held: bool = False,
+        budget: Budget | None = None,
     ) -> None:
-        """`held`: whether the problem holds what passes cuts of its graph."""
+        """`held`: whether the problem holds what passes cuts of its graph. Evaluations are taken from the `budget`."""
+        self.budget = budget or Budget()
         self.problem, self.theta, self.gradient, self.held = problem, theta, gradient, held
         self.random = np.random.default_rng(seed)
         self.directions = Directions(problem.layout, theta, gradient, problem.differentiation.untrained(), self.random)
@@ -137,7 +140,8 @@ class Prober:
         %.
         """
         theta = self.problem.stored(self.directions.nearby())
-        return Prober(self.problem, theta, self.problem.layout.pack_known(self.problem.gradient(theta)), held=self.held)
+        gradient = self.problem.layout.pack_known(self.problem.gradient(theta))
+        return Prober(self.problem, theta, gradient, held=self.held, budget=self.budget)
 
     def probe(self, u: Vector) -> Probe:
         """As `probes`, of one direction."""
@@ -244,6 +248,7 @@ class Prober:
         return self._tried(lambda: self.problem.differentiation.value_along(self.theta, u, t))
 
     def _tried(self, value: Callable[[], float]) -> float:
+        self.budget.take()
         made = attempt(value)
         if isinstance(made, Raised):
             self.raised = made.error

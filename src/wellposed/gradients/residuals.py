@@ -84,6 +84,7 @@ class Residuals:
         h = min(distance / length, part * _LARGEST_MOVE / float(np.abs(weights).max()))
         u = np.zeros_like(self._prober.theta)
         u[self._place] = moved
+        self._prober.budget.demand()
         self.evaluations += 2
         value = self._prober.difference(u, h)
         claimed = _CLAIM * self._prober.claim_eps * float(np.linalg.norm(self._prober.gradient[self._place] * moved))

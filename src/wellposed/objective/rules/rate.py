@@ -159,15 +159,17 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
 
 def _overshooting(loss: float, first: float, few: float, stride: float, steps: Steps) -> Finding:
     """Steps that raise the loss, leap or run away: whether smaller ones get further."""
-    many, lower = _lower(loss, steps)
+    grown = not np.isfinite(few) or few - loss > (_GROWN - 1) * abs(loss)
+    taken, many = (_FEW, few) if grown else (_MANY, steps.value(steps.stepped(_MANY, 1.0)))
+    lower = _lower(loss, many, steps)
     evidence = [
         Evidence("loss before", loss, "loss"),
         Evidence("loss after the first step on this batch", first, "loss"),
-        Evidence(f"loss after {_FEW} steps", few, "loss"),
-        Evidence(f"loss after {_MANY} steps on this batch", many, "loss"),
+        *([] if grown else [Evidence(f"loss after {_FEW} steps", few, "loss")]),
+        Evidence(f"loss after {taken} steps on this batch", many, "loss"),
         *(
-            Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", lower[factor], "loss")
-            for factor in _LOWER
+            Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", value, "loss")
+            for factor, value in lower.items()
         ),
     ]
     good = {factor: value for factor, value in lower.items() if _falls(value, loss)}
@@ -202,8 +204,9 @@ def _overshooting(loss: float, first: float, few: float, stride: float, steps: S
                 )
             )
     text = (
-        f"The first step takes the loss from {loss:.4g} to {first:.4g}, {_MANY} steps on this batch to {many:.4g}; with"
-        f" {best:g} times the learning rate ({best * steps.rate:.3g} for {steps.rate:.3g}) it is {good[best]:.4g}."
+        f"The first step takes the loss from {loss:.4g} to {first:.4g}, {taken} steps on this batch to {many:.4g}; with"
+        f" {best:g} times the learning rate ({best * steps.rate:.3g} for {steps.rate:.3g}) it is {good[best]:.4g} after"
+        f" {_MANY}."
     )
     found = RATE.found(
         Verdict.FAILS if worse else Verdict.SUSPECT,
@@ -215,18 +218,23 @@ def _overshooting(loss: float, first: float, few: float, stride: float, steps: S
     return _advised(found, best * steps.rate)
 
 
-def _lower(loss: float, steps: Steps) -> tuple[float, dict[float, float]]:
-    """The loss after many steps, and at smaller rates: far smaller ones where none of the others lowers it."""
-    many = steps.value(steps.stepped(_MANY, 1.0))
-    lower = {factor: steps.value(steps.stepped(_MANY, factor)) for factor in _LOWER}
+def _lower(loss: float, many: float, steps: Steps) -> dict[float, float]:
+    """The loss after many steps at smaller rates, until one gets clearly further than the steps as they are (which take
+    it to `many`); far smaller rates where none of these lowers it.
+    """
+    lower: dict[float, float] = {}
+    for factor in _LOWER:
+        lower[factor] = value = steps.value(steps.stepped(_MANY, factor))
+        if value <= _FELL * loss and not value > _FELL * many:
+            return lower
     if any(_falls(value, loss) for value in lower.values()):
-        return many, lower
+        return lower
     if not lower[_LOWER[-1]] - loss <= (_GROWN - 1) * abs(loss):
         for factor in _FAR_LOWER:
             lower[factor] = steps.value(steps.stepped(_MANY, factor))
             if _falls(lower[factor], loss):
                 break
-    return many, lower
+    return lower
 
 
 def _falls(value: float, loss: float) -> bool:
@@ -317,7 +325,11 @@ def _decayed(theta: Vector, after: Vector, steps: Steps) -> Finding | None:
 
 def _crawling(loss: float, few: float, theta: Vector, steps: Steps) -> Finding | None:
     """Whether steps many times larger would lower the loss where these hardly do."""
-    faster = {factor: steps.value(steps.stepped(_MANY, factor)) for factor in _HIGHER}
+    faster: dict[float, float] = {}
+    for factor in _HIGHER:
+        faster[factor] = steps.value(steps.stepped(_MANY, factor))
+        if faster[factor] <= _FELL * loss:
+            break
     good = {factor: value for factor, value in faster.items() if value <= _FELL * loss}
     if loss <= 0 or not good or any(weight.ndim > 1 and not weight.any() for weight in steps.named(theta).values()):
         return None  # what starts at zero needs a step before anything behind it can move
