@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-distributed test lint types contracts pytest docs test-engines test-report bench-checkup bench-controls bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-house bench-import bench-trainability format clean
+.PHONY: help demo demo-distributed test lint types contracts pytest docs test-engines test-report bench-checkup bench-controls bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-house bench-cost bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench-weights: .venv/zoo ## note 3: gains, fans, deep plain networks, calibratio
 
 bench-house: .venv/dev ## how the source is built, in figures; what `import wellposed` takes (20 seconds)
 	$(BIN)/python benchmarks/house.py
+
+bench-cost: .venv/dev ## what a check costs where something is wrong or odd: evaluations, steps in time (2 minutes)
+	$(BIN)/python benchmarks/cost.py
 
 bench-import: .venv/dev ## what `import wellposed` takes beyond numpy and scipy
 	$(BIN)/python benchmarks/import_time.py

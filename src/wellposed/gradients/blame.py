@@ -86,7 +86,9 @@ def tell_proven(guilty: list[Finding], proof: Proof) -> list[Finding]:
     return [first, *guilty[1:], *(_inheriting(finding, guilty) for finding in told)]
 
 
-def fold_inherited(problem: Problem, prober: Prober, found: list[Finding], guilty: list[Finding]) -> list[Finding]:
+def fold_inherited(
+    problem: Problem, prober: Prober, found: list[Finding], guilty_ones: Callable[[], list[Finding]]
+) -> list[Finding]:
     """The findings, with the guilty backward passes first, and of several failing tensors the one to start at named.
 
     An error in a layer's backward pass corrupts every gradient before it, so that the failing tensor nearest the loss
@@ -99,6 +101,7 @@ def fold_inherited(problem: Problem, prober: Prober, found: list[Finding], guilt
     ]
     if not failing:
         return found
+    guilty = guilty_ones()
     inheriting = [f for f in failing if f.cause not in _OWN]
     if guilty:
         heirs = {id(f) for f in inheriting}

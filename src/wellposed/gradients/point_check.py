@@ -84,7 +84,6 @@ class PointCheck:
         self._left_out = 0  # doubtful tensors for which the budget did not do
         self._nearest = ""  # of the wrong ones, the tensor nearest to the loss
         self._alarmed = False  # whether a direction through all tensors disagrees
-        self._guilty: list[Finding] = []  # custom backward passes that are wrong by themselves
         self._proof: Proof | None = None  # that these explain all
         self._kink: Probe | None = None  # met by a quick look at all tensors
 
@@ -185,7 +184,7 @@ class PointCheck:
             return found
         text = (
             f" It is the nearest to the loss of those that are wrong; the other {others} tensors were not looked at one"
-            " by one, and those before it inherit its error."
+            " by one, and those before it may inherit its error."
         )
         return [
             replace(f, message=f.message + text) if f.rule == WRONG.id and f.where == self._nearest else f
@@ -193,11 +192,14 @@ class PointCheck:
         ]
 
     @functools.cached_property
+    def _guilty(self) -> list[Finding]:
+        """Custom backward passes that are wrong by themselves."""
+        return find_guilty(self._problem, self._prober, self._check_part)
+
+    @functools.cached_property
     def _explained_by_functions(self) -> bool:
         """Whether backward passes of the user's own, wrong by themselves, are all that is wrong."""
-        if not self._alone:
-            self._guilty = find_guilty(self._problem, self._prober, self._check_part)
-        if self._guilty:
+        if not self._alone and self._guilty:
             there = self._beside(self._glances)
             uncut = there if self._uncut is self._prober else self._uncut
             self._proof = prove(self._problem, there, uncut, self._guilty)
@@ -216,7 +218,7 @@ class PointCheck:
                 idle[name] = None
         found = _one_note(found)
         if not self._alone:
-            found = fold_inherited(self._problem, self._prober, found, self._guilty)
+            found = fold_inherited(self._problem, self._prober, found, lambda: self._guilty)
         if self._kink is not None:
             found.append(tensor.kink("all tensors", self._kink))
         return found + self._idle(list(idle)) + self._out_of_reach()
