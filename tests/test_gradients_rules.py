@@ -280,3 +280,39 @@ def test_a_backward_pass_that_rounds_to_float32_is_right_for_a_float32_model():
             return self.above(torch.tanh(Rounded.apply(self.below(x))))
 
     assert wp.check_gradients(classify(Net())).ok
+
+
+class Rounded(nn.Linear):
+    """Eighths of the weight, with the weight's own gradient in the place of none where `through`."""
+
+    def __init__(self, through):
+        super().__init__(16, 16)
+        self.through = through
+
+    def forward(self, x):
+        rounded = torch.round(8 * self.weight) / 8
+        weight = self.weight + (rounded - self.weight).detach() if self.through else rounded
+        return nn.functional.linear(x, weight, self.bias)
+
+
+@pytest.mark.parametrize("look", [wp.checkup, wp.check_gradients])
+def test_a_weight_that_is_rounded_beside_a_bias_that_learns_is_a_staircase(look):
+    torch.manual_seed(0)
+    for through in (False, True):
+        model = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), Rounded(through), nn.Tanh(), nn.Linear(16, 4))
+        report = look(wp.TorchProblem(model, nn.CrossEntropyLoss(), (torch.randn(32, 16), torch.randint(4, (32,)))))
+        found = [finding for finding in report.findings if finding.rule == "WP502" and finding.found]
+        if through:
+            assert not found
+        else:
+            assert [(finding.verdict, finding.where, finding.cause) for finding in found] == [
+                (wp.Verdict.SUSPECT, "2.weight", "staircase")
+            ]
+            assert "flat over small steps, as its gradient of zero says" in found[0].message
+
+
+def test_a_weight_that_reads_zeros_is_no_staircase():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 4))
+    report = wp.checkup(wp.TorchProblem(model, nn.CrossEntropyLoss(), (torch.zeros(32, 16), torch.randint(4, (32,)))))
+    assert not [finding for finding in report.findings if finding.rule == "WP502" and finding.found]

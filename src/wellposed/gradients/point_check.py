@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from wellposed.gradients import tensor
 from wellposed.gradients.blame import Proof, find_guilty, fold_inherited, order_of_use, prove, tell_proven
 from wellposed.gradients.diagnosis import SLIGHT, relative_difference
 from wellposed.gradients.effort import USUAL, Effort
+from wellposed.gradients.idle import find_idle, find_out_of_reach
 from wellposed.gradients.nearest_wrong import find_nearest_wrong
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
@@ -25,25 +25,19 @@ from wellposed.gradients.rules.random import RANDOM
 from wellposed.gradients.rules.together import RULES
 from wellposed.gradients.rules.uninformative import find_uninformative
 from wellposed.gradients.rules.wrong import WRONG
-from wellposed.gradients.rules.zero import ZERO
 from wellposed.gradients.screen import screen
 from wellposed.gradients.tensor import carries
+from wellposed.gradients.unseen import CHANCE, UNSEEN, tell_buried, tell_not_seen, tell_nowhere, unexplained
 from wellposed.gradients.wiggle import compare_scales
 from wellposed.numerics.arrays import Vector
-from wellposed.numerics.theta import Gradient, descend
-from wellposed.rule import NEGLIGIBLE
-from wellposed.users_code import Raised, attempt
+from wellposed.numerics.theta import Gradient
 
 SAME_LOSS_ULPS = 64.0
 """Units in the last place: one loss, summed up in another order."""
-_STEPS_TO_WAKE = 3
 _HARDLY, _BLIND = 1e-4, 0.05  # chances
-_UNSEEN = 0.99  # chance: what an error as large as is to be seen would rather have passed than not was not looked at
-_CHANCE = "chance that an error of 1 % of a tensor's gradient was missed"
 _MOST_DIRECTIONS_WITHIN = 4  # directions within a tensor at most, where one tells too little
 _MOST_LOOKED_CLOSER = 30  # tensors, of those in which nothing could be seen
 _FIGURE_PRECISION = 1e-6  # relative: how closely a tensor is looked at for a figure
-_UNEXPLAINED_RATIO = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
 
 
 class PointCheck:
@@ -221,14 +215,18 @@ class PointCheck:
             found = fold_inherited(self._problem, self._prober, found, lambda: self._guilty)
         if self._kink is not None:
             found.append(tensor.kink("all tensors", self._kink))
-        return found + self._idle(list(idle)) + self._out_of_reach()
+        return (
+            found
+            + find_idle(self._problem, self._prober, self._gradient, list(idle), self.carrying, len(self._names))
+            + find_out_of_reach(self._problem)
+        )
 
     def _undecided(self, found: list[Finding], joint: list[Probe], closer: list[str]) -> list[Finding]:
         """What could not be seen, where nothing wrong was."""
         told = {finding.where for finding in found}
         buried = {name: floor for name, floor in self._floors.items() if floor > VISIBLE and name not in told}
-        blind = {name: miss for name, miss in self._misses.items() if miss > _UNSEEN}
-        unseen = [self._below_the_floor(buried)] if buried else []
+        blind = {name: miss for name, miss in self._misses.items() if miss > UNSEEN}
+        unseen = [tell_buried(self._problem, self._prober, buried, len(self._names))] if buried else []
         if any(finding.rule == WRONG.id for finding in found):
             return unseen
         if self._alarmed and self._left_out:
@@ -240,9 +238,9 @@ class PointCheck:
             return [*unseen, WRONG.undecided(text, where="all tensors")]
         if self.carrying and buried.keys() >= set(self.carrying):
             return [*unseen, WRONG.undecided("No tensor's slope stands out of the noise of the loss: see WP503.")]
-        if self._unexplained(joint, closer):
-            return [*unseen, self._nowhere(joint)]
-        return [*unseen, self._not_seen(blind)] if blind else unseen
+        if unexplained(joint, closer):
+            return [*unseen, tell_nowhere(joint)]
+        return [*unseen, tell_not_seen(blind, len(self._names))] if blind else unseen
 
     def _all_at_once(self) -> tuple[list[Probe], list[str]]:
         """Probes through all tensors with a gradient, and the names of those tensors, or of the others, that need a
@@ -304,7 +302,7 @@ class PointCheck:
         if self._alarmed:
             doubtful |= self._not_clearly_right(directions[0], random)
         doubtful |= {name for name, floor in self._floors.items() if floor > VISIBLE}
-        blind = {name for name, miss in self._misses.items() if miss > _UNSEEN}
+        blind = {name for name, miss in self._misses.items() if miss > UNSEEN}
         doubtful |= blind if len(blind) <= _MOST_LOOKED_CLOSER else set()
         return joint, [name for name in self._names if name in doubtful]
 
@@ -350,92 +348,10 @@ class PointCheck:
         u = self._prober.directions.random_direction(self._problem.layout.slices[name])
         return self._prober.glanced(u, _FIGURE_PRECISION * self._prober.directions.spread(u))
 
-    def _idle(self, names: list[str]) -> list[Finding]:
-        """Tensors without gradient and without influence, unless a few steps give them one: zero-initialised layers
-        shut off others.
-        """
-        problem, theta, gradient = self._problem, self._prober.theta, self._gradient
-        left = set(names)
-        for _ in range(_STEPS_TO_WAKE if left else 0):
-            theta = problem.stored(descend(theta, problem.layout.pack_known(gradient)))
-            there = attempt(partial(problem.gradient, theta))
-            if isinstance(there, Raised):  # it need not be defined there
-                break
-            gradient = there
-            left = {name for name in left if not carries(gradient, name)}
-        for other in problem.variants.redrawn(self._prober.theta) if left else ():  # layers are left out at random
-            left = {name for name in left if not carries(other, name)}
-        if not left:
-            return []
-        # A bias that cancels beside weights that learn costs nothing.
-        learning = {name.rpartition(".")[0] for name in self.carrying if "." in name}
-        names = [name for name in names if name in left and name.rpartition(".")[0] not in learning]
-        if not names:
-            return []
-        text = (
-            f"{len(names)} of {len(self._names)} tensors ({tensor.some(names)}) have a gradient that is zero or"
-            f" missing, and the loss does not change along them either, here and after {_STEPS_TO_WAKE} small steps."
-        )
-        little = problem.layout.share(names) < NEGLIGIBLE
-        return [ZERO.found(Verdict.HOLDS if little else Verdict.SUSPECT, text, where=names[0], cause="unused")]
-
-    def _out_of_reach(self) -> list[Finding]:
-        missing = self._problem.differentiation.unreached()
-        if not missing:
-            return []
-        text = (
-            f"The loss also depends on {', '.join(missing)}, which requires a gradient but belongs to no model and no"
-            " variable that could be found: its gradient was not checked."
-        )
-        return [ZERO.found(Verdict.SUSPECT, text, where=missing[0], cause="out-of-reach")]
-
-    def _below_the_floor(self, buried: dict[str, float]) -> Finding:
-        worst = max(buried, key=lambda name: buried[name])
-        text = (
-            f"In {len(buried)} of {len(self._names)} tensors ({tensor.some(list(buried))}) the slope is lost in the"
-            f" noise of the loss (in {self._problem.dtype}): even at best, an error below"
-            f" {100 * min(buried.values()):.2g} % of it would not be seen."
-        )
-        evidence = (
-            Evidence("smallest relative error that could be seen", buried[worst], worst, reference="below 0.01"),
-            Evidence(
-                "noise of the loss",
-                self._prober.near.level,
-                "loss",
-                how="standard deviation, by differences on a fine grid",
-            ),
-        )
-        return NOISE_FLOOR.undecided(text, where=next(iter(buried)), evidence=evidence, remedies=NOISE_FLOOR.remedies)
-
-    def _unexplained(self, joint: list[Probe], closer: list[str]) -> bool:
-        far = [
-            probe
-            for probe in joint
-            if probe.known and not probe.slope.kink and abs(probe.residual) > _UNEXPLAINED_RATIO * probe.allowed
-        ]
-        return bool(closer) and bool(far)
-
-    def _nowhere(self, joint: list[Probe]) -> Finding:
-        probe = max(joint, key=lambda p: abs(p.residual) / p.allowed if p.known else 0.0)
-        text = (
-            f"Along a direction through all tensors the slope is {probe.measured:.6g}, where {probe.claimed:.6g} is"
-            " claimed, but in no single tensor does the gradient disagree by more than the error bar."
-        )
-        return WRONG.undecided(text, where="all tensors")
-
     def _ignored(self) -> bool:
         """Whether the loss is the same to the last digit when every parameter moves by its own size, and by less."""
         u = self._prober.directions.jointly(self._names)
         return all(self._prober.along(u, t) == self._prober.value for t in (1.0, 0.3, -0.1))
-
-    def _not_seen(self, blind: dict[str, float]) -> Finding:
-        worst = max(blind, key=lambda name: blind[name])
-        text = (
-            f"What was measured agrees, but in {len(blind)} of {len(self._names)} tensors ({tensor.some(list(blind))})"
-            f" an error of 1 % of the gradient would have been missed with a chance of {100 * blind[worst]:.0f} %."
-        )
-        evidence = (Evidence(_CHANCE, blind[worst], worst, reference=f"below {_UNSEEN:g}"),)
-        return WRONG.undecided(text, where=next(iter(blind)), evidence=evidence)
 
     def _with_those_that_hold(self, found: list[Finding], probes: list[Probe]) -> list[Finding]:
         missed = max(self._misses, key=lambda name: self._misses[name], default="")
@@ -448,7 +364,7 @@ class PointCheck:
                 reference="below 0.01",
             ),
             Evidence(
-                _CHANCE,
+                CHANCE,
                 self._misses.get(missed, 1.0),
                 missed,
                 how="one random direction: sqrt(2 / pi) times what the bar allows over the error's size",

@@ -1,0 +1,63 @@
+"""What could not be seen of a gradient, where nothing wrong was: undecided, with the reason."""
+
+from __future__ import annotations
+
+from wellposed.backends.protocol import Problem
+from wellposed.findings import Evidence, Finding
+from wellposed.gradients import tensor
+from wellposed.gradients.probe import Probe
+from wellposed.gradients.prober import Prober
+from wellposed.gradients.rules.noise_floor import NOISE_FLOOR
+from wellposed.gradients.rules.wrong import WRONG
+
+UNSEEN = 0.99
+"""Chance: what an error as large as is to be seen would rather have passed than not was not looked at."""
+CHANCE = "chance that an error of 1 % of a tensor's gradient was missed"
+_UNEXPLAINED_RATIO = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
+
+
+def tell_buried(problem: Problem, prober: Prober, buried: dict[str, float], tensors: int) -> Finding:
+    worst = max(buried, key=lambda name: buried[name])
+    text = (
+        f"In {len(buried)} of {tensors} tensors ({tensor.some(list(buried))}) the slope is lost in the"
+        f" noise of the loss (in {problem.dtype}): even at best, an error below"
+        f" {100 * min(buried.values()):.2g} % of it would not be seen."
+    )
+    evidence = (
+        Evidence("smallest relative error that could be seen", buried[worst], worst, reference="below 0.01"),
+        Evidence(
+            "noise of the loss",
+            prober.near.level,
+            "loss",
+            how="standard deviation, by differences on a fine grid",
+        ),
+    )
+    return NOISE_FLOOR.undecided(text, where=next(iter(buried)), evidence=evidence, remedies=NOISE_FLOOR.remedies)
+
+
+def tell_not_seen(blind: dict[str, float], tensors: int) -> Finding:
+    worst = max(blind, key=lambda name: blind[name])
+    text = (
+        f"What was measured agrees, but in {len(blind)} of {tensors} tensors ({tensor.some(list(blind))})"
+        f" an error of 1 % of the gradient would have been missed with a chance of {100 * blind[worst]:.0f} %."
+    )
+    evidence = (Evidence(CHANCE, blind[worst], worst, reference=f"below {UNSEEN:g}"),)
+    return WRONG.undecided(text, where=next(iter(blind)), evidence=evidence)
+
+
+def tell_nowhere(joint: list[Probe]) -> Finding:
+    probe = max(joint, key=lambda p: abs(p.residual) / p.allowed if p.known else 0.0)
+    text = (
+        f"Along a direction through all tensors the slope is {probe.measured:.6g}, where {probe.claimed:.6g} is"
+        " claimed, but in no single tensor does the gradient disagree by more than the error bar."
+    )
+    return WRONG.undecided(text, where="all tensors")
+
+
+def unexplained(joint: list[Probe], closer: list[str]) -> bool:
+    far = [
+        probe
+        for probe in joint
+        if probe.known and not probe.slope.kink and abs(probe.residual) > _UNEXPLAINED_RATIO * probe.allowed
+    ]
+    return bool(closer) and bool(far)
