@@ -201,3 +201,61 @@ def test_a_rate_that_is_too_large_is_tried_smaller_until_one_serves():
     (found,) = [finding for finding in report.findings if finding.rule == "WP402"]
     assert (found.verdict, found.cause) == (Verdict.FAILS, "too-large")
     assert len(taken) <= 8 + 32 + 32
+
+
+class InPlace(torch.autograd.Function):
+    """A leaky ReLU written over what comes in; its slope is wrong."""
+
+    @staticmethod
+    def forward(context, x):
+        context.mark_dirty(x)
+        context.save_for_backward(x > 0)
+        return x.mul_(torch.where(x > 0, 1.0, 0.1))
+
+    @staticmethod
+    def backward(context, g):
+        (positive,) = context.saved_tensors
+        return torch.where(positive, g, 0.3 * g)
+
+
+class InPlaceLayer(nn.Linear):
+    def forward(self, x):
+        return InPlace.apply(super().forward(x) * 1.0)
+
+
+def test_a_function_that_does_not_run_by_itself_is_left_to_the_tensors():
+    torch.manual_seed(0)
+    found = gradients(wp.checkup(problem_of(nn.Sequential(InPlaceLayer(16, 16), nn.Linear(16, 3)))))
+    assert {"0.weight"} <= {finding.where for finding in found}
+
+
+def test_what_lies_behind_a_wrong_function_does_not_inherit_from_it():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 16), Layer(Scaled), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 3))
+    model[4].weight.register_hook(lambda g: g / 2)
+    found = {finding.where: finding for finding in gradients(wp.checkup(problem_of(model)))}
+    assert (found["4.weight"].cause, found["4.weight"].follows) == ("scale", "")
+    assert found["1.linear.weight"].follows == "WP501"
+    assert "inherits the error of `Scaled.backward`" in found["1.linear.weight"].message
+
+
+def test_a_gradient_of_zero_beside_another_error_is_no_staircase():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 3))
+    model[2].weight.register_hook(lambda g: 0 * g)
+    model[4].weight.register_hook(lambda g: g / 2)
+    report = wp.checkup(problem_of(model))
+    zero = next(finding for finding in report.findings if finding.rule == "WP505" and finding.found)
+    assert (zero.verdict, zero.where) == (Verdict.FAILS, "2.weight")
+    assert not [finding for finding in report.findings if finding.rule == "WP502" and finding.found]
+
+
+def test_wrong_tensors_that_are_not_told_of_one_by_one_are_named():
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Sequential(nn.Linear(16, 16), nn.Tanh()) for _ in range(5)), nn.Linear(16, 3))
+    for k, block in enumerate(model[:5]):
+        block[0].weight.register_hook(lambda g, k=k: (1.1 + k / 10) * g)
+    found = gradients(wp.checkup(problem_of(model)))
+    assert {finding.where for finding in found} == {"2.0.weight", "3.0.weight", "4.0.weight"}
+    told = " ".join(finding.message for finding in found)
+    assert "2 more disagree with the loss (`0.0.weight`, `1.0.weight`)" in told

@@ -22,12 +22,12 @@ Judge = Callable[[Problem], Sequence[Finding]]
 
 @dataclass(frozen=True)
 class Proof:
-    """That guilty backward passes explain all: by tensor how far its gradient is from the right one, relative, and what
-    was seen of the right one.
+    """What mending guilty backward passes changes: by tensor how far its gradient is from the one then, relative.
+    `seen` is what was seen of that one, where it agrees with the loss: then nothing else is wrong.
     """
 
     heirs: dict[str, float]
-    seen: Glances
+    seen: Glances | None
 
 
 _OWN = ("missing-weight-decay", "extra-weight-decay")  # what a tensor does not inherit from others
@@ -50,28 +50,28 @@ def find_guilty(problem: Problem, prober: Prober, judge: Judge) -> list[Finding]
 
 
 def prove(problem: Problem, prober: Prober, uncut: Prober, guilty: list[Finding]) -> Proof | None:
-    """Whether the gradient agrees with the loss once the guilty backward passes are replaced by what the framework
-    makes of their forward passes: then nothing else is wrong, and what changes inherits the error.
+    """What changes once the guilty backward passes are replaced by what the framework makes of their forward passes,
+    and so inherits their error; and whether the gradient agrees with the loss then. None where that is not known.
     """
     right = problem.differentiation.forward_again(prober.theta, {finding.where for finding in guilty})
     if right is None:
         return None
     there = Prober(problem, prober.theta, problem.layout.pack_known(right), prober.value, held=prober.held)
-    seen = look_quickly(there, there if uncut is prober else uncut) if np.isfinite(there.gradient).all() else None
-    if seen is None or seen.contradicted:
+    if not np.isfinite(there.gradient).all():
         return None
+    seen = look_quickly(there, there if uncut is prober else uncut)
     heirs = {}
     for name, place in problem.layout.slices.items():
         apart = float(np.linalg.norm(prober.gradient[place] - there.gradient[place]))
         size = float(np.linalg.norm(there.gradient[place]))
         if apart > np.sqrt(prober.claim_eps) * size:
             heirs[name] = apart / size if size else np.inf
-    return Proof(heirs, seen) if heirs else None
+    return Proof(heirs, None if seen is None or seen.contradicted else seen) if heirs else None
 
 
 def tell_proven(guilty: list[Finding], proof: Proof) -> list[Finding]:
     """The guilty backward passes, and the tensors whose gradients they change."""
-    names = ", ".join(f"`{one.where}`" for one in guilty)
+    names = _named(guilty)
     told = [
         WRONG.found(
             Verdict.FAILS,
@@ -87,12 +87,13 @@ def tell_proven(guilty: list[Finding], proof: Proof) -> list[Finding]:
 
 
 def fold_inherited(
-    problem: Problem, prober: Prober, found: list[Finding], guilty_ones: Callable[[], list[Finding]]
+    problem: Problem, prober: Prober, found: list[Finding], guilty: list[Finding], proof: Proof | None
 ) -> list[Finding]:
     """The findings, with the guilty backward passes first, and of several failing tensors the one to start at named.
 
     An error in a layer's backward pass corrupts every gradient before it, so that the failing tensor nearest the loss
-    holds the bug, and the others may only inherit it.
+    holds the bug, and the others may only inherit it. `proof` says which tensors a guilty backward pass changes, where
+    that is known.
     """
     failing = [
         f
@@ -101,10 +102,9 @@ def fold_inherited(
     ]
     if not failing:
         return found
-    guilty = guilty_ones()
     inheriting = [f for f in failing if f.cause not in _OWN]
     if guilty:
-        heirs = {id(f) for f in inheriting}
+        heirs = {id(f) for f in inheriting if proof is None or f.where in proof.heirs}
         return guilty + [_inheriting(f, guilty) if id(f) in heirs else f for f in found]
     if not inheriting:
         return found
@@ -147,10 +147,15 @@ def _by_operation(
 
 def _inheriting(finding: Finding, guilty: list[Finding]) -> Finding:
     """A failing tensor when its cause is found elsewhere: what fits its own numbers then means nothing."""
-    names = ", ".join(f"`{one.where}`" for one in guilty)
+    names = _named(guilty)
     text = f"The gradient of `{finding.where}` does not agree with the loss. It inherits the error of {names}."
     remedies = (Remedy(f"Mend {names} first, then check again"),)
     return replace(finding, message=text, cause="", remedies=remedies, follows=guilty[0].rule)
+
+
+def _named(guilty: Sequence[Finding]) -> str:
+    """Each once, although it may be called many times."""
+    return ", ".join(dict.fromkeys(f"`{one.where}`" for one in guilty))
 
 
 def _of_part(part: Part, judge: Judge) -> Finding | None:

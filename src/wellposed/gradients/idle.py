@@ -62,6 +62,9 @@ def _stair(problem: Problem, prober: Prober, name: str) -> Finding | None:
     if len(problem.layout.shapes[name]) < _MATRIX or not prober.exact:
         return None
     u = prober.directions.random_direction(place)
+    probe = prober.probe(u)
+    if not (probe.smooth and probe.agrees):  # it is not flat
+        return None
     moved = prober.along(u, prober.directions.reach(u))
     if not abs(moved - prober.value) > _STAIR * abs(prober.value):
         return None

@@ -25,9 +25,19 @@ from wellposed.gradients.rules.random import RANDOM
 from wellposed.gradients.rules.together import RULES
 from wellposed.gradients.rules.uninformative import find_uninformative
 from wellposed.gradients.rules.wrong import WRONG
+from wellposed.gradients.rules.zero import ZERO
 from wellposed.gradients.screen import screen
 from wellposed.gradients.tensor import carries
-from wellposed.gradients.unseen import CHANCE, UNSEEN, tell_buried, tell_not_seen, tell_nowhere, unexplained
+from wellposed.gradients.unseen import (
+    CHANCE,
+    UNSEEN,
+    tell_before,
+    tell_buried,
+    tell_left_out,
+    tell_not_seen,
+    tell_nowhere,
+    unexplained,
+)
 from wellposed.gradients.wiggle import compare_scales
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Gradient
@@ -75,6 +85,7 @@ class PointCheck:
         self._floors: dict[str, float] = {}  # the smallest relative error of each tensor's gradient that could be seen
         self._misses: dict[str, float] = {}  # the chance that an error of 1 % in a random direction went unseen
         self._wrong: list[str] = []  # tensors that a quick look at each shows to be wrong
+        self._told_of: list[str] = []  # of the wrong ones those that are told of one by one, where not all are
         self._left_out = 0  # doubtful tensors for which the budget did not do
         self._nearest = ""  # of the wrong ones, the tensor nearest to the loss
         self._alarmed = False  # whether a direction through all tensors disagrees
@@ -112,7 +123,7 @@ class PointCheck:
         if self._effort.brief:
             return False
         joint = self.look()[0]
-        agrees = all(map(_agrees, joint)) or self._proof is not None
+        agrees = all(map(_agrees, joint)) or (self._alarmed and self._explained_by_functions)
         return agrees or relative_difference(joint).value < SLIGHT
 
     @functools.cached_property
@@ -128,7 +139,7 @@ class PointCheck:
 
     def findings(self) -> list[Finding]:
         joint, closer = self.look()
-        if self._proof is not None:
+        if self._proof is not None and self._proof.seen is not None:
             seen = self._proof.seen
             self._compared += [("all tensors", probe) for probe in [*joint, *seen.probes]]
             self._misses, self._floors = seen.misses, seen.floors
@@ -147,7 +158,9 @@ class PointCheck:
             return self._with_those_that_hold([scales], joint)
         if self._effort.brief and self._wrong and not self._nearest:
             order = order_of_use(self._problem, self._prober)  # those nearest to the loss hold what others inherit
-            closer = sorted(self._wrong, key=order.index)[-self._effort.told :]
+            silent = [name for name in closer if name in self._silent]
+            self._told_of = sorted(self._wrong, key=order.index)[-self._effort.told :]
+            closer = silent + self._told_of
         elif all(map(_agrees, joint)):  # what cannot be seen well is no sign of an error
             closer = closer[: self._effort.closer]
         probes = self._one_by_one(closer)
@@ -160,7 +173,8 @@ class PointCheck:
             if not any(finding.rule == WRONG.id and finding.found for finding in found):
                 self._nearest, self._seen = "", self._closely(self._glances)  # it was none
                 return self.findings()
-            found = self._with_those_before(found)
+            found = tell_before(found, self._nearest, len(self.carrying) - 1)
+        found = tell_left_out(found, [name for name in self._wrong if self._told_of and name not in self._told_of])
         found += self._undecided(found, joint, closer)
         if self._prober.backward_spread:
             found.append(random_backward(self._prober))
@@ -170,20 +184,6 @@ class PointCheck:
             found += randomness_held(self._problem)
         found += find_uninformative(self._problem, self._prober, self._gradient)
         return self._with_those_that_hold(found, [*joint, *(probe for some in probes.values() for probe in some)])
-
-    def _with_those_before(self, found: list[Finding]) -> list[Finding]:
-        """With a word on the tensors that were not looked at."""
-        others = len(self.carrying) - 1
-        if not others:
-            return found
-        text = (
-            f" It is the nearest to the loss of those that are wrong; the other {others} tensors were not looked at one"
-            " by one, and those before it may inherit its error."
-        )
-        return [
-            replace(f, message=f.message + text) if f.rule == WRONG.id and f.where == self._nearest else f
-            for f in found
-        ]
 
     @functools.cached_property
     def _guilty(self) -> list[Finding]:
@@ -197,7 +197,7 @@ class PointCheck:
             there = self._beside(self._glances)
             uncut = there if self._uncut is self._prober else self._uncut
             self._proof = prove(self._problem, there, uncut, self._guilty)
-        return self._proof is not None
+        return self._proof is not None and self._proof.seen is not None
 
     def _of_tensors(self, probes: dict[str, list[Probe]]) -> list[Finding]:
         """What is found within each tensor that was looked at, and of those that have no influence."""
@@ -212,7 +212,11 @@ class PointCheck:
                 idle[name] = None
         found = _one_note(found)
         if not self._alone:
-            found = fold_inherited(self._problem, self._prober, found, lambda: self._guilty)
+            found = (
+                fold_inherited(self._problem, self._prober, found, self._guilty, self._proof)
+                if _failing(found)
+                else found
+            )
         if self._kink is not None:
             found.append(tensor.kink("all tensors", self._kink))
         return (
@@ -259,7 +263,8 @@ class PointCheck:
                 return seen.probes, []
             self._nearest = self._find_nearest(seen) if self._prober.budget.tight else ""
             if self._nearest:
-                return seen.probes, [self._nearest]
+                (silent,) = self._uncut.confirmed([self._prober.directions.jointly(self._silent)])
+                return seen.probes, [*([] if _agrees(silent) else self._silent), self._nearest]
         return self._closely(seen)
 
     def _find_nearest(self, seen: Glances) -> str:
@@ -388,3 +393,7 @@ def _one_note(found: list[Finding]) -> list[Finding]:
 
 def _agrees(probe: Probe) -> bool:
     return probe.smooth and probe.agrees
+
+
+def _failing(found: Sequence[Finding]) -> bool:
+    return any(finding.verdict is Verdict.FAILS and finding.rule in (WRONG.id, ZERO.id) for finding in found)

@@ -18,6 +18,7 @@ from wellposed.gradients.rules.zero import ZERO
 from wellposed.numerics.theta import Gradient
 from wellposed.printable import listed
 
+_STAIRS_ULPS = 1e3  # units in the last place of the loss: lower ones are its own rounding
 _LABEL = " Its gradient is zero or missing: a label or a threshold is like that."
 
 
@@ -120,7 +121,7 @@ def _zero(problem: Problem, prober: Prober, name: str, missing: bool, probe: Pro
     if found is not None and carries(found.gradient, name):
         return _cut(problem, name, f"{text} The way to it is cut by {found.cuts}.", probe)
     stairs = prober.noise_along(prober.directions.random_direction(problem.layout.slices[name])).stairs
-    if stairs:
+    if stairs > _STAIRS_ULPS * prober.eps * abs(prober.value):
         text = (
             f"Along `{name}` the loss is a staircase: flat over small steps, as the gradient says, with stairs of about"
             f" {stairs:.1g}, and slope {probe.measured:.4g} over larger ones. It rounds, counts or quantises."

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from wellposed.backends.protocol import Problem
-from wellposed.findings import Evidence, Finding
+from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import tensor
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
@@ -61,3 +63,26 @@ def unexplained(joint: list[Probe], closer: list[str]) -> bool:
         if probe.known and not probe.slope.kink and abs(probe.residual) > _UNEXPLAINED_RATIO * probe.allowed
     ]
     return bool(closer) and bool(far)
+
+
+def tell_before(found: list[Finding], nearest: str, others: int) -> list[Finding]:
+    """With a word on the tensors that were not looked at, beside the wrong one nearest to the loss."""
+    if not others:
+        return found
+    text = (
+        f" It is the nearest to the loss of those that are wrong; the other {others} tensors were not looked at one by"
+        " one, and those before it may inherit its error."
+    )
+    return [replace(f, message=f.message + text) if f.rule == WRONG.id and f.where == nearest else f for f in found]
+
+
+def tell_left_out(found: list[Finding], others: list[str]) -> list[Finding]:
+    """With a word on tensors that are wrong and are not told of one by one."""
+    first = next((f for f in found if f.rule == WRONG.id and f.verdict is Verdict.FAILS), None)
+    if not others or first is None:
+        return found
+    text = (
+        f" {len(others)} more disagree with the loss ({tensor.some(others)}): `wellposed check --full --select WP501`"
+        " tells of each."
+    )
+    return [replace(f, message=f.message + text) if f is first else f for f in found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,9 @@ from wellposed.backends.torch.stop_gradient import Through
 from wellposed.backends.torch.tracing.calls import custom_calls
 from wellposed.backends.torch.tracing.first_not_finite import Finite
 from wellposed.backends.torch.tracing.forward_again import differentiated_by_autograd
-from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Gradient
-from wellposed.users_code import Raised, attempt
+from wellposed.users_code import Raised, ask, attempt
 
 
 class TorchDifferentiation(TorchEvaluation):
@@ -87,9 +87,10 @@ class TorchDifferentiation(TorchEvaluation):
             calls = custom_calls(self.model, self._loss)
         found, data = [], self.data()
         for call in calls:
-            try:
-                part = TensorFunctionProblem(call.function, call.inputs, cotangents=call.cotangents)
-            except InputError:  # no input that a gradient belongs to
+            # No input that a gradient belongs to, or a function that does not run by itself: on leaves edited in place,
+            # without what a call before it has left.
+            part = ask(partial(TensorFunctionProblem, call.function, call.inputs, cotangents=call.cotangents), None)
+            if part is None:
                 continue
             part.context, part.is_part = data, True
             found.append(Part(call.name, call.where, part))
