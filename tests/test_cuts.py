@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -228,3 +229,33 @@ def test_an_edit_in_place_of_a_trained_weight_is_known_by_its_line():
     with problem.preserved():
         held = problem.held(problem.theta())
     assert [(cut.what, cut.where.partition(":")[0]) for cut in held.cuts] == [("an edit in place", "test_cuts.py")]
+
+
+class Softplus(torch.autograd.Function):
+    """By NumPy, with a right backward pass."""
+
+    @staticmethod
+    def forward(context, x):
+        context.save_for_backward(x)
+        return torch.from_numpy(np.logaddexp(0, x.detach().numpy()))
+
+    @staticmethod
+    def backward(context, g):
+        (x,) = context.saved_tensors
+        return g * torch.sigmoid(x)
+
+
+class ByNumPy(nn.Linear):
+    def forward(self, x):
+        return Softplus.apply(super().forward(x))
+
+
+@pytest.mark.parametrize("hooked", [0, 2])
+def test_what_a_function_does_in_its_forward_pass_is_no_cut(hooked):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), ByNumPy(8, 8), nn.Linear(8, 3))
+    model[hooked].weight.register_hook(lambda g: g / 2)
+    batch = (torch.randn(32, 8), torch.randint(3, (32,)))
+    report = wp.checkup(wp.TorchProblem(model, nn.CrossEntropyLoss(), batch))
+    found = [finding for finding in report.findings if finding.rule == "WP501" and finding.found]
+    assert [(finding.where, finding.cause) for finding in found] == [(f"{hooked}.weight", "scale")]

@@ -62,6 +62,7 @@ class HeldCuts(Watcher):
         self._within: list[str] = []
         self._off = ""  # where gradients were switched off
         self._next, self._replays = 0, False
+        self._enabled = True  # whether Python code has gradients switched on
         self._free: tuple[Cut, ...] = ()
         self._nudged_cut: Cut | None = None
         self.broken = False
@@ -86,14 +87,19 @@ class HeldCuts(Watcher):
         self.broken |= self._next != len(self._values)
 
     def _start(self, *, replays: bool) -> None:
-        self._next, self._replays = 0, replays
+        self._next, self._replays, self._enabled = 0, replays, torch.is_grad_enabled()
         self._marked.clear()
         self._bases.clear()
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name == "_set_grad_enabled":
+            self._enabled = bool(args[0])
             if not args[0] and not self._replays:
                 self._off = place_of(_INSIDE)
+            return function(*args, **kwargs)
+        if (
+            self._enabled and not torch.is_grad_enabled()
+        ):  # within a custom Function's forward pass: it has its own back
             return function(*args, **kwargs)
         if name in _ASKING:
             return self._alias(function, args, kwargs) if function == _DATA else function(*args, **kwargs)
