@@ -87,13 +87,18 @@ def tell_proven(guilty: list[Finding], proof: Proof) -> list[Finding]:
 
 
 def fold_inherited(
-    problem: Problem, prober: Prober, found: list[Finding], guilty: list[Finding], proof: Proof | None
+    problem: Problem,
+    prober: Prober,
+    found: list[Finding],
+    guilty: list[Finding],
+    proof: Proof | None,
+    order_of_tensors: Callable[[], list[str]],
 ) -> list[Finding]:
     """The findings, with the guilty backward passes first, and of several failing tensors the one to start at named.
 
     An error in a layer's backward pass corrupts every gradient before it, so that the failing tensor nearest the loss
     holds the bug, and the others may only inherit it. `proof` says which tensors a guilty backward pass changes, where
-    that is known.
+    that is known; `order_of_tensors` is that of their use, asked for where it matters.
     """
     failing = [
         f
@@ -108,7 +113,7 @@ def fold_inherited(
         return guilty + [_inheriting(f, guilty) if id(f) in heirs else f for f in found]
     if not inheriting:
         return found
-    order = order_of_use(problem, prober)
+    order = order_of_tensors()
     start = max(inheriting, key=lambda f: order.index(f.where))
     if start.rule == WRONG.id and not start.cause and not prober.budget.tight:
         unexplained = [f for f in inheriting if f.rule == WRONG.id and not f.cause]

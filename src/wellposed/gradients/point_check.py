@@ -157,9 +157,8 @@ class PointCheck:
         if scales is not None:
             return self._with_those_that_hold([scales], joint)
         if self._effort.brief and self._wrong and not self._nearest:
-            order = order_of_use(self._problem, self._prober)  # those nearest to the loss hold what others inherit
             silent = [name for name in closer if name in self._silent]
-            self._told_of = sorted(self._wrong, key=order.index)[-self._effort.told :]
+            self._told_of = sorted(self._wrong, key=self._order.index)[-self._effort.told :]  # nearest to the loss
             closer = silent + self._told_of
         elif all(map(_agrees, joint)):  # what cannot be seen well is no sign of an error
             closer = closer[: self._effort.closer]
@@ -211,12 +210,8 @@ class PointCheck:
             if not findings and name in self._silent:
                 idle[name] = None
         found = _one_note(found)
-        if not self._alone:
-            found = (
-                fold_inherited(self._problem, self._prober, found, self._guilty, self._proof)
-                if _failing(found)
-                else found
-            )
+        if not self._alone and _failing(found):
+            found = fold_inherited(self._problem, self._prober, found, self._guilty, self._proof, lambda: self._order)
         if self._kink is not None:
             found.append(tensor.kink("all tensors", self._kink))
         return (
@@ -269,8 +264,12 @@ class PointCheck:
 
     def _find_nearest(self, seen: Glances) -> str:
         """The wrong tensor nearest to the loss."""
-        order = order_of_use(self._problem, self._prober) if not self._alone else self._names
-        return find_nearest_wrong(self._beside(seen), [name for name in order if name in set(self.carrying)])
+        return find_nearest_wrong(self._beside(seen), [name for name in self._order if name in set(self.carrying)])
+
+    @functools.cached_property
+    def _order(self) -> list[str]:
+        """Tensors in the order of their last use: an error is inherited by those before it."""
+        return self._names if self._alone else order_of_use(self._problem, self._prober)
 
     def _beside(self, seen: Glances | None) -> Prober:
         """The point itself, or one nearby where it stands at a kink."""

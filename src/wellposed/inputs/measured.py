@@ -12,7 +12,7 @@ from wellposed.inputs.features import Features
 from wellposed.numerics.moments import Moments
 from wellposed.rule import Rule
 
-FEW_ROWS = 8  # fewer tell hardly anything of a standard deviation: its own is a quarter of it
+_FEW_ROWS = 8  # fewer tell hardly anything of a standard deviation: its own is a quarter of it
 _MOSTLY = 0.4  # share of zeros: half of a ReLU's outputs, and most of a bag of words
 
 
@@ -39,7 +39,7 @@ class MeasuredInputs:
 
     @property
     def few(self) -> bool:
-        return len(self.features.rows) < FEW_ROWS
+        return len(self.features.rows) < _FEW_ROWS
 
     def leave_open(self, rule: Rule) -> Finding | None:
         """The finding of a rule on spreads where there is none to judge; None where there is."""
