@@ -39,7 +39,7 @@ HUGE = Rule(
 
 
 def judge(weights):
-    name, size = max(((name, float(abs(w).max())) for name, w in weights.items()), key=lambda pair: pair[1])
+    name, size = max(((name, float(abs(w.numbers).max())) for name, w in weights.items()), key=lambda pair: pair[1])
     evidence = (Evidence("largest weight", size, name, reference=f"below {_SUSPECT:g}"),)
     if size <= _SUSPECT:
         return HUGE.holds(evidence)

@@ -63,7 +63,8 @@ def checkup(
     it was is at most `suspect`. `progress` is told what begins, and the share of the work behind it.
 
     Returns a `Report`, false when something fails; problem, model and random numbers are as before. Raises `InputError`
-    for what is no problem, and with the user's own error as its cause where the model or the loss raises.
+    for what is no problem, and with the user's own error as its cause where the model or the loss raises; on Ctrl-C
+    `Interrupted`, which is a KeyboardInterrupt, with the report so far in `report`.
     """
     return report_on(
         problem,
@@ -158,11 +159,10 @@ def _updates(problem: Problem) -> dict[str, float]:
     """The root mean square of the optimizer's first step over that of the weights, by parameter; zero weights are left
     out.
     """
-    theta = problem.theta()
-    weights = problem.layout.unpack(theta)
-    steps = problem.layout.unpack(problem.training.trained(theta, 1) - theta)
+    theta = problem.variants.here()
+    weights, after = (problem.layout.named(at) for at in (theta, problem.training.trained(theta, 1)))
     return {
-        name: float(np.linalg.norm(steps[name]) / np.linalg.norm(weight))
+        name: float(np.linalg.norm(after[name] - weight) / np.linalg.norm(weight))
         for name, weight in weights.items()
         if weight.any()
     }

@@ -59,7 +59,7 @@ def activation(fault, seed):
             "sign": -g * d,
             "factor from a leftover": 1.1 * g * d,
             "relu' instead of swish'": g * (x > 0),
-            "last column not written": g * d * torch.cat([torch.ones(H - 1), torch.zeros(1)]).to(g.dtype),
+            "last column not written": g * d * torch.cat([g.new_ones(H - 1), g.new_zeros(1)]),
             "gradient transposed": (g * d) if g.shape[0] != g.shape[1] else (g * d).T,
             "returned in reverse order": (g * d).flip(0),
         }.get(fault, g * d)
@@ -210,7 +210,7 @@ def embedding(fault, seed):
         @staticmethod
         def backward(ctx, g):
             (index,) = ctx.saved_tensors
-            out = torch.zeros(ctx.rows, g.shape[-1], dtype=g.dtype)
+            out = g.new_zeros(ctx.rows, g.shape[-1])
             flat, rows = index.reshape(-1), g.reshape(-1, g.shape[-1])
             if fault == "repeated words overwritten":
                 out[flat] = rows

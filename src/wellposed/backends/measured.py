@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -313,3 +313,19 @@ def flatness_of(values: Array, phi: Activation, axis: int = -1) -> Flatness | No
     flat = (values <= low) | (values >= high)
     units = np.moveaxis(flat, axis, 0).reshape(flat.shape[axis], -1).all(axis=1) if flat.ndim > 1 else flat
     return Flatness(float(flat.mean()), float(units.mean()), units.size, saturates(low, high))
+
+
+class InputMap(Protocol):
+    """A network as a function of its inputs, at the batch: `inputs` [N, in] and `outputs` [N, out], flattened.
+
+    J is d output / d input of one row alone, the other rows held.
+    """
+
+    inputs: Vector
+    outputs: Vector
+
+    def jvp(self, row: int, v: Vector) -> Vector:
+        """J v, of shape [out], for v of shape [in]."""
+
+    def vjp(self, row: int, u: Vector) -> Vector:
+        """J^T u, of shape [in], for u of shape [out]."""

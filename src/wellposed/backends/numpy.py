@@ -17,7 +17,7 @@ from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.tape import Tape
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.theta import Gradient, Layout
+from wellposed.numerics.theta import Gradient, Layout, Theta
 from wellposed.users_code import ask
 
 
@@ -65,7 +65,7 @@ class FunctionProblem(Problem, Differentiation, Network, Training, Variants):
     def stored(self, theta: Vector) -> Vector:
         return self._layout.pack(self._arrays(theta))
 
-    def value(self, theta: Vector) -> float:
+    def value(self, theta: Theta) -> float:
         self.evaluations += 1
         with self._random.fixed(seen=self.evaluations > 1):
             returned = self._value(self._arrays(theta))
@@ -80,7 +80,7 @@ class FunctionProblem(Problem, Differentiation, Network, Training, Variants):
             )
         return float(loss.reshape(()))
 
-    def gradient(self, theta: Vector) -> Gradient:
+    def gradient(self, theta: Theta) -> Gradient:
         self.evaluations += 1
         with self._random.fixed():
             given = self._gradient(self._arrays(theta))
@@ -103,7 +103,7 @@ class FunctionProblem(Problem, Differentiation, Network, Training, Variants):
             )
         return {name: self._checked(name, given[name]) for name in self._layout.names}
 
-    def run(self, theta: Vector | None = None) -> Run | None:
+    def run(self, theta: Theta | None = None) -> Run | None:
         """The layers that `activations` shows, as a chain; None without it."""
         if self._activations is None:
             return None
@@ -120,7 +120,7 @@ class FunctionProblem(Problem, Differentiation, Network, Training, Variants):
         sizes = {name: parameter_size(weights[name], gradient[name]) for name in self._layout.names}
         return Run(tuple(operations), None, gradient, sizes)
 
-    def first_not_finite(self, theta: Vector) -> NotFinite | None:
+    def first_not_finite(self, theta: Theta) -> NotFinite | None:
         """By NumPy's own floating-point errors, raised where they happen; the operands are not known."""
         params = self._arrays(theta)
         with self._random.fixed(), np.errstate(all="ignore"):
@@ -144,7 +144,7 @@ class FunctionProblem(Problem, Differentiation, Network, Training, Variants):
                 )
         return NotFinite("an operation that NumPy does not watch", wrong, "", backward, "NaN or infinity", ())
 
-    def taped(self, theta: Vector, tape: Tape) -> float | None:
+    def taped(self, theta: Theta, tape: Tape) -> float | None:
         self.evaluations += 1
         with self._random.fixed(seen=True):
             return ask(lambda: tape.run(self._value, self._arrays(theta)), None)  # on arrays of another class
@@ -164,7 +164,7 @@ class FunctionProblem(Problem, Differentiation, Network, Training, Variants):
         with exclusively(), self._random.fixed():
             yield
 
-    def _arrays(self, theta: Vector) -> dict[str, Array]:
+    def _arrays(self, theta: Theta) -> dict[str, Array]:
         return {name: array.astype(self._params[name].dtype) for name, array in self._layout.unpack(theta).items()}
 
     def _checked(self, name: str, given: Any) -> Vector | None:

@@ -13,27 +13,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wellposed.backends.initializable import Initializable
-from wellposed.backends.measured import Cut, Dependence, LossArguments, NotFinite, Run, Uncut
+from wellposed.backends.measured import Cut, Dependence, InputMap, LossArguments, NotFinite, Run, Uncut
 from wellposed.backends.randomness import Randomness
 from wellposed.backends.tape import Tape
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.theta import Gradient, Layout, adam
-
-
-class InputMap(Protocol):
-    """A network as a function of its inputs, at the batch: `inputs` [N, in] and `outputs` [N, out], flattened.
-
-    J is d output / d input of one row alone, the other rows held.
-    """
-
-    inputs: Vector
-    outputs: Vector
-
-    def jvp(self, row: int, v: Vector) -> Vector:
-        """J v, of shape [out], for v of shape [in]."""
-
-    def vjp(self, row: int, u: Vector) -> Vector:
-        """J^T u, of shape [in], for u of shape [out]."""
+from wellposed.numerics.theta import Gradient, Layout, Theta, adam
+from wellposed.numerics.weight import Weight
 
 
 @dataclass(frozen=True)
@@ -94,11 +79,11 @@ class Problem(ABC):
         """
 
     @abstractmethod
-    def value(self, theta: Vector) -> float:
+    def value(self, theta: Theta) -> float:
         """J(theta), with the same randomness and the same buffers at every call."""
 
     @abstractmethod
-    def gradient(self, theta: Vector) -> Gradient:
+    def gradient(self, theta: Theta) -> Gradient:
         """The gradient that training would use at theta."""
 
     @abstractmethod
@@ -145,6 +130,7 @@ class Capability:
 class Differentiation(Capability):
     """How J is differentiated, and what is known of it: forward mode, custom backward passes, what cuts its graph."""
 
+    by_entry: bool = True  # whether its tensors are what the user knows by their names, entry by entry
     handwritten: bool = False  # whether the gradient is the user's own code, called as such
     # Whether its gradient is to hold along what passes a detach too, as that of a function differentiated as such.
     cuts_count: bool = False
@@ -153,7 +139,7 @@ class Differentiation(Capability):
     # The loss and its gradient at theta(), where making the problem took them.
     first: tuple[float, Gradient] | None = None
 
-    def gradient_in_parts(self, theta: Vector) -> Iterator[tuple[str, Vector | None]]:
+    def gradient_in_parts(self, theta: Theta) -> Iterator[tuple[str, Vector | None]]:
         """As `gradient`, one parameter after the other, for whoever needs no more than one at a time."""
         yield from self._subject.gradient(theta).items()
 
@@ -161,7 +147,7 @@ class Differentiation(Capability):
         """J(theta + t u), at that point as the problem stores it."""
         return self._subject.value(self._subject.stored(theta + t * u))
 
-    def gradient_of_multiple(self, theta: Vector, factor: float) -> Gradient | None:
+    def gradient_of_multiple(self, theta: Theta, factor: float) -> Gradient | None:
         """The gradient of factor * J, passed backwards as such: it differs from factor times the gradient by rounding
         alone.
         """
@@ -184,35 +170,35 @@ class Differentiation(Capability):
         """Boolean masks of entries that have no gradient on purpose, by parameter; no direction touches them."""
         return {}
 
-    def parts(self, theta: Vector) -> list[Part]:
+    def parts(self, theta: Theta) -> list[Part]:
         """The custom backward passes that a run at theta goes through, in the order of the forward pass."""
         return []
 
-    def forward_again(self, theta: Vector, names: Collection[str]) -> Gradient | None:
+    def forward_again(self, theta: Theta, names: Collection[str]) -> Gradient | None:
         """The gradient where the backward passes of these names (of `parts`) are replaced by what the framework makes
         of their forward passes; None where it does not know or cannot differentiate them.
         """
         return None
 
-    def held(self, theta: Vector) -> Held | None:
+    def held(self, theta: Theta) -> Held | None:
         """With what passes a detach, stop_gradient, no_grad or a Python number held as it is at theta; None where
         nothing does.
         """
         return None
 
-    def uncut(self, theta: Vector) -> Uncut | None:
+    def uncut(self, theta: Theta) -> Uncut | None:
         """The gradient where every detach, stop_gradient or no_grad on the way lets it through; None where there is
         none.
         """
         return None
 
-    def first_not_finite(self, theta: Vector) -> NotFinite | None:
+    def first_not_finite(self, theta: Theta) -> NotFinite | None:
         """Which operation made the loss or a gradient NaN or infinite; None where all is finite or operations cannot be
         watched.
         """
         return None
 
-    def taped(self, theta: Vector, tape: Tape) -> float | None:
+    def taped(self, theta: Theta, tape: Tape) -> float | None:
         """J(theta) with its operations noted on the tape, and changed as it says; None where they cannot be seen."""
         return None
 
@@ -226,11 +212,15 @@ class Network(Capability):
 
     channel_axis: int | None = None  # of what a convolution reads; None for the last
 
-    def run(self, theta: Vector | None = None) -> Run | None:
+    def run(self, theta: Theta | None = None) -> Run | None:
         """One pass with every operation recorded, at theta or at the parameters as they are; None where the framework
         shows none.
         """
         return None
+
+    def weights(self, theta: Theta) -> Mapping[str, Weight]:
+        """Each parameter at theta, to be asked of its numbers."""
+        return {name: Weight(array) for name, array in self._subject.layout.named(theta).items()}
 
     def data(self) -> dict[str, Array]:
         """The arrays that the loss is computed from and that are no parameters, by the names their owner knows them
@@ -244,7 +234,7 @@ class Network(Capability):
         """
         return []
 
-    def dependence(self, theta: Vector) -> Dependence | None:
+    def dependence(self, theta: Theta) -> Dependence | None:
         """How outputs depend on inputs; None where the batch's examples cannot be told apart."""
         return None
 
@@ -277,7 +267,7 @@ class Training(Capability):
         """Whether the optimizer shrinks weights on its own, by more than is usual."""
         return False
 
-    def trained(self, theta: Vector, steps: int, factor: float = 1.0, *, decayed: bool = True) -> Vector:
+    def trained(self, theta: Theta, steps: int, factor: float = 1.0, *, decayed: bool = True) -> Theta:
         """theta after that many steps of the optimizer that will train the problem; of Adam where none is known.
 
         `factor` multiplies the optimizer's learning rate, a schedule's where one has set it.
@@ -286,17 +276,14 @@ class Training(Capability):
         return after
 
     def trained_at(
-        self, theta: Vector, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True
-    ) -> Iterator[Vector]:
+        self, theta: Theta, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True
+    ) -> Iterator[Theta]:
         """As `trained`, after each of these numbers of steps, in ascending order; steps are taken as they are asked
         for.
         """
+        layout, start = self._subject.layout, self._subject.layout.pack(self._subject.layout.unpack(theta))
         return (
-            adam(
-                lambda at: self._subject.layout.pack_known(self._subject.gradient(self._subject.stored(at))),
-                theta,
-                number,
-            )
+            adam(lambda at: layout.pack_known(self._subject.gradient(self._subject.stored(at))), start, number)
             for number in steps
         )
 
@@ -333,6 +320,27 @@ class Variants(Capability):
     coarse: str = ""  # why `precise` found no float64 copy, where it looked for one
     trained_in: str = ""  # the dtype of the problem that this is a float64 copy of
 
+    @property
+    def size(self) -> int:
+        """How many parameters the problem has, in whatever coordinates it is given."""
+        return self._subject.layout.size
+
+    def here(self) -> Theta:
+        """As `theta`, where the parameters lie and without a copy where they are many."""
+        return self._subject.theta()
+
+    def reduced(self, theta: Theta) -> Problem | None:
+        """The problem about theta as a function of a few coordinates for each tensor; None where its parameters are so
+        few that a vector of them is nothing, or where it offers none.
+        """
+        return None
+
+    def within(self, name: str, theta: Theta) -> Problem | None:
+        """The problem about theta as a function of this tensor alone, entry by entry, the others held; None where it
+        does not offer that, or the tensor is too large.
+        """
+        return None
+
     def precise(self) -> Problem:
         """The same problem in float64 where that is possible, else itself."""
         return self._subject
@@ -348,7 +356,7 @@ class Variants(Capability):
         random = self._subject._random
         return () if random is None else random.drawn
 
-    def redrawn(self, theta: Vector, times: int = 4) -> Iterator[Gradient]:
+    def redrawn(self, theta: Theta, times: int = 4) -> Iterator[Gradient]:
         """The gradient for as many other random numbers; none where evaluations so far have drawn nothing."""
         random = self._subject._random
         if random is None or not self.draws:

@@ -64,7 +64,7 @@ def diagnose(
         evidence.append(Evidence(what, explanation.number, name))
     flat, entry = None, None
     with prober.budget.kept():
-        flat = None if suspect is None else _telling(suspect, located)
+        flat = None if suspect is None or not problem.differentiation.by_entry else _telling(suspect, located)
         prober.budget.demand()
         entry = None if flat is None else _entry(prober, place, flat)
     if entry is not None and flat is not None:
@@ -116,8 +116,9 @@ def _explained(
 ) -> tuple[Explanation | None, Located]:
     """The cause of a wrong gradient, and which of its entries are wrong where it took a look to know."""
     located = Located()
-    explanation = explained_whole(suspect)
-    if explanation is None and suspect.claim.size > 1:
+    by_entry = problem.differentiation.by_entry
+    explanation = explained_whole(suspect, by_entry=by_entry)
+    if explanation is None and suspect.claim.size > 1 and by_entry:
         located = locate(suspect.residuals, suspect.shape, _BUDGET)
         explanation = wrong_part(suspect, located)
         if explanation is None and not problem.differentiation.is_part:

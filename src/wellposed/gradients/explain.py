@@ -24,8 +24,14 @@ _WHOLE: Sequence[Callable[[Suspect], Explanation | None]] = (
 )
 
 
-def explained_whole(suspect: Suspect) -> Explanation | None:
-    """The cause that turns the whole claim into what was measured; None where none of them does."""
+_LINEAR = (local.ignored_cotangent, multiples.scaled)
+"""Those that are the same in any coordinates."""
+
+
+def explained_whole(suspect: Suspect, *, by_entry: bool = True) -> Explanation | None:
+    """The cause that turns the whole claim into what was measured; None where none of them does. Not every cause can be
+    told where the tensor is not known entry by entry.
+    """
     if not suspect.seen:
         return None
-    return next((found for cause in _WHOLE if (found := cause(suspect)) is not None), None)
+    return next((found for cause in (_WHOLE if by_entry else _LINEAR) if (found := cause(suspect)) is not None), None)

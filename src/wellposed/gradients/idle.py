@@ -8,11 +8,12 @@ from functools import partial
 from wellposed.backends.protocol import Problem
 from wellposed.findings import Finding, Verdict
 from wellposed.gradients import tensor
+from wellposed.gradients.frame import frame_of
 from wellposed.gradients.prober import Prober
 from wellposed.gradients.rules.not_differentiable import NOT_DIFFERENTIABLE
 from wellposed.gradients.rules.zero import ZERO
 from wellposed.gradients.tensor import carries
-from wellposed.numerics.theta import Gradient, descend
+from wellposed.numerics.theta import Gradient, as_vector, descend
 from wellposed.rule import NEGLIGIBLE
 from wellposed.users_code import Raised, attempt
 
@@ -30,7 +31,7 @@ def find_idle(
     theta = prober.theta
     left = set(names)
     for _ in range(_STEPS_TO_WAKE if left else 0):
-        theta = problem.stored(descend(theta, problem.layout.pack_known(gradient)))
+        theta = problem.stored(as_vector(descend(problem.layout, theta, gradient)))
         there = attempt(partial(problem.gradient, theta))
         if isinstance(there, Raised):  # it need not be defined there
             break
@@ -43,7 +44,7 @@ def find_idle(
     # A bias that cancels beside weights that learn costs nothing.
     learning = {name.rpartition(".")[0] for name in carrying if "." in name}
     beside = [name for name in names if name in left and name.rpartition(".")[0] in learning]
-    stairs = [stair for name in beside if (stair := _stair(problem, prober, name)) is not None]
+    stairs = [stair for name in beside if (stair := _stair(problem, prober, gradient, name)) is not None]
     names = [name for name in names if name in left and name not in beside]
     if not names:
         return stairs
@@ -56,10 +57,12 @@ def find_idle(
     return [*stairs, ZERO.found(verdict, text, where=names[0], cause="unused")]
 
 
-def _stair(problem: Problem, prober: Prober, name: str) -> Finding | None:
+def _stair(problem: Problem, prober: Prober, gradient: Gradient, name: str) -> Finding | None:
     """A weight of a layer that learns, flat over small steps and not where it moves by its own size."""
-    place = problem.layout.slices[name]
-    if len(problem.layout.shapes[name]) < _MATRIX or not prober.exact:
+    frame = frame_of(problem, prober, gradient, name)
+    prober, layout = frame.prober, frame.problem.layout
+    place = layout.slices[name]
+    if len(layout.shapes[name]) < _MATRIX or not prober.exact:
         return None
     u = prober.directions.random_direction(place)
     probe = prober.probe(u)

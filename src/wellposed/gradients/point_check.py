@@ -14,6 +14,7 @@ from wellposed.gradients import tensor
 from wellposed.gradients.blame import Proof, find_guilty, fold_inherited, order_of_use, prove, tell_proven
 from wellposed.gradients.diagnosis import SLIGHT, relative_difference
 from wellposed.gradients.effort import USUAL, Effort
+from wellposed.gradients.frame import Frames
 from wellposed.gradients.idle import find_idle, find_out_of_reach
 from wellposed.gradients.nearest_wrong import find_nearest_wrong
 from wellposed.gradients.probe import Probe
@@ -90,6 +91,7 @@ class PointCheck:
         self._nearest = ""  # of the wrong ones, the tensor nearest to the loss
         self._alarmed = False  # whether a direction through all tensors disagrees
         self._proof: Proof | None = None  # that these explain all
+        self._frames = Frames(prober, self._uncut, gradient, self._silent)
         self._kink: Probe | None = None  # met by a quick look at all tensors
 
     def with_cuts_held(self, problem: Problem, prober: Prober) -> PointCheck:
@@ -200,15 +202,15 @@ class PointCheck:
 
     def _of_tensors(self, probes: dict[str, list[Probe]]) -> list[Finding]:
         """What is found within each tensor that was looked at, and of those that have no influence."""
-        nearby = functools.cache(self._prober.nearby)
         found: list[Finding] = []
         idle = dict.fromkeys(name for name in self._silent if name not in probes)
         for name, tensor_probes in probes.items():
-            prober = self._uncut if name in self._silent else self._prober
-            findings = tensor.judge(self._problem, prober, nearby, name, self._gradient, tensor_probes)
+            frame = self._frames.of(self._problem, name)
+            findings = tensor.judge(frame.problem, frame.prober, frame.nearby, name, frame.gradient, tensor_probes)
             found += findings
             if not findings and name in self._silent:
                 idle[name] = None
+        self._problem.evaluations += self._frames.evaluations
         found = _one_note(found)
         if not self._alone and _failing(found):
             found = fold_inherited(self._problem, self._prober, found, self._guilty, self._proof, lambda: self._order)
@@ -325,8 +327,8 @@ class PointCheck:
             if self._effort.brief and self._prober.budget.spent and name != self._nearest:
                 self._left_out = len(names) - len(found)
                 break
-            prober = self._uncut if name in self._silent else self._prober
-            place = self._problem.layout.slices[name]
+            prober = self._frames.of(self._problem, name).prober
+            place = prober.problem.layout.slices[name]
             along = prober.directions.along_claim(place)
             directions = ([] if along is None else [along]) + [prober.directions.random_direction(place)]
             directions = directions[-1:] if name == self._nearest else directions

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wellposed.backends.protocol import InputMap
+from wellposed.backends.measured import InputMap
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
 

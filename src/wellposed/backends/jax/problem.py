@@ -22,7 +22,7 @@ from wellposed.backends.protocol import Differentiation, Held, Network, Part, Pr
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.theta import Gradient, Layout, move_by_its_size
+from wellposed.numerics.theta import Gradient, Layout, Theta, as_vector, move_by_its_size
 from wellposed.users_code import Raised, ask, attempt
 
 _PLAIN = [
@@ -71,7 +71,7 @@ class JaxProblem(Problem, Differentiation, Network, Training, Variants):
         with self._precision():
             return self._layout.pack({name: _numpy(leaf) for name, leaf in self._arrays(theta).items()})
 
-    def value(self, theta: Vector) -> float:
+    def value(self, theta: Theta) -> float:
         self.evaluations += 1
         with self._precision(), self._random.fixed():
             loss = self.loss(self._params(theta), *self.args)
@@ -82,12 +82,12 @@ class JaxProblem(Problem, Differentiation, Network, Training, Variants):
                 )
             return float(jnp.reshape(loss, ()))
 
-    def gradient(self, theta: Vector) -> Gradient:
+    def gradient(self, theta: Theta) -> Gradient:
         self.evaluations += 1
         with self._precision(), self._random.fixed():
             return self._named(jax.grad(self._scalar)(self._params(theta)))
 
-    def gradient_of_multiple(self, theta: Vector, factor: float) -> Gradient:
+    def gradient_of_multiple(self, theta: Theta, factor: float) -> Gradient:
         self.evaluations += 1
         with self._precision(), self._random.fixed():
             return self._named(jax.grad(lambda params: factor * self._scalar(params))(self._params(theta)))
@@ -96,7 +96,7 @@ class JaxProblem(Problem, Differentiation, Network, Training, Variants):
         with self._precision(), self._random.fixed():
             return float(jax.jvp(self._scalar, (self._params(theta),), (self._params(u),))[1])
 
-    def run(self, theta: Vector | None = None) -> Run:
+    def run(self, theta: Theta | None = None) -> Run:
         self.evaluations += 1
         with self._precision(), self._random.fixed():
             params = self._params(self.theta() if theta is None else theta)
@@ -107,7 +107,7 @@ class JaxProblem(Problem, Differentiation, Network, Training, Variants):
                 operations, None, gradient, {name: parameter_size(value, gradient[name]) for name, value in values}
             )
 
-    def first_not_finite(self, theta: Vector) -> NotFinite | None:
+    def first_not_finite(self, theta: Theta) -> NotFinite | None:
         self.evaluations += 1
         with self._precision(), self._random.fixed():
             return first_not_finite(self._scalar, self._params(theta))
@@ -118,7 +118,7 @@ class JaxProblem(Problem, Differentiation, Network, Training, Variants):
                 return np.asarray(leaf) if leaf.dtype != jnp.bfloat16 else np.asarray(leaf, dtype=np.float32)
         return None
 
-    def parts(self, theta: Vector) -> list[Part]:
+    def parts(self, theta: Theta) -> list[Part]:
         with self._precision(), self._random.fixed():
             calls = custom_calls(self._scalar, self._params(theta))
         return [part for call in calls if (part := self._part(call)) is not None]
@@ -160,7 +160,7 @@ class JaxProblem(Problem, Differentiation, Network, Training, Variants):
 
         return precisely, cotangent
 
-    def held(self, theta: Vector) -> Held | None:
+    def held(self, theta: Theta) -> Held | None:
         with self._precision(), self._random.fixed():
             made = ask(lambda: with_stops_held(self._scalar, self._params(theta)), None)
         if made is None:  # the loss cannot be traced
@@ -168,7 +168,7 @@ class JaxProblem(Problem, Differentiation, Network, Training, Variants):
         loss, passed = made
         return _Held(self, loss) if passed else None
 
-    def uncut(self, theta: Vector) -> Uncut | None:
+    def uncut(self, theta: Theta) -> Uncut | None:
         with self._precision(), self._random.fixed():
             through, count = without_stops(self._scalar, self._params(theta))
             if not count:
@@ -204,7 +204,7 @@ class JaxProblem(Problem, Differentiation, Network, Training, Variants):
             return None
 
         def elsewhere(least: float) -> tuple[float, float]:
-            other = self.stored(move_by_its_size(self._layout, theta, least=least))
+            other = self.stored(as_vector(move_by_its_size(self._layout, theta, least=least)))
             return self.value(other), twin.value(other)
 
         same = same_loss(mine, its, elsewhere) or (
@@ -218,13 +218,13 @@ class JaxProblem(Problem, Differentiation, Network, Training, Variants):
     def _precision(self) -> Any:
         return jax.enable_x64(True) if self._wide else nullcontext()
 
-    def _arrays(self, theta: Vector) -> dict[str, Any]:
+    def _arrays(self, theta: Theta) -> dict[str, Any]:
         return {
             name: jnp.asarray(array).astype(self._leaves[name].dtype)
             for name, array in self._layout.unpack(theta).items()
         }
 
-    def _params(self, theta: Vector) -> Any:
+    def _params(self, theta: Theta) -> Any:
         return jax.tree_util.tree_unflatten(self._tree, list(self._arrays(theta).values()))
 
     def _named(self, gradient: Any) -> Gradient:

@@ -21,6 +21,12 @@ class Backup:
         self._kept = [_Kept(tensor) for tensor in tensors]
         self._moving: set[int] = set()  # those that were written to without a new version, as `.data` allows
 
+    def beside(self, tensors: Iterable[torch.Tensor]) -> Backup:
+        """Of the same tensors and of these."""
+        both = Backup(tensors)
+        both._kept += self._kept
+        return both
+
     def restore(self, *, all_of_them: bool = False) -> None:
         """Those that have a new version, or once were seen to change without one; `all_of_them` compares the bits of
         each.

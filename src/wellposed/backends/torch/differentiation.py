@@ -27,7 +27,7 @@ from wellposed.backends.torch.tracing.calls import custom_calls
 from wellposed.backends.torch.tracing.first_not_finite import Finite
 from wellposed.backends.torch.tracing.forward_again import differentiated_by_autograd
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.theta import Gradient
+from wellposed.numerics.theta import Gradient, Theta
 from wellposed.users_code import Raised, ask, attempt
 
 
@@ -40,14 +40,14 @@ class TorchDifferentiation(TorchEvaluation):
         with self._twin.moved(u, t):
             return self._present()
 
-    def gradient_in_parts(self, theta: Vector) -> Iterator[tuple[str, Vector | None]]:
+    def gradient_in_parts(self, theta: Theta) -> Iterator[tuple[str, Vector | None]]:
         with self._at(theta):
             parts = self._parts(self._loss())
         for name in self._layout.names:
             part = parts.pop(name)
             yield name, None if part is None else as_numpy(part)
 
-    def gradient_of_multiple(self, theta: Vector, factor: float) -> Gradient:
+    def gradient_of_multiple(self, theta: Theta, factor: float) -> Gradient:
         with self._at(theta):
             return self._gradients(self._loss() * factor)
 
@@ -73,7 +73,7 @@ class TorchDifferentiation(TorchEvaluation):
             found = [leaf for leaf in found if id(leaf) in again]
         return tuple(f"a tensor of shape {tuple(leaf.shape)}" for leaf in found)
 
-    def first_not_finite(self, theta: Vector) -> NotFinite | None:
+    def first_not_finite(self, theta: Theta) -> NotFinite | None:
         with self._at(theta):
             watch = Finite([pair for module in self._modules for pair in module.named_modules()])
             with watch:
@@ -82,7 +82,7 @@ class TorchDifferentiation(TorchEvaluation):
                 parts = gradients_of(loss, parameters) if loss.requires_grad else ()
             return watch.reached([loss.detach(), *(part for part in parts if part is not None)])
 
-    def parts(self, theta: Vector) -> list[Part]:
+    def parts(self, theta: Theta) -> list[Part]:
         with self._at(theta):
             calls = custom_calls(self.model, self._loss)
         found, data = [], self.data()
@@ -96,12 +96,12 @@ class TorchDifferentiation(TorchEvaluation):
             found.append(Part(call.name, call.where, part))
         return found
 
-    def forward_again(self, theta: Vector, names: Collection[str]) -> Gradient | None:
+    def forward_again(self, theta: Theta, names: Collection[str]) -> Gradient | None:
         with self._at(theta), differentiated_by_autograd(self._loss, names):
             made = attempt(lambda: self._gradients(self._loss()), ours=True)
         return None if isinstance(made, Raised) else made
 
-    def uncut(self, theta: Vector) -> Uncut | None:
+    def uncut(self, theta: Theta) -> Uncut | None:
         with self._at(theta):
             mode = Through(self.model)
             try:
@@ -112,7 +112,7 @@ class TorchDifferentiation(TorchEvaluation):
                 missing: Gradient = dict.fromkeys(self._layout.names)
                 return Uncut(missing, mode.said, False, str(error).partition("\n")[0]) if mode.cuts else None
 
-    def held(self, theta: Vector) -> Held | None:
+    def held(self, theta: Theta) -> Held | None:
         cuts = HeldCuts(self.model, self._parameters)
         with self._at(theta), cuts.recording():
             if isinstance(attempt(self._loss, ours=True), Raised):  # which is told elsewhere

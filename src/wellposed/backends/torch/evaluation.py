@@ -18,11 +18,13 @@ from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.arrays import as_numpy, describe, view
 from wellposed.backends.torch.backup import Backup, reachable_restored
 from wellposed.backends.torch.backward import gradients_of
+from wellposed.backends.torch.coordinates import Displaced
 from wellposed.backends.torch.float64_copy import Twin
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.groups import groups_of
 from wellposed.backends.torch.held_constants import Replayable
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
+from wellposed.backends.torch.lifting import Lifting
 from wellposed.backends.torch.state import (
     buffers_lent,
     model_restored,
@@ -30,11 +32,13 @@ from wellposed.backends.torch.state import (
     parameters_at,
     power_iteration_stopped,
     torch_generators,
+    uncompiled,
 )
+from wellposed.backends.torch.tensors import Tensors
 from wellposed.backends.torch.trainable import trainable
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
-from wellposed.numerics.theta import Gradient, Layout
+from wellposed.numerics.theta import MANY, Gradient, Layout, Theta
 from wellposed.users_code import ask
 
 
@@ -42,7 +46,9 @@ class TorchEvaluation(Replayable):
     """One evaluation after the other of a loss, each as if there had been no other."""
 
     backend = "torch"
-    _casting: Callable[[], AbstractContextManager[Any]] = nullcontext
+    _alone = False  # whether it is a problem of one tensor, the others held
+    _graphless = False  # whether the loss is known to be the same where no graph is kept
+    _lifting = False  # whether parameters are lifted to float64 where they are read
 
     def __init__(self, model: nn.Module, loss: Callable[..., Any], batch: Any = None, *, optimizer: Any = None) -> None:
         if not isinstance(model, nn.Module):
@@ -78,6 +84,11 @@ class TorchEvaluation(Replayable):
         self.model, self.loss, self.batch, self.optimizer = model, loss, batch, optimizer
         self._takes_model = _takes_one_argument(loss, paired=isinstance(batch, tuple | list) and len(batch) == 2)
         self._twin: Twin | None = None  # of a float64 copy
+        self._native: TorchEvaluation | None = None  # of a problem evaluated in float64: the problem as it is
+        self._displaced: Displaced | None = None  # where parameters are taken to be, as long as it evaluates there
+        self._point: Tensors | None = None  # where all parameters are, in a problem of one tensor
+        self._beside: Tensors | None = None  # where the others are there
+        self._writes: bool | None = None  # whether a forward pass was seen to write to parameters; None: not looked at
         self._replay: Callable[[], AbstractContextManager[None]] | None = None  # of what passes cuts
         self._backup: Backup | None = None  # while it is preserved
         self._looked_at = False  # whether an evaluation was followed by a look at all that it may have written to
@@ -91,6 +102,7 @@ class TorchEvaluation(Replayable):
         self._modules = modules_of(model, loss)
         with self.preserved():
             self._parameters |= self._closed_over()
+        self._all_of_them = self._parameters  # also in a problem of one of them
         self._layout = Layout({name: tuple(parameter.shape) for name, parameter in self._parameters.items()})
         self.dtype = "+".join(sorted({str(p.dtype).removeprefix("torch.") for p in self._parameters.values()}))
 
@@ -100,7 +112,23 @@ class TorchEvaluation(Replayable):
 
     def theta(self) -> Vector:
         known = None if self._twin is None else self._twin.theta
-        return self._packed(dict(self._parameters)) if known is None else known
+        if known is not None:
+            return known
+        at = self._point.made() if isinstance(self._point, Displaced) else self._point
+        known_there = {} if at is None else at.tensors
+        return self._packed({name: known_there.get(name, parameter) for name, parameter in self._parameters.items()})
+
+    @property
+    def large(self) -> bool:
+        """Whether a float64 vector of all parameters is more than nothing."""
+        return self._layout.size > MANY and not self._alone
+
+    def here(self) -> Theta:
+        return Tensors(self._own(), present=True) if self.large else self.theta()
+
+    def _own(self) -> dict[str, torch.Tensor]:
+        """The parameters' own memory."""
+        return {name: parameter.detach() for name, parameter in self._parameters.items()}
 
     def stored(self, theta: Vector) -> Vector:
         if self.dtype == "float64":
@@ -112,11 +140,11 @@ class TorchEvaluation(Replayable):
             }
         )
 
-    def value(self, theta: Vector) -> float:
+    def value(self, theta: Theta) -> float:
         with self._at(theta, quick=self.evaluations > 0):
-            return float(self._loss().detach())
+            return self._number()
 
-    def gradient(self, theta: Vector) -> Gradient:
+    def gradient(self, theta: Theta) -> Gradient:
         with self._at(theta):
             return self._gradients(self._loss())
 
@@ -157,16 +185,52 @@ class TorchEvaluation(Replayable):
             yield from (value for value in state.values() if isinstance(value, torch.Tensor))
 
     @contextmanager
-    def _at(self, theta: Vector, *, quick: bool = False) -> Iterator[None]:
+    def _at(self, theta: Theta, *, quick: bool = False) -> Iterator[None]:
         """The model at theta: what one evaluation leaves behind no other one sees."""
-        present = self._twin is not None and theta is self._twin.theta
-        with self._kept() if present else parameters_at(self._values(theta)), self._evaluated(quick=quick):
+        with ExitStack() as stack:
+            if self._beside is not None:
+                stack.enter_context(self._moved_to(self._beside))
+            stack.enter_context(self._moved_to(theta))
+            stack.enter_context(self._evaluated(quick=quick))
             yield
 
-    def _values(self, theta: Vector) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _moved_to(self, theta: Theta) -> AbstractContextManager[None]:
+        if isinstance(theta, Displaced):
+            return self._displaced_to(theta) if self._lifting else parameters_at(self._tensors_of(theta.made()))
+        if isinstance(theta, Tensors):
+            return self._kept() if theta.present else parameters_at(self._tensors_of(theta))
+        if self._twin is not None and theta is self._twin.theta:
+            return self._kept()
+        return parameters_at(self._values(theta))
+
+    @contextmanager
+    def _displaced_to(self, theta: Displaced) -> Iterator[None]:
+        with self._moved_to(theta.origin):
+            self._displaced = theta
+            try:
+                yield
+            finally:
+                self._displaced = None
+
+    def _casting(self) -> AbstractContextManager[Any]:
+        """What changes the precision of an evaluation."""
+        return Lifting(self._all_of_them, self._displaced) if self._lifting else nullcontext()
+
+    def _tensors_of(self, theta: Tensors) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Each parameter with its tensor of a point, which no evaluation may write to."""
+        return [
+            (self._all_of_them[name], value if self._writes is False else value.clone())
+            for name, value in theta.known()
+        ]
+
+    def _values(self, theta: Theta) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Each parameter with what it is at theta."""
         arrays = self._layout.unpack(theta)
-        return [(p, torch.tensor(arrays[name], dtype=p.dtype, device=p.device)) for name, p in self._parameters.items()]
+        wide = torch.float64 if self._lifting else None
+        return [
+            (p, torch.tensor(arrays[name], dtype=wide or p.dtype, device=p.device))
+            for name, p in self._parameters.items()
+        ]
 
     @contextmanager
     def _as_it_is(self) -> Iterator[None]:
@@ -185,17 +249,38 @@ class TorchEvaluation(Replayable):
             stack.enter_context(power_iteration_stopped(self.model))
             stack.enter_context(self._random.fixed(seen=quick))
             stack.enter_context(torch.enable_grad())
+            stack.enter_context(uncompiled())
             yield
 
-    def _kept(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
         """The parameters as they are: what a forward pass writes to them, as an embedding with max_norm does, is gone
-        after.
+        after. Many parameters are not copied where the first evaluation was seen to write to none.
         """
-        own = self._parameters.values()
-        return self._twin.restored() if self._twin is not None else parameters_at([(p, p.data.clone()) for p in own])
+        if self._twin is not None:
+            with self._twin.restored():
+                yield
+            return
+        own = [(parameter, parameter.data) for parameter in self._all_of_them.values()]
+        if self._writes is False:
+            with parameters_at(own):  # whatever is put in their place
+                yield
+            return
+        copies = [(parameter, data.clone()) for parameter, data in own]
+        with parameters_at(copies):
+            yield
+            if self._writes is None and self.large and self._backup is not None:
+                replaced = any(parameter.data_ptr() != copy.data_ptr() for parameter, copy in copies)
+                self._writes = replaced or not all(
+                    torch.equal(one, other) for (_, one), (_, other) in zip(own, copies, strict=True)
+                )
 
     def _present(self) -> float:
         with self._as_it_is():
+            return self._number()
+
+    def _number(self) -> float:
+        with torch.no_grad() if self._graphless and self._replay is None else nullcontext():
             return float(self._loss().detach())
 
     def _closed_over(self) -> dict[str, torch.Tensor]:
@@ -216,7 +301,7 @@ class TorchEvaluation(Replayable):
         return {id(p) for group in groups_of(self.optimizer) for p in group["params"]}
 
     def _loss(self) -> torch.Tensor:
-        with self._replaying(), self._casting(), interruptible():
+        with self._replaying(), self._casting(), interruptible(), uncompiled():
             if self._takes_model:
                 loss = self.loss(self.model)
             else:
@@ -234,7 +319,8 @@ class TorchEvaluation(Replayable):
         return loss.reshape(())
 
     def _gradients(self, loss: torch.Tensor) -> Gradient:
-        return self._named(self._parts(loss))
+        parts = self._parts(loss)
+        return Tensors(parts) if self.large else self._named(parts)
 
     def _named(self, parts: dict[str, torch.Tensor | None]) -> Gradient:
         """The parts of one vector, by name; `parts` is emptied."""
@@ -255,7 +341,7 @@ class TorchEvaluation(Replayable):
     def _parts(self, loss: torch.Tensor) -> dict[str, torch.Tensor | None]:
         if not loss.requires_grad:
             return dict.fromkeys(self._layout.names)
-        with interruptible():
+        with interruptible(), self._casting() if self._lifting else nullcontext():
             parts = gradients_of(loss, list(self._parameters.values()))
         return dict(zip(self._layout.names, parts, strict=True))
 

@@ -32,7 +32,7 @@ from wellposed.backends.torch.tensor_numbers import (
 )
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array, Vector
-from wellposed.numerics.theta import Gradient, Layout
+from wellposed.numerics.theta import Gradient, Layout, Theta
 from wellposed.users_code import Raised, attempt
 
 
@@ -124,7 +124,7 @@ class TensorFunctionProblem(Replayable):
             {name: numbers_of(rebuild_like(every[name], part)) for name, part in self._layout.unpack(theta).items()}
         )
 
-    def value(self, theta: Vector) -> float:
+    def value(self, theta: Theta) -> float:
         with self._at(theta, quick=True) as inputs:
             outputs = self._outputs(inputs)
         self._demand_shapes(outputs)
@@ -142,10 +142,10 @@ class TensorFunctionProblem(Replayable):
                     f"an output of fn has shape {shapes}: a shape that depends on the values has no derivative"
                 )
 
-    def gradient(self, theta: Vector) -> Gradient:
+    def gradient(self, theta: Theta) -> Gradient:
         return self.gradient_of_multiple(theta, 1.0)
 
-    def gradient_of_multiple(self, theta: Vector, factor: float) -> Gradient:
+    def gradient_of_multiple(self, theta: Theta, factor: float) -> Gradient:
         with self._at(theta) as inputs:
             outputs = self._outputs(inputs)
             self._demand_shapes(outputs)
@@ -166,7 +166,7 @@ class TensorFunctionProblem(Replayable):
                 found[name] = np.where(mask, 0.0, part)  # of what is not finite there is no derivative to compare
         return found
 
-    def held(self, theta: Vector) -> Held | None:
+    def held(self, theta: Theta) -> Held | None:
         cuts = HeldCuts(torch.nn.ModuleList(self._modules), {})
         with self._at(theta) as inputs, cuts.recording():
             if isinstance(attempt(lambda: self._outputs(inputs), ours=True), Raised):  # which another look tells
@@ -275,7 +275,7 @@ class TensorFunctionProblem(Replayable):
         return torch.where(torch.isfinite(output.detach()), drawn, torch.zeros_like(drawn))
 
     @contextmanager
-    def _at(self, theta: Vector, *, quick: bool = False) -> Iterator[list[Any]]:
+    def _at(self, theta: Theta, *, quick: bool = False) -> Iterator[list[Any]]:
         """The inputs at theta, each a leaf of its own; what one evaluation leaves behind no other one sees."""
         self.evaluations += 1
         parts = self._layout.unpack(theta)
@@ -323,7 +323,8 @@ def second_order(
         raise InputError("fn returns a sparse tensor; its second derivatives are not checked")
     draw = torch.Generator().manual_seed(seed)
     cotangents = tuple(
-        torch.randn(o.shape, dtype=o.dtype, generator=draw).to(o.device).requires_grad_() for o in outputs
+        torch.randn(o.shape, dtype=o.dtype, generator=draw, device=draw.device).to(o.device).requires_grad_()
+        for o in outputs
     )
 
     def gradient(*both: Any) -> Any:

@@ -42,6 +42,8 @@ _ASKING = {
 }
 _RENORMED = {"embedding", "embedding_bag"}
 _INSIDE = ("torch", "wellposed")
+LIFTED = "_wellposed_lifted"
+"""What marks the float64 numbers that a parameter is read as."""
 _NUDGE = 1e-3  # of a Python number: enough to see in a gradient whether it depends on it
 
 
@@ -135,7 +137,7 @@ class HeldCuts(Watcher):
 
     def _base(self, tensor: Any) -> torch.Tensor | None:
         """The trained parameter that a tensor is, or shares its memory with."""
-        if id(tensor) in self._trained:
+        if id(tensor) in self._trained or hasattr(tensor, LIFTED):
             return tensor  # type: ignore[no-any-return]
         return self._bases.get(id(tensor)) if self._is_marked(tensor) else None
 

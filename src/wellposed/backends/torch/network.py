@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 import torch
@@ -9,25 +10,31 @@ from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path
 
 from wellposed.backends.closures import reachable
 from wellposed.backends.initializable import Initializable
-from wellposed.backends.measured import Dependence, LossArguments, Run
-from wellposed.backends.protocol import InputMap
+from wellposed.backends.measured import Dependence, InputMap, LossArguments, Run
 from wellposed.backends.torch.arrays import as_numpy
+from wellposed.backends.torch.coordinates import Displaced
 from wellposed.backends.torch.dependence import dependence_of
 from wellposed.backends.torch.evaluation import TorchEvaluation
 from wellposed.backends.torch.initializable import TorchInitializable
 from wellposed.backends.torch.inputmap import TorchInputMap
 from wellposed.backends.torch.objective import ObjectiveWatcher
+from wellposed.backends.torch.tensors import Tensors
 from wellposed.backends.torch.tracing.recorder import Recorder
 from wellposed.backends.torch.tracing.recurrent import recurrence_of
 from wellposed.backends.torch.tracing.sizes import parameter_size
-from wellposed.numerics.arrays import Array, Vector
+from wellposed.backends.torch.weight import TensorWeight
+from wellposed.numerics.arrays import Array
+from wellposed.numerics.theta import Theta
+from wellposed.numerics.weight import Weight
 from wellposed.users_code import ask
 
 
 class TorchNetwork(TorchEvaluation):
     """What one pass through the model shows."""
 
-    def run(self, theta: Vector | None = None) -> Run:
+    def run(self, theta: Theta | None = None) -> Run:
+        if isinstance(self._native, TorchNetwork):  # a recorder knows parameters, not what they are lifted to
+            return self._native.run(theta.made() if isinstance(theta, Displaced) else theta)
         recorder = Recorder(self.model, self.batch)
         try:
             with self._at(theta) if theta is not None else self._as_it_is():
@@ -35,11 +42,16 @@ class TorchNetwork(TorchEvaluation):
                     loss = self._loss()
                 parts = self._parts(loss)
                 sizes = {name: parameter_size(self._parameters[name], part) for name, part in parts.items()}
-                gradient = {} if theta is None else self._named(parts)
+                gradient = {} if theta is None else Tensors(parts) if self.large else self._named(parts)
                 recurrences = tuple(recurrence_of(call, recorder) for call in recorder.recurrent)
         finally:
             recorder.forget()
         return Run(recorder.operations(), recorder.loss_call, gradient, sizes, recurrences)
+
+    def weights(self, theta: Theta) -> Mapping[str, Weight]:
+        if isinstance(theta, Tensors):
+            return {name: TensorWeight(tensor) for name, tensor in theta.known()}
+        return super().weights(theta)
 
     def loss_arguments(self) -> list[LossArguments]:
         targets = (
@@ -55,7 +67,7 @@ class TorchNetwork(TorchEvaluation):
             self._loss()
         return watch.calls
 
-    def dependence(self, theta: Vector) -> Dependence | None:
+    def dependence(self, theta: Theta) -> Dependence | None:
         if self._takes_model:
             return None
         with self.preserved(), self._at(theta):

@@ -10,8 +10,9 @@ from torch import nn
 
 from wellposed.backends.torch.evaluation import TorchEvaluation
 from wellposed.backends.torch.groups import groups_of
+from wellposed.backends.torch.tensors import Tensors
 from wellposed.backends.torch.training import Training
-from wellposed.numerics.arrays import Vector
+from wellposed.numerics.theta import Theta
 
 _USUAL_DECAY = 0.01  # AdamW's own: no step of its is mostly decay
 
@@ -37,20 +38,22 @@ class TorchOptimizer(TorchEvaluation):
         return any(group.get("weight_decay", 0.0) > _USUAL_DECAY for group in groups_of(self.optimizer))
 
     def trained_at(
-        self, theta: Vector, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True
-    ) -> Iterator[Vector]:
+        self, theta: Theta, steps: Sequence[int], factor: float = 1.0, *, decayed: bool = True
+    ) -> Iterator[Theta]:
         """By the optimizer given, where the parameters are, from the parameters as they are; by Adam without one."""
         if self.optimizer is None:
-            yield from super().trained_at(theta, steps)
+            yield from super().trained_at(theta, steps)  # with vectors of its own
             return
         training = Training(self.optimizer, self._loss, factor=factor, decayed=decayed)
         states = self._random.states()
-        for number in steps:
+
+        def after(number: int) -> Theta:
             with self.preserved(), self._random.fixed():
                 self._random.put(states)
                 with training.taken(number, list(self._parameters.values())):
-                    after = self.theta()
-            yield after
+                    return Tensors(self._own()) if isinstance(theta, Tensors) else self.theta()
+
+        yield from map(after, steps)  # which holds none of them
 
     def left_out(self) -> tuple[str, ...]:
         if self._twin is not None:

@@ -33,4 +33,5 @@ class TorchProblem(TorchDifferentiation, TorchNetwork, TorchOptimizer, TorchVari
 class _Double(TorchProblem):
     """A float64 copy of a problem."""
 
-    _casting = Wide
+    def _casting(self) -> Wide:
+        return Wide()

@@ -20,7 +20,7 @@ from wellposed.backends.torch.sharded import in_shards
 from wellposed.backends.torch.state import buffers_lent, torch_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
-from wellposed.numerics.theta import Gradient, Layout
+from wellposed.numerics.theta import Gradient, Layout, Theta
 
 Step = Callable[[Any, Any], Any]
 
@@ -72,14 +72,14 @@ class RanksProblem(Problem, Differentiation, Network, Training, Variants):
             {n: torch.as_tensor(a).to(self._parameters[n].dtype).double().numpy() for n, a in parts.items()}
         )
 
-    def value(self, theta: Vector) -> float:
+    def value(self, theta: Theta) -> float:
         with self._at(theta), torch.no_grad():
             inputs, targets = self._joint
             loss = self._loss(self._model(inputs), targets).detach().double().reshape(1)
         dist.broadcast(loss, 0)  # the last digit may depend on the rank; decisions must not
         return float(loss)
 
-    def gradient(self, theta: Vector) -> Gradient:
+    def gradient(self, theta: Theta) -> Gradient:
         """What this rank holds after the step."""
         with self._at(theta):
             for parameter in self._parameters.values():
@@ -117,7 +117,7 @@ class RanksProblem(Problem, Differentiation, Network, Training, Variants):
                     parameter.grad = gradient
 
     @contextmanager
-    def _at(self, theta: Vector) -> Iterator[None]:
+    def _at(self, theta: Theta) -> Iterator[None]:
         self.evaluations += 1
         own = {name: _local(p).detach().clone() for name, p in self._parameters.items()}
         try:

@@ -67,6 +67,8 @@ class Training:
                 group["weight_decay"] = 0.0
 
     def _closure(self) -> torch.Tensor:
+        for parameter in self._own:  # before there are others: they are as large as the model
+            parameter.grad = None
         with torch.enable_grad():
             value = self._loss()
             if not value.requires_grad or not self._own:

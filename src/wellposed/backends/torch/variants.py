@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, cast, get_args
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten, tree_map, tree_map_only
 
 from wellposed.backends.precision import same_gradient, same_loss
 from wellposed.backends.protocol import Problem
 from wellposed.backends.randomness import Randomness
+from wellposed.backends.reduced import Reduced
 from wellposed.backends.torch.arrays import as_numpy
+from wellposed.backends.torch.backup import Backup
+from wellposed.backends.torch.coordinates import Displaced, TorchCoordinates
 from wellposed.backends.torch.copies import copy_together, originals_gone
 from wellposed.backends.torch.evaluation import TorchEvaluation
 from wellposed.backends.torch.float64_copy import Twin, to_float64
@@ -23,10 +27,18 @@ from wellposed.backends.torch.state import (
     TORCH,
     torch_generators,
 )
+from wellposed.backends.torch.tensors import Tensors
 from wellposed.numerics.arrays import Array
-from wellposed.numerics.theta import move_by_its_size
+from wellposed.numerics.floats import format_of
+from wellposed.numerics.theta import MANY, Layout, Theta, as_vector, move_by_its_size
 from wellposed.printable import listed
 from wellposed.users_code import Raised, ask, attempt
+
+_FEWEST_ROWS, _WIDER = 2, 4  # what a run keeps in float64 is some four times what it keeps in bfloat16
+_PART = 0.04  # of all parameters: some ten float64 vectors of such a tensor are less than one copy of all
+_BESIDE = 0.1  # of its own size is an entry moved to see whether the loss follows
+_SAME_CHANGE, _SAME_PART = 512.0, 0.05  # of that change: units in the last place of the parameters, and at most
+_SAME_ULPS = 64.0  # of the loss
 
 
 class TorchVariants(TorchEvaluation):
@@ -79,7 +91,8 @@ class TorchVariants(TorchEvaluation):
 
     def _elsewhere(self, other: Problem, least: float) -> tuple[float, float]:
         """This loss and another's where the parameters have moved by their own size, and by `least` at least."""
-        theta = self.stored(move_by_its_size(self._layout, self.theta(), least=least))
+        theta = move_by_its_size(self._layout, self.here(), least=least)
+        theta = theta if isinstance(theta, Tensors) else self.stored(as_vector(theta))
         return self.value(theta), other.value(theta)
 
     def with_data(
@@ -122,17 +135,41 @@ class TorchVariants(TorchEvaluation):
         self.optimizer.add_param_group({"params": missing})
         return self
 
+    @property
+    def size(self) -> int:
+        return sum(parameter.numel() for parameter in self._all_of_them.values())
+
+    def reduced(self, theta: Theta) -> Problem | None:
+        if not isinstance(theta, Tensors):
+            return None
+        reduced = Reduced(self, TorchCoordinates(theta, self.untrained()))
+        if theta.present and self.first is not None:  # of the gradient no more is held than that
+            reduced.first, self.first = (self.first[0], reduced.along(self.first[1])), None
+        return reduced
+
+    def within(self, name: str, theta: Theta) -> Problem | None:
+        parameter = self._parameters[name]
+        if parameter.numel() > max(MANY, _PART * self.size):
+            return None
+        other = copy.copy(self)
+        other._parameters, other._layout = {name: parameter}, Layout({name: tuple(parameter.shape)})
+        at = theta if isinstance(theta, Tensors) else None
+        other._beside, other._point = at.without(name) if isinstance(at, Displaced) else at, at
+        other.first, other.evaluations, other._alone = None, 0, True
+        return other
+
     def of_rows(self, rows: int) -> Problem:
         if self._takes_model:
             return self
         parts = [leaf for leaf in tree_flatten(self.batch)[0] if isinstance(leaf, torch.Tensor)]
         lengths = {leaf.shape[0] if leaf.dim() else 0 for leaf in parts}
-        rows = min(rows, lengths.pop() // 2) if len(lengths) == 1 else 0
+        length = lengths.pop() if len(lengths) == 1 else 0
+        rows = min(rows, max(_FEWEST_ROWS, length // _WIDER), length // 2)
         if rows < 2:
             return self
         batch = tree_map(lambda leaf: leaf[:rows] if isinstance(leaf, torch.Tensor) else leaf, self.batch)
-        fewer = self._made_of(self.model, self.loss, batch)
-        fewer.rows = rows
+        fewer = copy.copy(self)
+        fewer.batch, fewer.rows, fewer.optimizer, fewer.evaluations, fewer.first = batch, rows, None, 0, None
         with fewer.preserved(), fewer._as_it_is():
             # A model or loss may be made for batches of one size; a backward pass of the user's own may be wrong for
             # other rows alone.
@@ -152,6 +189,8 @@ class TorchVariants(TorchEvaluation):
         """
         if self.dtype == "float64":
             return self
+        if self.large:
+            return self._lifted() or self
         try:
             mine = self._present()
             with Randomness(*torch_generators()).fixed():
@@ -180,3 +219,46 @@ class TorchVariants(TorchEvaluation):
         else:
             return twin
         return self
+
+    def _lifted(self) -> Problem | None:
+        """The problem evaluated in float64 without a float64 copy of its parameters; None, with the reason in `coarse`,
+        where it does not run so.
+        """
+        mine = self._present()
+        other = copy.copy(self)
+        other.dtype, other.trained_in, other.first, other.evaluations = "float64", self.dtype, None, 0
+        other._lifting, other._native = True, self
+        try:
+            other.batch = tree_map_only(torch.Tensor, to_float64, self.batch)
+            leaves = [leaf for leaf in tree_flatten(other.batch)[0] if isinstance(leaf, torch.Tensor)]
+            other._backup = Backup(leaves) if self._backup is None else self._backup.beside(leaves)
+            if self._writes:
+                self.coarse = "its forward pass writes to its parameters"
+                return None
+            its = other._present()
+            other.first = its, other.gradient(other.here())
+            other._graphless = True
+            other._graphless = ask(other._present, its + 1.0) == its
+            if not other._reads_what_is_lifted(its):
+                self.coarse = "its forward pass reads parameters by a way of its own"
+                return None
+        except Exception as error:  # the user's code, in a dtype that it was not written for: anything may come
+            self.coarse = f"it does not run in float64 ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+            return None
+        if same_loss(mine, its, lambda least: self._elsewhere(other, least)):
+            return other
+        self.coarse = f"in float64 it has another loss ({its:.5g} for {mine:.5g})"
+        return None
+
+    def _reads_what_is_lifted(self, here: float) -> bool:
+        """Whether the loss beside the point is the same where parameters are moved in memory and where they are moved
+        as they are read.
+        """
+        point = self.here()
+        assert isinstance(point, Tensors)
+        coordinates = TorchCoordinates(point, self.untrained())
+        moved = coordinates.moved(np.full(coordinates.layout.size, 1 + _BESIDE))
+        assert isinstance(moved, Displaced)
+        read, held = self.value(moved), self.value(moved.made())
+        eps = format_of(self.trained_in).eps
+        return abs(read - held) <= min(_SAME_CHANGE * eps, _SAME_PART) * abs(read - here) + _SAME_ULPS * eps * abs(here)

@@ -10,6 +10,7 @@ import numpy as np
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.floats import format_of
+from wellposed.numerics.theta import Theta, all_finite
 from wellposed.rule import Cause, Rule
 
 _FEW, _MANY = 8, 32
@@ -110,23 +111,25 @@ RATE = Rule(
 @dataclass(frozen=True)
 class Steps:
     """`course` gives theta after each of several numbers of steps, `stepped(n, factor)` after n with `factor` times the
-    learning rate; `value` is the loss there, `named` theta's parts.
+    learning rate; `value` is the loss there, `named` theta's parts, `moved` the
+    size of each matrix at one point and its distance from there to another.
 
     `undecayed` is theta after one step without weight decay, None where there is none. `rate` is the learning rate,
     `eigenvalue` the largest of the Hessian where the optimizer is plain gradient descent, else None.
     """
 
-    course: Callable[[Sequence[int]], Iterator[Vector]]
-    stepped: Callable[[int, float], Vector]
-    undecayed: Callable[[], Vector | None]
-    value: Callable[[Vector], float]
-    named: Callable[[Vector], Mapping[str, Vector]]
+    course: Callable[[Sequence[int]], Iterator[Theta]]
+    stepped: Callable[[int, float], Theta]
+    undecayed: Callable[[], Theta | None]
+    value: Callable[[Theta], float]
+    named: Callable[[Theta], Mapping[str, Vector]]
+    moved: Callable[[Theta, Theta], Mapping[str, tuple[float, float]]]
     rate: float
     dtype: str
     eigenvalue: Callable[[], float] | None
 
 
-def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
+def check_rate(loss: float, theta: Theta, steps: Steps | None) -> Finding:
     if steps is None:
         return RATE.not_applicable(
             "The optimizer is not known, so its steps cannot be tried.",
@@ -136,7 +139,7 @@ def check_rate(loss: float, theta: Vector, steps: Steps | None) -> Finding:
         return RATE.undecided("The loss is not finite, so no step can be judged.")
     course = steps.course((1, _FEW))
     after = next(course)
-    if steps.rate and not np.isfinite(after).all() and not np.isfinite(steps.stepped(1, _LOWER[-1])).all():
+    if steps.rate and not all_finite(after) and not all_finite(steps.stepped(1, _LOWER[-1])):
         text = (
             "The first step makes weights NaN or infinite, at a thousandth of the learning rate too, although loss and"
             f" gradient are finite: the optimizer's own arithmetic fails in {steps.dtype} (Adam's eps of 1e-8 is 0 in"
@@ -241,7 +244,7 @@ def _falls(value: float, loss: float) -> bool:
     return value < loss - _TELLING * abs(loss)
 
 
-def _still(theta: Vector, moved: Vector, stride: float, steps: Steps) -> Finding | None:
+def _still(theta: Theta, moved: Theta, stride: float, steps: Steps) -> Finding | None:
     """Whether a step (of size `stride`, to `moved`) changes the weights too little to be of use, or by nothing that
     their dtype holds.
     """
@@ -294,17 +297,13 @@ def _still(theta: Vector, moved: Vector, stride: float, steps: Steps) -> Finding
     )
 
 
-def _decayed(theta: Vector, after: Vector, steps: Steps) -> Finding | None:
+def _decayed(theta: Theta, after: Theta, steps: Steps) -> Finding | None:
     """Whether weight decay makes more of a step than the gradient does."""
     bare = steps.undecayed()
     if bare is None:
         return None
-    before, with_it, without = (steps.named(at) for at in (theta, after, bare))
-    ratios = []
-    for name, weight in before.items():
-        own = float(np.linalg.norm(without[name] - weight))
-        if weight.ndim > 1 and own:
-            ratios.append(float(np.linalg.norm(with_it[name] - without[name])) / own)
+    own, by_decay = steps.moved(theta, bare), steps.moved(bare, after)
+    ratios = [by_decay[name][1] / step for name, (_, step) in own.items() if step]
     share = float(np.median(ratios)) if ratios else 0.0
     if share <= 1:
         return None
@@ -323,7 +322,7 @@ def _decayed(theta: Vector, after: Vector, steps: Steps) -> Finding | None:
     return RATE.found(Verdict.SUSPECT, text, where="optimizer", cause="decay", evidence=evidence)
 
 
-def _crawling(loss: float, few: float, theta: Vector, steps: Steps) -> Finding | None:
+def _crawling(loss: float, few: float, theta: Theta, steps: Steps) -> Finding | None:
     """Whether steps many times larger would lower the loss where these hardly do."""
     faster: dict[float, float] = {}
     for factor in _HIGHER:
@@ -350,14 +349,9 @@ def _crawling(loss: float, few: float, theta: Vector, steps: Steps) -> Finding |
     return replace(found, remedies=(_at(best * steps.rate, "Raise"),))
 
 
-def _size(theta: Vector, after: Vector, steps: Steps) -> float:
+def _size(theta: Theta, after: Theta, steps: Steps) -> float:
     """The size of a step over that of the weights, in the median over matrices; 0 where there is none."""
-    before, moved = steps.named(theta), steps.named(after)
-    sizes = [
-        (float(np.linalg.norm(weight)), float(np.linalg.norm(moved[name] - weight)))
-        for name, weight in before.items()
-        if weight.ndim > 1
-    ]
+    sizes = steps.moved(theta, after).values()
     return float(np.median([step / size for size, step in sizes if size and step] or [0.0]))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from wellposed.backends.measured import Uncut
 from wellposed.findings import Finding, Remedy, Verdict
-from wellposed.numerics.theta import Gradient, Layout
+from wellposed.numerics.theta import Gradient, Layout, missing
 from wellposed.printable import listed
 from wellposed.rule import NEGLIGIBLE, Cause, Rule
 
@@ -84,7 +84,7 @@ def check_reached(
         return _unlisted(unregistered)
     if left_out:
         return _unknown_to_the_optimizer(list(gradient), left_out)
-    unused = [name for name, part in gradient.items() if part is None]
+    unused = missing(gradient)
     if len(unused) == len(gradient):
         text = f"No parameter gets a gradient. {'' if uncut is None else uncut.cuts}".rstrip()
         return REACHED.found(Verdict.FAILS, text, where="model", cause="detached")
@@ -103,7 +103,7 @@ def check_reached(
         )
         return REACHED.found(Verdict.FAILS, text, where=whole[0], cause="detached")
     for other in redrawn():  # layers that are left out at random get theirs at another step
-        whole = [name for name in whole if other.get(name) is None]
+        whole = [name for name in whole if name in set(missing(other))]
         if not whole:
             return REACHED.holds()
     verdict = Verdict.HOLDS if layout.share(whole) < NEGLIGIBLE else Verdict.SUSPECT

@@ -9,6 +9,7 @@ import numpy as np
 from wellposed.backends.measured import NotFinite
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.numerics.floats import format_of
+from wellposed.numerics.theta import finite_gradient
 from wellposed.rule import Cause, Rule
 
 _LOGARITHMS = ("log", "log2", "log10", "log1p", "xlogy")
@@ -69,8 +70,7 @@ NOT_FINITE = Rule(
 
 
 def judge(measured: Any) -> Finding:
-    known = (part for part in measured.gradient.values() if part is not None)
-    if np.isfinite(measured.loss) and all(np.isfinite(part).all() for part in known):
+    if np.isfinite(measured.loss) and finite_gradient(measured.gradient):
         return NOT_FINITE.holds()
     found = measured.first_not_finite
     return _came_in(measured.holds_not_finite()) if found is None else _made(found)

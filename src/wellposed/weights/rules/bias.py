@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
-from wellposed.numerics.arrays import Vector
+from wellposed.numerics.weight import Weight
 from wellposed.rule import Cause, Rule
 from wellposed.signals.rules.words import INITIALIZE
 from wellposed.signals.site import Site
@@ -42,7 +44,7 @@ BIAS = Rule(
 )
 
 
-def check_biases(trace: Trace, weights: dict[str, Vector]) -> Finding:
+def check_biases(trace: Trace, weights: Mapping[str, Weight]) -> Finding:
     passed = {id(site) for site in trace.trunk}  # what goes another way need not tell examples apart
     judged = [
         (site, ratio)
@@ -69,14 +71,14 @@ def check_biases(trace: Trace, weights: dict[str, Vector]) -> Finding:
     )
 
 
-def _over_signal(site: Site, weights: dict[str, Vector]) -> float | None:
+def _over_signal(site: Site, weights: Mapping[str, Weight]) -> float | None:
     """The root mean square of the bias over the deviation of the layer's output over the batch; None where it is not to
     be judged.
     """
     use, source, output = site.layer.weight, site.layer.source, site.layer.output
     if use is None or use.bias not in weights or site.normalised or source is None:
         return None
-    squares = float(np.mean(weights[use.name] ** 2)) if use.name in weights else 1.0
+    squares = weights[use.name].mean_square[0] if use.name in weights else 1.0
     if use.fan_in * squares < _MEANT:
         return None  # weights near 0 behind a constant: a gate that is to start open
     apart = (
@@ -84,4 +86,4 @@ def _over_signal(site: Site, weights: dict[str, Vector]) -> float | None:
     )  # else the inputs have grown alike before
     if not (apart and output.finite and output.batch_variance > 0):
         return None
-    return float(np.sqrt(np.mean(weights[use.bias] ** 2))) / output.spread
+    return float(np.sqrt(weights[use.bias].mean_square[0])) / output.spread

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from wellposed.backends.measured import WeightUse
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.numerics.arrays import Vector, mean_square
+from wellposed.numerics.weight import Weight
 from wellposed.rule import Cause, Rule
 from wellposed.signals.rules.words import INITIALIZE
 from wellposed.signals.site import Site
@@ -72,7 +72,7 @@ class _Layer:
     error: float
 
 
-def check_fans(trace: Trace, weights: dict[str, Vector]) -> Finding:
+def check_fans(trace: Trace, weights: Mapping[str, Weight]) -> Finding:
     layers = list(_layers(trace, weights))
     rule = _common(layers)
     if rule is None:
@@ -90,7 +90,7 @@ def check_fans(trace: Trace, weights: dict[str, Vector]) -> Finding:
             or not _rare(layer, factor, factors)
         ):
             continue
-        if orthogonal(weights[layer.use.name], layer.use):
+        if orthogonal(weights[layer.use.name].numbers, layer.use):
             continue
         what, fan = _explained(layer, factor, weights[layer.use.name].shape, rule)
         if what or (away > np.log(_ALONE) and layer.site.layer.inputs and layer.site.follower == "activation"):
@@ -134,14 +134,14 @@ def _sized(site: Site) -> bool:
     return site.follower in ("activation", "linear", "conv") or "transpose" in site.layer.function
 
 
-def _layers(trace: Trace, weights: dict[str, Vector]) -> Iterator[_Layer]:
+def _layers(trace: Trace, weights: Mapping[str, Weight]) -> Iterator[_Layer]:
     seen: set[str] = set()
     for site in trace.sites:
         use = site.layer.weight
         if use is None or use.name not in weights or use.name in seen or site.normalised or not _sized(site):
             continue
         seen.add(use.name)
-        square, error = mean_square(weights[use.name])
+        square, error = weights[use.name].mean_square
         if square > 0 and np.isfinite(square):
             yield _Layer(site, use, use.nominal * square, _SIGMAS * error)
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from wellposed.backends.measured import Run
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.numerics.arrays import Vector
-from wellposed.numerics.theta import Gradient
+from wellposed.numerics.theta import Gradient, missing
+from wellposed.numerics.weight import Weight, per_unit, repeated_rows
 from wellposed.rule import Cause, Rule
 from wellposed.signals.site import Site
 from wellposed.signals.trace import Trace
 
-_FEWEST_TO_COMPARE, _COSINE, _DISTINCT = 8, 0.5, 4
+_FEWEST_TO_COMPARE, _COSINE = 8, 0.5
 
-AfterAStep = Callable[[], tuple[dict[str, Vector], Gradient]]
+AfterAStep = Callable[[], tuple[Mapping[str, Weight], Gradient]]
 
 
 SYMMETRIC = Rule(
@@ -72,17 +71,17 @@ SYMMETRIC = Rule(
 )
 
 
-def check_symmetry(trace: Trace, run: Run, weights: dict[str, Vector], after_a_step: AfterAStep) -> Finding:
+def check_symmetry(trace: Trace, run: Run, weights: Mapping[str, Weight], after_a_step: AfterAStep) -> Finding:
     """Of hidden layers: units that are twins, else a layer that is all zeros, or recurrent matrices of one number."""
     found = _symmetric(trace, run, weights, after_a_step)
     return found if found.verdict is Verdict.FAILS else _constant(trace, weights, after_a_step) or found
 
 
-def _constant(trace: Trace, weights: dict[str, Vector], after_a_step: AfterAStep) -> Finding | None:
+def _constant(trace: Trace, weights: Mapping[str, Weight], after_a_step: AfterAStep) -> Finding | None:
     for site in trace.trunk:
         use = site.layer.weight
         hidden = not site.is_output and not site.normalised and site.follower in ("activation", "linear", "conv")
-        zero = use is not None and hidden and use.name in weights and not weights[use.name].any()
+        zero = use is not None and hidden and use.name in weights and not weights[use.name].any
         # What a step wakes up while the batch goes another way too, as in a coupling, costs nothing.
         beside = any(operation.reads_batch for operation in trace.operations[site.index + 1 :])
         if use is not None and zero and not (beside and _wakes(use.name, use.unit_axis, after_a_step)):
@@ -93,10 +92,10 @@ def _constant(trace: Trace, weights: dict[str, Vector], after_a_step: AfterAStep
             evidence = (Evidence("largest entry", 0.0, use.name),)
             return SYMMETRIC.found(Verdict.SUSPECT, text, where=use.name, cause="constant", evidence=evidence)
     recurrent = {site.name for site in trace.sites if site.layer.kind == "recurrent" and site.layer.weight is None}
-    for name, weight in weights.items():
-        matrix = weight.ndim == 2 and min(weight.shape) > 1
-        if matrix and name.rpartition(".")[0] in recurrent and weight.any() and np.ptp(weight) == 0:
-            text = f"Every entry of `{name}` is {weight.flat[0]:.6g}: its units are alike."
+    for name in [name for name in weights if name.rpartition(".")[0] in recurrent]:
+        weight = weights[name]
+        if weight.ndim == 2 and min(weight.shape) > 1 and weight.any and weight.constant is not None:
+            text = f"Every entry of `{name}` is {weight.constant:.6g}: its units are alike."
             evidence = (Evidence("spread of the entries", 0.0, name),)
             return SYMMETRIC.found(Verdict.FAILS, text, where=name, cause="constant", evidence=evidence)
     return None
@@ -105,10 +104,10 @@ def _constant(trace: Trace, weights: dict[str, Vector], after_a_step: AfterAStep
 def _wakes(name: str, axis: int, after_a_step: AfterAStep) -> bool:
     """Whether one step makes the units of a layer that is all zeros different from each other."""
     weight = after_a_step()[0][name]
-    return bool(weight.any()) and _repeated(_per_unit(weight, axis)) < weight.shape[axis]
+    return weight.any and weight.repeated(axis) < weight.shape[axis]
 
 
-def _symmetric(trace: Trace, run: Run, weights: dict[str, Vector], after_a_step: AfterAStep) -> Finding:
+def _symmetric(trace: Trace, run: Run, weights: Mapping[str, Weight], after_a_step: AfterAStep) -> Finding:
     suspects = [site for site in trace.hidden if _twins(site, weights, run.gradient) > 0]
     if suspects:
         later_weights, later_gradient = after_a_step()
@@ -122,55 +121,44 @@ def _symmetric(trace: Trace, run: Run, weights: dict[str, Vector], after_a_step:
     use = site.layer.weight
     assert use is not None
     twins, units = _twins(site, weights, run.gradient), _units(site, weights)
-    constant = bool(np.ptp(weights[use.name]) == 0)
+    constant = weights[use.name].constant
     evidence = (Evidence("units with a twin", twins, use.name, unit=f"of {units}", reference="0"),)
     verdict = Verdict.FAILS if twins == units else Verdict.SUSPECT
     text = (
         f"{twins} of the {units} units of `{site.name}` have the same weights and the same gradients as another: "
         "no step of training will separate them."
     )
-    if constant:
-        text += f" Every entry of `{use.name}` is {weights[use.name].flat[0]:.6g}."
-    return SYMMETRIC.found(verdict, text, where=use.name, cause="constant" if constant else "cloned", evidence=evidence)
+    if constant is not None:
+        text += f" Every entry of `{use.name}` is {constant:.6g}."
+    cause = "cloned" if constant is None else "constant"
+    return SYMMETRIC.found(verdict, text, where=use.name, cause=cause, evidence=evidence)
 
 
-def _units(site: Site, weights: dict[str, Vector]) -> int:
+def _units(site: Site, weights: Mapping[str, Weight]) -> int:
     assert site.layer.weight is not None
     return int(weights[site.layer.weight.name].shape[site.layer.weight.unit_axis])
 
 
-def _twins(site: Site, weights: dict[str, Vector], gradient: Gradient) -> int:
+def _twins(site: Site, weights: Mapping[str, Weight], gradient: Gradient) -> int:
     """How many units share weights, bias and their gradients with another unit."""
     use = site.layer.weight
-    if use is None or use.name not in weights or gradient.get(use.name) is None:
+    if use is None or use.name not in weights or use.name in missing(gradient):
         return 0
-    slope = gradient[use.name]
+    if not weights[use.name].repeated(use.unit_axis):
+        return 0
+    slope, units = gradient[use.name], per_unit(weights[use.name].numbers, use.unit_axis)
     assert slope is not None
-    units = _per_unit(weights[use.name], use.unit_axis)
-    if not _repeated(units):
-        return 0
-    slopes = _per_unit(slope, use.unit_axis)
+    slopes = per_unit(slope, use.unit_axis)
     idle = ~slopes.any(axis=1)
     rows = [units, _rounded(slopes)]
     if use.bias in weights and weights[use.bias].size == rows[0].shape[0]:
         bias_slope = gradient.get(use.bias)
-        rows.append(weights[use.bias].reshape(-1, 1))
+        rows.append(weights[use.bias].numbers.reshape(-1, 1))
         if bias_slope is not None:
             rows.append(_rounded(bias_slope.reshape(-1, 1)))
     joined = np.concatenate(rows, axis=1)
     # Units without a gradient on this batch, behind others that are dead, tell nothing: they part where one comes.
-    return _repeated(joined if idle.all() else joined[~idle])
-
-
-def _repeated(rows: Vector) -> int:
-    """How many rows are equal to another."""
-    counts = Counter(row.tobytes() for row in rows + 0.0)  # +0.0: no zero has a sign
-    return sum(count for count in counts.values() if count > 1)
-
-
-def _per_unit(array: Vector, axis: int) -> Vector:
-    moved: Vector = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
-    return moved
+    return repeated_rows(joined if idle.all() else joined[~idle])
 
 
 def _rounded(slope: Vector) -> Vector:
@@ -179,17 +167,17 @@ def _rounded(slope: Vector) -> Vector:
     return np.round(slope / size, 5) + 0.0 if size > 0 else slope
 
 
-def _alike(sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
+def _alike(sites: list[Site], weights: Mapping[str, Weight]) -> Finding | None:
     """A layer whose units start alike, although their gradients differ."""
     for site in sites:
         use = site.layer.weight
         assert use is not None
-        rows = _per_unit(weights[use.name], use.unit_axis)
-        units, fan = rows.shape
-        if units < _FEWEST_TO_COMPARE or fan < _FEWEST_TO_COMPARE or not rows.any():
+        weight = weights[use.name]
+        units = weight.shape[use.unit_axis]
+        fan = weight.size // max(units, 1)
+        if units < _FEWEST_TO_COMPARE or fan < _FEWEST_TO_COMPARE or not weight.any:
             continue
-        twins = _repeated(rows)
-        cosine = _mean_cosine(rows)
+        twins, cosine = weight.repeated(use.unit_axis), weight.mean_cosine(use.unit_axis)
         if cosine > _COSINE:
             text = (
                 f"The units of `{site.name}` start alike: the mean cosine between the weights of two of them is"
@@ -209,20 +197,7 @@ def _alike(sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
     return None
 
 
-def _mean_cosine(rows: Vector) -> float:
-    """Over all pairs of rows: (|sum of unit rows|^2 - n) / (n (n - 1))."""
-    lengths = np.linalg.norm(rows, axis=1)
-    unit = rows[lengths > 0] / lengths[lengths > 0][:, None]
-    count = len(unit)
-    return float((np.sum(unit.sum(axis=0) ** 2) - count) / (count * (count - 1))) if count > 1 else 0.0
-
-
-def _patterned(weight: Vector) -> bool:
-    """An identity, or another pattern that is meant: few different numbers."""
-    return np.unique(weight.flat[: 16 * _DISTINCT]).size <= _DISTINCT and np.unique(weight).size <= _DISTINCT
-
-
-def _copies(trace: Trace, sites: list[Site], weights: dict[str, Vector]) -> Finding | None:
+def _copies(trace: Trace, sites: list[Site], weights: Mapping[str, Weight]) -> Finding | None:
     """Two layers that start with the same weights: one after another they were seen to cost nothing, in residual
     branches they add up to less than branches of their own (`make bench-trainability`).
     """
@@ -233,11 +208,9 @@ def _copies(trace: Trace, sites: list[Site], weights: dict[str, Vector]) -> Find
         use = site.layer.weight
         assert use is not None
         weight = weights[use.name]
-        if weight.size < _FEWEST_TO_COMPARE * _FEWEST_TO_COMPARE or _patterned(weight):
+        if weight.size < _FEWEST_TO_COMPARE * _FEWEST_TO_COMPARE or weight.patterned:
             continue
-        earlier, name = first.setdefault(
-            hashlib.blake2b(np.ascontiguousarray(weight).tobytes()).digest(), (site, use.name)
-        )
+        earlier, name = first.setdefault(weight.digest, (site, use.name))
         if name != use.name:
             pairs.append((earlier, site, name))
     if not pairs:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.numerics.arrays import Vector, mean_square
 from wellposed.numerics.gaussian import expectations
 from wellposed.numerics.meanfield import gradient_factor
+from wellposed.numerics.weight import Weight
 from wellposed.rule import Cause, Rule
 from wellposed.signals.rules.words import INITIALIZE
 from wellposed.signals.site import Site
@@ -60,7 +60,7 @@ VARIANCE = Rule(
 )
 
 
-def layer_factor(site: Site, weight: Vector) -> tuple[float, float]:
+def layer_factor(site: Site, weight: Weight) -> tuple[float, float]:
     """The factor on the gradient's size by this layer's weights and activation, and its relative standard error.
 
     Theory for independent weights; NaN where the activation is not finite. No gradient passes through a first
@@ -68,7 +68,7 @@ def layer_factor(site: Site, weight: Vector) -> tuple[float, float]:
     of n entries: sqrt((kurtosis - 1) / n) / 2.
     """
     assert site.layer.weight is not None
-    square, error = mean_square(weight)
+    square, error = weight.mean_square
     chi = site.layer.weight.fan_in * square
     if site.curve is not None and site.before is not None:
         at = expectations(site.curve, min(max(site.forward.mean_square, 1e-12), 1.0))
@@ -84,7 +84,7 @@ def _normalised_after(trace: Trace, site: Site) -> bool:
     )
 
 
-def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
+def check_variance(trace: Trace, weights: Mapping[str, Weight]) -> Finding:
     judged = list(_factors(trace, weights))
     if not judged:
         return VARIANCE.not_applicable(
@@ -138,7 +138,7 @@ def check_variance(trace: Trace, weights: dict[str, Vector]) -> Finding:
     return VARIANCE.found(verdict, text, where=site.name, cause="gain", evidence=evidence)
 
 
-def _factors(trace: Trace, weights: dict[str, Vector]) -> Iterator[tuple[Site, float, float]]:
+def _factors(trace: Trace, weights: Mapping[str, Weight]) -> Iterator[tuple[Site, float, float]]:
     """Each layer that nothing else rescales, with its factor and that factor's relative standard error."""
     for site in trace.trunk:
         use = site.layer.weight
@@ -150,7 +150,7 @@ def _factors(trace: Trace, weights: dict[str, Vector]) -> Iterator[tuple[Site, f
         )
         if use is None or use.name not in weights or rescaled or not site.forward.finite:
             continue
-        if not weights[use.name].any():
+        if not weights[use.name].any:
             continue  # a deliberate zero
         factor, error = layer_factor(site, weights[use.name])
         if not site.layer.inputs and factor > 0 and site.forward.rms > 0:
@@ -160,19 +160,19 @@ def _factors(trace: Trace, weights: dict[str, Vector]) -> Iterator[tuple[Site, f
             yield site, factor, error
 
 
-def _meant(site: Site, weights: dict[str, Vector]) -> bool:
+def _meant(site: Site, weights: Mapping[str, Weight]) -> bool:
     """Whether the layer reads the inputs by orthogonal weights, whose scale is a choice."""
     use = site.layer.weight
-    return not site.layer.inputs and use is not None and orthogonal(weights[use.name], use)
+    return not site.layer.inputs and use is not None and orthogonal(weights[use.name].numbers, use)
 
 
 def _read_by(site: Site) -> str:
     return site.function or "the next layer"
 
 
-def _should(site: Site, factor: float, weights: dict[str, Vector]) -> str:
+def _should(site: Site, factor: float, weights: Mapping[str, Weight]) -> str:
     assert site.layer.weight is not None
-    deviation = float(np.sqrt(np.mean(weights[site.layer.weight.name] ** 2)))
+    deviation = float(np.sqrt(weights[site.layer.weight.name].mean_square[0]))
     return f"standard deviation {deviation:.3g}, where {deviation / factor:.3g} would keep it"
 
 

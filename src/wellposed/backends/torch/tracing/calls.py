@@ -48,6 +48,8 @@ def module_names(model: nn.Module) -> Iterator[list[str]]:
     running: list[str] = []
     handles = []
     for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):  # which takes no hooks
+            continue
         handles.append(module.register_forward_pre_hook(lambda *_, name=name: running.append(name)))
         handles.append(module.register_forward_hook(lambda *_: _left(running), always_call=True))
     try:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 
-def _seen_through(function: Any) -> FunctionType:
+def seen_through(function: Any) -> FunctionType:
     """The function with its look for watchers answered by no."""
     inside = dict(function.__globals__, has_torch_function=lambda *_: False, has_torch_function_unary=lambda *_: False)
     through = FunctionType(function.__code__, inside, function.__name__, function.__defaults__, function.__closure__)
@@ -19,7 +19,7 @@ def _seen_through(function: Any) -> FunctionType:
 
 
 _COMPOSED = {
-    whole: _seen_through(whole) for whole in (nn.functional.multi_head_attention_forward, nn.functional.gumbel_softmax)
+    whole: seen_through(whole) for whole in (nn.functional.multi_head_attention_forward, nn.functional.gumbel_softmax)
 }
 
 
@@ -32,7 +32,7 @@ class Watcher(TorchFunctionMode):
         kwargs = kwargs or {}
         if function not in _COMPOSED:
             return self.watched(getattr(function, "__name__", ""), function, args, kwargs)
-        with _Again(self):
+        with Again(self):
             return _COMPOSED[function](*args, **kwargs)
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -40,7 +40,7 @@ class Watcher(TorchFunctionMode):
         raise NotImplementedError
 
 
-class _Again(TorchFunctionMode):
+class Again(TorchFunctionMode):
     """A watcher once more, within a call that it was handed."""
 
     def __init__(self, watcher: Watcher) -> None:

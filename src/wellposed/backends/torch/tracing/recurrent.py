@@ -8,7 +8,7 @@ are the mean logarithms of the diagonals of R where Q of the step before is push
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,34 @@ _ARGUMENTS = 9  # of torch.lstm and its kin on sequences that are not packed
 
 _EXAMPLES, _EXPONENTS, _STEPS = 4, 4, 200
 _Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def _lstm(x: torch.Tensor, state: Any, *weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """torch's cell, whose kernel for CUDA knows no forward mode."""
+    h, c = state
+    into, forget, new, out = (_linear(x, weights, 0) + _linear(h, weights, 1)).chunk(4, -1)
+    c = forget.sigmoid() * c + into.sigmoid() * new.tanh()
+    return out.sigmoid() * c.tanh(), c
+
+
+def _gru(x: torch.Tensor, h: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+    """As `_lstm`."""
+    (reset, update, new), (reset_h, update_h, new_h) = (
+        _linear(one, weights, number).chunk(3, -1) for number, one in enumerate((x, h))
+    )
+    keep = (update + update_h).sigmoid()
+    return (1 - keep) * (new + (reset + reset_h).sigmoid() * new_h).tanh() + keep * h
+
+
+def _linear(x: torch.Tensor, weights: Sequence[torch.Tensor], number: int) -> torch.Tensor:
+    """Of the inputs (0) or the state (1); `weights` are those of both, and the biases of both where there are some."""
+    return torch.nn.functional.linear(x, weights[number], weights[2 + number] if len(weights) > _MATRICES else None)
+
+
+_MATRICES = 2
 _CELLS: dict[str, Callable[..., Any]] = {
-    "lstm": torch.lstm_cell,
-    "gru": torch.gru_cell,
+    "lstm": _lstm,
+    "gru": _gru,
     "rnn_tanh": torch.rnn_tanh_cell,
     "rnn_relu": torch.rnn_relu_cell,
 }
@@ -88,7 +113,9 @@ def _exponents(step: _Step, inputs: torch.Tensor, state: torch.Tensor, parts: in
     rows, size = state.shape
     count = min(_EXPONENTS, size)
     draw = torch.Generator().manual_seed(0)
-    q = torch.linalg.qr(torch.randn(rows, size, count, dtype=torch.float64, generator=draw).to(state.device)).Q
+    q = torch.linalg.qr(
+        torch.randn(rows, size, count, dtype=torch.float64, generator=draw, device="cpu").to(state.device)
+    ).Q
     logs, outputs = [], []
     for x in inputs:
         repeated = (x.repeat_interleave(count, 0), state.repeat_interleave(count, 0))
