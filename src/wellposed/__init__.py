@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from wellposed.backends.torch import TorchProblem
     from wellposed.derivatives.estimate import Estimate
     from wellposed.derivatives.functions import derivative, directional, gradient, jacobian
-    from wellposed.errors import CheckFailed, InputError, WellposedError
+    from wellposed.errors import CheckFailed, InputError, Interrupted, WellposedError
     from wellposed.findings import Evidence, Finding, Remedy, Verdict
     from wellposed.inputs.standardizer import Standardizer
     from wellposed.loops import checked_training
@@ -57,7 +57,7 @@ _HOMES = {
     "backends.torch": "TorchProblem",
     "derivatives.estimate": "Estimate",
     "derivatives.functions": "derivative directional gradient jacobian",
-    "errors": "CheckFailed InputError WellposedError",
+    "errors": "CheckFailed InputError Interrupted WellposedError",
     "findings": "Evidence Finding Remedy Verdict",
     "inputs.standardizer": "Standardizer",
     "loops": "checked_training",
@@ -98,8 +98,8 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "CheckFailed", "Estimate", "Evidence", "Fan", "Finding", "FunctionProblem", "Gain", "InputError", "JaxProblem",
-    "Moments", "Problem", "Remedy", "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError",
+    "CheckFailed", "Estimate", "Evidence", "Fan", "Finding", "FunctionProblem", "Gain", "InputError", "Interrupted",
+    "JaxProblem", "Moments", "Problem", "Remedy", "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError",
     "check_accumulation", "check_gradients", "check_grads", "check_inputs", "check_objective", "check_ranks",
     "check_signals", "check_weights", "checked_training", "checkup", "derivative", "directional", "fan", "gain",
     "gradcheck", "gradient", "initialize", "jacobian", "spectrum", "trace",

@@ -17,7 +17,7 @@ from rich.text import Text
 from wellposed import api
 from wellposed.backends.protocol import Problem
 from wellposed.catalogue import CATALOGUE
-from wellposed.errors import InputError, UserCodeRaised
+from wellposed.errors import InputError, Interrupted, UserCodeRaised
 from wellposed.findings import Remedy
 from wellposed.inputs.sources.files import files, paths_of
 from wellposed.inputs.standardizer import Standardizer
@@ -34,9 +34,10 @@ app = App(
     name="wellposed",
     help="Is this training problem well posed? Inputs, signals, weights, gradients.",
     help_epilogue="Exit status: 0 nothing fails, 1 something fails, 2 the call or the file is at fault.",
+    suppress_keyboard_interrupt=False,  # a check that is interrupted has something to show
 )
 
-_HOLDS, _FAILS, _AT_FAULT = 0, 1, 2
+_HOLDS, _FAILS, _AT_FAULT, _INTERRUPTED = 0, 1, 2, 130
 _Json = Annotated[
     str, Parameter(allow_leading_hyphen=True, help="Write the report as JSON to this file, or to standard output for -")
 ]
@@ -193,6 +194,9 @@ def main(arguments: list[str] | None = None) -> int:
         if "--traceback" in words:
             traceback.print_exception(error)
         return _complain(error)
+    except Interrupted as stopped:
+        _show(render(stopped.report))
+        return _INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone: say nothing
         return _HOLDS

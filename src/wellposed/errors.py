@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class WellposedError(Exception):
     """The base of every error that wellposed raises on purpose."""
@@ -35,6 +37,14 @@ class UserCodeRaised(InputError):
             f"the loss raises {self.said}",
             hint="does it run by itself, forwards and backwards? The traceback above shows where",
         )
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a check; `report` is what was found by then, and the message shows it."""
+
+    def __init__(self, report: Any) -> None:
+        self.report = report
+        super().__init__(f"the check was interrupted; found by then:\n\n{report}")
 
 
 class CheckFailed(WellposedError, AssertionError):

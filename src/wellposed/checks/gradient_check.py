@@ -9,12 +9,12 @@ from functools import partial
 from wellposed.backends.protocol import Problem
 from wellposed.findings import Finding, Verdict, merge_worse
 from wellposed.gradients.check_gradients import check
-from wellposed.gradients.effort import Effort
+from wellposed.gradients.effort import Effort, Told
 from wellposed.gradients.forward import check_forward
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.rules.wrong import WRONG
 from wellposed.gradients.rules.zero import ZERO
-from wellposed.numerics.arrays import Vector
+from wellposed.numerics.theta import Theta, as_vector
 
 _SOLVED_LOSS = 1e-5  # of the loss: what is left of it where a problem is solved
 
@@ -24,7 +24,7 @@ class Later:
     """The point after some steps, and the loss there."""
 
     steps: int
-    theta: Vector
+    theta: Theta
     loss: float
 
 
@@ -43,28 +43,51 @@ class GradientCheck:
         return [finding for finding in self.findings if finding.rule == rule]
 
 
-def check_points(problem: Problem, effort: Effort, loss: float, later: Callable[[], Later] | None) -> GradientCheck:
-    """`loss` at the present point; `later` gives the other one, where it is asked for."""
+def check_points(
+    problem: Problem, effort: Effort, loss: float, later: Callable[[], Later] | None, told: Told | None = None
+) -> GradientCheck:
+    """`loss` at the present point; `later` gives the other one, where it is asked for; `told` hears of evaluations."""
     if effort.rows is not None and problem.layout.size > effort.parameters:
         part = problem.variants.of_rows(effort.rows)
-        found = None if part is problem else _check(problem, part, effort, loss, later)
+        found = None if part is problem else _check(problem, part, effort, loss, later, told)
         if found is not None and not any(finding.found for finding in found.findings):
             where = f"{found.checked_in or part.dtype} on the first {part.variants.rows} rows"
             return replace(found, checked_in=where)
-    return _check(problem, problem, effort, loss, later)
+    return _check(problem, problem, effort, loss, later, told)
 
 
 def _check(
-    problem: Problem, part: Problem, effort: Effort, loss: float, later: Callable[[], Later] | None
+    problem: Problem,
+    part: Problem,
+    effort: Effort,
+    loss: float,
+    later: Callable[[], Later] | None,
+    told: Told | None,
 ) -> GradientCheck:
     precise = part.variants.precise()
     compared: list[tuple[str, Probe]] = []
-    judge = partial(check, precise, effort=effort)
+    judge = partial(_judged, precise, effort, told)
     if precise is problem:
         return GradientCheck(_at_both(judge, loss, loss, later, compared), compared=tuple(compared))
     with precise.preserved():
         findings = _at_both(judge, None, loss, later, compared)
     return GradientCheck(findings, precise.dtype, precise.evaluations, tuple(compared))
+
+
+def _judged(
+    problem: Problem,
+    effort: Effort,
+    told: Told | None,
+    theta: Theta | None = None,
+    value: float | None = None,
+    compared: list[tuple[str, Probe]] | None = None,
+) -> list[Finding]:
+    """In a few coordinates for each tensor where the parameters are many."""
+    at = problem.variants.here() if theta is None else theta
+    reduced = problem.variants.reduced(at)
+    if reduced is not None:
+        return check(reduced, value=value, effort=effort, compared=compared, told=told)
+    return check(problem, None if theta is None else as_vector(at), value, effort=effort, compared=compared, told=told)
 
 
 def _at_both(

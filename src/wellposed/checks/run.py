@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
+from math import inf
 from typing import Any
 
 from wellposed.backends.protocol import Problem
@@ -12,7 +14,7 @@ from wellposed.checks.drawing import figures_of, remedies_figure
 from wellposed.checks.order import order
 from wellposed.checks.session import Session
 from wellposed.checks.subjects import OBJECTIVE, Subject, leave_open
-from wellposed.errors import InputError, UserCodeRaised, WellposedError
+from wellposed.errors import InputError, Interrupted, UserCodeRaised, WellposedError
 from wellposed.findings import Finding, Summary, Verdict
 from wellposed.gradients.effort import USUAL, Effort
 from wellposed.report import Report
@@ -44,44 +46,87 @@ def report_on(
             )
             raise InputError(f"{name} must be a function, not a {type(given).__name__}", hint=hint)
     started, before = time.perf_counter(), problem.evaluations
-    session = Session(problem, after_steps, effort)
+    course = _Course(progress, len(subjects))
+    session = Session(problem, after_steps, effort, told=course.count)
     with problem.preserved():
         with users_errors_told():
-            findings, raised = _findings(session, subjects, only, progress)
-            loss = None if raised else session.loss
-        figures = figures_of(session, findings, spectrum=effort.spectrum and not raised)
+            findings, raised, whole = _findings(session, subjects, only, course)
+            loss = None if raised else session.loss if whole else session.known_loss
+        figures = figures_of(session, findings, spectrum=effort.spectrum and not raised) if whole else ()
         seen_later = session.seen_later
         told = order(findings)
-        told = told if treat is None else treat(problem, told, progress)
+        told = told if treat is None or not whole else treat(problem, told, progress)
     layout, checked = problem.layout, session.known_gradient_check
     coarse = "" if checked.checked_in else problem.variants.coarse
     summary = Summary(
         problem.backend, layout.size, len(layout.names), problem.dtype, loss, checked.checked_in, seen_later, coarse
     )
     evaluations = problem.evaluations - before + checked.evaluations
-    return Report(summary, told, evaluations, time.perf_counter() - started, (*figures, *remedies_figure(told)))
+    report = Report(summary, told, evaluations, time.perf_counter() - started, (*figures, *remedies_figure(told)))
+    if not whole:
+        raise Interrupted(report)
+    return report
 
 
 def findings_on(problem: Problem, subject: Subject, only: Callable[[str], bool]) -> list[Finding]:
     """Of one subject, without a report."""
     with problem.preserved():
-        return _findings(Session(problem, 0), (subject,), only, lambda _what, _share: None)[0]
+        return _of_subject(Session(problem, 0), subject, only, "", ())
 
 
 def _findings(
-    session: Session, subjects: Sequence[Subject], only: Callable[[str], bool], progress: Progress
-) -> tuple[list[Finding], str]:
-    """And what the loss raises on its arguments, where it has no value."""
+    session: Session, subjects: Sequence[Subject], only: Callable[[str], bool], course: _Course
+) -> tuple[list[Finding], str, bool]:
+    """And what the loss raises on its arguments, where it has no value; and whether all was judged: Ctrl-C leaves what
+    was not undecided.
+    """
     findings: list[Finding] = []
-    raised = session.raised if OBJECTIVE in subjects else ""
-    for number, subject in enumerate(subjects):
-        progress(subject.name, number / len(subjects))
-        rules = [rule for rule in subject.rules if only(rule.id)]
-        left = {rule.id: finding for rule in rules if (finding := leave_open(rule, session, raised)) is not None}
-        judged = [rule for rule in rules if rule.id not in left]
-        failing = any(finding.verdict is Verdict.FAILS for finding in findings)
-        findings += [*left.values(), *(subject.judge(session, judged, failing) if judged else ())]
-    return findings, raised
+    raised, left = "", list(subjects)
+    try:
+        raised = session.raised if OBJECTIVE in subjects else ""
+        while left:
+            course.begin(left[0].name, len(subjects) - len(left))
+            findings += _of_subject(session, left[0], only, raised, findings)
+            del left[0]
+    except KeyboardInterrupt:
+        rest = [rule for subject in left for rule in subject.rules if only(rule.id)]
+        known = [session.known_findings(rule) or [rule.undecided(_INTERRUPTED)] for rule in rest]
+        return [*findings, *chain.from_iterable(known)], raised, False
+    return findings, raised, True
+
+
+_INTERRUPTED = "The check was interrupted before this was judged."
+
+
+def _of_subject(
+    session: Session, subject: Subject, only: Callable[[str], bool], raised: str, before: Sequence[Finding]
+) -> list[Finding]:
+    rules = [rule for rule in subject.rules if only(rule.id)]
+    left = {rule.id: finding for rule in rules if (finding := leave_open(rule, session, raised)) is not None}
+    judged = [rule for rule in rules if rule.id not in left]
+    failing = any(finding.verdict is Verdict.FAILS for finding in before)
+    return [*left.values(), *(subject.judge(session, judged, failing) if judged else ())]
+
+
+class _Course:
+    """Tells `progress` what begins and, within it, of evaluations taken and those that the budget has, where it has an
+    end.
+    """
+
+    def __init__(self, progress: Progress, parts: int) -> None:
+        self._progress, self._part = progress, 1 / parts
+        self._name, self._share = "", 0.0
+
+    def begin(self, name: str, number: int) -> None:
+        self._name, self._share = name, number * self._part
+        self._progress(name, self._share)
+
+    def count(self, taken: int, most: float) -> None:
+        if most < inf:
+            share = self._share + self._part * min(taken / most, 1.0)
+            self._progress(f"{self._name}: {taken} of {most:.0f} evaluations", share)
+        else:
+            self._progress(f"{self._name}: {taken} evaluations", self._share)
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,20 @@ from wellposed.backends.protocol import Problem
 from wellposed.checks.gradient_check import GradientCheck, Later, check_forward_mode, check_points
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Verdict
-from wellposed.gradients.effort import USUAL, Effort
-from wellposed.numerics.arrays import Vector
-from wellposed.numerics.theta import Gradient, descend, move_by_its_size
+from wellposed.gradients.effort import USUAL, Effort, Told
+from wellposed.numerics.theta import (
+    Gradient,
+    Separate,
+    Theta,
+    all_finite,
+    as_point,
+    descend,
+    missing,
+    move_by_its_size,
+    moves,
+    scale,
+)
+from wellposed.numerics.weight import Weight
 from wellposed.objective.curvature import sharpness
 from wellposed.objective.rules.rate import Steps
 from wellposed.rule import Rule
@@ -24,19 +36,29 @@ from wellposed.signals.spectrum import Spectrum, spectrum_of
 from wellposed.signals.trace import Trace, trace_of
 from wellposed.users_code import Raised, attempt
 
+_SMALL_OUTPUT = 0.1  # of the weights that make the outputs
 _MATTERS = 1e-4  # of the loss: beyond what rounding in another order can do
 
 
 class Session:
     """What the rules judge from: nothing in it is set from outside, and all of it is measured at one point."""
 
-    def __init__(self, problem: Problem, after_steps: int, effort: Effort = USUAL, theta: Vector | None = None) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        after_steps: int,
+        effort: Effort = USUAL,
+        theta: Theta | None = None,
+        *,
+        told: Told | None = None,
+    ) -> None:
+        """`told` hears of the evaluations that a look at the gradient takes."""
         if not isinstance(after_steps, int) or after_steps < 0:
             raise InputError(f"after_steps must be a whole number of steps, not {after_steps!r}")
         self.problem, self.steps, self.effort = problem, after_steps, effort
-        self._theta = theta
+        self._theta, self._told = theta, told
         self._judged: dict[str, list[Finding]] = {}
-        self._taken: list[tuple[Vector, Run]] = []
+        self._taken: list[tuple[Theta, Run]] = []
 
     def findings_of(self, rule: Rule) -> list[Finding]:
         """What a rule judges, once."""
@@ -44,12 +66,21 @@ class Session:
             self._judged[rule.id] = rule.findings(self)
         return self._judged[rule.id]
 
+    def known_findings(self, rule: Rule) -> list[Finding]:
+        """What a rule has judged, if it has."""
+        return self._judged.get(rule.id, [])
+
+    @property
+    def known_loss(self) -> float | None:
+        known: float | None = self.__dict__.get("loss")
+        return known
+
     def fails(self, rule: Rule) -> bool:
         return any(finding.verdict is Verdict.FAILS for finding in self.findings_of(rule))
 
     @cached_property
-    def theta(self) -> Vector:
-        return self.problem.theta() if self._theta is None else self._theta
+    def theta(self) -> Theta:
+        return self.problem.variants.here() if self._theta is None else self._theta
 
     def forget(self) -> None:
         """Lets go of what is as large as the model; asked for again, it is measured again."""
@@ -64,12 +95,12 @@ class Session:
         """
         taken, wanted = 0, self.steps
         theta, reached = self.theta, self.problem.training.trained(self.theta, wanted)
-        if np.isfinite(reached).all():
+        if all_finite(reached):
             taken, theta = wanted, reached
         while wanted - taken > 1:
             middle = (taken + wanted) // 2
             tried = self.problem.training.trained(self.theta, middle)
-            if np.isfinite(tried).all():
+            if all_finite(tried):
                 taken, theta = middle, tried
             else:
                 wanted = middle
@@ -87,7 +118,8 @@ class Session:
     def gradient_check(self) -> GradientCheck:
         """The gradient held against differences; what is as large as the model is let go of first."""
         self.forget()
-        return check_points(self.problem, self.effort, self.loss, self._later_point if self.steps else None)
+        later = self._later_point if self.steps else None
+        return check_points(self.problem, self.effort, self.loss, later, self._told)
 
     def _later_point(self) -> Later:
         steps, later = self.later
@@ -119,8 +151,8 @@ class Session:
 
     def holds_not_finite(self) -> str:
         """The first of weights and data that holds NaN or infinity; "" where none does."""
-        arrays = {**self.weights, **self.problem.network.data()}
-        return next((name for name, array in arrays.items() if not np.isfinite(array).all()), "")
+        arrays = chain(self.problem.layout.named(self.theta).items(), self.problem.network.data().items())
+        return next((name for name, array in arrays if not np.isfinite(array).all()), "")
 
     @cached_property
     def run(self) -> Run | None:
@@ -147,8 +179,8 @@ class Session:
         return known
 
     @cached_property
-    def weights(self) -> dict[str, Vector]:
-        return self.problem.layout.unpack(self.theta)
+    def weights(self) -> Mapping[str, Weight]:
+        return self.problem.network.weights(self.theta)
 
     @cached_property
     def loss(self) -> float:
@@ -187,16 +219,12 @@ class Session:
     @cached_property
     def uncut(self) -> Uncut | None:
         """The gradient with nothing on its way cut, where one is missing."""
-        return (
-            self.problem.differentiation.uncut(self.theta)
-            if any(part is None for part in self.gradient.values())
-            else None
-        )
+        return self.problem.differentiation.uncut(self.theta) if missing(self.gradient) else None
 
     def matters(self, names: Sequence[str]) -> bool:
         """Whether the loss changes when these parameters are moved by about their own size."""
         theta = move_by_its_size(self.problem.layout, self.theta, names)
-        moved = self.problem.value(self.problem.stored(theta))
+        moved = self._value_at(theta)
         return bool(np.isfinite(moved)) and abs(moved - self.loss) > _MATTERS * abs(self.loss)
 
     def redrawn(self) -> Iterator[Gradient]:
@@ -219,7 +247,7 @@ class Session:
         return None if precise.dtype != "float64" else precise.network.dependence(precise.theta())
 
     def dependence_after_a_step(self) -> Dependence | None:
-        return self.problem.network.dependence(descend(self.theta, self.problem.layout.pack_known(self.gradient)))
+        return self.problem.network.dependence(descend(self.problem.layout, self.theta, self.gradient))
 
     @cached_property
     def optimizer_steps(self) -> Steps | None:
@@ -227,28 +255,37 @@ class Session:
         problem = self.problem
         if not problem.training.optimized:
             return None
+        if isinstance(self.theta, Separate):  # a step has a gradient and moments of its own
+            self.forget()
 
-        def slope(theta: Vector) -> Vector:
-            return problem.layout.pack_known(problem.gradient(problem.stored(theta)))
+        def slope(theta: Theta) -> Theta:
+            return as_point(problem.layout, theta, problem.gradient(self._stored(theta)))
 
         return Steps(
             lambda numbers: problem.training.trained_at(self.theta, numbers),
             lambda number, factor: problem.training.trained(self.theta, number, factor),
             lambda: problem.training.trained(self.theta, 1, 1.0, decayed=False) if problem.training.decays else None,
             problem.value,
-            problem.layout.unpack,
+            problem.layout.named,
+            partial(moves, problem.layout),
             problem.training.rate,
             problem.dtype,
             (lambda: sharpness(slope, self.theta)) if problem.training.descends else None,
         )
 
-    def after_steps(self, steps: int) -> tuple[Vector, Run]:
+    def _stored(self, theta: Theta) -> Theta:
+        return theta if isinstance(theta, Separate) else self.problem.stored(theta)
+
+    def _value_at(self, theta: Theta) -> float:
+        return self.problem.value(self._stored(theta))
+
+    def after_steps(self, steps: int) -> tuple[Theta, Run]:
         """The parameters and the run after small steps of gradient descent; steps once taken are kept."""
         assert self.run is not None
         taken = self._taken or [(self.theta, self.run)]
         while len(taken) <= steps:
             theta, run = taken[-1]
-            theta = descend(theta, self.problem.layout.pack_known(run.gradient))
+            theta = descend(self.problem.layout, theta, run.gradient)
             after = self.problem.network.run(theta)
             assert after is not None
             taken.append((theta, after))
@@ -258,13 +295,11 @@ class Session:
     def with_a_small_output_layer(self) -> float:
         """The loss where the weights of the layers that make the outputs are a tenth of what they are."""
         assert self.trace is not None
-        theta = self.theta.copy()
-        for site in self.trace.sites:
-            use = site.layer.weight
-            if site.is_output and use is not None and use.name in self.problem.layout.slices:
-                theta[self.problem.layout.slices[use.name]] *= 0.1
-        return self.problem.value(self.problem.stored(theta))
+        layout = self.problem.layout
+        outputs = [site.layer.weight for site in self.trace.sites if site.is_output]
+        names = dict.fromkeys(use.name for use in outputs if use is not None and use.name in layout.slices)
+        return self._value_at(scale(layout, self.theta, names, _SMALL_OUTPUT))
 
-    def weights_after_a_step(self) -> tuple[dict[str, Vector], Any]:
+    def weights_after_a_step(self) -> tuple[Mapping[str, Weight], Any]:
         theta, run = self.after_steps(1)
-        return self.problem.layout.unpack(theta), run.gradient
+        return self.problem.network.weights(theta), run.gradient

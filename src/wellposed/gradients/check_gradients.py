@@ -13,7 +13,7 @@ import numpy as np
 from wellposed.backends.protocol import Held, Problem
 from wellposed.findings import Finding, Verdict
 from wellposed.gradients import tensor
-from wellposed.gradients.effort import USUAL, Effort
+from wellposed.gradients.effort import USUAL, Effort, Told
 from wellposed.gradients.point_check import SAME_LOSS_ULPS, PointCheck
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
@@ -36,12 +36,14 @@ def check(
     alone: bool = False,
     effort: Effort = USUAL,
     compared: list[tuple[str, Probe]] | None = None,
+    told: Told | None = None,
 ) -> list[Finding]:
     """Findings for the problem's gradient at theta (its present point); call it within `problem.preserved()`.
 
     `value` is the loss there, where it is already known: it must come out the same again. `alone` is for a part of
     another problem, which has no parts of its own. What a brief `effort` does not show to be right is looked at as
-    closely as ever. `compared` is given every direction that was looked at, with its tensor's name.
+    closely as ever. `compared` is given every direction that was looked at, with its tensor's name; `told` hears of
+    each evaluation.
     """
     layout = problem.layout
     known = problem.differentiation.first if theta is None else None
@@ -52,7 +54,7 @@ def check(
     if isinstance(gradient, Raised):
         return _no_backward(problem, theta, gradient.error)
     value = known[0] if value is None and known is not None else value
-    budget = effort.budget_of(theta.size)
+    budget = effort.budget_of(problem.variants.size, told)
     prober = Prober(problem, theta, layout.pack_known(gradient), value, budget=budget)
     unjudged = _nothing_to_compare(problem, prober, gradient)
     if unjudged is not None:
@@ -100,8 +102,8 @@ def _beside_cuts(problem: Problem, prober: Prober, held: Held, looked: PointChec
     if not looked.changed_by(inside):  # what is cut does not matter
         return looked.findings()
     again.look()
-    # Else what was held has changed the loss itself.
-    same = abs(inside.value - prober.value) <= SAME_LOSS_ULPS * prober.eps * abs(prober.value)
+    # Else what was held has changed the loss itself; what is held may be rounded as the parameters are.
+    same = abs(inside.value - prober.value) <= SAME_LOSS_ULPS * prober.claim_eps * abs(prober.value)
     if held.broken or not inside.repeatable or not same:
         return looked.findings()
     found = again.findings()

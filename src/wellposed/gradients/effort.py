@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
+
+Told = Callable[[int, float], None]
+"""Is told how many evaluations were taken, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +34,9 @@ class Effort:
         """Whether as few evaluations are asked for as show that a gradient is right."""
         return self.closer is not None
 
-    def budget_of(self, size: int) -> Budget:
-        """For a problem of so many parameters."""
-        return Budget(max(self.moves / size, self.evaluations))
+    def budget_of(self, size: int, told: Told | None = None) -> Budget:
+        """For a problem of so many parameters; `told` is called at every evaluation."""
+        return Budget(max(self.moves / size, self.evaluations), told)
 
 
 _AMPLE = 1000  # evaluations, for a handful of wrong tensors and their causes
@@ -46,11 +49,13 @@ class Spent(Exception):
 class Budget:
     """Evaluations of the loss, counted together over all that looks at one point."""
 
-    def __init__(self, most: float = inf) -> None:
-        self._most, self._taken, self._held = most, 0, False
+    def __init__(self, most: float = inf, told: Told | None = None) -> None:
+        self._most, self._taken, self._held, self._told = most, 0, False, told
 
     def take(self) -> None:
         self._taken += 1
+        if self._told is not None:
+            self._told(self._taken, self._most)
 
     @property
     def tight(self) -> bool:
