@@ -1,10 +1,11 @@
 # The one door for developers. `make help` lists what there is.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
+DEVICE ?= cpu
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-distributed test lint types contracts pytest docs test-engines test-report bench-checkup bench-controls bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-house bench-cost bench-import bench-trainability format clean
+.PHONY: help demo demo-distributed test lint types contracts pytest docs test-cuda test-engines test-report bench-checkup bench-controls bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-house bench-cost bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,9 @@ pytest: .venv/dev ## the tests (`make pytest ARGS="-k gain"` for some)
 docs: .venv/dev ## the documentation in build/site, its examples run, its rule pages made from the rules
 	$(BIN)/mkdocs build --quiet
 
+test-cuda: .venv/dev ## what holds on the CPU, on a CUDA device; without one it says so
+	$(BIN)/pytest -n 2 -rs tests/test_devices.py
+
 test-engines: .venv/bench ## Spark and Ray, started on loopback (2 minutes; needs Java)
 	$(BIN)/pytest -m engines tests/test_engines.py
 
@@ -57,8 +61,9 @@ bench-weights: .venv/zoo ## note 3: gains, fans, deep plain networks, calibratio
 bench-house: .venv/dev ## how the source is built, in figures; what `import wellposed` takes (20 seconds)
 	$(BIN)/python benchmarks/house.py
 
-bench-cost: .venv/dev ## what a check costs where something is wrong or odd: evaluations, steps in time (2 minutes)
+bench-cost: .venv/dev ## what a check costs: evaluations and steps in time where something is wrong or odd, memory at real size (40 minutes; DEVICE=cuda for the sizes there)
 	$(BIN)/python benchmarks/cost.py
+	$(BIN)/python benchmarks/sizes.py --device $(DEVICE) --faults
 
 bench-import: .venv/dev ## what `import wellposed` takes beyond numpy and scipy
 	$(BIN)/python benchmarks/import_time.py
