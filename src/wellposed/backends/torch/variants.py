@@ -35,7 +35,7 @@ from wellposed.printable import listed
 from wellposed.users_code import Raised, ask, attempt
 
 _FEWEST_ROWS, _WIDER = 2, 4  # what a run keeps in float64 is some four times what it keeps in bfloat16
-_PART = 0.04  # of all parameters: some ten float64 vectors of such a tensor are less than one copy of all
+_SMALL_SHARE = 0.04  # of all parameters: some ten float64 vectors of such a tensor are less than one copy of all
 _BESIDE = 0.1  # of its own size is an entry moved to see whether the loss follows
 _SAME_CHANGE, _SAME_PART = 512.0, 0.05  # of that change: units in the last place of the parameters, and at most
 _SAME_ULPS = 64.0  # of the loss
@@ -149,7 +149,7 @@ class TorchVariants(TorchEvaluation):
 
     def within(self, name: str, theta: Theta) -> Problem | None:
         parameter = self._parameters[name]
-        if parameter.numel() > max(MANY, _PART * self.size):
+        if parameter.numel() > max(MANY, _SMALL_SHARE * self.size):
             return None
         other = copy.copy(self)
         other._parameters, other._layout = {name: parameter}, Layout({name: tuple(parameter.shape)})
