@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +24,6 @@ import wellposed as wp
 
 SEED = 0
 MOST = 600  # seconds a figure may take
-KINDS = ("step", "quick", "full")
 FAULTS = ("", "backward", "detached", "rate")
 _PAGES = Path("/proc/self/status")
 
@@ -204,12 +202,7 @@ def posed(name: str, device: str, fault: str) -> tuple[nn.Module, Callable[..., 
         middle.forward = lambda x: usual(x).detach() + 0 * x
     cuda = device.startswith("cuda")
 
-    def loss(model: nn.Module, batch: Any = batch) -> torch.Tensor:
-        with torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext():
-            scores = model(batch[0])
-            return F.cross_entropy(scores.flatten(0, -2), batch[1].flatten())
-
-    def of_outputs(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    def loss(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(scores.flatten(0, -2).float() if cuda else scores.flatten(0, -2), wanted.flatten())
 
     if cuda:
@@ -222,7 +215,7 @@ def posed(name: str, device: str, fault: str) -> tuple[nn.Module, Callable[..., 
         model.forward = cast
     rate = 1.0 if fault == "rate" else 3e-4
     optimizer = torch.optim.AdamW(model.parameters(), rate, fused=cuda)
-    return model, of_outputs, batch, optimizer
+    return model, loss, batch, optimizer
 
 
 class Peak:

@@ -196,3 +196,15 @@ HEALTHY |= {
     "spectral norm": lambda: classify(spectral()),
     "autocast": lambda: classify(Mixed()),
 }
+
+
+class Off(torch.autograd.Function):
+    """A backward pass that is 5 % too large."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return 1.05 * g

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import wellposed as wp
+from networks import Off
 from wellposed.backends.torch import evaluation, variants
 from wellposed.backends.torch.coordinates import TorchCoordinates
 from wellposed.backends.torch.lifting import Lifting
@@ -211,16 +212,6 @@ def test_a_forward_pass_that_reads_parameters_by_a_way_of_its_own_is_told(large)
     problem = posed(ByItsOwnWay())
     report = wp.check_gradients(problem)
     assert not [f for f in report.findings if f.verdict is FAILS]
-
-
-class Off(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx, g):
-        return 1.05 * g
 
 
 class WithOff(Net):

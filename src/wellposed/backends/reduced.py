@@ -96,7 +96,7 @@ class Reduced(Problem, Differentiation, Network, Training, Variants):
         return self._whole.value(self._point(theta))
 
     def gradient(self, theta: Theta) -> Gradient:
-        return self._coordinates.along(self._whole.gradient(self._point(theta)))
+        return self.along(self._whole.gradient(self._point(theta)))
 
     def preserved(self) -> AbstractContextManager[None]:
         return self._whole.preserved()
@@ -109,7 +109,7 @@ class Reduced(Problem, Differentiation, Network, Training, Variants):
         return self._coordinates.along(gradient)
 
     def _along(self, gradient: Gradient | None) -> Gradient | None:
-        return None if gradient is None else self._coordinates.along(gradient)
+        return None if gradient is None else self.along(gradient)
 
     def gradient_of_multiple(self, theta: Theta, factor: float) -> Gradient | None:
         return self._along(self._whole.differentiation.gradient_of_multiple(self._point(theta), factor))
@@ -131,7 +131,7 @@ class Reduced(Problem, Differentiation, Network, Training, Variants):
         found = self._whole.differentiation.uncut(self._point(theta))
         if found is None:
             return None
-        return found._replace(gradient=self._coordinates.along(found.gradient))
+        return found._replace(gradient=self.along(found.gradient))
 
     def first_not_finite(self, theta: Theta) -> NotFinite | None:
         return self._whole.differentiation.first_not_finite(self._point(theta))
@@ -150,10 +150,10 @@ class Reduced(Problem, Differentiation, Network, Training, Variants):
         return self._whole.variants.draws
 
     def redrawn(self, theta: Theta, times: int = 4) -> Iterator[Gradient]:
-        return map(self._coordinates.along, self._whole.variants.redrawn(self._point(theta), times))
+        return map(self.along, self._whole.variants.redrawn(self._point(theta), times))
 
     def within(self, name: str, theta: Theta) -> Problem | None:
-        return self._whole.variants.within(name, self._point(as_vector(theta)))
+        return self._whole.variants.within(name, self._point(theta))
 
     def _of(self, other: Problem) -> Problem:
         """The same coordinates of another problem of the same parameters."""

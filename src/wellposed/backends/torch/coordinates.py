@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from wellposed.backends.reduced import PER_TENSOR, ReducedLayout
-from wellposed.backends.torch.tensors import Tensors
+from wellposed.backends.torch.float64_copy import to_float64
+from wellposed.backends.torch.tensors import Tensors, norm_of
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Gradient
 
@@ -30,7 +31,7 @@ class TorchCoordinates:
         self._tensors = {name: tensor.detach() for name, tensor in at.known()}
         self._number = {name: number for number, name in enumerate(self._tensors)}
         self._still = {name: torch.from_numpy(np.asarray(mask, dtype=bool).ravel()) for name, mask in untrained.items()}
-        squares = {name: _square(tensor) for name, tensor in self._tensors.items()}
+        squares = {name: norm_of(tensor) ** 2 for name, tensor in self._tensors.items()}
         count = sum(tensor.numel() for tensor in self._tensors.values())
         typical = sqrt(sum(squares.values()) / max(count, 1)) or 1.0
         self._sizes = {
@@ -138,9 +139,5 @@ class Displaced(Tensors):
 
 
 def lifted(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy in float64 that may be written to."""
-    return tensor.to(torch.float64, copy=True, memory_format=torch.contiguous_format)
-
-
-def _square(tensor: torch.Tensor) -> float:
-    return float(torch.linalg.vector_norm(tensor, dtype=torch.float64)) ** 2
+    """A contiguous copy in float64 that may be written to."""
+    return to_float64(tensor).contiguous()

@@ -45,7 +45,7 @@ class Tensors(Separate):
         for number, name in enumerate(names):
             mine = moved[name]
             assert mine is not None
-            size = max(_norm(mine) / sqrt(mine.numel()), least) if mine.numel() else 0.0
+            size = max(norm_of(mine) / sqrt(mine.numel()), least) if mine.numel() else 0.0
             random = torch.Generator(mine.device).manual_seed(number)
             moved[name] = torch.empty_like(mine).normal_(generator=random).mul_(size or 1.0).add_(mine)
         return Tensors(moved)
@@ -57,7 +57,7 @@ class Tensors(Separate):
     def moves(self, after: Separate) -> dict[str, tuple[float, float]]:
         assert isinstance(after, Tensors)
         matrices = {name: tensor for name, tensor in self.known() if tensor.dim() > 1}
-        return {name: (_norm(tensor), _apart(tensor, after.tensors[name])) for name, tensor in matrices.items()}
+        return {name: (norm_of(tensor), _apart(tensor, after.tensors[name])) for name, tensor in matrices.items()}
 
     @property
     def missing(self) -> list[str]:
@@ -65,7 +65,7 @@ class Tensors(Separate):
 
     @property
     def norm(self) -> float:
-        return sqrt(sum(_norm(tensor) ** 2 for _, tensor in self.known()))
+        return sqrt(sum(norm_of(tensor) ** 2 for _, tensor in self.known()))
 
     @property
     def finite(self) -> bool:
@@ -73,9 +73,10 @@ class Tensors(Separate):
 
 
 def _apart(one: torch.Tensor, other: torch.Tensor | None) -> float:
-    return 0.0 if other is None or one is other else _norm(other - one)
+    return 0.0 if other is None or one is other else norm_of(other - one)
 
 
-def _norm(tensor: torch.Tensor) -> float:
+def norm_of(tensor: torch.Tensor) -> float:
+    """The Euclidean norm, summed up in float64."""
     plain = tensor if tensor.layout is torch.strided else tensor.coalesce().values()
     return float(torch.linalg.vector_norm(plain, dtype=torch.float64))
