@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -73,6 +74,8 @@ def check(
     with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
         problem = load_problem(file)
         report = _checked(problem, rules, file, after_steps, remedies=remedies, full=full)
+    if not _tells():  # torchrun ends all processes as soon as one has another status than 0
+        return _HOLDS
     if html:
         report.to_html(html)
     if sarif:
@@ -144,6 +147,11 @@ def audit(
     return _told(report, json)
 
 
+def _tells() -> bool:
+    """Whether this process is the one of several, as torchrun starts them, that prints and writes."""
+    return "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"
+
+
 def _told(report: Report, json: str, *, verbose: bool = False) -> int:
     """Print the report or write it as JSON; the exit status."""
     if json and json != "-":
@@ -195,7 +203,8 @@ def main(arguments: list[str] | None = None) -> int:
             traceback.print_exception(error)
         return _complain(error)
     except Interrupted as stopped:
-        _show(render(stopped.report))
+        if _tells():
+            _show(render(stopped.report))
         return _INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone: say nothing
@@ -229,7 +238,7 @@ def _checked(problem: Problem, rules: _Filter, file: str, after_steps: int, *, r
 def _progress() -> Iterator[Callable[[str, float], None]]:
     """A bar on standard error, where that is a terminal; it is gone when the work is done."""
     console = Console(stderr=True)
-    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Bar(console=console, transient=True, disable=not console.is_terminal or not _tells()) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda what, share: bar.update(task, description=what, completed=share)
 
@@ -261,7 +270,8 @@ def _chosen(select: str, ignore: str) -> _Filter:
 
 
 def _complain(error: InputError) -> int:
-    Console(stderr=True, highlight=False).print(Text(harmless(f"wellposed: {error}")))
+    rank = "" if _tells() else f" (rank {os.environ['RANK']})"
+    Console(stderr=True, highlight=False).print(Text(harmless(f"wellposed{rank}: {error}")))
     return _AT_FAULT
 
 

@@ -315,6 +315,21 @@ def flatness_of(values: Array, phi: Activation, axis: int = -1) -> Flatness | No
     return Flatness(float(flat.mean()), float(units.mean()), units.size, saturates(low, high))
 
 
+class AcrossRanks(NamedTuple):
+    """What the ranks of a model arrive at in one step, each on its own part of the batch: the tensors whose values, and
+    whose gradients, differ between them, or whose gradients each keeps for itself. Else the slope of the mean of their
+    losses along that gradient, as it claims it and as differences show it, and what rounding makes of the latter.
+    """
+
+    world: int
+    values_apart: tuple[str, ...]
+    gradients_apart: tuple[str, ...]
+    withheld: tuple[str, ...] = ()
+    claimed: float = 0.0
+    measured: float = 0.0
+    rounding: float = 0.0
+
+
 class InputMap(Protocol):
     """A network as a function of its inputs, at the batch: `inputs` [N, in] and `outputs` [N, out], flattened.
 

@@ -135,6 +135,16 @@ def ranks_problem(model: Any, loss: Any, batch: Any, step: Any) -> Any:
     return _adapter("torch", "ranks").RanksProblem(model, loss, batch, step)
 
 
+def joint_problem_of(problem: Any) -> Any:
+    """torch: the problem that all ranks have in common, where several of them hold its model; None elsewhere."""
+    torch = sys.modules.get("torch")
+    if torch is None or problem.backend != "torch" or not torch.distributed.is_available():
+        return None
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return None
+    return _adapter("torch", "joint").jointly(problem)
+
+
 def input_map_of(function: Any, x: Any) -> Any:
     """A torch or JAX function of one array as an `InputMap`. Raises `InputError` for arrays of another kind."""
     if "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor):

@@ -5,18 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 from math import inf
 from typing import Any
 
 from wellposed.backends.protocol import Problem
+from wellposed.backends.select import joint_problem_of
 from wellposed.checks.drawing import figures_of, remedies_figure
 from wellposed.checks.order import order
 from wellposed.checks.session import Session
-from wellposed.checks.subjects import OBJECTIVE, Subject, leave_open
+from wellposed.checks.subjects import GRADIENTS, OBJECTIVE, Subject, leave_open
 from wellposed.errors import InputError, Interrupted, UserCodeRaised, WellposedError
 from wellposed.findings import Finding, Summary, Verdict
 from wellposed.gradients.effort import USUAL, Effort
+from wellposed.gradients.equivalence import across_ranks
+from wellposed.gradients.rules.ranks import RANKS
 from wellposed.report import Report
 
 Progress = Callable[[str, float], None]
@@ -35,6 +40,8 @@ def report_on(
 ) -> Report:
     """Measured, judged, ordered, treated and drawn. `progress` is told what begins, and the share of the work behind
     it; `treat` tries the remedies of the findings.
+
+    Where several ranks hold the model, each of them calls it, and gets the same report.
     """
     demand_problem(problem)
     for name, given in (("only", only), ("progress", progress)):
@@ -45,6 +52,44 @@ def report_on(
                 else "progress=lambda what, share: print(what, share)"
             )
             raise InputError(f"{name} must be a function, not a {type(given).__name__}", hint=hint)
+    work = partial(
+        _report_on, subjects=subjects, after_steps=after_steps, effort=effort, progress=progress, treat=treat
+    )
+    joint = joint_problem_of(problem)
+    return work(problem, only=only) if joint is None else _of_all_ranks(joint, work, subjects, only)
+
+
+def _of_all_ranks(
+    joint: Any, work: Callable[..., Report], subjects: Sequence[Subject], only: Callable[[str], bool]
+) -> Report:
+    """The report on what they have in common, with what they arrive at together; the first rank's, for all of them."""
+    rules = [rule for subject in subjects for rule in subject.rules if only(rule.id)]
+    added: list[Finding] = []
+    if GRADIENTS in subjects and only(RANKS.id):
+        seen = joint.across_ranks()
+        added.append(across_ranks(seen))
+        if seen.withheld:  # by anything that has to do with the gradient the user would be told the same again
+            added += [rule.undecided(_WITHHELD) for rule in rules if "loss" in rule.needs]
+    left = {rule.id for rule in rules} - {finding.rule for finding in added}
+    with joint.alike():
+        report = work(joint.problem, only=left.__contains__)
+    told: Report = joint.of_the_first(replace(report, findings=tuple(order([*report.findings, *added]))))
+    return told
+
+
+_WITHHELD = "No rank passes its gradients on (WP507)."
+
+
+def _report_on(
+    problem: Problem,
+    *,
+    subjects: Sequence[Subject],
+    only: Callable[[str], bool],
+    after_steps: int,
+    effort: Effort,
+    progress: Progress,
+    treat: Treat | None,
+) -> Report:
     started, before = time.perf_counter(), problem.evaluations
     course = _Course(progress, len(subjects))
     session = Session(problem, after_steps, effort, told=course.count)

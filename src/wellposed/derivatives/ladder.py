@@ -10,6 +10,7 @@ from math import hypot, isfinite, ldexp, nan, sqrt
 
 from wellposed.derivatives.coroutines import Answer
 from wellposed.derivatives.stencils import coefficients
+from wellposed.numerics.floats import FORMATS
 
 _AGREEING_RUNGS = 3
 _RUNGS_OF_CHANGE = 4  # neighbours, for two ratios of changes
@@ -18,10 +19,19 @@ RATIO = 4
 SIGMAS = 4.0
 """Noise bars are four standard deviations wide."""
 
-_HALF_ULP = 0.5  # a computed value is off by half a unit in the last place at least, in the worst case
+_HALF_ULP = 0.5  # units in the last place
 _KINK = 1e-4  # a smaller change of slope, beside the slope itself, is not called a kink
 _KINK_BARS = 6.0  # bars that a kink or jump must exceed
 _STEADY = 1.25  # ratios closer than that follow one power of h
+
+_SMALLEST = {known.eps: known.smallest for known in FORMATS.values()}
+"""By precision: below the normal numbers of a format all are multiples of one."""
+
+
+def _rounding(eps: float, size: float) -> float:
+    """What a computed value of that size is off by at least, in the worst case."""
+    return max(_HALF_ULP * eps * abs(size), _SMALLEST.get(eps, FORMATS["float64"].smallest) if size else 0.0)
+
 
 Window = tuple[int, ...]
 """Neighbouring rungs, finest first."""
@@ -46,7 +56,7 @@ class Ladder:
 
     def __init__(self, f0: float, eps: float, noise: float, base: float, side: int) -> None:
         self.f0, self.eps, self.base, self.side = f0, eps, base, side
-        self.noise = max(noise, _HALF_ULP * eps * abs(f0))
+        self.noise = max(noise, _rounding(eps, f0))
         self.rungs: list[int] = []
         self.values: dict[int, tuple[float, float]] = {}
         self._slopes: dict[Window, float] = {}
@@ -103,7 +113,7 @@ class Ladder:
         if window not in self._bars:
             weights = _weights(tuple(rung - window[0] for rung in window), self.side)
             sizes = [abs(self.f0), *(abs(value) for rung in window for value in self.values[rung])]
-            noises = [max(self.noise, _HALF_ULP * self.eps * size) for size in sizes]
+            noises = [max(self.noise, _rounding(self.eps, size)) for size in sizes]
             total = hypot(*(w * noise for w, noise in zip(weights, noises, strict=True)))
             self._bars[window] = SIGMAS * total / self.step(window[0])
         return self._bars[window]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from wellposed.backends.measured import AcrossRanks
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients.rules.accumulated import ACCUMULATED
 from wellposed.gradients.rules.ranks import RANKS
@@ -17,6 +18,8 @@ from wellposed.numerics.arrays import Vector
 
 _SPANNED = 1e-3  # of a gradient's norm: what may be left when it is written as such a sum
 _GRADIENTS_EQUAL = 1e-3
+_SLOPES_EQUAL = 0.05
+"""Relative: a gradient that is reduced in bfloat16, and a loss that is curved along it, stay well below it."""
 
 
 def compare(full: Vector, parts: Sequence[Vector], accumulated: Vector, rounding: float) -> Finding:
@@ -106,22 +109,62 @@ def over_ranks(
     `judge` gives the findings of the numerical check.
     """
     if values_apart or gradients_apart:
-        names = values_apart or gradients_apart
-        what = "values" if values_apart else "gradients"
-        text = (
-            f"The {what} of {len(names)} tensors differ between ranks: {', '.join(f'`{name}`' for name in names[:4])}."
-        )
-        return [RANKS.found(Verdict.FAILS, text, where=names[0], cause="not-synchronised")]
+        return [_not_synchronised(values_apart, gradients_apart)]
     found = judge()
     failing = [finding for finding in found if finding.verdict is Verdict.FAILS]
     if not failing:
         return [RANKS.holds(), *found]
     factors = [e.value for finding in failing for e in finding.evidence if e.quantity == "factor"]
-    for cause, factor in (("world-size", float(world)), ("averaged-twice", 1.0 / world)):
-        if len(factors) == len(failing) and all(abs(f - factor) < _GRADIENTS_EQUAL * factor for f in factors):
-            words = f"{world} times too large" if factor > 1 else f"1/{world} of what it should be"
-            text = f"The gradient is {words} in all of {len(failing)} tensors, and {world} is the number of ranks."
-            return [RANKS.found(Verdict.FAILS, text, where="all tensors", cause=cause), *found]
+    factor = factors[0] if len(factors) == len(failing) else np.nan
+    cause, words = _by_the_world(factor, world)
+    if cause and all(abs(f - factor) < _GRADIENTS_EQUAL * abs(factor) for f in factors):
+        text = f"The gradient is {words} in all of {len(failing)} tensors, and {world} is the number of ranks."
+        return [RANKS.found(Verdict.FAILS, text, where="all tensors", cause=cause), *found]
     names = ", ".join(f"`{finding.where}`" for finding in failing[:4])
     text = f"The gradient of the joint loss is wrong in {names}: see WP501."
     return [RANKS.found(Verdict.FAILS, text, where=failing[0].where), *found]
+
+
+def across_ranks(seen: AcrossRanks) -> Finding:
+    """WP507 of one step, by the slope of the mean loss along the gradient that the ranks arrive at."""
+    if seen.values_apart or seen.gradients_apart:
+        return _not_synchronised(seen.values_apart, seen.gradients_apart)
+    if seen.withheld:
+        text = f"No rank passes its gradients on: of {len(seen.withheld)} tensors in shards nothing arrives in `grad`."
+        return RANKS.found(Verdict.FAILS, text, where=seen.withheld[0], cause="not-synchronised")
+    if not seen.claimed:
+        return RANKS.undecided("The gradient that the ranks arrive at is zero: there is nothing to compare.")
+    if not np.isfinite([seen.claimed, seen.measured]).all():
+        return RANKS.undecided("The loss or its gradient is not finite on some rank.")
+    if seen.rounding > _SLOPES_EQUAL * abs(seen.claimed):
+        return RANKS.undecided("The loss is too coarse to show the slope along the gradient that the ranks arrive at.")
+    evidence = (
+        Evidence("slope of the mean loss, claimed", seen.claimed),
+        Evidence("slope of the mean loss, measured", seen.measured, reference=f"within {_SLOPES_EQUAL:.0%}"),
+    )
+    if abs(seen.claimed - seen.measured) <= _SLOPES_EQUAL * max(abs(seen.claimed), abs(seen.measured)):
+        return RANKS.holds(evidence)
+    factor = seen.claimed / seen.measured if seen.measured else np.nan
+    cause, words = _by_the_world(factor, seen.world, _SLOPES_EQUAL)
+    text = (
+        f"The gradient that the ranks arrive at is {words}, and {seen.world} is the number of ranks."
+        if cause
+        else f"Along the gradient that the ranks arrive at, the mean of their losses has the slope {seen.measured:.4g}"
+        f" and not {seen.claimed:.4g}."
+    )
+    return RANKS.found(Verdict.FAILS, text, where="all tensors", cause=cause, evidence=evidence)
+
+
+def _not_synchronised(values_apart: Sequence[str], gradients_apart: Sequence[str]) -> Finding:
+    names = values_apart or gradients_apart
+    what = "values" if values_apart else "gradients"
+    text = f"The {what} of {len(names)} tensors differ between ranks: {', '.join(f'`{name}`' for name in names[:4])}."
+    return RANKS.found(Verdict.FAILS, text, where=names[0], cause="not-synchronised")
+
+
+def _by_the_world(factor: float, world: int, within: float = _GRADIENTS_EQUAL) -> tuple[str, str]:
+    """The cause that a factor tells of, and its words; neither where it has nothing to do with the number of ranks."""
+    for cause, expected in (("world-size", float(world)), ("averaged-twice", 1.0 / world)):
+        if world > 1 and abs(factor - expected) < within * expected:
+            return cause, f"{world} times too large" if expected > 1 else f"1/{world} of what it should be"
+    return "", ""

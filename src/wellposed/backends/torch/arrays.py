@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wellposed.backends.torch.shards import whole_of
 from wellposed.numerics.arrays import Array
 
 
@@ -16,8 +17,8 @@ def as_numpy(tensor: torch.Tensor, *, keep_dtype: bool = False) -> Array:
 
 
 def view(tensor: torch.Tensor) -> Array:
-    """The tensor's own memory where it lies on the CPU and NumPy has its dtype."""
-    plain = tensor.detach().to("cpu")
+    """The tensor's own memory where it lies on the CPU and NumPy has its dtype; all of one that lies in shards."""
+    plain = whole_of(tensor.detach()).to("cpu")
     plain = plain.resolve_conj().resolve_neg() if plain.layout is torch.strided else plain.to_dense()
     found: Array = (plain.float() if plain.dtype is torch.bfloat16 else plain).numpy()
     return found

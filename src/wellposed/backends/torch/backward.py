@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from wellposed.backends.torch.leaves import leaves, nodes
+from wellposed.backends.torch.shards import in_shards
 
 _REENTRANT = "CheckpointFunctionBackward"
 
@@ -15,12 +16,12 @@ def gradients_of(loss: torch.Tensor, tensors: Sequence[torch.Tensor]) -> Sequenc
     """d loss / d tensor for each; None where there is none. Nothing is left in `grad`.
 
     Reentrant checkpoints can be passed by `backward` alone, which writes to every leaf within reach: its `grad` is put
-    back.
+    back. By `backward` alone the gradient of what lies in shards is brought together too.
     """
     wanted = [tensor for tensor in tensors if tensor.requires_grad]
     if not wanted:
         return [None] * len(tensors)
-    if any(type(node).__name__ == _REENTRANT for node in nodes(loss)):
+    if any(map(in_shards, wanted)) or any(type(node).__name__ == _REENTRANT for node in nodes(loss)):
         found = iter(_left_by_backward(loss, wanted))
     else:
         found = iter(torch.autograd.grad(loss, wanted, allow_unused=True))

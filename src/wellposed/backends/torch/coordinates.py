@@ -10,6 +10,7 @@ import torch
 
 from wellposed.backends.reduced import PER_TENSOR, ReducedLayout
 from wellposed.backends.torch.float64_copy import to_float64
+from wellposed.backends.torch.shards import spread_as, whole_of
 from wellposed.backends.torch.tensors import Tensors, norm_of
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Gradient
@@ -37,7 +38,7 @@ class TorchCoordinates:
         self._sizes = {
             name: sqrt(squares[name] / max(tensor.numel(), 1)) or typical for name, tensor in self._tensors.items()
         }
-        self._with_zeros = {name for name, tensor in self._tensors.items() if not bool(tensor.all())}
+        self._with_zeros = {name for name, tensor in self._tensors.items() if not bool(whole_of(tensor).all())}
         self._pool: dict[torch.device, torch.Tensor] = {}
         shapes = {name: (min(PER_TENSOR, tensor.numel()),) for name, tensor in self._tensors.items()}
         self.layout = ReducedLayout(shapes, {name: tensor.numel() for name, tensor in self._tensors.items()})
@@ -71,7 +72,7 @@ class TorchCoordinates:
         return found
 
     def _sums(self, name: str, slope: torch.Tensor) -> torch.Tensor:
-        slopes, count = slope.detach().reshape(-1), self.layout.shapes[name][0]
+        slopes, count = whole_of(slope).detach().reshape(-1), self.layout.shapes[name][0]
         found = torch.zeros(count, dtype=torch.float64, device=slopes.device)
         for piece, direction in self._pieces(name):
             parts = direction * slopes[piece].to(direction.dtype)
@@ -82,7 +83,7 @@ class TorchCoordinates:
 
     def _pieces(self, name: str) -> Iterator[tuple[slice, torch.Tensor]]:
         """Piece by piece: where it lies, and how far each entry is moved by a coordinate's change of 1."""
-        flat, size, still = self._tensors[name].reshape(-1), self._sizes[name], self._still.get(name)
+        flat, size, still = whole_of(self._tensors[name]).reshape(-1), self._sizes[name], self._still.get(name)
         for start in range(0, flat.numel(), _PIECE):
             piece = slice(start, min(start + _PIECE, flat.numel()))
             values = flat[piece]
@@ -132,10 +133,24 @@ class Displaced(Tensors):
         for name in self._changes:
             tensor = self._coordinates.at.tensors[name]
             assert tensor is not None
-            numbers = lifted(tensor)
+            numbers = lifted(whole_of(tensor))
             self.shift(name, numbers)
-            made[name] = numbers.to(tensor.dtype)
+            made[name] = spread_as(tensor, numbers)
         return Tensors(made)
+
+
+class Exactly:
+    """A point at which some tensors hold these numbers, which their own memory is too coarse for, or does not have."""
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self._arrays = arrays
+
+    def shift(self, name: str, numbers: torch.Tensor) -> None:
+        if name in self._arrays:
+            numbers.copy_(torch.from_numpy(self._arrays[name]))
+
+    def displaces(self, name: str) -> bool:
+        return name in self._arrays
 
 
 def lifted(tensor: torch.Tensor) -> torch.Tensor:

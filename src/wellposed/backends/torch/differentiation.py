@@ -62,7 +62,7 @@ class TorchDifferentiation(TorchEvaluation):
             )
 
     def unreached(self) -> tuple[str, ...]:
-        known = {id(parameter) for parameter in self._parameters.values()}
+        known = {id(parameter) for parameter in [*self._parameters.values(), *self._gathered.values()]}
         if any(isinstance(part, torch.jit.ScriptModule) for module in self._modules for part in module.modules()):
             return ()  # what is scripted makes tensors of its own for its parameters
         with self._as_it_is():

@@ -18,13 +18,15 @@ from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.arrays import as_numpy, describe, view
 from wellposed.backends.torch.backup import Backup, reachable_restored
 from wellposed.backends.torch.backward import gradients_of
-from wellposed.backends.torch.coordinates import Displaced
+from wellposed.backends.torch.coordinates import Displaced, Exactly
 from wellposed.backends.torch.float64_copy import Twin
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.groups import groups_of
 from wellposed.backends.torch.held_constants import Replayable
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
 from wellposed.backends.torch.lifting import Lifting
+from wellposed.backends.torch.sharded import gathered, mean_over_ranks, reshard, resharded
+from wellposed.backends.torch.shards import in_shards
 from wellposed.backends.torch.state import (
     buffers_lent,
     model_restored,
@@ -85,10 +87,12 @@ class TorchEvaluation(Replayable):
         self._takes_model = _takes_one_argument(loss, paired=isinstance(batch, tuple | list) and len(batch) == 2)
         self._twin: Twin | None = None  # of a float64 copy
         self._native: TorchEvaluation | None = None  # of a problem evaluated in float64: the problem as it is
-        self._displaced: Displaced | None = None  # where parameters are taken to be, as long as it evaluates there
+        self._displaced: Displaced | Exactly | None = (
+            None  # where parameters are taken to be, as long as it evaluates there
+        )
         self._point: Tensors | None = None  # where all parameters are, in a problem of one tensor
         self._beside: Tensors | None = None  # where the others are there
-        self._writes: bool | None = None  # whether a forward pass was seen to write to parameters; None: not looked at
+        self._writes: bool | None  # whether a forward pass was seen to write to parameters; None: not looked at
         self._replay: Callable[[], AbstractContextManager[None]] | None = None  # of what passes cuts
         self._backup: Backup | None = None  # while it is preserved
         self._looked_at = False  # whether an evaluation was followed by a look at all that it may have written to
@@ -97,7 +101,11 @@ class TorchEvaluation(Replayable):
                 f"batch must be a pair (inputs, targets), not {describe(batch)}",
                 hint="a loss of one argument gets the model itself: TorchProblem(model, lambda model: ...)",
             )
+        reshard(model)
         self._parameters: dict[str, torch.Tensor] = {**trainable(model)}
+        self._sharded = any(map(in_shards, self._parameters.values()))
+        self._gathered = gathered(model) if self._sharded else {}  # as a forward pass reads them
+        self._writes = False if self._sharded else None
         self._random = Randomness(*torch_generators(), *owned_generators(model, loss))
         self._modules = modules_of(model, loss)
         with self.preserved():
@@ -120,8 +128,8 @@ class TorchEvaluation(Replayable):
 
     @property
     def large(self) -> bool:
-        """Whether a float64 vector of all parameters is more than nothing."""
-        return self._layout.size > MANY and not self._alone
+        """Whether a float64 vector of all parameters is more than nothing, or no rank has them all."""
+        return (self._sharded or self._layout.size > MANY) and not self._alone
 
     def here(self) -> Theta:
         return Tensors(self._own(), present=True) if self.large else self.theta()
@@ -167,12 +175,17 @@ class TorchEvaluation(Replayable):
         try:
             with (
                 modes_restored(),
-                reachable_restored(self.model, self.loss, self.batch, self.optimizer, but=self._lent()) as self._backup,
+                self._within_reach_restored() as self._backup,
                 model_restored(*self._modules),
             ):
                 yield
         finally:
             self._backup = None
+
+    def _within_reach_restored(self) -> AbstractContextManager[Any]:
+        if self._sharded:  # what holds shards has a state of its own
+            return resharded(self.model)
+        return reachable_restored(self.model, self.loss, self.batch, self.optimizer, but=self._lent())
 
     def _lent(self) -> Iterator[torch.Tensor]:
         """What an evaluation gets a copy of: parameters that are trained, and buffers. What the optimizer keeps,
@@ -201,11 +214,13 @@ class TorchEvaluation(Replayable):
             return self._kept() if theta.present else parameters_at(self._tensors_of(theta))
         if self._twin is not None and theta is self._twin.theta:
             return self._kept()
+        if self._sharded and self._lifting:
+            return self._displaced_to(Exactly(self._layout.unpack(theta)))
         return parameters_at(self._values(theta))
 
     @contextmanager
-    def _displaced_to(self, theta: Displaced) -> Iterator[None]:
-        with self._moved_to(theta.origin):
+    def _displaced_to(self, theta: Displaced | Exactly) -> Iterator[None]:
+        with nullcontext() if isinstance(theta, Exactly) else self._moved_to(theta.origin):
             self._displaced = theta
             try:
                 yield
@@ -214,7 +229,7 @@ class TorchEvaluation(Replayable):
 
     def _casting(self) -> AbstractContextManager[Any]:
         """What changes the precision of an evaluation."""
-        return Lifting(self._all_of_them, self._displaced) if self._lifting else nullcontext()
+        return Lifting(self._gathered or self._all_of_them, self._displaced) if self._lifting else nullcontext()
 
     def _tensors_of(self, theta: Tensors) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Each parameter with its tensor of a point, which no evaluation may write to."""
@@ -246,6 +261,8 @@ class TorchEvaluation(Replayable):
                 stack.callback(self._backup.restore, all_of_them=not self._looked_at)
                 self._looked_at = True
             stack.enter_context(buffers_lent(*self._modules))
+            if self._sharded:
+                stack.enter_context(resharded(self.model))
             stack.enter_context(power_iteration_stopped(self.model))
             stack.enter_context(self._random.fixed(seen=quick))
             stack.enter_context(torch.enable_grad())
@@ -260,6 +277,9 @@ class TorchEvaluation(Replayable):
         if self._twin is not None:
             with self._twin.restored():
                 yield
+            return
+        if self._sharded:  # a forward pass has no more than copies of them
+            yield
             return
         own = [(parameter, parameter.data) for parameter in self._all_of_them.values()]
         if self._writes is False:
@@ -281,7 +301,8 @@ class TorchEvaluation(Replayable):
 
     def _number(self) -> float:
         with torch.no_grad() if self._graphless and self._replay is None else nullcontext():
-            return float(self._loss().detach())
+            value = float(self._loss().detach())
+        return mean_over_ranks(value) if self._sharded else value
 
     def _closed_over(self) -> dict[str, torch.Tensor]:
         """Parameters outside the model that the loss uses: of a loss that is a module, or closed over by a function."""
@@ -295,7 +316,7 @@ class TorchEvaluation(Replayable):
 
     def _within_reach(self, label: str, root: Any) -> dict[str, torch.Tensor]:
         """Trainable leaves that an object holds or closes over, and that are no parameters of the model."""
-        return closed_over({label: root}, self.model.parameters())
+        return closed_over({label: root}, [*self.model.parameters(), *self._gathered.values()])
 
     def _known_to_optimizer(self) -> set[int]:
         return {id(p) for group in groups_of(self.optimizer) for p in group["params"]}

@@ -84,6 +84,12 @@ class Wide(Watcher):
     Random numbers are drawn in float32, as generators give others for float64, and lifted.
     """
 
+    def gathering(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A sharded layer casts its inputs as its own policy says."""
+        if function is torch.Tensor.to and _is_double(args[0]):
+            return args[0]
+        return super().gathering(function, args, kwargs)
+
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         first = args[0] if args else None
         double = isinstance(first, torch.Tensor) and first.dtype is torch.float64

@@ -18,18 +18,14 @@ from wellposed.backends.fitting import Fitting
 from wellposed.backends.initializable import Parameter
 from wellposed.backends.measured import Operation, OperationKind, Run, Signal
 from wellposed.backends.randomness import Randomness, owned_generators
+from wellposed.backends.torch.arrays import as_numpy
 from wellposed.backends.torch.backup import reachable_restored
 from wellposed.backends.torch.calibration import Calibration
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.meta import materialize
 from wellposed.backends.torch.roles import parameters_of
-from wellposed.backends.torch.sharded import (
-    held_jointly,
-    in_shards,
-    joint_root_mean_square,
-    resharded,
-    with_joint_sources,
-)
+from wellposed.backends.torch.sharded import held_jointly, joint_root_mean_square, resharded, with_joint_sources
+from wellposed.backends.torch.shards import in_shards, spread_as
 from wellposed.backends.torch.state import model_restored, modes_restored, power_iteration_stopped, torch_generators
 from wellposed.backends.torch.tracing.recorder import Recorder
 from wellposed.backends.torch.tracing.sizes import activation_of, root_mean_square
@@ -107,13 +103,13 @@ class TorchInitializable:
                 raise InputError(
                     f"parameter {name!r} is on the meta device and has no memory", hint="model.to_empty(device='cpu')"
                 )
-        return {name: _full(parameter.detach()).double().cpu().numpy() for name, parameter in self._parameters.items()}
+        return {name: as_numpy(parameter) for name, parameter in self._parameters.items()}
 
     def assign(self, values: Mapping[str, Vector]) -> None:
         with torch.no_grad():
             for name, value in values.items():
                 parameter = self._parameters[name]
-                laid_out = _like(torch.as_tensor(np.array(value, order="C")).to(parameter.dtype), parameter)
+                laid_out = spread_as(parameter, torch.as_tensor(np.array(value, order="C")))
                 once = tuple(
                     slice(0, 1) if not stride else slice(None) for stride in parameter.stride()
                 )  # of what is expanded
@@ -165,23 +161,6 @@ def _any_number(outputs: Any) -> torch.Tensor:
 def _real(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters of real numbers; complex ones have no rule and are left alone."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.is_floating_point()}
-
-
-def _full(parameter: Any) -> torch.Tensor:
-    """All of a parameter that lies in shards over several ranks."""
-    whole: torch.Tensor = parameter.full_tensor() if in_shards(parameter) else parameter
-    return whole
-
-
-def _like(value: torch.Tensor, parameter: Any) -> torch.Tensor:
-    """The value laid out as the parameter: each rank takes its own shard of the same draw."""
-    if not in_shards(parameter):
-        return value.to(parameter.device)
-    from torch.distributed.tensor import distribute_tensor
-
-    return distribute_tensor(
-        value.to(parameter.device), parameter.device_mesh, parameter.placements, src_data_rank=None
-    )
 
 
 def _by_registration(model: nn.Module) -> tuple[Operation, ...]:

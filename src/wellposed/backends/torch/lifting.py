@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
-from wellposed.backends.torch.coordinates import Displaced, lifted
+from wellposed.backends.torch.coordinates import Displaced, Exactly, lifted
 from wellposed.backends.torch.float64_copy import Wide
 from wellposed.backends.torch.held_constants import LIFTED
 from wellposed.backends.torch.tracing.function_mode import Again, Watcher, seen_through
@@ -50,7 +50,7 @@ class Lifting(Wide):
     in float64 else.
     """
 
-    def __init__(self, parameters: Mapping[str, torch.Tensor], at: Displaced | None = None) -> None:
+    def __init__(self, parameters: Mapping[str, torch.Tensor], at: Displaced | Exactly | None = None) -> None:
         """`at` says where they are taken to be; they are read there and nowhere else."""
         super().__init__()
         self._own, self._at = {id(parameter): name for name, parameter in parameters.items()}, at
@@ -130,12 +130,17 @@ class _Backwards(Watcher):
         self._lifting = lifting
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if function in _BACKWARD:
+            with Again(self):
+                return _BACKWARD[function](*args, **kwargs)
         if any(isinstance(leaf, torch.Tensor) and leaf.dtype is torch.float64 for leaf in tree_leaves((args, kwargs))):
             return self._lifting.watched(name, function, args, kwargs)
         return function(*args, **kwargs)
 
 
-_BACKWARD = {whole: seen_through(whole) for whole in (torch.autograd.grad, torch.Tensor.backward)}
+_BACKWARD = {
+    whole: seen_through(whole) for whole in (torch.autograd.grad, torch.autograd.backward, torch.Tensor.backward)
+}
 _VIEWS = [getattr(torch.Tensor, name).__get__ for name in ("T", "mT", "H", "mH", "real", "imag")]
 """Attributes that are numbers of the tensor."""
 _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]

@@ -51,9 +51,14 @@ class TorchOptimizer(TorchEvaluation):
             with self.preserved(), self._random.fixed():
                 self._random.put(states)
                 with training.taken(number, list(self._parameters.values())):
-                    return Tensors(self._own()) if isinstance(theta, Tensors) else self.theta()
+                    return self._taken() if isinstance(theta, Tensors) else self.theta()
 
         yield from map(after, steps)  # which holds none of them
+
+    def _taken(self) -> Tensors:
+        """The parameters where steps have led them, which may be to memory that is lent."""
+        own = self._own()
+        return Tensors({name: one.clone() for name, one in own.items()} if self._sharded else own)
 
     def left_out(self) -> tuple[str, ...]:
         if self._twin is not None:

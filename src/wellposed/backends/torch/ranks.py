@@ -16,7 +16,8 @@ from torch.utils._pytree import tree_map
 
 from wellposed.backends.protocol import Differentiation, Network, Problem, Training, Variants
 from wellposed.backends.randomness import Randomness
-from wellposed.backends.torch.sharded import in_shards
+from wellposed.backends.torch.arrays import as_numpy
+from wellposed.backends.torch.shards import shards_at, spread_as
 from wellposed.backends.torch.state import buffers_lent, torch_generators
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
@@ -64,7 +65,7 @@ class RanksProblem(Problem, Differentiation, Network, Training, Variants):
         return dist.get_world_size()
 
     def theta(self) -> Vector:
-        return self._layout.pack({name: _whole(p) for name, p in self._parameters.items()})
+        return self._layout.pack({name: as_numpy(p) for name, p in self._parameters.items()})
 
     def stored(self, theta: Vector) -> Vector:
         parts = self._layout.unpack(theta)
@@ -85,7 +86,7 @@ class RanksProblem(Problem, Differentiation, Network, Training, Variants):
             for parameter in self._parameters.values():
                 parameter.grad = None
             self._step(self._model, self._batch)
-            found = {name: None if p.grad is None else _whole(p.grad) for name, p in self._parameters.items()}
+            found = {name: None if p.grad is None else as_numpy(p.grad) for name, p in self._parameters.items()}
             for parameter in self._parameters.values():
                 parameter.grad = None
         return found
@@ -119,41 +120,11 @@ class RanksProblem(Problem, Differentiation, Network, Training, Variants):
     @contextmanager
     def _at(self, theta: Theta) -> Iterator[None]:
         self.evaluations += 1
-        own = {name: _local(p).detach().clone() for name, p in self._parameters.items()}
-        try:
-            with torch.no_grad():
-                for name, array in self._layout.unpack(theta).items():
-                    _put(self._parameters[name], torch.as_tensor(np.array(array)))
-            with self._random.fixed(), buffers_lent(self._model):
-                yield
-        finally:
-            with torch.no_grad():
-                for name, kept in own.items():
-                    _local(self._parameters[name]).copy_(kept)
+        arrays = self._layout.unpack(theta).items()
+        values = [(self._parameters[n], spread_as(self._parameters[n], torch.as_tensor(a))) for n, a in arrays]
+        with shards_at(values), self._random.fixed(), buffers_lent(self._model):
+            yield
 
     def _usual(self, model: Any, batch: Any) -> None:
         inputs, targets = batch
         self._loss(model(inputs), targets).backward()
-
-
-def _whole(tensor: Any) -> Vector:
-    full = tensor.detach().full_tensor() if in_shards(tensor) else tensor.detach()
-    return np.array(full.cpu().double().numpy())
-
-
-def _local(tensor: Any) -> torch.Tensor:
-    local: torch.Tensor = tensor.to_local() if in_shards(tensor) else tensor
-    return local
-
-
-def _put(parameter: Any, values: torch.Tensor) -> None:
-    """Write whole values into a parameter, each rank its own part."""
-    values = values.to(dtype=parameter.dtype, device=parameter.device)
-    if not in_shards(parameter):
-        parameter.copy_(values)
-        return
-    from torch.distributed.tensor import distribute_tensor
-
-    _local(parameter).copy_(
-        distribute_tensor(values, parameter.device_mesh, parameter.placements, src_data_rank=None).to_local()
-    )

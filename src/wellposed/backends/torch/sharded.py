@@ -7,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import fsum
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from wellposed.backends.measured import Operation
+from wellposed.backends.torch.shards import in_shards
 from wellposed.backends.torch.tracing.sizes import root_mean_square
 
 
@@ -23,9 +25,27 @@ def held_jointly(model: nn.Module) -> bool:
     return isinstance(model, nn.parallel.DistributedDataParallel) or any(map(in_shards, model.parameters()))
 
 
-def in_shards(tensor: torch.Tensor) -> bool:
-    """Whether it is a DTensor: torch imports the class only where it is asked for."""
-    return hasattr(tensor, "placements")
+def gathered(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The parameters as the forward pass of a sharded model knows them, by name: FSDP makes them whole in tensors of
+    their own, which are always the same. Their memory is gone but while a layer runs.
+    """
+    found: dict[str, torch.Tensor] = {}
+    with resharded(model):
+        for module in model.modules():
+            unshard = getattr(module, "unshard", None)
+            if not callable(unshard):
+                continue
+            unshard()
+            found |= {name: one for name, one in model.named_parameters() if not in_shards(one)}
+            module.reshard()  # type: ignore[operator]
+    return found
+
+
+def mean_over_ranks(value: float) -> float:
+    """The same number on every rank, to the last digit: decisions are taken by it."""
+    values: list[float] = [value] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return fsum(values) / len(values)
 
 
 def joint_root_mean_square(tensor: torch.Tensor) -> float:
@@ -56,11 +76,16 @@ def with_joint_sources(operations: tuple[Operation, ...]) -> tuple[Operation, ..
 
 @contextmanager
 def resharded(model: nn.Module) -> Iterator[None]:
-    """Afterwards every shard is alone again: of the outermost group FSDP keeps the whole after a forward pass."""
+    """Afterwards every shard is alone again."""
     try:
         yield
     finally:
-        for module in model.modules():
-            reshard = getattr(module, "reshard", None)
-            if callable(reshard):
-                reshard()
+        reshard(model)
+
+
+def reshard(model: nn.Module) -> None:
+    """Of the outermost group FSDP keeps the whole after a forward pass: what was gathered is let go of."""
+    for module in model.modules():
+        let_go = getattr(module, "reshard", None)
+        if callable(let_go):
+            let_go()

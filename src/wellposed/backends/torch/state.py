@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from wellposed.backends.randomness import Generator, Randomness
+from wellposed.backends.torch.shards import in_shards, shards_at
 
 TORCH = "torch's generator"
 
@@ -53,16 +54,18 @@ def buffers_lent(*modules: Any) -> Iterator[None]:
 @contextmanager
 def parameters_at(values: list[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[None]:
     """Parameters with other data within; outside, their own data, never written to (so graphs that hold them stay
-    valid).
+    valid). What lies in shards is written to and put back, as its owner knows the memory.
     """
-    own = [(parameter, parameter.data) for parameter, _ in values]
-    try:
-        for parameter, value in values:
-            parameter.data = value
-        yield
-    finally:
-        for parameter, data in own:
-            parameter.data = data
+    lent = [(parameter, value) for parameter, value in values if not in_shards(parameter)]
+    own = [(parameter, parameter.data) for parameter, _ in lent]
+    with shards_at([(parameter, value) for parameter, value in values if in_shards(parameter)]):
+        try:
+            for parameter, value in lent:
+                parameter.data = value
+            yield
+        finally:
+            for parameter, data in own:
+                parameter.data = data
 
 
 @contextmanager

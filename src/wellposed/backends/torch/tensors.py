@@ -8,6 +8,7 @@ from math import sqrt
 import torch
 
 from wellposed.backends.torch.arrays import as_numpy
+from wellposed.backends.torch.shards import spread_as, whole_of
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Separate
 
@@ -47,7 +48,8 @@ class Tensors(Separate):
             assert mine is not None
             size = max(norm_of(mine) / sqrt(mine.numel()), least) if mine.numel() else 0.0
             random = torch.Generator(mine.device).manual_seed(number)
-            moved[name] = torch.empty_like(mine).normal_(generator=random).mul_(size or 1.0).add_(mine)
+            drawn = torch.empty(mine.shape, dtype=mine.dtype, device=mine.device).normal_(generator=random)
+            moved[name] = spread_as(mine, drawn.mul_(size or 1.0)).add_(mine)
         return Tensors(moved)
 
     def scaled(self, names: Iterable[str], factor: float) -> Tensors:
@@ -69,7 +71,7 @@ class Tensors(Separate):
 
     @property
     def finite(self) -> bool:
-        return all(bool(torch.isfinite(tensor).all()) for _, tensor in self.known())
+        return all(bool(torch.isfinite(whole_of(tensor)).all()) for _, tensor in self.known())
 
 
 def _apart(one: torch.Tensor, other: torch.Tensor | None) -> float:
@@ -78,5 +80,5 @@ def _apart(one: torch.Tensor, other: torch.Tensor | None) -> float:
 
 def norm_of(tensor: torch.Tensor) -> float:
     """The Euclidean norm, summed up in float64."""
-    plain = tensor if tensor.layout is torch.strided else tensor.coalesce().values()
+    plain = whole_of(tensor) if tensor.layout is torch.strided else tensor.coalesce().values()
     return float(torch.linalg.vector_norm(plain, dtype=torch.float64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from wellposed.backends.torch.shards import whole_of
 from wellposed.errors import InputError
 
 
@@ -30,7 +31,7 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
                 f"parameter {name!r} was made in inference mode, so that autograd cannot record it",
                 hint="build or load the model outside of torch.inference_mode()",
             )
-        if not torch.isfinite(parameter).all():
+        if not torch.isfinite(whole_of(parameter)).all():
             raise InputError(f"parameter {name!r} contains NaN or infinity; there is nothing to check at such a point")
         parameters[name] = parameter
     if not parameters:

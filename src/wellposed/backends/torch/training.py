@@ -13,6 +13,7 @@ from wellposed.backends.snapshot import Snapshot
 from wellposed.backends.torch.backup import Backup, backed_up
 from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.groups import groups_of
+from wellposed.backends.torch.shards import own_part
 from wellposed.backends.torch.state import parameters_at
 
 
@@ -46,7 +47,8 @@ class Training:
         lent = list({id(p): p for p in [*parameters, *self._own]}.values())
         known = {id(p) for p in lent}
         held = Snapshot(self._optimizer)
-        state = Backup(t for t in held.things if isinstance(t, torch.Tensor) and id(t) not in known and backed_up(t))
+        kept = [own_part(t) for t in held.things if isinstance(t, torch.Tensor) and id(t) not in known]
+        state = Backup(filter(backed_up, kept))
         with parameters_at([(p, p.detach().clone()) for p in lent]):
             try:
                 self._prepare()

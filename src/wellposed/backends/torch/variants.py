@@ -21,13 +21,13 @@ from wellposed.backends.torch.coordinates import Displaced, TorchCoordinates
 from wellposed.backends.torch.copies import copy_together, originals_gone
 from wellposed.backends.torch.evaluation import TorchEvaluation
 from wellposed.backends.torch.float64_copy import Twin, to_float64
-from wellposed.backends.torch.leaves import nodes
 from wellposed.backends.torch.rerouted_loss import Rerouted, Route
 from wellposed.backends.torch.state import (
     TORCH,
     torch_generators,
 )
 from wellposed.backends.torch.tensors import Tensors
+from wellposed.backends.torch.tracing.calls import functions_in
 from wellposed.numerics.arrays import Array
 from wellposed.numerics.floats import format_of
 from wellposed.numerics.theta import MANY, Layout, Theta, as_vector, move_by_its_size
@@ -66,8 +66,8 @@ class TorchVariants(TorchEvaluation):
         """Nothing is concluded from a copy that still uses the original's parameters: its loss is held against theirs
         gone.
         """
-        made = ask(self._copied_with_loss, None)
-        if made is None:  # of the user's objects not every one can be copied
+        made = None if self._sharded else ask(self._copied_with_loss, None)
+        if made is None:  # of the user's objects not every one can be copied, and no model in shards
             return None
         other, its = made
         mine = self._present_or_error()
@@ -151,6 +151,8 @@ class TorchVariants(TorchEvaluation):
         parameter = self._parameters[name]
         if parameter.numel() > max(MANY, _SMALL_SHARE * self.size):
             return None
+        if self._sharded and (not self._lifting or isinstance(theta, Displaced)):  # its memory knows no small steps
+            return None
         other = copy.copy(self)
         other._parameters, other._layout = {name: parameter}, Layout({name: tuple(parameter.shape)})
         at = theta if isinstance(theta, Tensors) else None
@@ -179,7 +181,7 @@ class TorchVariants(TorchEvaluation):
     def _differentiated_by_the_framework(self) -> bool:
         """Whether the loss is finite and no backward pass or hook of the user's has a part in its gradient."""
         loss = self._loss()
-        own = any(isinstance(node, torch.autograd.function.BackwardCFunction) for node in nodes(loss))
+        own = bool(functions_in(loss))
         hooked = any(parameter._backward_hooks for parameter in self._parameters.values())
         return not own and not hooked and bool(torch.isfinite(loss))
 
@@ -226,7 +228,7 @@ class TorchVariants(TorchEvaluation):
         """
         mine = self._present()
         other = copy.copy(self)
-        other.dtype, other.trained_in, other.first, other.evaluations = "float64", self.dtype, None, 0
+        other.dtype, other.trained_in, other.first, other.evaluations = "float64", self._computed_in(), None, 0
         other._lifting, other._native = True, self
         try:
             other.batch = tree_map_only(torch.Tensor, to_float64, self.batch)
@@ -249,6 +251,11 @@ class TorchVariants(TorchEvaluation):
             return other
         self.coarse = f"in float64 it has another loss ({its:.5g} for {mine:.5g})"
         return None
+
+    def _computed_in(self) -> str:
+        """The dtypes that a forward pass knows its parameters in, which for a sharded model are those of its policy."""
+        read = self._gathered or self._parameters
+        return "+".join(sorted({str(one.dtype).removeprefix("torch.") for one in read.values()}))
 
     def _reads_what_is_lifted(self, here: float) -> bool:
         """Whether the loss beside the point is the same where parameters are moved in memory and where they are moved

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 
 from wellposed.backends.torch.arrays import as_numpy
+from wellposed.backends.torch.shards import whole_of
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.weight import Weight, cosine_of_pairs
 
@@ -19,7 +20,11 @@ class TensorWeight(Weight):
     """See `Weight`. Equal bits are told by a sum of them, each times a random odd number of its own, modulo 2^64."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
-        self._tensor = tensor.detach()
+        self._held = tensor.detach()
+
+    @property
+    def _tensor(self) -> torch.Tensor:
+        return whole_of(self._held)
 
     @property
     def numbers(self) -> Vector:
@@ -27,7 +32,7 @@ class TensorWeight(Weight):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self._tensor.shape)
+        return tuple(self._held.shape)
 
     @cached_property
     def any(self) -> bool:

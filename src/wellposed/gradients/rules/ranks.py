@@ -13,7 +13,7 @@ RANKS = Rule(
     claim="The gradient that the ranks arrive at together is that of the loss on their joint batch.",
     judged=(
         "Every rank runs its training step on its own part of the batch. What is left in grad must be the same on all"
-        " ranks, and must agree with differences of the loss on the joint batch, parameters sharded or not."
+        " ranks, and must agree with differences of the loss on the joint batch, parameters sharded or not. In a check-up: with the slope of the mean of the ranks' losses along that gradient."
     ),
     causes=(
         Cause(
@@ -34,8 +34,8 @@ RANKS = Rule(
             "Compare the norms of each parameter and its gradient across ranks.",
             (
                 Remedy(
-                    "Run the wrapped model's forward (not model.module's), outside no_sync, and start from the same"
-                    " weights"
+                    "Run the wrapped model's forward (not model.module's), outside no_sync (for shards: after"
+                    " set_requires_gradient_sync(True)), and start from the same weights"
                 ),
             ),
         ),

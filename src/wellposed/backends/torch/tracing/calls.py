@@ -38,8 +38,9 @@ def custom_calls(model: nn.Module, loss: Callable[[], torch.Tensor]) -> list[Cal
 
 
 def functions_in(loss: torch.Tensor) -> set[type]:
-    """The custom functions whose nodes are in the graph."""
-    return {owner for node in nodes(loss) if (owner := getattr(type(node), "_forward_cls", None)) is not None}
+    """The custom functions whose nodes are in the graph, but for those that bring shards together."""
+    found = {owner for node in nodes(loss) if (owner := getattr(type(node), "_forward_cls", None)) is not None}
+    return {function for function in found if not function.__module__.startswith("torch.distributed.")}
 
 
 @contextmanager

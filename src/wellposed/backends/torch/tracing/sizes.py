@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from wellposed.backends.measured import Flatness, ParameterSize, Signal
+from wellposed.backends.torch.shards import whole_of
 from wellposed.numerics.activations import Activation, flat_beyond, saturates
 from wellposed.numerics.arrays import Vector
 
@@ -117,12 +118,12 @@ def root_mean_square(tensor: torch.Tensor) -> float:
 
 def parameter_size(parameter: torch.Tensor, gradient: torch.Tensor | None) -> ParameterSize:
     with torch.no_grad():
-        values = _dense(parameter.detach())
+        values = _dense(whole_of(parameter.detach()))
         rms = _norm(values) / max(values.numel(), 1) ** 0.5
         mean = float(values.mean()) if values.numel() else 0.0
         slope = None
         if gradient is not None:
-            dense = _dense(gradient.detach())
+            dense = _dense(whole_of(gradient.detach()))
             slope = _norm(dense) / max(dense.numel(), 1) ** 0.5
     return ParameterSize(rms, max(rms * rms - mean * mean, 0.0) ** 0.5, slope)
 
