@@ -13,7 +13,8 @@ RANKS = Rule(
     claim="The gradient that the ranks arrive at together is that of the loss on their joint batch.",
     judged=(
         "Every rank runs its training step on its own part of the batch. What is left in grad must be the same on all"
-        " ranks, and must agree with differences of the loss on the joint batch, parameters sharded or not. In a check-up: with the slope of the mean of the ranks' losses along that gradient."
+        " ranks, and must agree with differences of the loss on the joint batch, parameters sharded or not. In a"
+        " check-up it is held against the slope of the mean of the ranks' losses along that gradient."
     ),
     causes=(
         Cause(
