@@ -13,7 +13,7 @@ from wellposed.backends.snapshot import Snapshot
 from wellposed.backends.torch.backup import Backup, backed_up
 from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.groups import groups_of
-from wellposed.backends.torch.shards import own_part
+from wellposed.backends.torch.shards import in_shards, own_part
 from wellposed.backends.torch.state import parameters_at
 
 
@@ -49,7 +49,8 @@ class Training:
         held = Snapshot(self._optimizer)
         kept = [own_part(t) for t in held.things if isinstance(t, torch.Tensor) and id(t) not in known]
         state = Backup(filter(backed_up, kept))
-        with parameters_at([(p, p.detach().clone()) for p in lent]):
+        # What lies in shards is kept and put back by the rank that has it.
+        with parameters_at([(p, p.detach() if in_shards(p) else p.detach().clone()) for p in lent]):
             try:
                 self._prepare()
                 for _ in range(count):
