@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from wellposed.backends.protocol import Problem
+from wellposed.derivatives.estimate import Slope
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients.causes.explanation import Explanation
 from wellposed.gradients.causes.partial import wrong_part
@@ -20,7 +21,7 @@ from wellposed.gradients.rules.wrong import WRONG
 from wellposed.gradients.wrong_tensor import Suspect
 from wellposed.numerics.arrays import Vector
 
-_MORE_DIRECTIONS, _FEW_DIRECTIONS = (4, 2), (1, 1)  # random ones, and along the claim through half of the entries
+_MORE_DIRECTIONS, _FEW_DIRECTIONS = (2, 2), (1, 1)  # random ones, and along the claim through half of the entries
 _BUDGET = 400
 _CANDIDATES = 4
 _PLACES_NAMED = 6  # places in a sentence
@@ -36,19 +37,27 @@ def diagnose(
     does.
     """
     place = problem.layout.slices[name]
-    look = prober.probes if prober.budget.tight else prober.confirmed  # the first were confirmed
-    more = [probe for probe in look(_more_directions(prober, place)) if probe.smooth]
+    if prober.budget.tight and problem.differentiation.by_entry:
+        return _diagnosed(problem, prober, nearby, name, probes, worst)
+    more = [
+        probe for probe in prober.probes(_more_directions(prober, place)) if probe.smooth
+    ]  # the first are confirmed
     if more and all(probe.agrees for probe in more):
-        text = (
-            f"Along one direction in `{name}` the slope is {worst.measured:.6g}, where {worst.claimed:.6g} is claimed,"
-            f" but along {len(more)} others the gradient agrees: a kink nearby, or an error of very few entries."
-        )
-        return [WRONG.undecided(text, where=name)]
-    known = [probe for probe in [*probes, *more] if probe.smooth]
+        return [_alone(name, worst, len(more))]
+    return _diagnosed(problem, prober, nearby, name, [*probes, *more], worst)
+
+
+def _diagnosed(
+    problem: Problem, prober: Prober, nearby: Callable[[], Prober], name: str, probes: list[Probe], worst: Probe
+) -> list[Finding]:
+    place = problem.layout.slices[name]
+    known = [probe for probe in probes if probe.smooth]
     suspect: Suspect | None = None
     explanation, located = None, Located(complete=False)
     with prober.budget.kept():
         suspect = _described(problem, prober, name, Residuals(prober, place, known))
+        if all(line.missing.zero for line in suspect.lines):
+            return [_alone(name, worst, len(suspect.lines))]
         explanation, located = _explained(problem, prober, nearby, suspect)
     text = f"The gradient of `{name}` does not agree with the loss."
     text += f" {explanation.words}" if explanation else _where(name, located)
@@ -66,7 +75,8 @@ def diagnose(
     with prober.budget.kept():
         flat = None if suspect is None or not problem.differentiation.by_entry else _telling(suspect, located)
         prober.budget.demand()
-        entry = None if flat is None else _entry(prober, place, flat)
+        if suspect is not None and flat is not None:
+            entry = _entry(suspect, flat) if prober.budget.tight else _measured(prober, place, flat)
     if entry is not None and flat is not None:
         spot = problem.layout.entry(name, flat)
         text += f" {_compared(spot, entry)}"
@@ -87,6 +97,15 @@ def diagnose(
     verdict = Verdict.SUSPECT if meant else Verdict.FAILS
     found = WRONG.found(verdict, text + _MEANT * meant, where=name, cause=cause, evidence=tuple(evidence))
     return [replace(found, places=_places(name, located))]
+
+
+def _alone(name: str, worst: Probe, others: int) -> Finding:
+    """Of a direction that disagrees where no other one does."""
+    text = (
+        f"Along one direction in `{name}` the slope is {worst.measured:.6g}, where {worst.claimed:.6g} is claimed,"
+        f" but along {others} others the gradient agrees: a kink nearby, or an error of very few entries."
+    )
+    return WRONG.undecided(text, where=name)
 
 
 _MORE_IS_TOLD = (
@@ -237,7 +256,15 @@ def _telling(suspect: Suspect, located: Located) -> int | None:
     return max(wrong, key=lambda flat: wrong[flat]) if wrong else None
 
 
-def _entry(prober: Prober, place: slice, flat: int) -> Probe | None:
+def _entry(suspect: Suspect, flat: int) -> Probe | None:
+    """The entry as a short look shows it."""
+    error, index = suspect.residuals.entry(flat), np.unravel_index(flat, suspect.shape)
+    slope = Slope(error.value, error.bar, np.nan, 0)
+    probe = Probe(float(suspect.claim[index]), float(suspect.theta[index]), 0.0, slope)
+    return None if not probe.known or probe.agrees else probe
+
+
+def _measured(prober: Prober, place: slice, flat: int) -> Probe | None:
     """The entry measured once more, with a bar of its own."""
     u = np.zeros_like(prober.gradient)
     u[place.start + flat] = 1.0

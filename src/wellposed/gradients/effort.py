@@ -42,6 +42,12 @@ class Effort:
 _AMPLE = 1000  # evaluations, for a handful of wrong tensors and their causes
 
 
+_CLOSE, _CLOSE_TENSORS, _CLOSE_PER_TENSOR = 400, 50, 8
+"""Evaluations of a close look at a model of up to so many tensors, and for each tensor more."""
+_CLOSE_MOVES = 1e8  # of single parameters: some seconds' worth
+_EACH = 110  # evaluations that a close look at a wrong tensor takes, most of the time
+
+
 class Spent(Exception):
     """The budget is used up: what is known by then is told."""
 
@@ -51,6 +57,13 @@ class Budget:
 
     def __init__(self, most: float = inf, told: Told | None = None) -> None:
         self._most, self._taken, self._held, self._told = most, 0, False, told
+
+    def fits(self, tensors: int, size: int) -> int:
+        """How many tensors that are wrong there is room for to be looked at one by one, in a model of so many tensors
+        and parameters: in a small one evaluations cost nothing, in a large one there is an end to them.
+        """
+        most = max(_CLOSE_MOVES / size, _CLOSE + _CLOSE_PER_TENSOR * max(0, tensors - _CLOSE_TENSORS))
+        return max(1, int((most - self._taken) // _EACH))
 
     def take(self) -> None:
         self._taken += 1

@@ -57,4 +57,5 @@ def frame_of(problem: Problem, prober: Prober, gradient: Gradient, name: str) ->
     theta = alone.theta()
     there = alone.gradient(theta)
     inside = Prober(alone, theta, alone.layout.pack_known(there), held=prober.held, budget=prober.budget)
+    inside.near = prober.near  # the same loss at the same point
     return Frame(alone, inside, there, cache(inside.nearby))

@@ -158,9 +158,10 @@ class PointCheck:
         scales = compare_scales(self._prober, self.carrying) if self._alarmed and not self._alone else None
         if scales is not None:
             return self._with_those_that_hold([scales], joint)
-        if self._effort.brief and self._wrong and not self._nearest:
+        room = len(self._wrong) if self._nearest else self._room()
+        if len(self._wrong) > room or (self._effort.brief and self._wrong and not self._nearest):
             silent = [name for name in closer if name in self._silent]
-            self._told_of = sorted(self._wrong, key=self._order.index)[-self._effort.told :]  # nearest to the loss
+            self._told_of = sorted(self._wrong, key=self._order.index)[-room:]  # nearest to the loss
             closer = silent + self._told_of
         elif all(map(_agrees, joint)):  # what cannot be seen well is no sign of an error
             closer = closer[: self._effort.closer]
@@ -175,7 +176,8 @@ class PointCheck:
                 self._nearest, self._seen = "", self._closely(self._glances)  # it was none
                 return self.findings()
             found = tell_before(found, self._nearest, len(self.carrying) - 1)
-        found = tell_left_out(found, [name for name in self._wrong if self._told_of and name not in self._told_of])
+        left_out = [name for name in self._wrong if self._told_of and name not in self._told_of]
+        found = tell_left_out(found, left_out, brief=self._effort.brief)
         found += self._undecided(found, joint, closer)
         if self._prober.backward_spread:
             found.append(random_backward(self._prober))
@@ -221,6 +223,12 @@ class PointCheck:
             + find_idle(self._problem, self._prober, self._gradient, list(idle), self.carrying, len(self._names))
             + find_out_of_reach(self._problem)
         )
+
+    def _room(self) -> int:
+        """For how many wrong tensors a closer look is taken."""
+        if self._effort.brief:
+            return self._effort.told
+        return self._prober.budget.fits(len(self._names), self._problem.variants.size)
 
     def _undecided(self, found: list[Finding], joint: list[Probe], closer: list[str]) -> list[Finding]:
         """What could not be seen, where nothing wrong was."""

@@ -34,6 +34,7 @@ _ERRATIC = "the loss changes erratically within the smallest steps that its prec
 _STAIR = "the loss is flat over small steps and climbs over larger ones, as if it were cast to a coarser format inside"
 _BURIED = "the loss is too coarse to show a slope as small as that"
 _STAIR_SLOPE = 1e-3  # of the claimed slope
+_MOST_ROUNDING = 30.0  # times half of the digits: rounding of a gradient is never more
 _GLANCE_STEPS = 10  # steps of a glance
 _FACTORS = (1.37, 0.61, 1.83)
 _SCATTER = 2  # pairs of gradients beside the point that show its own rounding
@@ -218,9 +219,22 @@ class Prober:
                 found[index] = _unknown(second, _BURIED)
             elif self.on_a_stair(second, u) or self.on_a_stair(found[index], u):
                 found[index] = _unknown(second, _STAIR)
-            elif not found[index].slope.kink:
+            elif not found[index].slope.kink and self._may_be_rounding(second, u):
                 found[index] = replace(found[index], rounding=max(found[index].rounding, self.rounding(u)))
         return found
+
+    def _may_be_rounding(self, probe: Probe, u: Vector) -> bool:
+        """Whether a gradient of that precision may be that wrong for rounding alone, be it added up as it may; one that
+        is random may be anything.
+        """
+        small = abs(probe.residual) <= _MOST_ROUNDING * np.sqrt(self.claim_eps) * self.directions.spread(u)
+        return small or bool(self._again().any())
+
+    def _again(self) -> Vector:
+        """What the gradient differs by when it is asked for once more."""
+        again: Vector = self.problem.layout.pack_known(self.problem.gradient(self.theta)) - self.gradient
+        self.backward_spread = max(self.backward_spread, float(np.linalg.norm(again)))
+        return again
 
     def _probe(self, u: Vector, measured: Slope) -> Probe:
         claimed = float(self.gradient @ u)
@@ -262,9 +276,7 @@ class Prober:
         is the difference between the gradient of a multiple of the loss and that multiple of the gradient, up to half
         the digits: a backward pass that is not linear in what comes in differs by more.
         """
-        again = self.problem.layout.pack_known(self.problem.gradient(self.theta)) - self.gradient
-        self.backward_spread = max(self.backward_spread, float(np.linalg.norm(again)))
-        scatter = [float(again @ u)]
+        scatter = [float(self._again() @ u)]
         for _ in range(_SCATTER):
             shift = np.sqrt(self.claim_eps) * np.abs(self.theta) * self.random.standard_normal(self.theta.size)
             above, below = (self._slope_claimed(self.theta + sign * shift, u) for sign in (1, -1))

@@ -76,13 +76,15 @@ def tell_before(found: list[Finding], nearest: str, others: int) -> list[Finding
     return [replace(f, message=f.message + text) if f.rule == WRONG.id and f.where == nearest else f for f in found]
 
 
-def tell_left_out(found: list[Finding], others: list[str]) -> list[Finding]:
-    """With a word on tensors that are wrong and are not told of one by one."""
+def tell_left_out(found: list[Finding], others: list[str], *, brief: bool) -> list[Finding]:
+    """With a word on tensors that are wrong and are not told of one by one; a brief look has a closer one after it."""
     first = next((f for f in found if f.rule == WRONG.id and f.verdict is Verdict.FAILS), None)
     if not others or first is None:
         return found
-    text = (
-        f" {len(others)} more disagree with the loss ({tensor.some(others)}): `wellposed check --full --select WP501`"
-        " tells of each."
+    closer = (
+        "`wellposed check --full --select WP501` tells of each"
+        if brief
+        else "errors are inherited by what lies before them, so mend this first and check again"
     )
+    text = f" {len(others)} more disagree with the loss ({tensor.some(others)}): {closer}."
     return [replace(f, message=f.message + text) if f is first else f for f in found]
