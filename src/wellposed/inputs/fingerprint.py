@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from wellposed.numerics.arrays import Array
+from wellposed.numerics.kernels import MUCH, compile_row_sums
 
 _KEPT = 256
 _WINDOW = 4  # entries in the middle of a row that decide whether the whole row is looked at
@@ -35,7 +36,7 @@ class Fingerprint:
         total = Fingerprint.empty()
         flat = array.reshape(len(array), -1) if array.size else np.zeros((0, 1))
         for start in range(0, len(flat), _BLOCK):
-            total = total + _of_block(flat[start : start + _BLOCK], total.limit)
+            total = total + _of_block(flat[start : start + _BLOCK], total.limit, much=array.nbytes >= MUCH)
         return total
 
     @staticmethod
@@ -91,10 +92,10 @@ class Fingerprint:
         return Fingerprint(keys, hashes, int(plain["rows"]), int(plain["repeated"]))
 
 
-def _of_block(flat: Array, limit: np.uint64, keep: int | None = _KEPT) -> Fingerprint:
+def _of_block(flat: Array, limit: np.uint64, keep: int | None = _KEPT, *, much: bool = False) -> Fingerprint:
     d = flat.shape[1]
     middle = max(0, d // 2 - _WINDOW // 2)
-    keys = _hashed(flat[:, middle : middle + _WINDOW])
+    keys = _hashed(flat[:, middle : middle + _WINDOW], much=much)
     below = np.flatnonzero(keys <= limit)
     if keep is not None and len(below) > 4 * keep:
         below = below[keys[below] <= np.partition(keys[below], 4 * keep)[4 * keep]]
@@ -108,14 +109,20 @@ def _of_block(flat: Array, limit: np.uint64, keep: int | None = _KEPT) -> Finger
     return Fingerprint(found[first][:keep], hashes[first][:keep], len(flat), int((~first).sum()))
 
 
-def _hashed(rows: Array) -> Array:
+def _hashed(rows: Array, *, much: bool = False) -> Array:
     """One uint64 per row: a polynomial of its numbers' bits, mixed (splitmix64's finaliser; Steele, Lea, Flood
     2014).
     """
-    bits = (np.ascontiguousarray(rows, dtype=np.float64) + 0.0).view(np.uint64)  # + 0.0: -0 is 0
     factors = np.array([pow(_GOLDEN_RATIO_64, k + 1, 2**64) for k in range(rows.shape[1])] or [1], dtype=np.uint64)
-    mixed = bits ^ (bits >> np.uint64(32))
-    total: Array = (mixed * factors[: rows.shape[1]]).sum(axis=1, dtype=np.uint64)
+    compiled = compile_row_sums() if much and rows.dtype in (np.float32, np.float64) else None
+    total = (_row_sums if compiled is None else compiled)(rows, factors)
     for shift in (30, 27):
         total = (total ^ (total >> np.uint64(shift))) * _ODD
     return np.asarray(total ^ (total >> np.uint64(31)))
+
+
+def _row_sums(rows: Array, factors: Array) -> Array:
+    bits = (np.ascontiguousarray(rows, dtype=np.float64) + 0.0).view(np.uint64)  # + 0.0: -0 is 0
+    mixed = bits ^ (bits >> np.uint64(32))
+    total: Array = (mixed * factors[: rows.shape[1]]).sum(axis=1, dtype=np.uint64)
+    return total

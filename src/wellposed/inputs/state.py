@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from wellposed.errors import InputError
 from wellposed.inputs.features import Features, features_of
 from wellposed.inputs.fingerprint import Fingerprint
+from wellposed.numerics.kernels import MUCH
 from wellposed.numerics.moments import Moments
 
 
@@ -26,8 +28,13 @@ class State:
     ) -> State:
         """Of an array or table in memory."""
         features = features_of(data, axis)
-        moments = Moments.of(features.array, features.axes, weights, reproducible)
-        return State(moments, Fingerprint.of(features.array), features.names)
+        if features.array.nbytes < MUCH:
+            moments = Moments.of(features.array, features.axes, weights, reproducible)
+            return State(moments, Fingerprint.of(features.array), features.names)
+        with ThreadPoolExecutor(1) as pool:  # one waits for single numbers from memory, the other reads all of it
+            fingerprint = pool.submit(Fingerprint.of, features.array)
+            moments = Moments.of(features.array, features.axes, weights, reproducible)
+            return State(moments, fingerprint.result(), features.names)
 
     def __add__(self, other: State) -> State:
         return State(self.moments + other.moments, self.fingerprint + other.fingerprint, self.names)

@@ -19,7 +19,6 @@ _BLOCK = 16 << 20  # bytes of a block; the blocks, and so the result, do not dep
 _LAID_OUT_COLUMNS = 256  # columns that few features are laid out to, so that the inner loop is long
 _SMALL = 1 << 15  # entries: below, two careful passes cost less than a quick one and its doubts
 _MOST_COLUMNS = 1 << 14
-_MUCH = 64 << 20  # bytes of an array from which it pays to load the compiled kernels
 _PILOT = 16
 _CENTRED = 8.0  # squared offset over variance up to which one pass about a shift keeps its digits
 _HUGE, _TINY = 1e270, 1e-270
@@ -51,7 +50,7 @@ def pieces(array: Array, axes: tuple[int, ...], weights: Vector | None, reproduc
     if weights is not None:
         weights = np.repeat(weights, rows.shape[0] // max(len(weights), 1))
 
-    much = rows.nbytes >= _MUCH
+    much = rows.nbytes >= kernels.MUCH
 
     def block(start: int) -> Pieces:
         share = None if weights is None else weights[start : start + step]

@@ -17,7 +17,10 @@ from wellposed.numerics.arrays import Array, Vector
 
 Kernel = Callable[[Array, Vector], tuple[Vector, Vector, Array, Array]]
 
+MUCH = 64 << 20
+"""Bytes of an array from which it pays to load the compiled kernels."""
 _BUFFER = 1 << 16  # float64 entries in flight: what a core's own cache holds
+_ABREAST = 4  # rows read abreast: of more the processor's look ahead in memory falls behind
 _GROUP = 256  # rows summed before they are added to the total: rounding grows with the root of both
 
 
@@ -65,12 +68,12 @@ def compile_kernel() -> Kernel | None:
         low, high = x[0].copy(), x[0].copy()
         for start in range(0, n, _GROUP):
             end = min(start + _GROUP, n)
-            whole = start + (end - start) // 8 * 8
-            for i in range(start, whole, 8):
+            whole = start + (end - start) // _ABREAST * _ABREAST
+            for i in range(start, whole, _ABREAST):
                 for j in range(m):
                     c, a, b = shift[j], 0.0, 0.0
                     least, most = low[j], high[j]
-                    for r in range(8):
+                    for r in range(_ABREAST):
                         value = x[i + r, j]
                         moved = np.float64(value) - c
                         a += moved
@@ -153,5 +156,30 @@ def _byte_kernel() -> Callable[[Array], tuple[Array, Array, Array, Array]] | Non
                 a[j] = 0
                 b[j] = 0
         return s, q, low, high
+
+    return by_numba
+
+
+@cache
+def compile_row_sums() -> Callable[[Array, Array], Array] | None:
+    """Machine code for sum(mixed(x[i, k]) * factors[k]) over k, modulo 2^64, where mixed are the bits of a float64
+    xored with their upper half; None without numba.
+    """
+    try:
+        import numba
+    except ImportError:
+        return None
+
+    @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+    def by_numba(x, factors):  # type: ignore[no-untyped-def]
+        n, m = x.shape
+        total = np.empty(n, dtype=np.uint64)
+        for i in range(n):
+            one = np.uint64(0)
+            for k in range(m):
+                bits = np.float64(np.float64(x[i, k]) + 0.0).view(np.uint64)  # + 0.0: -0 is 0
+                one += (bits ^ (bits >> np.uint64(32))) * factors[k]
+            total[i] = one
+        return total
 
     return by_numba
