@@ -24,7 +24,7 @@ import wellposed as wp
 
 SEED = 0
 MOST = 600  # seconds a figure may take
-FAULTS = ("", "backward", "detached", "rate")
+FAULTS = ("", "backward", "weight", "entry", "detached", "rate")
 _PAGES = Path("/proc/self/status")
 
 
@@ -162,6 +162,13 @@ class Off(torch.autograd.Function):
         return 1.05 * g
 
 
+def with_one_wrong(g: torch.Tensor) -> torch.Tensor:
+    """Its largest entry is twice as large."""
+    wrong = g.clone()
+    wrong.view(-1)[int(g.abs().argmax())] *= 2
+    return wrong
+
+
 class Set(NamedTuple):
     """`length` of a sequence of words, 0 for images."""
 
@@ -200,6 +207,11 @@ def posed(name: str, device: str, fault: str) -> tuple[nn.Module, Callable[..., 
         middle.forward = lambda x: Off.apply(usual(x))
     if fault == "detached":
         middle.forward = lambda x: usual(x).detach() + 0 * x
+    weight = next(p for p in middle.parameters() if p.dim() > 1)
+    if fault == "weight":
+        weight.register_hook(lambda g: 1.05 * g)
+    if fault == "entry":
+        weight.register_hook(with_one_wrong)
     cuda = device.startswith("cuda")
 
     def loss(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

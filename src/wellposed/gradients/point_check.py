@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from wellposed.backends.protocol import Problem
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import tensor
 from wellposed.gradients.blame import Proof, find_guilty, fold_inherited, order_of_use, prove, tell_proven
-from wellposed.gradients.diagnosis import SLIGHT, relative_difference
+from wellposed.gradients.diagnosis import SLIGHT, one_note, relative_difference
 from wellposed.gradients.effort import USUAL, Effort
 from wellposed.gradients.frame import Frames
 from wellposed.gradients.idle import find_idle, find_out_of_reach
@@ -213,7 +212,7 @@ class PointCheck:
             if not findings and name in self._silent:
                 idle[name] = None
         self._problem.evaluations += self._frames.evaluations
-        found = _one_note(found)
+        found = one_note(found)
         if not self._alone and _failing(found):
             found = fold_inherited(self._problem, self._prober, found, self._guilty, self._proof, lambda: self._order)
         if self._kink is not None:
@@ -341,7 +340,10 @@ class PointCheck:
             directions = ([] if along is None else [along]) + [prober.directions.random_direction(place)]
             directions = directions[-1:] if name == self._nearest else directions
             prober.raised = None
-            probes = found[name] = prober.confirmed(directions)
+            sure = (
+                name == self._nearest and prober.exact
+            )  # halving has shown it twice, and what is wrong is measured next
+            probes = found[name] = prober.probes(directions) if sure else prober.confirmed(directions)
             if along is not None:
                 length = abs(probes[0].claimed)
                 visible = VISIBLE * length / np.sqrt(place.stop - place.start)
@@ -389,15 +391,6 @@ class PointCheck:
             rule.holds(compared if rule in (WRONG, NOISE_FLOOR) else ()) for rule in RULES if rule.id not in known
         ]
         return sorted(found + holding, key=lambda finding: finding.rule)
-
-
-def _one_note(found: list[Finding]) -> list[Finding]:
-    """Tensors that agree but for next to nothing have one finding in all."""
-    slight = [finding for finding in found if finding.cause == "slight"]
-    if len(slight) < 2:
-        return found
-    text = f"{slight[0].message} So in {len(slight)} tensors."
-    return [f for f in found if f.cause != "slight"] + [replace(slight[0], message=text)]
 
 
 def _agrees(probe: Probe) -> bool:
