@@ -68,13 +68,8 @@ class PointCheck:
         """`uncut` measures along tensors without a gradient, where `prober` holds what passes cuts; `check_part` judges
         a custom backward pass by itself.
         """
-        self._problem, self._prober, self._gradient, self._alone, self._effort = (
-            problem,
-            prober,
-            gradient,
-            alone,
-            effort,
-        )
+        self._problem, self._prober, self._gradient = problem, prober, gradient
+        self._alone, self._effort = alone, effort
         self._uncut = prober if uncut is None else uncut
         self._check_part = check_part
         self._compared = [] if compared is None else compared
@@ -175,8 +170,8 @@ class PointCheck:
                 self._nearest, self._seen = "", self._closely(self._glances)  # it was none
                 return self.findings()
             found = tell_before(found, self._nearest, len(self.carrying) - 1)
-        left_out = [name for name in self._wrong if self._told_of and name not in self._told_of]
-        found = tell_left_out(found, left_out, brief=self._effort.brief)
+        left = [name for name in self._wrong if self._told_of and name not in self._told_of]
+        found = tell_left_out(found, left, brief=self._effort.brief)
         found += self._undecided(found, joint, closer)
         if self._prober.backward_spread:
             found.append(random_backward(self._prober))

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils._pytree import tree_flatten
 
 from wellposed.backends.exclusive import exclusively
 from wellposed.backends.interrupts import interruptible
@@ -21,6 +20,7 @@ from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.coordinates import Displaced, Exactly
 from wellposed.backends.torch.float64_copy import Twin
 from wellposed.backends.torch.forward import forward
+from wellposed.backends.torch.given import demand_given
 from wellposed.backends.torch.groups import groups_of
 from wellposed.backends.torch.held_constants import Replayable
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
@@ -53,36 +53,7 @@ class TorchEvaluation(Replayable):
     _lifting = False  # whether parameters are lifted to float64 where they are read
 
     def __init__(self, model: nn.Module, loss: Callable[..., Any], batch: Any = None, *, optimizer: Any = None) -> None:
-        if not isinstance(model, nn.Module):
-            raise InputError(
-                f"model must be a torch.nn.Module, not {type(model).__name__}",
-                hint="for functions of arrays there are JaxProblem and FunctionProblem",
-            )
-        if not callable(loss) or isinstance(loss, type):
-            what = f"the class {loss.__name__}" if isinstance(loss, type) else f"a {type(loss).__name__}"
-            raise InputError(
-                f"loss must be a function of (outputs, targets), not {what}",
-                hint="for example nn.CrossEntropyLoss(), with brackets",
-            )
-        if optimizer is not None and (isinstance(optimizer, type) or not groups_of(optimizer)):
-            what = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else f"a {type(optimizer).__name__}"
-            raise InputError(
-                f"optimizer must be a torch optimizer that holds the model's parameters, not {what}",
-                hint="for example torch.optim.Adam(model.parameters(), lr=1e-3)",
-            )
-        if torch.is_inference_mode_enabled():
-            raise InputError(
-                "a check needs gradients, and torch.inference_mode() is on", hint="call it outside of that block"
-            )
-        if any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in tree_flatten(batch)[0]):
-            raise InputError(
-                "the batch holds a tensor on the meta device, which has no numbers", hint="give real inputs and targets"
-            )
-        if any(isinstance(leaf, torch.Tensor) and leaf.is_inference() for leaf in tree_flatten(batch)[0]):
-            raise InputError(
-                "the batch holds a tensor that was made in inference mode, which autograd cannot record",
-                hint="clone it outside of torch.inference_mode(): inputs.clone()",
-            )
+        demand_given(model, loss, batch, optimizer)
         self.model, self.loss, self.batch, self.optimizer = model, loss, batch, optimizer
         self._takes_model = _takes_one_argument(loss, paired=isinstance(batch, tuple | list) and len(batch) == 2)
         self._twin: Twin | None = None  # of a float64 copy
