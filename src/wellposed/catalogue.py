@@ -19,8 +19,15 @@ from wellposed.inputs.rules.not_theirs import NOT_THEIRS
 from wellposed.inputs.rules.unequal import UNEQUAL
 from wellposed.objective.rules.depends import DEPENDS
 from wellposed.objective.rules.fit import FIT
+from wellposed.objective.rules.future import FUTURE
+from wellposed.objective.rules.mode import MODE
+from wellposed.objective.rules.order_lost import ORDER
+from wellposed.objective.rules.padding import PADDING
 from wellposed.objective.rules.rate import RATE
+from wellposed.objective.rules.reach import REACH
 from wellposed.objective.rules.reached import REACHED
+from wellposed.objective.rules.targets import TARGETS
+from wellposed.objective.rules.terms import TERMS
 from wellposed.rule import Rule
 from wellposed.signals.rules.collapse import COLLAPSE
 from wellposed.signals.rules.dead import DEAD
@@ -43,7 +50,7 @@ CATALOGUE: dict[str, Rule] = {
         *(NOT_STANDARD, UNEQUAL, CONSTANT, INPUTS_NOT_FINITE, NOT_THEIRS),
         *(VANISHING, EXPLODING, FORWARD, DEAD, SATURATED, COLLAPSE, NOT_FINITE, HORIZON),
         *(VARIANCE, SYMMETRIC, FAN, BIAS, INITIAL_LOSS, GROWTH),
-        *(FIT, RATE, REACHED, DEPENDS),
+        *(FIT, RATE, REACHED, DEPENDS, FUTURE, TARGETS, PADDING, ORDER, TERMS, REACH, MODE),
         *(WRONG, NOT_DIFFERENTIABLE, NOISE_FLOOR, RANDOM, ZERO, UNINFORMATIVE, ACCUMULATED, RANKS),
     )
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wellposed.backends.measured import Dependence, LossArguments, NotFinite, Run, Uncut
+from wellposed.backends.measured import Dependence, LossArguments, Modes, NotFinite, Order, Padding, Reach, Run, Succession, Term, Uncut
 from wellposed.backends.protocol import Problem
 from wellposed.checks.gradient_check import GradientCheck, Later, check_forward_mode, check_points
 from wellposed.errors import InputError
@@ -240,6 +240,31 @@ class Session:
         """Whether a gradient gets to the first layer of the trunk, and that tells examples apart."""
         first = self.trace.trunk[0] if self.trace is not None and self.trace.trunk else None
         return first is not None and first.gradient > 0 and first.forward.spread > _MATTERS * first.forward.rms
+
+    @cached_property
+    def successions(self) -> list[Succession]:
+        return self.problem.network.successions()
+
+    @cached_property
+    def terms(self) -> list[Term]:
+        moved = move_by_its_size(self.problem.layout, self.theta)
+        return self.problem.network.terms(self.theta, moved if isinstance(moved, Separate) else self._stored(moved))
+
+    @cached_property
+    def padding(self) -> Padding | None:
+        return self.problem.network.padding()
+
+    @cached_property
+    def order(self) -> Order | None:
+        return self.problem.network.order()
+
+    @cached_property
+    def reach(self) -> Reach | None:
+        return self.problem.network.reach()
+
+    @cached_property
+    def modes(self) -> Modes | None:
+        return self.problem.network.modes()
 
     def dependence_precisely(self) -> Dependence | None:
         """In float64; None where the problem does not run so."""

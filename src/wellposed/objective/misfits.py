@@ -47,7 +47,7 @@ _Check = Callable[[LossArguments], _Misfit | None]
 
 
 def misfits(call: LossArguments) -> Iterator[_Misfit]:
-    checks: tuple[_Check, ...] = (_one_unit, _wrong_axis, _classes, _scores, _logs, _binary, _real, _favoured)
+    checks: tuple[_Check, ...] = (_combined, _one_unit, _wrong_axis, _classes, _scores, _logs, _binary, _real, _favoured)
     for check in checks:
         misfit = check(call)
         if misfit is not None:
@@ -55,6 +55,19 @@ def misfits(call: LossArguments) -> Iterator[_Misfit]:
             return
     if call.raised:
         yield _Misfit("shapes", Verdict.FAILS, f"{call.function} raised: {call.raised}. {_shapes(call)}")
+
+
+def _combined(call: LossArguments) -> _Misfit | None:
+    """A row and a column of the user's own, in whatever is written by hand."""
+    if not call.line:
+        return None
+    one, other = list(call.outputs.shape), list(call.targets.shape)
+    whole = list(np.broadcast_shapes(call.outputs.shape, call.targets.shape))
+    text = (
+        f"{call.function[0].upper()}{call.function[1:]} of shapes {one} and {other} is broadcast to {whole}, at"
+        f" {call.line}: every example is held against every other."
+    )
+    return _Misfit("broadcast", Verdict.FAILS, text)
 
 
 def _shapes(call: LossArguments) -> str:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from math import isfinite
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path
 
 from wellposed.backends.closures import reachable
 from wellposed.backends.initializable import Initializable
-from wellposed.backends.measured import Dependence, InputMap, LossArguments, Run
+from wellposed.backends.measured import Dependence, InputMap, LossArguments, Modes, Order, Padding, Reach, Run, Succession, Term
 from wellposed.backends.torch.arrays import as_numpy
 from wellposed.backends.torch.coordinates import Displaced
 from wellposed.backends.torch.dependence import dependence_of
 from wellposed.backends.torch.evaluation import TorchEvaluation
 from wellposed.backends.torch.initializable import TorchInitializable
 from wellposed.backends.torch.inputmap import TorchInputMap
+from wellposed.backends.torch.modes import modes_of
 from wellposed.backends.torch.objective import ObjectiveWatcher
+from wellposed.backends.torch.order import order_of
+from wellposed.backends.torch.padding import padding_of
+from wellposed.backends.torch.reach import reach_of
+from wellposed.backends.torch.sequences import successions_of
+from wellposed.backends.torch.state import modes_restored
 from wellposed.backends.torch.tensors import Tensors
+from wellposed.backends.torch.terms import terms_of
 from wellposed.backends.torch.tracing.recorder import Recorder
 from wellposed.backends.torch.tracing.recurrent import recurrence_of
 from wellposed.backends.torch.tracing.sizes import parameter_size
@@ -27,6 +38,9 @@ from wellposed.numerics.arrays import Array
 from wellposed.numerics.theta import Theta
 from wellposed.numerics.weight import Weight
 from wellposed.users_code import ask
+
+
+Found = TypeVar("Found")
 
 
 class TorchNetwork(TorchEvaluation):
@@ -73,6 +87,50 @@ class TorchNetwork(TorchEvaluation):
         with self.preserved(), self._at(theta):
             # In a mode and on inputs that the model may not be made for.
             return ask(lambda: dependence_of(self.model, *self.batch), None)
+
+    def successions(self) -> list[Succession]:
+        return self._asked(lambda *given: list(successions_of(*given)), [])
+
+    def padding(self) -> Padding | None:
+        return self._asked(padding_of, None)
+
+    def order(self) -> Order | None:
+        return self._asked(order_of, None)
+
+    def reach(self) -> Reach | None:
+        if self._takes_model:
+            return None
+        with self.preserved(), self._as_it_is():
+            return ask(lambda: reach_of(self.model, *self.batch), None)
+
+    def _asked(self, look: Callable[[nn.Module, Any, Callable[[Any], torch.Tensor]], Found], nothing: Found) -> Found:
+        """A look at the model, its inputs and the loss as a function of its outputs."""
+        if self._takes_model:
+            return nothing
+        inputs, targets = self.batch
+        with self.preserved(), self._as_it_is(), modes_restored():
+            # On inputs and in a mode that the model may not be made for.
+            return ask(lambda: look(self.model, inputs, lambda made: self.loss(made, targets)), nothing)
+
+    def terms(self, theta: Theta, moved: Theta) -> list[Term]:
+        parameters = list(self._parameters.values())
+        with self.preserved():
+            with self._at(theta):
+                here = terms_of(self._loss, parameters)
+            if len(here) < 2 or all(term.gradient is not None for term in here):
+                return here
+            with self._at(moved):
+                there = terms_of(self._loss, ())
+        if len(there) != len(here):
+            return here
+        return [
+            replace(one, moves=abs(other.value - one.value)) if isfinite(other.value) else one
+            for one, other in zip(here, there, strict=True)
+        ]
+
+    def modes(self) -> Modes | None:
+        with self.preserved(), self._as_it_is(), modes_restored():
+            return ask(lambda: modes_of(self.model, self._loss), None)
 
     def input_map(self) -> InputMap | None:
         if self._takes_model or not isinstance(self.batch[0], torch.Tensor) or not self.batch[0].is_floating_point():

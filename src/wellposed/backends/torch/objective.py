@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wellposed.backends.lines import find_caller
 from wellposed.backends.measured import LossArguments
 from wellposed.backends.torch.tracing.function_mode import Watcher
 
@@ -28,6 +29,17 @@ PASSING = {
     "permute", "transpose", "movedim", "squeeze_", "unsqueeze_", "__getitem__", "select", "t", "type", "clone", "long",
 }  # fmt: skip
 DIFFERENCES = {"sub", "__sub__", "__rsub__", "rsub", "subtract"}
+_COMBINED = {
+    "mul": "a product", "__mul__": "a product", "__rmul__": "a product", "multiply": "a product",
+    "add": "a sum", "__add__": "a sum", "__radd__": "a sum",
+    "div": "a quotient", "__truediv__": "a quotient", "divide": "a quotient", "true_divide": "a quotient",
+    "minimum": "a minimum", "maximum": "a maximum",
+    **dict.fromkeys(DIFFERENCES, "a difference"),
+}  # fmt: skip
+_MADE_COLUMNS = {"unsqueeze", "__getitem__", "view", "reshape", "unflatten"}
+"""What makes [n, 1] of [n]: in a loss, to hold every example against every other one on purpose."""
+_JOINED, _PROBABILITIES = {"cat", "concat", "concatenate", "stack", "hstack"}, {"sigmoid", "sigmoid_", "softmax"}
+_FEWEST_ROWS = 3  # fewer may be anything
 _MOST_ENTRIES = 1 << 20
 
 
@@ -39,13 +51,14 @@ class ObjectiveWatcher(Watcher):
         self.calls: list[LossArguments] = []
         self._ended: dict[int, tuple[weakref.ref[torch.Tensor], tuple[str, ...]]] = {}
         self._targets: dict[int, weakref.ref[torch.Tensor]] = {id(target): weakref.ref(target) for target in targets}
+        self._columns: dict[int, weakref.ref[torch.Tensor]] = {}  # made of [n] on purpose
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = None
         if name in LOSSES:
             call = self._call(name, dict(zip(("input", "target"), args, strict=False)) | kwargs)
-        elif name in DIFFERENCES:
-            self._difference(name, args)
+        elif name in _COMBINED:
+            self._combination(name, args)
         try:
             result = function(*args, **kwargs)
         except Exception as error:
@@ -53,7 +66,11 @@ class ObjectiveWatcher(Watcher):
                 self.calls[-1] = replace(call, raised=str(error))
             raise
         first = args[0] if args else kwargs.get("input")
+        if isinstance(result, torch.Tensor) and (before := self._kept(name, args)):
+            self._ended[id(result)] = (weakref.ref(result), before)
         if isinstance(result, torch.Tensor) and isinstance(first, torch.Tensor):
+            if name in _MADE_COLUMNS and (first.dim() == 1 or self._is_column(first)):
+                self._columns[id(result)] = weakref.ref(result)
             before = self._endings(first)
             if name in ENDINGS:
                 self._ended[id(result)] = (weakref.ref(result), (name.rstrip("_"), *before))
@@ -62,6 +79,17 @@ class ObjectiveWatcher(Watcher):
                 if self._is_target(first):
                     self._targets[id(result)] = weakref.ref(result)
         return result
+
+    def _kept(self, name: str, args: tuple[Any, ...]) -> tuple[str, ...]:
+        """The endings of what is put together of parts that have the same, or of one less probabilities."""
+        if name in _JOINED and args and isinstance(args[0], tuple | list):
+            every = {self._endings(part) for part in args[0] if isinstance(part, torch.Tensor)}
+            return every.pop() if len(every) == 1 else ()
+        if name in DIFFERENCES and len(args) > 1 and 1 in (one for one in args[:2] if isinstance(one, int | float)):
+            tensor = next((one for one in args[:2] if isinstance(one, torch.Tensor)), None)
+            before = () if tensor is None else self._endings(tensor)
+            return before if before[:1] and before[0] in _PROBABILITIES else ()
+        return ()
 
     def _endings(self, tensor: torch.Tensor) -> tuple[str, ...]:
         known, names = self._ended.get(id(tensor), (None, ()))
@@ -87,15 +115,28 @@ class ObjectiveWatcher(Watcher):
         )
         return self.calls[-1]
 
-    def _difference(self, name: str, args: tuple[Any, ...]) -> None:
-        """outputs - targets written by hand, where the two do not have one shape."""
+    def _is_column(self, tensor: torch.Tensor) -> bool:
+        known = self._columns.get(id(tensor))
+        return known is not None and known() is tensor
+
+    def _combination(self, name: str, args: tuple[Any, ...]) -> None:
+        """What is written by hand of two tensors that do not have one shape: outputs against targets, or anything else
+        that was not made so on purpose.
+        """
         if len(args) < 2 or not all(isinstance(one, torch.Tensor) for one in args[:2]):
             return
         one, other = args[:2]
-        if self._is_target(one) == self._is_target(other) or not _row_against_column(one, other):
+        if not _row_against_column(one, other):
             return
-        outputs, targets = (other, one) if self._is_target(one) else (one, other)
-        self.calls.append(LossArguments("a difference", *_as_arrays(outputs, targets), self._endings(outputs)))
+        known = self._is_target(one) != self._is_target(other)
+        if not known and (self._is_column(one) or self._is_column(other) or len(one) < _FEWEST_ROWS):
+            return
+        if known and _COMBINED[name] == "a difference":
+            outputs, targets = (other, one) if self._is_target(one) else (one, other)
+            self.calls.append(LossArguments("a difference", *_as_arrays(outputs, targets), self._endings(outputs)))
+        else:
+            line = find_caller(("torch",))
+            self.calls.append(LossArguments(_COMBINED[name], *_as_arrays(one, other), line=line))
 
 
 def _row_against_column(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -1,0 +1,198 @@
+"""What the padded positions of a batch do: where they lie is told by a mask or lengths among the inputs, else by the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tree_map
+
+from wellposed.backends.measured import Padding
+from wellposed.backends.randomness import Randomness
+from wellposed.backends.torch.forward import forward
+from wellposed.backends.torch.sequences import Asked, along_the_sequence, sequences_in
+from wellposed.backends.torch.state import torch_generators
+
+_LEAST_SHARE = 0.03  # of all positions
+_FEWEST_TAILS = 2  # examples that end in padding, of two lengths at least
+_INSIDE = 0.01  # share of the positions before, up to which what fills the ends is no usual number
+_LOOKED_AT = 4  # examples whose padding is cut off
+
+
+def padding_of(model: nn.Module, inputs: Any, loss: Callable[[Any], torch.Tensor]) -> Padding | None:
+    """`loss` is a function of the model's outputs. The model is left in evaluation mode."""
+    found = _found(inputs)
+    if found is None:
+        return None
+    name, leaf, padded, known_by = found
+    empty = int(padded.all(1).sum())
+    asked = Asked(forward(model, inputs), loss)
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    slope = asked.slope_along(leaf)
+    in_loss = float("nan")
+    if slope is not None:
+        sent = slope.abs().sum(-1)
+        in_loss = float(sent[padded[:, : sent.shape[1]]].sum() / sent.sum()) if bool(sent.any()) else float("nan")
+    model.eval()
+    moves = real_moves = cut = float("nan")
+    if known_by:
+        moves, real_moves = _moves(model, inputs, leaf, padded)
+    else:
+        cut = _cut(model, inputs, leaf, padded)
+    share = float(padded.double().mean())
+    return Padding(name, known_by, share, in_loss, moves, real_moves, cut, recurrent, empty)
+
+
+def _found(inputs: Any) -> tuple[str, torch.Tensor, torch.Tensor, str] | None:
+    """The sequence, where it is padded, and what among the inputs tells of that."""
+    named = sequences_in(inputs)
+    masks = [(name, leaf) for name, leaf in named if leaf.dim() == 2 and _two_valued(leaf)]
+    sequences = [(n, leaf) for n, leaf in named if all(leaf is not mask for _, mask in masks) and leaf.dim() in (2, 3)]
+    lengths = [
+        (f"inputs{keystr(path)}", leaf)
+        for path, leaf in tree_flatten_with_path(inputs)[0]
+        if isinstance(leaf, torch.Tensor) and leaf.dim() == 1 and not leaf.is_floating_point()
+    ]
+    for name, leaf in sequences:
+        rows, steps = leaf.shape[:2]
+        for known_by, mask in masks:
+            if mask.shape != leaf.shape[:2]:
+                continue
+            for padded in (mask == 0, mask != 0):
+                if _all_one(leaf, padded) and not _all_one(leaf, ~padded) and _ends(padded):
+                    return name, leaf, padded, known_by
+        for known_by, numbers in lengths:
+            if len(numbers) == rows and 1 <= int(numbers.min()) < int(numbers.max()) <= steps:
+                padded = torch.arange(steps, device=leaf.device)[None] >= numbers.to(leaf.device)[:, None]
+                if _all_one(leaf, padded) and not _all_one(leaf, ~padded):
+                    return name, leaf, padded, known_by
+        padded_by_data = _filled(leaf)
+        if padded_by_data is not None:
+            return name, leaf, padded_by_data, ""
+    return None
+
+
+def _two_valued(leaf: torch.Tensor) -> bool:
+    return bool(((leaf == 0) | (leaf == 1)).all()) and bool((leaf == 0).any()) and bool((leaf == 1).any())
+
+
+def _all_one(leaf: torch.Tensor, where: torch.Tensor) -> bool:
+    chosen = leaf[where]
+    return bool(chosen.numel()) and bool((chosen == chosen.reshape(-1)[0]).all())
+
+
+def _ends(padded: torch.Tensor) -> bool:
+    """Whether it lies at the ends of the examples, and is more than a little."""
+    steps = padded.long()
+    at_the_end = bool((steps.diff(dim=1) >= 0).all())
+    at_the_start = bool((steps.diff(dim=1) <= 0).all())
+    return (at_the_end or at_the_start) and float(steps.double().mean()) >= _LEAST_SHARE
+
+
+def _filled(leaf: torch.Tensor) -> torch.Tensor | None:
+    """Positions at one end that hold one and the same number, which hardly comes elsewhere."""
+    flat = leaf if leaf.dim() == 2 else None
+    if flat is None or leaf.is_floating_point():
+        whole = leaf if leaf.dim() == 3 else leaf[..., None]
+        same = (whole == 0).all(-1)
+    else:
+        same = None
+    for column in (-1, 0):
+        if same is None:
+            assert flat is not None
+            fill = flat[:, column].mode().values
+            equal = flat == fill
+        else:
+            equal = same
+        order = equal.flip(1) if column == -1 else equal
+        run = order.long().cumprod(1).bool()
+        padded = run.flip(1) if column == -1 else run
+        tails = padded.sum(1)
+        long = tails[tails > 0]
+        outside = (equal & ~padded).sum() / max(int((~padded).sum()), 1)
+        if (
+            len(long) >= _FEWEST_TAILS
+            and len(tails.unique()) >= 2
+            and int(tails.max()) >= 2
+            and float(outside) <= _INSIDE
+            and float(padded.double().mean()) >= _LEAST_SHARE
+        ):
+            return padded
+    return None
+
+
+def _passed(model: nn.Module, inputs: Any) -> torch.Tensor | None:
+    random = Randomness(*torch_generators())
+    with torch.no_grad(), random.fixed():
+        made = forward(model, inputs)
+    for leaf in tree_flatten(made)[0]:
+        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.dim() >= 2:
+            return leaf.double() if bool(torch.isfinite(leaf).all()) else None
+    return None
+
+
+def _moves(model: nn.Module, inputs: Any, leaf: torch.Tensor, padded: torch.Tensor) -> tuple[float, float]:
+    """Outputs at other places, or of the example as a whole, when what is padded is changed, and when half of what is
+    not is.
+    """
+    nothing = float("nan"), float("nan")
+    before = _passed(model, inputs)
+    if before is None:
+        return nothing
+    steps = along_the_sequence(before, leaf.shape, 1)
+    real = ~padded
+    half = real & (real.long().cumsum(1) <= (real.sum(1, keepdim=True) // 2))
+    found = []
+    for changed in (padded, half):
+        other = leaf.clone()
+        pool = leaf[real]
+        drawn = torch.Generator().manual_seed(0)
+        places = torch.randint(len(pool), (int(changed.sum()),), generator=drawn).to(leaf.device)
+        other[changed] = pool[places]
+        after = _passed(model, tree_map(lambda one: other if one is leaf else one, inputs))  # noqa: B023
+        if after is None or after.shape != before.shape:
+            return nothing
+        change = (after - before).abs() / (float(before.abs().max()) or 1.0)
+        if steps is None:
+            found.append(float(change.max()) if change.shape[0] == leaf.shape[0] else float("nan"))
+        else:
+            along = along_the_sequence(change, leaf.shape, 1)
+            assert along is not None
+            looked_at = (real & ~changed)[:, : along.shape[1]]
+            found.append(float(along[looked_at].max()) if bool(looked_at.any()) else float("nan"))
+    return found[0], found[1]
+
+
+def _cut(model: nn.Module, inputs: Any, leaf: torch.Tensor, padded: torch.Tensor) -> float:
+    """Outputs of single examples with their padding and without, over how far examples are from each other."""
+    if len([one for one in tree_flatten(inputs)[0] if isinstance(one, torch.Tensor)]) != 1 or bool(padded[:, 0].any()):
+        return float("nan")
+    before = _passed(model, inputs)
+    if before is None or before.shape[0] != leaf.shape[0]:
+        return float("nan")
+    pooled = along_the_sequence(before, leaf.shape, 1) is None
+    spread = float(before.std(0).mean()) or 1.0
+    lengths = (~padded).sum(1)
+    rows = torch.argsort(lengths)[:_LOOKED_AT].tolist()
+    furthest = 0.0
+    for row in rows:
+        length = int(lengths[row])
+        if length < 1 or length == leaf.shape[1]:
+            continue
+        after = _passed(model, tree_map(lambda one: leaf[row : row + 1, :length] if one is leaf else one, inputs))  # noqa: B023
+        if after is None:
+            return float("nan")
+        if pooled:
+            if after.shape[1:] != before.shape[1:]:
+                return float("nan")
+            apart = float((after[0] - before[row]).abs().mean())
+        else:
+            one, other = along_the_sequence(after, leaf[:1, :length].shape, 1), along_the_sequence(before, leaf.shape, 1)
+            if one is None or other is None:
+                return float("nan")
+            last = min(one.shape[1], length)
+            apart = float((one[0, :last] - other[row, :last]).abs().mean())
+        furthest = max(furthest, apart / spread)
+    return furthest

@@ -1,0 +1,70 @@
+"""WP405: the future is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wellposed.backends.measured import LEAKS, MATCHES, Succession
+from wellposed.findings import Evidence, Finding, Remedy, Verdict
+from wellposed.rule import Cause, Rule
+
+FUTURE = Rule(
+    id="WP405",
+    subject="objective",
+    priority=22,
+    title="the future is seen",
+    claim="In a model that is asked for what comes next, no output depends on what comes after it.",
+    judged=(
+        "Where the targets that the loss uses are an input some positions later (at"
+        f" {100 * MATCHES:g} % of the positions or more, told from the gradient that the loss sends to the outputs), the"
+        " input from a position on is exchanged for another example's. Outputs before it must stay as they are; where"
+        f" they move by more than {LEAKS:g} of the largest output, the rule fails. A model that is asked for anything"
+        " else may look where it likes."
+    ),
+    causes=(
+        Cause(
+            "future-leak",
+            "What is asked for can be read off the input: the loss falls, and nothing that is of use is learned.",
+            "Change x[:, t:] and compare model(x)[:, :t].",
+            (
+                Remedy(
+                    "Let each position attend to itself and to those before it alone",
+                    "scaled_dot_product_attention(q, k, v, is_causal=True)",
+                ),
+                Remedy("Pad convolutions on the left only, and let recurrent layers run in one direction"),
+            ),
+        ),
+    ),
+    needs=("loss", "gradient"),
+    references=("github.com/huggingface/transformers/issues/48745",),
+    judge=lambda measured: check_future(measured.successions),
+)
+
+NO_SEQUENCE = "No input is seen to be a sequence whose elements are asked for, position by position."
+
+
+def check_future(successions: Sequence[Succession]) -> Finding:
+    ahead = [one for one in successions if one.offset is not None and one.offset > 0 and one.leak == one.leak]
+    if not ahead:
+        return FUTURE.not_applicable(NO_SEQUENCE)
+    worst = max(ahead, key=lambda one: one.leak)
+    evidence = (
+        Evidence(
+            "change of outputs by what comes after them",
+            worst.leak,
+            "outputs",
+            reference=f"0 (up to {LEAKS:g})",
+            how="over the largest output",
+        ),
+    )
+    if not worst.sees_ahead:
+        return FUTURE.holds(evidence)
+    assert worst.offset is not None
+    steps = "the next position's" if worst.offset == 1 else f"those {worst.offset} positions later"
+    enters = f" It enters on the way to `{worst.enters}`." if worst.enters else ""
+    text = (
+        f"The targets at each position are {steps} of `{worst.name}`, and outputs change by"
+        f" {100 * worst.leak:.2g} % when `{worst.name}` is changed after them: the model can read off what it is asked"
+        f" for.{enters}"
+    )
+    return FUTURE.found(Verdict.FAILS, text, where=worst.enters or "outputs", cause="future-leak", evidence=evidence)

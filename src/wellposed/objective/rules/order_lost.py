@@ -1,0 +1,64 @@
+"""WP408: outputs know the order that targets depend on."""
+
+from __future__ import annotations
+
+from wellposed.backends.measured import Order
+from wellposed.findings import Evidence, Finding, Remedy, Verdict
+from wellposed.rule import Cause, Rule
+
+_PERMUTED = 1e-4  # of the largest output: outputs nearer than that merely permute
+_CONFLICTS = 0.1  # share of the positions
+
+ORDER = Rule(
+    id="WP408",
+    subject="objective",
+    priority=34,
+    title="order is lost",
+    claim="Outputs know the order of the inputs where targets depend on it.",
+    judged=(
+        f"Positions are permuted. Where outputs merely permute with them (to {_PERMUTED:g} of the largest), a position is"
+        " known by its element alone. The rule fails where that cannot give the targets: where at"
+        f" {100 * _CONFLICTS:g} % of the positions or more another target is asked for than at another place with the same"
+        " element in the same example, which the elements beside it would settle. A model of sets, asked for what a set has,"
+        " holds."
+    ),
+    causes=(
+        Cause(
+            "order-lost",
+            "Every position has the same encoding, or none.",
+            "Compare model(x[:, places]) and model(x)[:, places].",
+            (
+                Remedy(
+                    "Add an encoding that differs from position to position",
+                    "x = x + positions[:, : x.shape[1]]  # not positions[:, x.shape[1]]",
+                ),
+            ),
+        ),
+    ),
+    needs=("loss", "gradient"),
+    references=("github.com/DiffPoseTalk/DiffPoseTalk/issues/20",),
+    judge=lambda measured: check_order(measured.order),
+)
+
+
+def check_order(order: Order | None) -> Finding:
+    if order is None:
+        return ORDER.not_applicable("The model gives no outputs along a sequence of whole numbers that is its only input.")
+    evidence = (
+        Evidence(
+            "distance of outputs from those at permuted positions",
+            order.apart,
+            "outputs",
+            reference=f"above {_PERMUTED:g}",
+            how="over the largest output",
+        ),
+        Evidence("share of positions that only their order tells apart", order.conflicts, "targets"),
+    )
+    if order.apart > _PERMUTED or order.conflicts < _CONFLICTS:
+        return ORDER.holds(evidence)
+    text = (
+        f"When the positions of `{order.name}` are permuted, outputs merely permute with them; but at"
+        f" {100 * order.conflicts:.0f} % of the positions another target is asked for than at another place with the same"
+        " element."
+    )
+    return ORDER.found(Verdict.FAILS, text, where=order.name, cause="order-lost", evidence=evidence)
