@@ -241,24 +241,32 @@ class Succession:
     """What a model that gives outputs along a sequence is asked for, and what it sees, of one of its inputs.
 
     `matches`: by offset k, the share of positions t whose target in the loss is the input at t + k (NaN where too few
-    can tell). `leak`: the largest change of outputs before a position when the input from there on is another
-    example's, `own` that of the outputs from there on, in evaluation mode and over the largest output; both NaN where no
-    offset matches. `enters` names the first module whose outputs change so, `tokens` says whether the input is of whole
-    numbers.
+    can tell). `leak`: the largest change of outputs before a position, where something is asked for, when the input from
+    there on is another example's, `own` that of the outputs from there on, in evaluation mode and over the largest
+    output. `lag`: how many positions later an element first shows. `enters` names the first module whose outputs change
+    so. `documents` is the input that tells documents in one row apart, and `from_before` how much outputs in later ones
+    change when the first one does. NaN for what was not measured.
     """
 
     name: str
     matches: Mapping[int, float]
     leak: float = float("nan")
     own: float = float("nan")
+    lag: int = 0
     enters: str = ""
-    tokens: bool = True
+    documents: str = ""
+    from_before: float = float("nan")
 
     @property
     def offset(self) -> int | None:
         """The one at which the targets are the input; None where none or several match."""
         matching = [k for k, share in self.matches.items() if share >= MATCHES]
         return matching[0] if len(matching) == 1 else None
+
+    @property
+    def ahead(self) -> int | None:
+        """How many positions after the last element that it sees the model is asked for, if it sees nothing later."""
+        return None if self.offset is None else self.offset + self.lag
 
     @property
     def sees_ahead(self) -> bool:
@@ -306,7 +314,7 @@ class Term:
     what it is multiplied by. `gradient` is the norm of what it adds to the gradient, None where no gradient passes.
     `moves` is how much it changes where the parameters are moved, in the same unit as its value. `mean_of` counts the
     numbers that it is a mean of, `sum_of` those that it is a sum of; 0 where neither is seen. `by_gradient`: whether it
-    was computed from a gradient taken without a graph.
+    was computed from a gradient taken without a graph; `of_loss`: whether a known loss function computed it.
     """
 
     where: str
@@ -318,6 +326,7 @@ class Term:
     mean_of: int = 0
     sum_of: int = 0
     by_gradient: bool = False
+    of_loss: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,17 +365,28 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Reshape:
+    """A view or reshape that gives a tensor the shape that a permutation of its axes would have given it."""
+
+    line: str
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reach:
-    """What the last operation of a model leaves fixed, or bounds. `by` is the operation, `fixed` what it fixes of each
+    """What operations leave fixed, or bound. `over_one` are the lines where a softmax runs over an axis of one number. Of
+    the last operation, where outputs and real targets of one shape are seen: `by` is the operation, `fixed` what it fixes of each
     example ("mean and spread"; "" where nothing), `low` and `high` the bounds of the outputs, `missed` the share of the
     targets' variance that cannot be reached so.
     """
 
-    by: str
-    fixed: str
-    low: float
-    high: float
-    missed: float
+    over_one: tuple[str, ...] = ()
+    by: str = ""
+    fixed: str = ""
+    low: float = float("-inf")
+    high: float = float("inf")
+    missed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wellposed.backends.initializable import Initializable
-from wellposed.backends.measured import Cut, Dependence, InputMap, LossArguments, Modes, NotFinite, Order, Padding, Reach, Run, Succession, Term, Uncut
+from wellposed.backends.measured import Cut, Dependence, InputMap, LossArguments, Modes, NotFinite, Order, Padding, Reach, Reshape, Run, Succession, Term, Uncut
 from wellposed.backends.randomness import Randomness
 from wellposed.backends.tape import Tape
 from wellposed.numerics.arrays import Array, Vector
@@ -257,6 +257,10 @@ class Network(Capability):
     def order(self) -> Order | None:
         """Whether outputs along a sequence know its order; None where they are not along one."""
         return None
+
+    def reshapes(self) -> tuple[Reshape, ...]:
+        """Views and reshapes in the forward pass that stand where axes should have been permuted."""
+        return ()
 
     def reach(self) -> Reach | None:
         """What the model's last operation lets the outputs reach of real targets; None where that is not seen."""

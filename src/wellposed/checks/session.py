@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wellposed.backends.measured import Dependence, LossArguments, Modes, NotFinite, Order, Padding, Reach, Run, Succession, Term, Uncut
+from wellposed.backends.measured import Dependence, LossArguments, Modes, NotFinite, Order, Padding, Reach, Reshape, Run, Succession, Term, Uncut
 from wellposed.backends.protocol import Problem
 from wellposed.checks.gradient_check import GradientCheck, Later, check_forward_mode, check_points
 from wellposed.errors import InputError
@@ -257,6 +257,10 @@ class Session:
     @cached_property
     def order(self) -> Order | None:
         return self.problem.network.order()
+
+    @cached_property
+    def reshapes(self) -> tuple[Reshape, ...]:
+        return self.problem.network.reshapes()
 
     @cached_property
     def reach(self) -> Reach | None:

@@ -14,11 +14,13 @@ from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path
 
 from wellposed.backends.closures import reachable
 from wellposed.backends.initializable import Initializable
-from wellposed.backends.measured import Dependence, InputMap, LossArguments, Modes, Order, Padding, Reach, Run, Succession, Term
+from wellposed.backends.measured import Dependence, InputMap, LossArguments, Modes, Order, Padding, Reach, Reshape, Run, Succession, Term
 from wellposed.backends.torch.arrays import as_numpy
+from wellposed.backends.torch.asked import Loss
 from wellposed.backends.torch.coordinates import Displaced
 from wellposed.backends.torch.dependence import dependence_of
 from wellposed.backends.torch.evaluation import TorchEvaluation
+from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.initializable import TorchInitializable
 from wellposed.backends.torch.inputmap import TorchInputMap
 from wellposed.backends.torch.modes import modes_of
@@ -26,7 +28,8 @@ from wellposed.backends.torch.objective import ObjectiveWatcher
 from wellposed.backends.torch.order import order_of
 from wellposed.backends.torch.padding import padding_of
 from wellposed.backends.torch.reach import reach_of
-from wellposed.backends.torch.sequences import successions_of
+from wellposed.backends.torch.reshapes import reshapes_in
+from wellposed.backends.torch.succession import successions_of
 from wellposed.backends.torch.state import modes_restored
 from wellposed.backends.torch.tensors import Tensors
 from wellposed.backends.torch.terms import terms_of
@@ -89,7 +92,7 @@ class TorchNetwork(TorchEvaluation):
             return ask(lambda: dependence_of(self.model, *self.batch), None)
 
     def successions(self) -> list[Succession]:
-        return self._asked(lambda *given: list(successions_of(*given)), [])
+        return self._asked(successions_of, [])
 
     def padding(self) -> Padding | None:
         return self._asked(padding_of, None)
@@ -97,20 +100,27 @@ class TorchNetwork(TorchEvaluation):
     def order(self) -> Order | None:
         return self._asked(order_of, None)
 
+    def reshapes(self) -> tuple[Reshape, ...]:
+        if self._takes_model:
+            return ()
+        inputs = self.batch[0]
+        rows = [leaf.shape[0] for leaf in tree_flatten(inputs)[0] if isinstance(leaf, torch.Tensor) and leaf.dim()]
+        with self.preserved(), self._as_it_is():
+            return ask(lambda: reshapes_in(lambda: forward(self.model, inputs), rows[0]), ()) if rows else ()
+
     def reach(self) -> Reach | None:
         if self._takes_model:
             return None
         with self.preserved(), self._as_it_is():
             return ask(lambda: reach_of(self.model, *self.batch), None)
 
-    def _asked(self, look: Callable[[nn.Module, Any, Callable[[Any], torch.Tensor]], Found], nothing: Found) -> Found:
-        """A look at the model, its inputs and the loss as a function of its outputs."""
+    def _asked(self, look: Callable[[nn.Module, Any, Any, Loss], Found], nothing: Found) -> Found:
+        """A look at the model, its inputs, its targets and the loss."""
         if self._takes_model:
             return nothing
-        inputs, targets = self.batch
         with self.preserved(), self._as_it_is(), modes_restored():
             # On inputs and in a mode that the model may not be made for.
-            return ask(lambda: look(self.model, inputs, lambda made: self.loss(made, targets)), nothing)
+            return ask(lambda: look(self.model, *self.batch, self.loss), nothing)
 
     def terms(self, theta: Theta, moved: Theta) -> list[Term]:
         parameters = list(self._parameters.values())

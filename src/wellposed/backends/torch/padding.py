@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,25 +11,27 @@ from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tr
 from wellposed.backends.measured import Padding
 from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch.forward import forward
-from wellposed.backends.torch.sequences import Asked, along_the_sequence, sequences_in
+from wellposed.backends.torch.asked import Asked, Loss
+from wellposed.backends.torch.sequences import Axes, Sequence
 from wellposed.backends.torch.state import torch_generators
 
 _LEAST_SHARE = 0.03  # of all positions
 _FEWEST_TAILS = 2  # examples that end in padding, of two lengths at least
 _INSIDE = 0.01  # share of the positions before, up to which what fills the ends is no usual number
+_STAYS = 0.5  # of the positions that are no padding: what repeats as often is no sequence of elements
 _LOOKED_AT = 4  # examples whose padding is cut off
 
 
-def padding_of(model: nn.Module, inputs: Any, loss: Callable[[Any], torch.Tensor]) -> Padding | None:
-    """`loss` is a function of the model's outputs. The model is left in evaluation mode."""
+def padding_of(model: nn.Module, inputs: Any, targets: Any, loss: Loss) -> Padding | None:
+    """The model is left in evaluation mode."""
     found = _found(inputs)
     if found is None:
         return None
     name, leaf, padded, known_by = found
     empty = int(padded.all(1).sum())
-    asked = Asked(forward(model, inputs), loss)
+    asked = Asked(forward(model, inputs), targets, loss)
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    slope = asked.slope_along(leaf)
+    slope = Sequence(name, leaf, Axes(0, 1)).aligned(asked.slope) if asked.known else None
     in_loss = float("nan")
     if slope is not None:
         sent = slope.abs().sum(-1)
@@ -47,7 +48,11 @@ def padding_of(model: nn.Module, inputs: Any, loss: Callable[[Any], torch.Tensor
 
 def _found(inputs: Any) -> tuple[str, torch.Tensor, torch.Tensor, str] | None:
     """The sequence, where it is padded, and what among the inputs tells of that."""
-    named = sequences_in(inputs)
+    named = [
+        (f"inputs{keystr(path)}", leaf)
+        for path, leaf in tree_flatten_with_path(inputs)[0]
+        if isinstance(leaf, torch.Tensor) and leaf.dim() >= 2 and min(leaf.shape[:2]) >= 2 and not leaf.is_complex()
+    ]
     masks = [(name, leaf) for name, leaf in named if leaf.dim() == 2 and _two_valued(leaf)]
     sequences = [(n, leaf) for n, leaf in named if all(leaf is not mask for _, mask in masks) and leaf.dim() in (2, 3)]
     lengths = [
@@ -72,6 +77,10 @@ def _found(inputs: Any) -> tuple[str, torch.Tensor, torch.Tensor, str] | None:
         if padded_by_data is not None:
             return name, leaf, padded_by_data, ""
     return None
+
+
+def _along(made: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor | None:
+    return Sequence("", leaf, Axes(0, 1)).aligned(made)
 
 
 def _two_valued(leaf: torch.Tensor) -> bool:
@@ -111,6 +120,10 @@ def _filled(leaf: torch.Tensor) -> torch.Tensor | None:
         padded = run.flip(1) if column == -1 else run
         tails = padded.sum(1)
         long = tails[tails > 0]
+        inside = ~(padded[:, 1:] | padded[:, :-1])
+        stays = (leaf[:, 1:] == leaf[:, :-1]) if leaf.dim() == 2 else (leaf[:, 1:] == leaf[:, :-1]).all(-1)
+        if bool(inside.any()) and float(stays[inside].double().mean()) > _STAYS:  # as numbers of documents do
+            continue
         outside = (equal & ~padded).sum() / max(int((~padded).sum()), 1)
         if (
             len(long) >= _FEWEST_TAILS
@@ -141,7 +154,7 @@ def _moves(model: nn.Module, inputs: Any, leaf: torch.Tensor, padded: torch.Tens
     before = _passed(model, inputs)
     if before is None:
         return nothing
-    steps = along_the_sequence(before, leaf.shape, 1)
+    steps = _along(before, leaf)
     real = ~padded
     half = real & (real.long().cumsum(1) <= (real.sum(1, keepdim=True) // 2))
     found = []
@@ -158,7 +171,7 @@ def _moves(model: nn.Module, inputs: Any, leaf: torch.Tensor, padded: torch.Tens
         if steps is None:
             found.append(float(change.max()) if change.shape[0] == leaf.shape[0] else float("nan"))
         else:
-            along = along_the_sequence(change, leaf.shape, 1)
+            along = _along(change, leaf)
             assert along is not None
             looked_at = (real & ~changed)[:, : along.shape[1]]
             found.append(float(along[looked_at].max()) if bool(looked_at.any()) else float("nan"))
@@ -172,7 +185,7 @@ def _cut(model: nn.Module, inputs: Any, leaf: torch.Tensor, padded: torch.Tensor
     before = _passed(model, inputs)
     if before is None or before.shape[0] != leaf.shape[0]:
         return float("nan")
-    pooled = along_the_sequence(before, leaf.shape, 1) is None
+    pooled = _along(before, leaf) is None
     spread = float(before.std(0).mean()) or 1.0
     lengths = (~padded).sum(1)
     rows = torch.argsort(lengths)[:_LOOKED_AT].tolist()
@@ -189,7 +202,7 @@ def _cut(model: nn.Module, inputs: Any, leaf: torch.Tensor, padded: torch.Tensor
                 return float("nan")
             apart = float((after[0] - before[row]).abs().mean())
         else:
-            one, other = along_the_sequence(after, leaf[:1, :length].shape, 1), along_the_sequence(before, leaf.shape, 1)
+            one, other = _along(after, leaf[:1, :length]), _along(before, leaf)
             if one is None or other is None:
                 return float("nan")
             last = min(one.shape[1], length)

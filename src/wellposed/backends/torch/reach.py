@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
+from wellposed.backends.lines import find_caller
 from wellposed.backends.measured import Reach
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.objective import ENDINGS, PASSING
@@ -38,6 +39,7 @@ class _Last(Watcher):
     def __init__(self) -> None:
         super().__init__()
         self._known: dict[int, tuple[weakref.ref[torch.Tensor], _Ending]] = {}
+        self.over_one: list[str] = []
 
     def of(self, tensor: Any) -> _Ending:
         known = self._known.get(id(tensor))
@@ -49,6 +51,9 @@ class _Last(Watcher):
         if not isinstance(result, torch.Tensor) or not isinstance(first, torch.Tensor):
             return result
         before = self.of(first)
+        if name in ("softmax", "log_softmax") and first.numel() > 1 and first.shape[_axis(first, args, kwargs)] == 1:
+            line = find_caller(("torch",))
+            self.over_one += [line] if line not in self.over_one else []
         if name in ENDINGS:
             self._note(result, _Ending((name.rstrip("_"), *before.names), before.axes))
         elif name in _NORMS:
@@ -73,23 +78,29 @@ def _axes(name: str, x: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, A
     return tuple(range(1, x.dim())) if groups == 1 else tuple(range(2, x.dim())) if groups == x.shape[1] else ()
 
 
+def _axis(x: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    axis = args[1] if len(args) > 1 else kwargs.get("dim")
+    return axis if isinstance(axis, int) and x.dim() else -1
+
+
 def reach_of(model: nn.Module, inputs: Any, targets: Any) -> Reach | None:
     last = _Last()
     with torch.no_grad(), last:
         made = forward(model, inputs)
     wanted = [leaf for leaf in tree_flatten(targets)[0] if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
     outputs = [leaf for leaf in tree_flatten(made)[0] if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
+    unknown = Reach(tuple(last.over_one)) if last.over_one else None
     pairs = [(one, other) for one in outputs[:1] for other in wanted if one.shape == other.shape and one.dim() > 1]
     if not pairs:
-        return None
+        return unknown
     output, target = pairs[0][0], pairs[0][1].double()
     ending = last.of(output)
     if not ending.names or not bool(torch.isfinite(target).all()):
-        return None
+        return unknown
     low, high = BOUNDS.get(ending.names[0], (-inf, inf))
     variance = float(target.var(correction=0))
     if not variance:
-        return None
+        return unknown
     beyond = target - target.clamp(low, high)
     missed, fixed, by = float((beyond**2).mean()) / variance, "", ending.names[0]
     axes = ending.axes
@@ -99,4 +110,4 @@ def reach_of(model: nn.Module, inputs: Any, targets: Any) -> Reach | None:
         lost = float(means.var(0, correction=0).mean()) / variance
         if lost > missed:
             missed, fixed, by = lost, "mean and spread", next(name for name in ending.names if name in _NORMS)
-    return Reach(by, fixed, low, high, missed)
+    return Reach(tuple(last.over_one), by, fixed, low, high, missed)

@@ -166,6 +166,7 @@ def _told(part: _Part, ends: _Ends, parameters: Sequence[torch.Tensor]) -> Term:
         mean_of=mean_of,
         sum_of=sum_of,
         by_gradient=ends.by_gradient(thing),
+        of_loss=function in _REDUCING,
     )
 
 

@@ -34,6 +34,17 @@ FUTURE = Rule(
                 Remedy("Pad convolutions on the left only, and let recurrent layers run in one direction"),
             ),
         ),
+        Cause(
+            "document-leak",
+            "Documents that are packed into one row are read by those after them.",
+            "Change the first document of a row and compare the outputs in the others.",
+            (
+                Remedy(
+                    "Let each position attend to its own document alone",
+                    "mask = causal & (document[:, :, None] == document[:, None, :])",
+                ),
+            ),
+        ),
     ),
     needs=("loss", "gradient"),
     references=("github.com/huggingface/transformers/issues/48745",),
@@ -58,7 +69,7 @@ def check_future(successions: Sequence[Succession]) -> Finding:
         ),
     )
     if not worst.sees_ahead:
-        return FUTURE.holds(evidence)
+        return _across_documents(ahead) or FUTURE.holds(evidence)
     assert worst.offset is not None
     steps = "the next position's" if worst.offset == 1 else f"those {worst.offset} positions later"
     enters = f" It enters on the way to `{worst.enters}`." if worst.enters else ""
@@ -68,3 +79,18 @@ def check_future(successions: Sequence[Succession]) -> Finding:
         f" for.{enters}"
     )
     return FUTURE.found(Verdict.FAILS, text, where=worst.enters or "outputs", cause="future-leak", evidence=evidence)
+
+
+def _across_documents(ahead: Sequence[Succession]) -> Finding | None:
+    """Where documents share a row, later ones may not see those before them."""
+    for one in ahead:
+        if one.from_before > LEAKS:
+            text = (
+                f"`{one.documents}` tells documents in one row apart, and outputs in later ones change by"
+                f" {100 * one.from_before:.2g} % when the first one is changed."
+            )
+            what = Evidence("change of outputs by the document before", one.from_before, "outputs", reference="0")
+            return FUTURE.found(
+                Verdict.FAILS, text, where=one.documents, cause="document-leak", evidence=(what,)
+            )
+    return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from wellposed.backends.measured import Order
+from collections.abc import Sequence
+
+from wellposed.backends.measured import Order, Reshape
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.rule import Cause, Rule
 
@@ -20,7 +22,7 @@ ORDER = Rule(
         " known by its element alone. The rule fails where that cannot give the targets: where at"
         f" {100 * _CONFLICTS:g} % of the positions or more another target is asked for than at another place with the same"
         " element in the same example, which the elements beside it would settle. A model of sets, asked for what a set has,"
-        " holds."
+        " holds. A view or reshape fails whose result has the shape that a permutation of the axes would give."
     ),
     causes=(
         Cause(
@@ -34,14 +36,34 @@ ORDER = Rule(
                 ),
             ),
         ),
+        Cause(
+            "reshape-mixes",
+            "A view or reshape stands where axes should be permuted: numbers of different places end up in one.",
+            "Compare x.reshape(...) and x.transpose(1, 2).reshape(...) on torch.arange.",
+            (Remedy("Permute the axes, then reshape", "x = x.transpose(1, 2).reshape(n, length, -1)"),),
+        ),
     ),
     needs=("loss", "gradient"),
     references=("github.com/DiffPoseTalk/DiffPoseTalk/issues/20",),
-    judge=lambda measured: check_order(measured.order),
+    judge=lambda measured: check_order(measured.order, measured.reshapes),
 )
 
 
-def check_order(order: Order | None) -> Finding:
+def check_order(order: Order | None, reshapes: Sequence[Reshape] = ()) -> list[Finding]:
+    mixed = [
+        ORDER.found(
+            Verdict.FAILS,
+            f"{list(one.before)} is reshaped to {list(one.after)}, at {one.line}: so it would be if axes had been permuted"
+            " before. As it is, numbers of different places are mixed.",
+            where="reshape",
+            cause="reshape-mixes",
+        )
+        for one in reshapes
+    ]
+    return mixed or [_of_positions(order)]
+
+
+def _of_positions(order: Order | None) -> Finding:
     if order is None:
         return ORDER.not_applicable("The model gives no outputs along a sequence of whole numbers that is its only input.")
     evidence = (

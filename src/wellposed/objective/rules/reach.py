@@ -19,7 +19,7 @@ REACH = Rule(
         "What comes last in the model is seen in one pass: an activation bounds the outputs, a normalisation with no weights"
         " of a layer after it fixes the mean and the spread of each example's. The share of the targets' variance that"
         f" lies beyond, or in the means of examples, cannot be reached: above {100 * _SUSPECT:g} % it is suspect, above"
-        f" {100 * _FAILS:g} % it fails."
+        f" {100 * _FAILS:g} % it fails. A softmax over a single number fails."
     ),
     causes=(
         Cause(
@@ -31,6 +31,12 @@ REACH = Rule(
                 Remedy("Take an activation whose range has the targets in it, or none; or scale the targets"),
             ),
         ),
+        Cause(
+            "softmax-over-one",
+            "A softmax runs over an axis of one number: it is 1, whatever goes in.",
+            "Print the shape of what the softmax gets.",
+            (Remedy("Take the axis that is to sum to 1", "weights = scores.softmax(dim=1)"),),
+        ),
     ),
     needs=("loss",),
     references=("github.com/naoto0804/chainer-cyclegan/pull/2",),
@@ -39,6 +45,9 @@ REACH = Rule(
 
 
 def check_reach(reach: Reach | None) -> Finding:
+    if reach is not None and reach.over_one:
+        text = f"A softmax runs over an axis of length 1, at {reach.over_one[0]}: what comes out is 1, whatever goes in."
+        return REACH.found(Verdict.FAILS, text, where="softmax", cause="softmax-over-one")
     if reach is None:
         return REACH.not_applicable("No outputs and real targets of one shape are seen, or nothing bounds the outputs.")
     evidence = (

@@ -56,26 +56,29 @@ TARGETS = Rule(
 
 
 def check_targets(successions: Sequence[Succession]) -> Finding:
-    seen = [one for one in successions if one.offset is not None and not one.sees_ahead and one.own > 0]
-    if any(one.offset == 1 for one in successions):
+    seen = [one for one in successions if one.ahead is not None and not one.sees_ahead and one.own > 0]
+    if any(one.ahead == 1 for one in seen):
         return TARGETS.holds()
     if not seen:
         return TARGETS.not_applicable(NO_SEQUENCE)
     one = seen[0]
+    assert one.ahead is not None
     assert one.offset is not None
+    share = one.matches[one.offset]
     evidence = (
         Evidence(
-            f"share of targets that are `{one.name}` {_places(one.offset)}",
-            one.matches[one.offset],
+            f"share of targets that are `{one.name}` {_places(one.ahead)}",
+            share,
             "targets",
             reference="of those one position later",
+            how="counted from the last element that an output depends on",
         ),
     )
-    text = f"At {100 * one.matches[one.offset]:.3g} % of the positions the loss asks for `{one.name}` {_places(one.offset)}"
-    if one.offset == 0:
+    text = f"At {100 * share:.3g} % of the positions the loss asks for `{one.name}` {_places(one.ahead)}"
+    if one.ahead == 0:
         text += ", which the model is given there: it learns to copy."
         return TARGETS.found(Verdict.FAILS, text, where="targets", cause="not-shifted", evidence=evidence)
-    if one.offset > 1:
+    if one.ahead > 1:
         text += ", and the model sees nothing after its own position: the element in between is never asked for."
         return TARGETS.found(Verdict.FAILS, text, where="targets", cause="shifted-twice", evidence=evidence)
     text += ", which the model has seen."

@@ -21,7 +21,8 @@ TERMS = Rule(
     claim="Every term that is added to the loss has a gradient where it depends on the parameters, and none drowns.",
     judged=(
         "The sum at the end of the loss is taken apart. A term without a gradient that changes when the parameters move"
-        f" by their own size, and is more than {_COUNTS:g} of the loss, fails. A term whose gradient is {_DROWNED:g} times"
+        f" by their own size, and is more than {_COUNTS:g} of the loss, fails; one of a loss function that never changes is"
+        f" suspect. A term whose gradient is {_DROWNED:g} times"
         " smaller than another's is suspect where one is a mean and the other a sum, and it is the count that makes the"
         " difference; a factor that somebody has put before a term is left alone."
     ),
@@ -37,6 +38,12 @@ TERMS = Rule(
             "A penalty is computed from a gradient without a graph: it cannot be differentiated once more.",
             "penalty.requires_grad is False.",
             (Remedy("Keep the graph", "torch.autograd.grad(outputs, inputs, create_graph=True)"),),
+        ),
+        Cause(
+            "constant-term",
+            "A loss function is called on what does not depend on the parameters at all.",
+            "Print loss_term.requires_grad for each term.",
+            (Remedy("Give it the model's outputs"),),
         ),
         Cause(
             "drowned-term",
@@ -61,6 +68,14 @@ def _found(terms: Sequence[Term]) -> Iterator[Finding]:
     whole = abs(sum(term.value for term in terms)) or 1.0
     kept = [term for term in terms if term.gradient is not None]
     for number, term in enumerate(terms, 1):
+        if term.gradient is None and term.of_loss and not term.moves:
+            text = (
+                f"Term {number} of {len(terms)}, `{term.function}`{f' at {term.where}' if term.where else ''}, is"
+                f" {term.value:.4g} whatever the parameters are."
+            )
+            yield TERMS.found(
+                Verdict.SUSPECT, text, where=f"term {number}", cause="constant-term", evidence=_table(terms)
+            )
         if term.gradient is not None or abs(term.value) < _COUNTS * whole:
             continue
         if term.moves <= _MOVES * abs(term.value) or any(_same(term, other) for other in kept):

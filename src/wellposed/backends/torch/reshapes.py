@@ -1,0 +1,67 @@
+"""Views and reshapes that stand where axes should have been permuted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import permutations
+from typing import Any
+
+import torch
+
+from wellposed.backends.lines import find_caller
+from wellposed.backends.measured import Reshape
+from wellposed.backends.torch.tracing.function_mode import Watcher
+
+_MOST_AXES = 5
+
+
+class Reshapes(Watcher):
+    """Enter it around a forward pass; of tensors that have the batch's number of examples on some axis."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self._rows = rows
+        self.found: list[Reshape] = []
+
+    def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = function(*args, **kwargs)
+        first = args[0] if args else None
+        if name in ("view", "reshape") and isinstance(first, torch.Tensor) and isinstance(result, torch.Tensor):
+            before, after = tuple(first.shape), tuple(result.shape)
+            if self._rows in before and self._rows in after and stands_for_a_permutation(before, after):
+                line = find_caller(("torch",))
+                if line and all(line != one.line for one in self.found):
+                    self.found.append(Reshape(line, before, after))
+        return result
+
+
+def stands_for_a_permutation(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """Whether the second shape is no merging or splitting of neighbouring axes of the first, and would be one if these
+    were permuted.
+    """
+    one, other = (tuple(size for size in shape if size != 1) for shape in (before, after))
+    if not 2 <= max(len(one), len(other)) <= _MOST_AXES or min(len(one), len(other)) < 2 or one == other:
+        return False
+    long, short = (one, other) if len(one) >= len(other) else (other, one)
+    if len(short) < 2 or _merges(long, short):
+        return False
+    return any(_merges(order, short) for order in permutations(long))
+
+
+def _merges(long: tuple[int, ...], short: tuple[int, ...]) -> bool:
+    """Whether merging neighbours of the one gives the other."""
+    sizes = iter(long)
+    for wanted in short:
+        size = 1
+        while size < wanted:
+            size *= next(sizes, wanted + 1)
+        if size != wanted:
+            return False
+    return next(sizes, None) is None
+
+
+def reshapes_in(run: Callable[[], Any], rows: int) -> tuple[Reshape, ...]:
+    watch = Reshapes(rows)
+    with torch.no_grad(), watch:
+        run()
+    return tuple(watch.found)
