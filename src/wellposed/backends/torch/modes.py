@@ -96,6 +96,6 @@ class _Dropouts(Watcher):
         return function(*args, **kwargs)
 
     def _note(self, where: list[str]) -> None:
-        line = find_caller(("torch",))
+        line = find_caller(("torch", "wellposed"))
         if line and line not in where:
             where.append(line)

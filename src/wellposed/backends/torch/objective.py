@@ -135,7 +135,7 @@ class ObjectiveWatcher(Watcher):
             outputs, targets = (other, one) if self._is_target(one) else (one, other)
             self.calls.append(LossArguments("a difference", *_as_arrays(outputs, targets), self._endings(outputs)))
         else:
-            line = find_caller(("torch",))
+            line = find_caller(("torch", "wellposed"))
             self.calls.append(LossArguments(_COMBINED[name], *_as_arrays(one, other), line=line))
 
 

@@ -16,7 +16,7 @@ from wellposed.backends.torch.sequences import Axes, Sequence
 from wellposed.backends.torch.state import torch_generators
 
 _LEAST_SHARE = 0.03  # of all positions
-_FEWEST_TAILS = 2  # examples that end in padding, of two lengths at least
+_FEWEST_TAILS, _MANY_TAILS = 2, 0.25  # examples that end in padding, and share of all; of two lengths at least
 _INSIDE = 0.01  # share of the positions before, up to which what fills the ends is no usual number
 _STAYS = 0.5  # of the positions that are no padding: what repeats as often is no sequence of elements
 _LOOKED_AT = 4  # examples whose padding is cut off
@@ -37,11 +37,8 @@ def padding_of(model: nn.Module, inputs: Any, targets: Any, loss: Loss) -> Paddi
         sent = slope.abs().sum(-1)
         in_loss = float(sent[padded[:, : sent.shape[1]]].sum() / sent.sum()) if bool(sent.any()) else float("nan")
     model.eval()
-    moves = real_moves = cut = float("nan")
-    if known_by:
-        moves, real_moves = _moves(model, inputs, leaf, padded)
-    else:
-        cut = _cut(model, inputs, leaf, padded)
+    moves, real_moves = _moves(model, inputs, leaf, padded) if known_by else (float("nan"), float("nan"))
+    cut = _cut(model, inputs, leaf, padded)
     share = float(padded.double().mean())
     return Padding(name, known_by, share, in_loss, moves, real_moves, cut, recurrent, empty)
 
@@ -100,40 +97,32 @@ def _ends(padded: torch.Tensor) -> bool:
     return (at_the_end or at_the_start) and float(steps.double().mean()) >= _LEAST_SHARE
 
 
-def _filled(leaf: torch.Tensor) -> torch.Tensor | None:
-    """Positions at one end that hold one and the same number, which hardly comes elsewhere."""
-    flat = leaf if leaf.dim() == 2 else None
-    if flat is None or leaf.is_floating_point():
-        whole = leaf if leaf.dim() == 3 else leaf[..., None]
-        same = (whole == 0).all(-1)
-    else:
-        same = None
-    for column in (-1, 0):
-        if same is None:
-            assert flat is not None
-            fill = flat[:, column].mode().values
-            equal = flat == fill
-        else:
-            equal = same
-        order = equal.flip(1) if column == -1 else equal
-        run = order.long().cumprod(1).bool()
-        padded = run.flip(1) if column == -1 else run
-        tails = padded.sum(1)
-        long = tails[tails > 0]
-        inside = ~(padded[:, 1:] | padded[:, :-1])
-        stays = (leaf[:, 1:] == leaf[:, :-1]) if leaf.dim() == 2 else (leaf[:, 1:] == leaf[:, :-1]).all(-1)
-        if bool(inside.any()) and float(stays[inside].double().mean()) > _STAYS:  # as numbers of documents do
-            continue
-        outside = (equal & ~padded).sum() / max(int((~padded).sum()), 1)
-        if (
-            len(long) >= _FEWEST_TAILS
-            and len(tails.unique()) >= 2
-            and int(tails.max()) >= 2
-            and float(outside) <= _INSIDE
-            and float(padded.double().mean()) >= _LEAST_SHARE
-        ):
-            return padded
+def _filled(tokens: torch.Tensor) -> torch.Tensor | None:
+    """Positions at one end that hold the lowest or the highest of all whole numbers, which hardly comes elsewhere."""
+    if tokens.is_floating_point() or tokens.dim() != 2:
+        return None
+    for from_the_end in (True, False):
+        for fill in (tokens.min(), tokens.max()):
+            equal = tokens == fill
+            run = (equal.flip(1) if from_the_end else equal).long().cumprod(1).bool()
+            padded = run.flip(1) if from_the_end else run
+            if _is_padding(tokens, padded, equal):
+                return padded
     return None
+
+
+def _is_padding(tokens: torch.Tensor, padded: torch.Tensor, equal: torch.Tensor) -> bool:
+    tails = padded.sum(1)
+    long = tails[tails > 0]
+    if len(long) < max(_FEWEST_TAILS, _MANY_TAILS * len(tails)) or len(tails.unique()) < 2 or int(tails.max()) < 2:
+        return False
+    if bool(padded.all(1).any()) or float(padded.double().mean()) < _LEAST_SHARE:
+        return False
+    if float((equal & ~padded).sum()) > _INSIDE * int((~padded).sum()):
+        return False
+    inside = ~(padded[:, 1:] | padded[:, :-1])
+    stays = tokens[:, 1:] == tokens[:, :-1]  # as numbers of documents do
+    return bool(inside.any()) and float(stays[inside].double().mean()) <= _STAYS
 
 
 def _passed(model: nn.Module, inputs: Any) -> torch.Tensor | None:
@@ -180,7 +169,10 @@ def _moves(model: nn.Module, inputs: Any, leaf: torch.Tensor, padded: torch.Tens
 
 def _cut(model: nn.Module, inputs: Any, leaf: torch.Tensor, padded: torch.Tensor) -> float:
     """Outputs of single examples with their padding and without, over how far examples are from each other."""
-    if len([one for one in tree_flatten(inputs)[0] if isinstance(one, torch.Tensor)]) != 1 or bool(padded[:, 0].any()):
+    leaves = [one for one in tree_flatten(inputs)[0] if isinstance(one, torch.Tensor)]
+    along = [one for one in leaves if one.shape[:2] == leaf.shape[:2]]
+    single = [one for one in leaves if one.dim() == 1 and one.shape == leaf.shape[:1]]  # lengths, and the like
+    if len(along) + len(single) != len(leaves) or bool(padded[:, 0].any()):
         return float("nan")
     before = _passed(model, inputs)
     if before is None or before.shape[0] != leaf.shape[0]:
@@ -188,13 +180,18 @@ def _cut(model: nn.Module, inputs: Any, leaf: torch.Tensor, padded: torch.Tensor
     pooled = _along(before, leaf) is None
     spread = float(before.std(0).mean()) or 1.0
     lengths = (~padded).sum(1)
-    rows = torch.argsort(lengths)[:_LOOKED_AT].tolist()
     furthest = 0.0
-    for row in rows:
+    for row in torch.argsort(lengths)[:_LOOKED_AT].tolist():
         length = int(lengths[row])
         if length < 1 or length == leaf.shape[1]:
             continue
-        after = _passed(model, tree_map(lambda one: leaf[row : row + 1, :length] if one is leaf else one, inputs))  # noqa: B023
+
+        def own(one: Any, row: int = row, length: int = length) -> Any:
+            if any(one is other for other in along):
+                return one[row : row + 1, :length]
+            return one[row : row + 1] if any(one is other for other in single) else one
+
+        after = _passed(model, tree_map(own, inputs))
         if after is None:
             return float("nan")
         if pooled:

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from wellposed.backends.lines import find_caller
+from wellposed.backends.lines import find_caller, within_package
 from wellposed.backends.measured import Reshape
 from wellposed.backends.torch.tracing.function_mode import Watcher
 
-_MOST_AXES = 5
+_MOST_AXES, _SKEWED_AXES = 5, 4
 
 
 class Reshapes(Watcher):
@@ -29,7 +29,7 @@ class Reshapes(Watcher):
         if name in ("view", "reshape") and isinstance(first, torch.Tensor) and isinstance(result, torch.Tensor):
             before, after = tuple(first.shape), tuple(result.shape)
             if self._rows in before and self._rows in after and stands_for_a_permutation(before, after):
-                line = find_caller(("torch",))
+                line = "" if within_package("torch.nn.functional") else find_caller(("torch", "wellposed"))
                 if line and all(line != one.line for one in self.found):
                     self.found.append(Reshape(line, before, after))
         return result
@@ -42,10 +42,20 @@ def stands_for_a_permutation(before: tuple[int, ...], after: tuple[int, ...]) ->
     one, other = (tuple(size for size in shape if size != 1) for shape in (before, after))
     if not 2 <= max(len(one), len(other)) <= _MOST_AXES or min(len(one), len(other)) < 2 or one == other:
         return False
+    if _skews(one, other):
+        return False
     long, short = (one, other) if len(one) >= len(other) else (other, one)
     if len(short) < 2 or _merges(long, short):
         return False
     return any(_merges(order, short) for order in permutations(long))
+
+
+def _skews(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Two neighbouring axes of four or more have changed places: so relative positions are shifted on purpose (Dai et al.
+    2019, arXiv 1901.02860).
+    """
+    places = [place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
+    return len(one) == len(other) >= _SKEWED_AXES and len(places) == 2 and places[1] == places[0] + 1
 
 
 def _merges(long: tuple[int, ...], short: tuple[int, ...]) -> bool:

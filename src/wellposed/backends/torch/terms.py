@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import sqrt
 from typing import Any
 
 import torch
@@ -56,9 +56,9 @@ class _Ends(Watcher):
             self._of_gradients |= {id(one): one for one in tree_leaves(result) if isinstance(one, torch.Tensor)}
         first = args[0] if args else None
         if name in _CUTS and isinstance(first, torch.Tensor) and first.requires_grad:
-            self.cut.append((first, result, find_caller(("torch",))))
+            self.cut.append((first, result, find_caller(("torch", "wellposed"))))
         if isinstance(result, torch.Tensor) and (result.numel() == 1 or (name in _STACKS and result.dim() == 1)):
-            self.calls[id(result)] = _Call(name, args, kwargs, result, find_caller(("torch",)))
+            self.calls[id(result)] = _Call(name, args, kwargs, result, find_caller(("torch", "wellposed")))
         return result
 
     def by_gradient(self, tensor: Any) -> bool:
@@ -162,7 +162,7 @@ def _told(part: _Part, ends: _Ends, parameters: Sequence[torch.Tensor]) -> Term:
         function,
         part.value,
         part.factor,
-        gradient if gradient is None or isfinite(gradient) else None,
+        gradient,
         mean_of=mean_of,
         sum_of=sum_of,
         by_gradient=ends.by_gradient(thing),

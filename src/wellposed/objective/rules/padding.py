@@ -24,9 +24,9 @@ PADDING = Rule(
         " number which hardly comes elsewhere. Of the gradient that the loss sends to the outputs they may have"
         f" {100 * _SUSPECT_SHARE:g} %; above it is suspect, above {100 * _FAILS_SHARE:g} % it fails. Where a mask or"
         f" lengths are given, outputs elsewhere must not move by {_MOVES:g} of the largest when what is padded is changed;"
-        " where they move, and not when what is real is changed, the mask is inverted. Where none are given, the padding of"
-        f" single examples is cut off: outputs that move by {100 * _SUSPECT_CUT:g} % of what separates examples are suspect,"
-        f" by {_FAILS_CUT:g} times of it behind a recurrent layer they fail."
+        " where they move, and not when what is real is changed, the mask is inverted. The padding of single examples is cut"
+        f" off: outputs that move by {100 * _SUSPECT_CUT:g} % of what separates examples are suspect; they fail where a mask"
+        f" is given, and by {_FAILS_CUT:g} times of it behind a recurrent layer."
     ),
     causes=(
         Cause(
@@ -84,13 +84,13 @@ def _found(padding: Padding) -> Iterator[Finding]:
             " not at all when what is real is."
         )
         yield PADDING.found(Verdict.FAILS, text, where=padding.known_by, cause="mask-inverted", evidence=evidence)
-    elif padding.moves > _MOVES:
+    elif padding.moves > _MOVES and not padding.cut <= _SUSPECT_CUT:
         text = (
             f"Outputs elsewhere move by {100 * padding.moves:.2g} % of the largest when what `{padding.known_by}` tells to be"
             " padding is changed."
         )
         yield PADDING.found(Verdict.FAILS, text, where=padding.known_by, cause="mask-ignored", evidence=evidence)
-    if padding.cut > _SUSPECT_CUT:
+    elif padding.cut > _SUSPECT_CUT:
         cause = "read-at-padding" if padding.recurrent else "mask-ignored"
         text = (
             f"{share}, and an example's outputs move by {padding.cut:.2g} times what separates examples when its padding is"

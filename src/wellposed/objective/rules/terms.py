@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import isfinite
 
 from wellposed.backends.measured import Term
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
@@ -98,6 +99,7 @@ def _same(one: Term, other: Term) -> bool:
 
 
 def _drowned(terms: Sequence[Term], kept: Sequence[Term]) -> Iterator[Finding]:
+    kept = [term for term in kept if term.gradient is not None and isfinite(term.gradient)]
     loud = max(kept, key=lambda term: term.gradient or 0.0, default=None)
     if loud is None or not loud.gradient or not _plain(loud):
         return
