@@ -142,7 +142,7 @@ def _transformer(kind: str, model_type: str, seed: int) -> wp.TorchProblem:
     draw = torch.Generator().manual_seed(seed)
     tokens = torch.randint(3, 290, (6, 24), generator=draw)
     inputs = {"input_ids": tokens} | ({"decoder_input_ids": tokens.roll(1, 1)} if kind == "translating" else {})
-    targets = tokens if kind == "masked" else tokens.roll(-1, 1)
+    targets = tokens.roll(-1, 1) if kind == "causal" else tokens
 
     def loss(output: Any, targets: torch.Tensor) -> torch.Tensor:
         return nn.functional.cross_entropy(output.logits.flatten(0, 1).float(), targets.flatten())

@@ -243,7 +243,8 @@ class Succession:
     `matches`: by offset k, the share of positions t whose target in the loss is the input at t + k (NaN where too few
     can tell). `leak`: the largest change of outputs before a position, where something is asked for, when the input from
     there on is another example's, `own` that of the outputs from there on, in evaluation mode and over the largest
-    output. `lag`: how many positions later an element first shows. `enters` names the first module whose outputs change
+    output; `past` the change of outputs from a position on when the input before it is. `lag`: how many positions later an
+    element first shows. `enters` names the first module whose outputs change
     so. `documents` is the input that tells documents in one row apart, and `from_before` how much outputs in later ones
     change when the first one does. NaN for what was not measured.
     """
@@ -252,6 +253,7 @@ class Succession:
     matches: Mapping[int, float]
     leak: float = float("nan")
     own: float = float("nan")
+    past: float = float("nan")
     lag: int = 0
     enters: str = ""
     documents: str = ""
@@ -271,6 +273,11 @@ class Succession:
     @property
     def sees_ahead(self) -> bool:
         return self.leak > LEAKS
+
+    @property
+    def one_way(self) -> bool:
+        """Whether outputs depend on what was, and on nothing that is to come."""
+        return self.own > LEAKS and self.past > LEAKS and not self.sees_ahead
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,11 +51,13 @@ def stands_for_a_permutation(before: tuple[int, ...], after: tuple[int, ...]) ->
 
 
 def _skews(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Two neighbouring axes of four or more have changed places: so relative positions are shifted on purpose (Dai et al.
-    2019, arXiv 1901.02860).
+    """Two neighbouring axes, of four or more or of lengths n and n + 1, have changed places: so relative positions are
+    shifted, and bands of a matrix laid out, on purpose (Dai et al. 2019, arXiv 1901.02860).
     """
     places = [place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
-    return len(one) == len(other) >= _SKEWED_AXES and len(places) == 2 and places[1] == places[0] + 1
+    if len(one) != len(other) or len(places) != 2 or places[1] != places[0] + 1:
+        return False
+    return len(one) >= _SKEWED_AXES or abs(one[places[0]] - one[places[1]]) == 1
 
 
 def _merges(long: tuple[int, ...], short: tuple[int, ...]) -> bool:

@@ -47,7 +47,7 @@ def _seen(
     """The last two thirds, and the last third, of a sequence are given to another example."""
     unknown = Succession(sequence.name, matches)
     length = where.shape[1]
-    leak, own, enters = 0.0, 0.0, ""
+    leak, own, past, enters = 0.0, 0.0, 0.0, ""
     for start in sorted({max(1, length // 3), max(1, 2 * length // 3)}):
         watch = _Passes(model, sequence, where, start)
         with watch:
@@ -61,7 +61,11 @@ def _seen(
         if earlier > leak:
             leak, enters = earlier, watch.first_moved
         own = max(own, float(change[:, start:].max()))
-    known = Succession(sequence.name, matches, leak, own, _lag(model, inputs, sequence), enters)
+        before_it = passed(model, sequence.exchanged(inputs, slice(0, start)), sequence)
+        if before_it is not None:
+            moved = (before_it - before).abs().amax(-1) / (float(before.abs().max()) or 1.0)
+            past = max(past, float(moved[:, start:].max()))
+    known = Succession(sequence.name, matches, leak, own, past, _lag(model, inputs, sequence), enters)
     return _across_documents(model, inputs, sequence, known)
 
 

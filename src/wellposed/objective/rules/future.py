@@ -55,6 +55,8 @@ NO_SEQUENCE = "No input is seen to be a sequence whose elements are asked for, p
 
 
 def check_future(successions: Sequence[Succession]) -> Finding:
+    if any(one.ahead is not None and one.one_way for one in successions):  # a decoder: its encoder may see all
+        successions = [one for one in successions if one.one_way]
     ahead = [one for one in successions if one.offset is not None and one.offset > 0 and one.leak == one.leak]
     if not ahead:
         return FUTURE.not_applicable(NO_SEQUENCE)

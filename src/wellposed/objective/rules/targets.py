@@ -56,7 +56,7 @@ TARGETS = Rule(
 
 
 def check_targets(successions: Sequence[Succession]) -> Finding:
-    seen = [one for one in successions if one.ahead is not None and not one.sees_ahead and one.own > 0]
+    seen = [one for one in successions if one.ahead is not None and one.one_way]
     if any(one.ahead == 1 for one in seen):
         return TARGETS.holds()
     if not seen:
