@@ -264,9 +264,7 @@ class TestOrder:
             def forward(self, x):
                 return self.c(x.reshape(len(x), 3, 6, 6)).mean((2, 3))
 
-        problem = wp.TorchProblem(
-            Pixels(), nn.CrossEntropyLoss(), (torch.randn(8, 6, 6, 3), torch.randint(2, (8,)))
-        )
+        problem = wp.TorchProblem(Pixels(), nn.CrossEntropyLoss(), (torch.randn(8, 6, 6, 3), torch.randint(2, (8,))))
         (finding,) = found(problem, "WP408")
         assert finding.cause == "reshape-mixes"
         assert "[8, 6, 6, 3] is reshaped to [8, 3, 6, 6]" in finding.message
@@ -329,7 +327,9 @@ class TestReach:
         (finding,) = found(wp.TorchProblem(fixed, nn.L1Loss(), (x, 0.9 * x)), "WP410")
         assert (finding.verdict, finding.cause) == (wp.Verdict.FAILS, "cannot-reach")
         assert "`instance_norm` at the end of the model fixes the mean and spread" in finding.message
-        assert verdict(wp.TorchProblem(nn.Sequential(*layers, nn.Tanh()), nn.L1Loss(), (x, 0.9 * x)), "WP410") == "holds"
+        assert (
+            verdict(wp.TorchProblem(nn.Sequential(*layers, nn.Tanh()), nn.L1Loss(), (x, 0.9 * x)), "WP410") == "holds"
+        )
 
     @pytest.mark.parametrize("axis", [1, -1])
     def test_a_softmax_over_one_number(self, axis):
@@ -373,9 +373,7 @@ class TestModes:
     def test_statistics_of_two_examples(self):
         assert [f.cause for f in found(self.problem(self.network(), rows=2), "WP411")] == ["tiny-batch"]
 
-    @pytest.mark.parametrize(
-        ("training", "cause"), [(True, "dropout-always"), (False, "dropout-never"), (None, "")]
-    )
+    @pytest.mark.parametrize(("training", "cause"), [(True, "dropout-always"), (False, "dropout-never"), (None, "")])
     def test_dropout_with_a_mode_of_its_own(self, training, cause):
         class Dropped(nn.Module):
             def __init__(self):
@@ -412,5 +410,7 @@ class TestBroadcasts:
 def test_where_nothing_is_seen_of_a_structure_the_rules_do_not_apply():
     problem = wp.FunctionProblem(lambda p: float((p["w"] ** 2).sum()), lambda p: {"w": 2 * p["w"]}, {"w": 1.0})
     told = {f.rule: f.verdict.value for f in wp.check_objective(problem).findings}
-    assert {told[rule] for rule in ("WP405", "WP406", "WP407", "WP408", "WP409", "WP410", "WP411")} == {"not applicable"}
+    assert {told[rule] for rule in ("WP405", "WP406", "WP407", "WP408", "WP409", "WP410", "WP411")} == {
+        "not applicable"
+    }
     assert math.isfinite(len(told))

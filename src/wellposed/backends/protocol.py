@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wellposed.backends.initializable import Initializable
-from wellposed.backends.measured import Cut, Dependence, InputMap, LossArguments, Modes, NotFinite, Order, Padding, Reach, Reshape, Run, Succession, Term, Uncut
+from wellposed.backends.measured import Cut, Dependence, InputMap, LossArguments, NotFinite, Run, Uncut
 from wellposed.backends.randomness import Randomness
+from wellposed.backends.structured import Structured
 from wellposed.backends.tape import Tape
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Gradient, Layout, Theta, adam
@@ -207,7 +208,7 @@ class Differentiation(Capability):
         return None
 
 
-class Network(Capability):
+class Network(Structured, Capability):
     """The network within the loss: one pass with its operations, what depends on what, the data that goes in."""
 
     channel_axis: int | None = None  # of what a convolution reads; None for the last
@@ -236,38 +237,6 @@ class Network(Capability):
 
     def dependence(self, theta: Theta) -> Dependence | None:
         """How outputs depend on inputs; None where the batch's examples cannot be told apart."""
-        return None
-
-    def successions(self) -> list[Succession]:
-        """What is asked for along each input that is a sequence, at the parameters as they are; empty where none is seen
-        to be.
-        """
-        return []
-
-    def terms(self, theta: Theta, moved: Theta) -> list[Term]:
-        """The terms that the loss at theta is the sum of, and how they change on the way to another point; empty where
-        they are not seen, or there is one alone.
-        """
-        return []
-
-    def padding(self) -> Padding | None:
-        """What padded positions do; None where there are none, or they are not seen."""
-        return None
-
-    def order(self) -> Order | None:
-        """Whether outputs along a sequence know its order; None where they are not along one."""
-        return None
-
-    def reshapes(self) -> tuple[Reshape, ...]:
-        """Views and reshapes in the forward pass that stand where axes should have been permuted."""
-        return ()
-
-    def reach(self) -> Reach | None:
-        """What the model's last operation lets the outputs reach of real targets; None where that is not seen."""
-        return None
-
-    def modes(self) -> Modes | None:
-        """What depends on the mode that the model is in; None where it has none."""
         return None
 
     def reinitialized(self) -> Initializable | None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from wellposed.backends.measured import Dependence, LossArguments, Modes, NotFinite, Order, Padding, Reach, Reshape, Run, Succession, Term, Uncut
+from wellposed.backends.measured import Dependence, LossArguments, NotFinite, Run, Uncut
 from wellposed.backends.protocol import Problem
+from wellposed.backends.structure import Modes, Order, Padding, Reach, Reshape, Succession, Term
 from wellposed.checks.gradient_check import GradientCheck, Later, check_forward_mode, check_points
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Verdict

@@ -47,7 +47,17 @@ _Check = Callable[[LossArguments], _Misfit | None]
 
 
 def misfits(call: LossArguments) -> Iterator[_Misfit]:
-    checks: tuple[_Check, ...] = (_combined, _one_unit, _wrong_axis, _classes, _scores, _logs, _binary, _real, _favoured)
+    checks: tuple[_Check, ...] = (
+        _combined,
+        _one_unit,
+        _wrong_axis,
+        _classes,
+        _scores,
+        _logs,
+        _binary,
+        _real,
+        _favoured,
+    )
     for check in checks:
         misfit = check(call)
         if misfit is not None:

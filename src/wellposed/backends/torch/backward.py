@@ -30,9 +30,7 @@ def gradients_of(
     return [next(found) if tensor.requires_grad else None for tensor in tensors]
 
 
-def _left_by_backward(
-    loss: torch.Tensor, wanted: Sequence[torch.Tensor], *, again: bool
-) -> list[torch.Tensor | None]:
+def _left_by_backward(loss: torch.Tensor, wanted: Sequence[torch.Tensor], *, again: bool) -> list[torch.Tensor | None]:
     every = list({id(tensor): tensor for tensor in [*wanted, *leaves(loss)]}.values())
     before = [tensor.grad for tensor in every]
     try:

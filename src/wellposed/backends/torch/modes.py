@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from wellposed.backends.lines import find_caller
-from wellposed.backends.measured import Modes, Statistics
+from wellposed.backends.structure import Modes, Statistics
 from wellposed.backends.torch.tracing.function_mode import Watcher
 
 _DROPOUT = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"}
@@ -29,9 +29,14 @@ def modes_of(model: nn.Module, run: Callable[[], Any]) -> Modes:
     model.eval()
     with torch.no_grad(), suppress(Exception), in_use:  # in a mode that it may not be made for
         run()
+    passive = tuple(here.passive) if training and _trains(model) else ()
+    return Modes(training, tuple(found), tuple(in_use.active), passive)
+
+
+def _trains(model: nn.Module) -> bool:
+    """Whether dropout modules, where there are any, are in training mode: some of them may be frozen on purpose."""
     own = [module for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
-    kept = any(module.training for module in own) if training else True
-    return Modes(training, tuple(found), tuple(in_use.active), tuple(here.passive) if training and kept | (not own) else ())
+    return not own or any(module.training for module in own)
 
 
 @contextmanager

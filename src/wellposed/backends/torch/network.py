@@ -14,7 +14,8 @@ from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path
 
 from wellposed.backends.closures import reachable
 from wellposed.backends.initializable import Initializable
-from wellposed.backends.measured import Dependence, InputMap, LossArguments, Modes, Order, Padding, Reach, Reshape, Run, Succession, Term
+from wellposed.backends.measured import Dependence, InputMap, LossArguments, Run
+from wellposed.backends.structure import Modes, Order, Padding, Reach, Reshape, Succession, Term
 from wellposed.backends.torch.arrays import as_numpy
 from wellposed.backends.torch.asked import Loss
 from wellposed.backends.torch.coordinates import Displaced
@@ -29,8 +30,8 @@ from wellposed.backends.torch.order import order_of
 from wellposed.backends.torch.padding import padding_of
 from wellposed.backends.torch.reach import reach_of
 from wellposed.backends.torch.reshapes import reshapes_in
-from wellposed.backends.torch.succession import successions_of
 from wellposed.backends.torch.state import modes_restored
+from wellposed.backends.torch.succession import successions_of
 from wellposed.backends.torch.tensors import Tensors
 from wellposed.backends.torch.terms import terms_of
 from wellposed.backends.torch.tracing.recorder import Recorder
@@ -41,7 +42,6 @@ from wellposed.numerics.arrays import Array
 from wellposed.numerics.theta import Theta
 from wellposed.numerics.weight import Weight
 from wellposed.users_code import ask
-
 
 Found = TypeVar("Found")
 
@@ -112,7 +112,8 @@ class TorchNetwork(TorchEvaluation):
         if self._takes_model:
             return None
         with self.preserved(), self._as_it_is():
-            return ask(lambda: reach_of(self.model, *self.batch), None)
+            inputs, targets = self.batch
+            return ask(lambda: reach_of(self.model, inputs, targets), None)
 
     def _asked(self, look: Callable[[nn.Module, Any, Any, Loss], Found], nothing: Found) -> Found:
         """A look at the model, its inputs, its targets and the loss."""
@@ -120,7 +121,8 @@ class TorchNetwork(TorchEvaluation):
             return nothing
         with self.preserved(), self._as_it_is(), modes_restored():
             # On inputs and in a mode that the model may not be made for.
-            return ask(lambda: look(self.model, *self.batch, self.loss), nothing)
+            inputs, targets = self.batch
+            return ask(lambda: look(self.model, inputs, targets, self.loss), nothing)
 
     def terms(self, theta: Theta, moved: Theta) -> list[Term]:
         parameters = list(self._parameters.values())

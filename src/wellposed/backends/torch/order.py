@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
-from wellposed.backends.measured import Order
+from wellposed.backends.structure import Order
 from wellposed.backends.torch.asked import Asked, Loss
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.sequences import Sequence, counts_examples, passed, sequences_in
@@ -44,8 +44,8 @@ def order_of(model: nn.Module, inputs: Any, targets: Any, loss: Loss) -> Order |
 
 
 def _conflicts(asked: Asked, sequence: Sequence) -> float | None:
-    """The share of targets (of their variance, where they are numbers) that a function of the element alone cannot give,
-    less what the elements beside it do not settle either.
+    """The share of targets (of their variance, where they are numbers) that a function of the element alone cannot
+    give, less what the elements beside it do not settle either.
     """
     steps = sequence.steps
     if sequence.tokens:

@@ -1,4 +1,6 @@
-"""What the padded positions of a batch do: where they lie is told by a mask or lengths among the inputs, else by the data."""
+"""What the padded positions of a batch do: where they lie is told by a mask or lengths among the inputs, else by the
+data.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,10 @@ import torch
 from torch import nn
 from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tree_map
 
-from wellposed.backends.measured import Padding
 from wellposed.backends.randomness import Randomness
-from wellposed.backends.torch.forward import forward
+from wellposed.backends.structure import Padding
 from wellposed.backends.torch.asked import Asked, Loss
+from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.sequences import Axes, Sequence
 from wellposed.backends.torch.state import torch_generators
 

@@ -1,5 +1,5 @@
-"""What the operations at the end of a model let its outputs reach: bounds of the last activation, and what a normalisation
-after the last weights fixes of each example.
+"""What the operations at the end of a model let its outputs reach: bounds of the last activation, and what a
+normalisation after the last weights fixes of each example.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils._pytree import tree_flatten
 
 from wellposed.backends.lines import find_caller
-from wellposed.backends.measured import Reach
+from wellposed.backends.structure import Reach
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.objective import ENDINGS, PASSING
 from wellposed.backends.torch.tracing.function_mode import Watcher

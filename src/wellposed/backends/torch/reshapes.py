@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from wellposed.backends.lines import find_caller, within_package
-from wellposed.backends.measured import Reshape
+from wellposed.backends.structure import Reshape
 from wellposed.backends.torch.tracing.function_mode import Watcher
 
 _MOST_AXES, _SKEWED_AXES = 5, 4

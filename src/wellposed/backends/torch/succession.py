@@ -1,4 +1,4 @@
-"""What a model is asked for along a sequence, and what it sees: the future is exchanged to see whether the past moves."""
+"""What a model is asked for along a sequence, and what it sees: the future is exchanged, and the past must not move."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path
 
-from wellposed.backends.measured import LEAKS, MATCHES, Succession
+from wellposed.backends.structure import LEAKS, MATCHES, Succession
 from wellposed.backends.torch.asked import Asked, Loss
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.sequences import Sequence, counts_examples, passed, sequences_in
@@ -119,7 +119,11 @@ def _documents(numbers: torch.Tensor) -> torch.Tensor | None:
     else:
         return None
     several = int(documents[:, -1].max()) > 0
-    return documents if several and numbers.shape[1] / (float(documents[:, -1].double().mean()) + 1) > _LONG_ENOUGH else None
+    return (
+        documents
+        if several and numbers.shape[1] / (float(documents[:, -1].double().mean()) + 1) > _LONG_ENOUGH
+        else None
+    )
 
 
 class _Passes:

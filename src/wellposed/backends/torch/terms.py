@@ -11,7 +11,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from wellposed.backends.lines import find_caller
-from wellposed.backends.measured import Term
+from wellposed.backends.structure import Term
 from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.tensors import norm_of
 from wellposed.backends.torch.tracing.function_mode import Watcher
@@ -24,8 +24,8 @@ _SAME = {"view", "reshape", "squeeze", "unsqueeze", "clone", "to", "float", "dou
 _STACKS = {"stack", "cat"}
 _CUTS = {"detach", "detach_", "item", "__float__", "tolist", "numpy", "cpu"}
 _REDUCING = {
-    "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "cross_entropy", "nll_loss", "kl_div", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits", "gaussian_nll_loss", "poisson_nll_loss",
+    "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "cross_entropy", "nll_loss", "kl_div",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "gaussian_nll_loss", "poisson_nll_loss",
 }  # fmt: skip
 _MOST = 12  # terms that are told of
 
@@ -50,9 +50,9 @@ class _Ends(Watcher):
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = function(*args, **kwargs)
-        if name == "grad" and not kwargs.get("create_graph"):
-            self._of_gradients |= {id(one): one for one in tree_leaves(result) if isinstance(one, torch.Tensor)}
-        elif self._of_gradients and any(id(one) in self._of_gradients for one in tree_leaves((args, kwargs))):
+        if (name == "grad" and not kwargs.get("create_graph")) or (
+            self._of_gradients and any(id(one) in self._of_gradients for one in tree_leaves((args, kwargs)))
+        ):
             self._of_gradients |= {id(one): one for one in tree_leaves(result) if isinstance(one, torch.Tensor)}
         first = args[0] if args else None
         if name in _CUTS and isinstance(first, torch.Tensor) and first.requires_grad:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wellposed.backends.measured import LEAKS, MATCHES, Succession
+from wellposed.backends.structure import LEAKS, MATCHES, Succession
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.rule import Cause, Rule
 
@@ -15,11 +15,11 @@ FUTURE = Rule(
     title="the future is seen",
     claim="In a model that is asked for what comes next, no output depends on what comes after it.",
     judged=(
-        "Where the targets that the loss uses are an input some positions later (at"
-        f" {100 * MATCHES:g} % of the positions or more, told from the gradient that the loss sends to the outputs), the"
-        " input from a position on is exchanged for another example's. Outputs before it must stay as they are; where"
-        f" they move by more than {LEAKS:g} of the largest output, the rule fails. A model that is asked for anything"
-        " else may look where it likes."
+        f"Where the targets that the loss uses are an input some positions later (at {100 * MATCHES:g} % of the"
+        " positions or more, told from the gradient that the loss sends to the outputs), the input from a position"
+        " on is exchanged for another example's. Outputs before it must stay as they are; where they move by more"
+        f" than {LEAKS:g} of the largest output, the rule fails. A model that is asked for anything else may look"
+        " where it likes."
     ),
     causes=(
         Cause(
@@ -92,7 +92,5 @@ def _across_documents(ahead: Sequence[Succession]) -> Finding | None:
                 f" {100 * one.from_before:.2g} % when the first one is changed."
             )
             what = Evidence("change of outputs by the document before", one.from_before, "outputs", reference="0")
-            return FUTURE.found(
-                Verdict.FAILS, text, where=one.documents, cause="document-leak", evidence=(what,)
-            )
+            return FUTURE.found(Verdict.FAILS, text, where=one.documents, cause="document-leak", evidence=(what,))
     return None

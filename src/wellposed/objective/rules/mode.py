@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wellposed.backends.measured import Modes, Statistics
+from wellposed.backends.structure import Modes, Statistics
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.rule import Cause, Rule
 
@@ -19,11 +19,12 @@ MODE = Rule(
     title="training and use in the wrong mode",
     claim="Batch normalisation trains by the batch, and dropout is active in training alone.",
     judged=(
-        "One pass in the mode that the model is in, and one in evaluation mode. A batch normalisation in evaluation mode"
-        f" whose running statistics nothing has touched fails where the batch is off by {_OFFSET:g} deviations or a factor"
-        f" of {_RATIO:g}, and is suspect where not. Statistics of {_FEWEST_NUMBERS} numbers or fewer, or of one example,"
-        f" are suspect; so are running ones with a momentum of {_MOST_MOMENTUM:g} or more or below {_LEAST_MOMENTUM:g}, and"
-        " dropout that is called with a mode of its own: active in evaluation mode, passive in training mode."
+        "One pass in the mode that the model is in, and one in evaluation mode. A batch normalisation in evaluation"
+        f" mode whose running statistics nothing has touched fails where the batch is off by {_OFFSET:g} deviations"
+        f" or a factor of {_RATIO:g}, and is suspect where not. Statistics of {_FEWEST_NUMBERS} numbers or fewer, or"
+        f" of one example, are suspect; so are running ones with a momentum of {_MOST_MOMENTUM:g} or more or below"
+        f" {_LEAST_MOMENTUM:g}, and dropout that is called with a mode of its own: active in evaluation mode, passive"
+        " in training mode."
     ),
     causes=(
         Cause(
@@ -85,9 +86,7 @@ def _found(modes: Modes) -> Iterator[Finding]:
             Verdict.SUSPECT, text, where=worst.name, cause="tiny-batch", evidence=(_numbers(worst.numbers, worst.name),)
         )
     lagging = [
-        one
-        for one in batch
-        if one.momentum is not None and not _LEAST_MOMENTUM <= one.momentum < _MOST_MOMENTUM
+        one for one in batch if one.momentum is not None and not _LEAST_MOMENTUM <= one.momentum < _MOST_MOMENTUM
     ]
     if lagging:
         one = lagging[0]
@@ -119,11 +118,13 @@ def _in_evaluation(untouched: list[Statistics]) -> Finding:
     off = worst.offset > _OFFSET or worst.ratio > _RATIO
     text = (
         f"`{worst.name}` is in evaluation mode, and its running statistics are those that it was made with (mean 0,"
-        f" variance 1): on this batch means are up to {worst.offset:.2g} deviations away, variances {worst.ratio:.3g} times"
-        f" apart. So are {len(untouched)} batch normalisations of the model."
+        f" variance 1): on this batch means are up to {worst.offset:.2g} deviations away, variances {worst.ratio:.3g}"
+        f" times apart. So are {len(untouched)} batch normalisations of the model."
     )
     evidence = (
-        Evidence("furthest mean from the running one, in deviations", worst.offset, worst.name, reference=f"below {_OFFSET}"),
+        Evidence(
+            "furthest mean from the running one, in deviations", worst.offset, worst.name, reference=f"below {_OFFSET}"
+        ),
         Evidence("variance over the running one, or under it", worst.ratio, worst.name, reference=f"below {_RATIO:g}"),
     )
     return MODE.found(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wellposed.backends.measured import Order, Reshape
+from wellposed.backends.structure import Order, Reshape
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.rule import Cause, Rule
 
@@ -18,11 +18,12 @@ ORDER = Rule(
     title="order is lost",
     claim="Outputs know the order of the inputs where targets depend on it.",
     judged=(
-        f"Positions are permuted. Where outputs merely permute with them (to {_PERMUTED:g} of the largest), a position is"
-        " known by its element alone. The rule fails where that cannot give the targets: where at"
-        f" {100 * _CONFLICTS:g} % of the positions or more another target is asked for than at another place with the same"
-        " element in the same example, which the elements beside it would settle. A model of sets, asked for what a set has,"
-        " holds. A view or reshape fails whose result has the shape that a permutation of the axes would give."
+        f"Positions are permuted. Where outputs merely permute with them (to {_PERMUTED:g} of the largest), a"
+        " position is known by its element alone. The rule fails where that cannot give the targets: where at"
+        f" {100 * _CONFLICTS:g} % of the positions or more another target is asked for than at another place with the"
+        " same element in the same example, which the elements beside it would settle. A model of sets, asked for"
+        " what a set has, holds. A view or reshape fails whose result has the shape that a permutation of the axes"
+        " would give."
     ),
     causes=(
         Cause(
@@ -53,8 +54,8 @@ def check_order(order: Order | None, reshapes: Sequence[Reshape] = ()) -> list[F
     mixed = [
         ORDER.found(
             Verdict.FAILS,
-            f"{list(one.before)} is reshaped to {list(one.after)}, at {one.line}: so it would be if axes had been permuted"
-            " before. As it is, numbers of different places are mixed.",
+            f"{list(one.before)} is reshaped to {list(one.after)}, at {one.line}: so it would be if axes had been"
+            " permuted before. As it is, numbers of different places are mixed.",
             where="reshape",
             cause="reshape-mixes",
         )
@@ -65,7 +66,9 @@ def check_order(order: Order | None, reshapes: Sequence[Reshape] = ()) -> list[F
 
 def _of_positions(order: Order | None) -> Finding:
     if order is None:
-        return ORDER.not_applicable("The model gives no outputs along a sequence of whole numbers that is its only input.")
+        return ORDER.not_applicable(
+            "The model gives no outputs along a sequence of whole numbers that is its only input."
+        )
     evidence = (
         Evidence(
             "distance of outputs from those at permuted positions",
@@ -80,7 +83,7 @@ def _of_positions(order: Order | None) -> Finding:
         return ORDER.holds(evidence)
     text = (
         f"When the positions of `{order.name}` are permuted, outputs merely permute with them; but at"
-        f" {100 * order.conflicts:.0f} % of the positions another target is asked for than at another place with the same"
-        " element."
+        f" {100 * order.conflicts:.0f} % of the positions another target is asked for than at another place with the"
+        " same element."
     )
     return ORDER.found(Verdict.FAILS, text, where=order.name, cause="order-lost", evidence=evidence)

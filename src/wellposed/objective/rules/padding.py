@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wellposed.backends.measured import Padding
+from wellposed.backends.structure import Padding
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.rule import Cause, Rule
 
@@ -20,13 +20,13 @@ PADDING = Rule(
     title="padding counts, or what is not padding does not",
     claim="Padding changes neither the loss nor the outputs elsewhere, and what is not padding does.",
     judged=(
-        "Padded positions are those that a mask or lengths among the inputs tell of, else those at one end that hold one"
-        " number which hardly comes elsewhere. Of the gradient that the loss sends to the outputs they may have"
+        "Padded positions are those that a mask or lengths among the inputs tell of, else those at one end that hold"
+        " one number which hardly comes elsewhere. Of the gradient that the loss sends to the outputs they may have"
         f" {100 * _SUSPECT_SHARE:g} %; above it is suspect, above {100 * _FAILS_SHARE:g} % it fails. Where a mask or"
-        f" lengths are given, outputs elsewhere must not move by {_MOVES:g} of the largest when what is padded is changed;"
-        " where they move, and not when what is real is changed, the mask is inverted. The padding of single examples is cut"
-        f" off: outputs that move by {100 * _SUSPECT_CUT:g} % of what separates examples are suspect; they fail where a mask"
-        f" is given, and by {_FAILS_CUT:g} times of it behind a recurrent layer."
+        f" lengths are given, outputs elsewhere must not move by {_MOVES:g} of the largest when what is padded is"
+        " changed; where they move, and not when what is real is changed, the mask is inverted. The padding of"
+        f" single examples is cut off: outputs that move by {100 * _SUSPECT_CUT:g} % of what separates examples are"
+        f" suspect; they fail where a mask is given, and by {_FAILS_CUT:g} times of it behind a recurrent layer."
     ),
     causes=(
         Cause(
@@ -80,21 +80,21 @@ def _found(padding: Padding) -> Iterator[Finding]:
         yield PADDING.found(verdict, text, where="loss", cause="padding-in-loss", evidence=evidence)
     if padding.moves > _MOVES and padding.real_moves <= _STILL:
         text = (
-            f"Outputs move by {100 * padding.moves:.2g} % when what `{padding.known_by}` tells to be padding is changed, and"
-            " not at all when what is real is."
+            f"Outputs move by {100 * padding.moves:.2g} % when what `{padding.known_by}` tells to be padding is"
+            " changed, and not at all when what is real is."
         )
         yield PADDING.found(Verdict.FAILS, text, where=padding.known_by, cause="mask-inverted", evidence=evidence)
     elif padding.moves > _MOVES and not padding.cut <= _SUSPECT_CUT:
         text = (
-            f"Outputs elsewhere move by {100 * padding.moves:.2g} % of the largest when what `{padding.known_by}` tells to be"
-            " padding is changed."
+            f"Outputs elsewhere move by {100 * padding.moves:.2g} % of the largest when what `{padding.known_by}`"
+            " tells to be padding is changed."
         )
         yield PADDING.found(Verdict.FAILS, text, where=padding.known_by, cause="mask-ignored", evidence=evidence)
     elif padding.cut > _SUSPECT_CUT:
         cause = "read-at-padding" if padding.recurrent else "mask-ignored"
         text = (
-            f"{share}, and an example's outputs move by {padding.cut:.2g} times what separates examples when its padding is"
-            " cut off."
+            f"{share}, and an example's outputs move by {padding.cut:.2g} times what separates examples when its"
+            " padding is cut off."
         )
         verdict = Verdict.FAILS if padding.recurrent and padding.cut > _FAILS_CUT else Verdict.SUSPECT
         yield PADDING.found(verdict, text, where="outputs", cause=cause, evidence=evidence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wellposed.backends.measured import Reach
+from wellposed.backends.structure import Reach
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.rule import Cause, Rule
 
@@ -16,10 +16,10 @@ REACH = Rule(
     title="outputs cannot reach the targets",
     claim="The last operations of the model let its outputs take the values that the targets have.",
     judged=(
-        "What comes last in the model is seen in one pass: an activation bounds the outputs, a normalisation with no weights"
-        " of a layer after it fixes the mean and the spread of each example's. The share of the targets' variance that"
-        f" lies beyond, or in the means of examples, cannot be reached: above {100 * _SUSPECT:g} % it is suspect, above"
-        f" {100 * _FAILS:g} % it fails. A softmax over a single number fails."
+        "What comes last in the model is seen in one pass: an activation bounds the outputs, a normalisation with no"
+        " weights of a layer after it fixes the mean and the spread of each example's. The share of the targets'"
+        f" variance that lies beyond, or in the means of examples, cannot be reached: above {100 * _SUSPECT:g} % it"
+        f" is suspect, above {100 * _FAILS:g} % it fails. A softmax over a single number fails."
     ),
     causes=(
         Cause(
@@ -46,12 +46,16 @@ REACH = Rule(
 
 def check_reach(reach: Reach | None) -> Finding:
     if reach is not None and reach.over_one:
-        text = f"A softmax runs over an axis of length 1, at {reach.over_one[0]}: what comes out is 1, whatever goes in."
+        text = (
+            f"A softmax runs over an axis of length 1, at {reach.over_one[0]}: what comes out is 1, whatever goes in."
+        )
         return REACH.found(Verdict.FAILS, text, where="softmax", cause="softmax-over-one")
     if reach is None:
         return REACH.not_applicable("No outputs and real targets of one shape are seen, or nothing bounds the outputs.")
     evidence = (
-        Evidence("share of the targets' variance out of reach", reach.missed, "outputs", reference=f"below {_SUSPECT:g}"),
+        Evidence(
+            "share of the targets' variance out of reach", reach.missed, "outputs", reference=f"below {_SUSPECT:g}"
+        ),
     )
     if reach.missed <= _SUSPECT:
         return REACH.holds(evidence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wellposed.backends.measured import MATCHES, Succession
+from wellposed.backends.structure import MATCHES, Succession
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.objective.rules.future import NO_SEQUENCE
 from wellposed.rule import Cause, Rule
@@ -16,10 +16,11 @@ TARGETS = Rule(
     title="targets are not the right ones",
     claim="A model that sees a sequence up to a position is asked for the element after it.",
     judged=(
-        "The target in use at a position is the class whose score has the negative derivative of the loss, or the number"
-        " that a sum of squares pulls towards. It is held against the input at each offset. Where outputs do not"
-        f" depend on what comes after them, and at {100 * MATCHES:g} % of the positions or more the target is the input"
-        " two positions later, or at the same position, the rule fails; where it is one that has been, it is suspect."
+        "The target in use at a position is the class whose score has the negative derivative of the loss, or the"
+        " number that a sum of squares pulls towards. It is held against the input at each offset. Where outputs do"
+        f" not depend on what comes after them, and at {100 * MATCHES:g} % of the positions or more the target is the"
+        " input two positions later, or at the same position, the rule fails; where it is one that has been, it is"
+        " suspect."
     ),
     causes=(
         Cause(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import isfinite
 
-from wellposed.backends.measured import Term
+from wellposed.backends.structure import Term
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.rule import Cause, Rule
 
@@ -21,11 +21,11 @@ TERMS = Rule(
     title="a term of the loss is lost",
     claim="Every term that is added to the loss has a gradient where it depends on the parameters, and none drowns.",
     judged=(
-        "The sum at the end of the loss is taken apart. A term without a gradient that changes when the parameters move"
-        f" by their own size, and is more than {_COUNTS:g} of the loss, fails; one of a loss function that never changes is"
-        f" suspect. A term whose gradient is {_DROWNED:g} times"
-        " smaller than another's is suspect where one is a mean and the other a sum, and it is the count that makes the"
-        " difference; a factor that somebody has put before a term is left alone."
+        "The sum at the end of the loss is taken apart. A term without a gradient that changes when the parameters"
+        f" move by their own size, and is more than {_COUNTS:g} of the loss, fails; one of a loss function that never"
+        f" changes is suspect. A term whose gradient is {_DROWNED:g} times smaller than another's is suspect where"
+        " one is a mean and the other a sum, and it is the count that makes the difference; a factor that somebody"
+        " has put before a term is left alone."
     ),
     causes=(
         Cause(
@@ -110,8 +110,8 @@ def _drowned(terms: Sequence[Term], kept: Sequence[Term]) -> Iterator[Finding]:
         if ratio < _DROWNED or weight < _DROWNED:
             continue
         text = (
-            f"The gradient of `{term.function}` is {ratio:.3g} times smaller than that of `{loud.function}`: one number of"
-            f" the latter weighs {weight:.3g} times as much, as one of the two is a sum over more of them."
+            f"The gradient of `{term.function}` is {ratio:.3g} times smaller than that of `{loud.function}`: one"
+            f" number of the latter weighs {weight:.3g} times as much, as one of the two is a sum over more of them."
         )
         where = f"term {list(terms).index(term) + 1}"
         yield TERMS.found(Verdict.SUSPECT, text, where=where, cause="drowned-term", evidence=_table(terms))
