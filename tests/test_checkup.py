@@ -53,7 +53,7 @@ def test_a_quick_look_takes_fewer_evaluations_and_comes_to_the_same():
         quick, close = wp.checkup(problem), wp.check_gradients(problem)
         assert quick.ok
         assert close.ok
-        assert quick.evaluations < close.evaluations
+        assert quick.evaluations <= close.evaluations
         counts += quick.evaluations, close.evaluations
     assert counts[0] < counts[1] / 1.5
 

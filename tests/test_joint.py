@@ -51,7 +51,7 @@ def test_every_rank_gets_the_same_true_report(ranks, names):
             rule, verdict, cause, where = one["found"][0]
             assert (rule, verdict, cause, where) == (expected[0], "fails", *expected[1:]), one
         if not expected and "bfloat16" not in one["set-up"]:
-            assert one["evaluations"] <= 25, one
+            assert one["evaluations"] <= 40, one
 
 
 PROBLEM = """

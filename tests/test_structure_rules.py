@@ -250,6 +250,8 @@ class TestOrder:
             ((8, 4, 12, 13), (8, 4, 13, 12), False),  # relative positions, shifted on purpose
             ((8, 1, 13, 12), (8, 1, 12, 13), False),
             ((8, 40, 6), (8, 6, 40), True),
+            ((8, 12, 4, 6), (8, 4, 12, 6), True),  # heads and positions
+            ((8, 16, 5, 6, 6), (40, 16, 36), True),  # frames and channels
         ],
     )
     def test_a_reshape_in_place_of_a_permutation(self, before, after, mixes):

@@ -951,7 +951,7 @@ def argmax_between_networks(fixed: bool) -> Program:
     "Dice is computed on the argmax of the outputs",
     goal=0.7,
     epochs=15,
-    named_by="WP403 WP501 WP502 WP505",
+    named_by="WP403 WP501 WP502 WP505 WP409",
 )
 def dice_of_argmax(fixed: bool) -> Program:
     """Segmentation: 'the argmax seems not a differentiable function and unable to perform gradient descent'."""

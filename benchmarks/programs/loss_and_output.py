@@ -887,7 +887,7 @@ class TwoWays(nn.Module):
     "view of the states [2, n, h] as [n, 2 h] mixes the rows",
     goal=0.9,
     epochs=15,
-    named_by="WP404",
+    named_by="WP404 WP408",
 )
 def states_of_other_rows(fixed: bool) -> Program:
     """Bidirectional encoder of sentences: batch is the second dimension of its hidden states, whatever batch_first is."""

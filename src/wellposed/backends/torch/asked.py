@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from wellposed.backends.torch.sequences import Sequence
+from wellposed.backends.torch.sequences import Sequence, outputs_in
 
 OFFSETS = range(-3, 4)
 _FEWEST = 12  # positions that can tell one offset from another
@@ -24,15 +24,16 @@ class Asked:
 
     def __init__(self, made: Any, targets: Any, loss: Loss) -> None:
         self._leaves, self._tree = tree_flatten(made)
+        leaves = outputs_in(made)
         self._targets, self._loss = targets, loss
         value = loss(made, targets)
-        self._place, self.outputs, self.slope = -1, torch.empty(0), torch.empty(0)
-        for place, leaf in enumerate(self._leaves):
+        self._place, self.outputs, self.slope, self._made = -1, torch.empty(0), torch.empty(0), None
+        for place, leaf in enumerate(leaves):
             if not (isinstance(leaf, torch.Tensor) and leaf.dim() >= 2 and leaf.requires_grad):
                 continue
             (slope,) = torch.autograd.grad(value, leaf, retain_graph=True, allow_unused=True)
             if slope is not None and bool(slope.any()):
-                self._place, self.outputs, self.slope = place, leaf.detach(), slope.detach()
+                self._place, self.outputs, self.slope, self._made = place, leaf.detach(), slope.detach(), leaf
                 break
 
     @property
@@ -80,6 +81,8 @@ class Asked:
         return self.outputs - self.slope / torch.where(known, bend, torch.ones_like(bend)), known
 
     def _slope_at(self, outputs: torch.Tensor, targets: Any) -> torch.Tensor | None:
+        if self._place >= len(self._leaves) or self._leaves[self._place] is not self._made:
+            return None  # within an object of the user's own, in which nothing can be put
         leaf = outputs.detach().clone().requires_grad_(True)
         leaves = [leaf if place == self._place else one for place, one in enumerate(self._leaves)]
         value = self._loss(tree_unflatten(leaves, self._tree), targets)

@@ -37,7 +37,7 @@ _COMBINED = {
     **dict.fromkeys(DIFFERENCES, "a difference"),
 }  # fmt: skip
 _MADE_COLUMNS = {"unsqueeze", "__getitem__", "view", "reshape", "unflatten"}
-"""What makes [n, 1] of [n]: in a loss, to hold every example against every other one on purpose."""
+"""What makes [n, 1] of [n], or takes it out: in a loss, to hold every example against every other one on purpose."""
 _JOINED, _PROBABILITIES = {"cat", "concat", "concatenate", "stack", "hstack"}, {"sigmoid", "sigmoid_", "softmax"}
 _FEWEST_ROWS = 3  # fewer may be anything
 _MOST_ENTRIES = 1 << 20
@@ -69,7 +69,7 @@ class ObjectiveWatcher(Watcher):
         if isinstance(result, torch.Tensor) and (before := self._kept(name, args)):
             self._ended[id(result)] = (weakref.ref(result), before)
         if isinstance(result, torch.Tensor) and isinstance(first, torch.Tensor):
-            if name in _MADE_COLUMNS and (first.dim() == 1 or self._is_column(first)):
+            if name in _MADE_COLUMNS and (first.dim() == 1 or name == "__getitem__" or self._is_column(first)):
                 self._columns[id(result)] = weakref.ref(result)
             before = self._endings(first)
             if name in ENDINGS:

@@ -16,7 +16,7 @@ _MOST_AXES, _SKEWED_AXES = 5, 4
 
 
 class Reshapes(Watcher):
-    """Enter it around a forward pass; of tensors that have the batch's number of examples on some axis."""
+    """Enter it around a forward pass; of tensors of which an axis has as many places as the batch has examples."""
 
     def __init__(self, rows: int) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Reshapes(Watcher):
         first = args[0] if args else None
         if name in ("view", "reshape") and isinstance(first, torch.Tensor) and isinstance(result, torch.Tensor):
             before, after = tuple(first.shape), tuple(result.shape)
-            if self._rows in before and self._rows in after and stands_for_a_permutation(before, after):
+            if self._rows in before and stands_for_a_permutation(before, after):
                 line = "" if within_package("torch.nn.functional") else find_caller(("torch", "wellposed"))
                 if line and all(line != one.line for one in self.found):
                     self.found.append(Reshape(line, before, after))
@@ -51,13 +51,14 @@ def stands_for_a_permutation(before: tuple[int, ...], after: tuple[int, ...]) ->
 
 
 def _skews(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Two neighbouring axes, of four or more or of lengths n and n + 1, have changed places: so relative positions are
-    shifted, and bands of a matrix laid out, on purpose (Dai et al. 2019, arXiv 1901.02860).
+    """Two neighbouring axes have changed places, the first or the last ones of four or more, or of lengths n and n + 1:
+    so relative positions are shifted, and bands of a matrix laid out, on purpose (Dai et al. 2019, arXiv 1901.02860).
     """
     places = [place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
     if len(one) != len(other) or len(places) != 2 or places[1] != places[0] + 1:
         return False
-    return len(one) >= _SKEWED_AXES or abs(one[places[0]] - one[places[1]]) == 1
+    outermost = places[0] == 0 or places[1] == len(one) - 1
+    return (len(one) >= _SKEWED_AXES and outermost) or abs(one[places[0]] - one[places[1]]) == 1
 
 
 def _merges(long: tuple[int, ...], short: tuple[int, ...]) -> bool:

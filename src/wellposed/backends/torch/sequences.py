@@ -81,6 +81,15 @@ def sequences_in(inputs: Any) -> Iterator[Sequence]:
                 yield Sequence(f"inputs{keystr(path)}", leaf, axes)
 
 
+def outputs_in(made: Any) -> list[Any]:
+    """All that a model returned, also in objects of the user's own."""
+    found: list[Any] = []
+    for leaf in tree_flatten(made)[0]:
+        held = vars(leaf) if not isinstance(leaf, torch.Tensor) and hasattr(leaf, "__dict__") else None
+        found += [leaf] if held is None else tree_flatten(dict(held))[0]
+    return found
+
+
 def passed(model: nn.Module, inputs: Any, sequence: Sequence) -> torch.Tensor | None:
     """The model's first outputs along the sequence, in float64 and with the same random numbers each time; None where
     there are none, or they are not finite.
@@ -88,7 +97,7 @@ def passed(model: nn.Module, inputs: Any, sequence: Sequence) -> torch.Tensor | 
     random = Randomness(*torch_generators())
     with torch.no_grad(), random.fixed():
         made = forward(model, inputs)
-    for leaf in tree_flatten(made)[0]:
+    for leaf in outputs_in(made):
         if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.dim() >= 2:
             steps = sequence.aligned(leaf.double())
             if steps is not None:
