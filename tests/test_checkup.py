@@ -50,10 +50,10 @@ def test_a_quick_look_takes_fewer_evaluations_and_comes_to_the_same():
     for seed in range(6):
         torch.manual_seed(seed)
         problem = wp.TorchProblem(network(), nn.CrossEntropyLoss(), classes())
-        quick, close = wp.checkup(problem), wp.check_gradients(problem)
+        quick, close = wp.checkup(problem, only=lambda rule: rule.startswith("WP5")), wp.check_gradients(problem)
         assert quick.ok
         assert close.ok
-        assert quick.evaluations <= close.evaluations
+        assert quick.evaluations < close.evaluations
         counts += quick.evaluations, close.evaluations
     assert counts[0] < counts[1] / 1.5
 
