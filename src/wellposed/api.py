@@ -190,8 +190,8 @@ def check_weights(problem: Problem) -> Report:
 
 
 def check_objective(problem: Problem) -> Report:
-    """WP401 to WP404: does the loss fit outputs and targets, the learning rate the curvature; what is trained; what
-    outputs depend on.
+    """WP401 to WP411: does the loss fit outputs and targets, the learning rate the curvature; what is trained; what
+    outputs depend on, and what they are asked for; padding, order, terms, reach and modes.
 
     Returns a `Report`. The optimizer's steps are tried on a copy; without an optimizer WP402 is not applicable. A loss
     that raises on its arguments is judged (WP401) and leaves the other rules undecided. Raises `InputError` for what is
