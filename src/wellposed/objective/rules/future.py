@@ -77,7 +77,7 @@ def check_future(successions: Sequence[Succession]) -> Finding:
     enters = f" It enters on the way to `{worst.enters}`." if worst.enters else ""
     text = (
         f"The targets at each position are {steps} of `{worst.name}`, and outputs change by"
-        f" {100 * worst.leak:.2g} % when `{worst.name}` is changed after them: the model can read off what it is asked"
+        f" {100 * worst.leak:.3g} % when `{worst.name}` is changed after them: the model can read off what it is asked"
         f" for.{enters}"
     )
     return FUTURE.found(Verdict.FAILS, text, where=worst.enters or "outputs", cause="future-leak", evidence=evidence)
@@ -89,7 +89,7 @@ def _across_documents(ahead: Sequence[Succession]) -> Finding | None:
         if one.from_before > LEAKS:
             text = (
                 f"`{one.documents}` tells documents in one row apart, and outputs in later ones change by"
-                f" {100 * one.from_before:.2g} % when the first one is changed."
+                f" {100 * one.from_before:.3g} % when the first one is changed."
             )
             what = Evidence("change of outputs by the document before", one.from_before, "outputs", reference="0")
             return FUTURE.found(Verdict.FAILS, text, where=one.documents, cause="document-leak", evidence=(what,))

@@ -80,13 +80,13 @@ def _found(padding: Padding) -> Iterator[Finding]:
         yield PADDING.found(verdict, text, where="loss", cause="padding-in-loss", evidence=evidence)
     if padding.moves > _MOVES and padding.real_moves <= _STILL:
         text = (
-            f"Outputs move by {100 * padding.moves:.2g} % when what `{padding.known_by}` tells to be padding is"
+            f"Outputs move by {100 * padding.moves:.3g} % when what `{padding.known_by}` tells to be padding is"
             " changed, and not at all when what is real is."
         )
         yield PADDING.found(Verdict.FAILS, text, where=padding.known_by, cause="mask-inverted", evidence=evidence)
     elif padding.moves > _MOVES and not padding.cut <= _SUSPECT_CUT:
         text = (
-            f"Outputs elsewhere move by {100 * padding.moves:.2g} % of the largest when what `{padding.known_by}`"
+            f"Outputs elsewhere move by {100 * padding.moves:.3g} % of the largest when what `{padding.known_by}`"
             " tells to be padding is changed."
         )
         yield PADDING.found(Verdict.FAILS, text, where=padding.known_by, cause="mask-ignored", evidence=evidence)
