@@ -8,6 +8,20 @@ import numpy as np
 
 from wellposed.numerics.arrays import Vector
 
+RANGES = {
+    "softmax": (0.0, 1.0),
+    "sigmoid": (0.0, 1.0),
+    "hardsigmoid": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "hardtanh": (-1.0, 1.0),
+    "softsign": (-1.0, 1.0),
+    "relu": (0.0, np.inf),
+    "relu6": (0.0, 6.0),
+    "softplus": (0.0, np.inf),
+    "exp": (0.0, np.inf),
+}
+"""What an activation keeps its outputs within, by its name in the framework."""
+
 Activation = Callable[[Vector], Vector]
 
 

@@ -10,24 +10,13 @@ from scipy.special import logsumexp
 
 from wellposed.backends.measured import LossArguments
 from wellposed.findings import Evidence, Verdict
+from wellposed.numerics.activations import RANGES
 from wellposed.numerics.arrays import Array, Vector
 
 _POSITIVE = 0.5  # a binary target beyond it is one of the positive class
 _ONE = 1e-3  # how far a sum of probabilities may be from 1
 NATS, VARIANCE = 0.1, 0.05  # of a loss, and of the targets: what can be reached below it counts as reached
 _FAVOURS = 1.5
-_RANGES = {
-    "softmax": (0.0, 1.0),
-    "sigmoid": (0.0, 1.0),
-    "hardsigmoid": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
-    "hardtanh": (-1.0, 1.0),
-    "softsign": (-1.0, 1.0),
-    "relu": (0.0, np.inf),
-    "relu6": (0.0, 6.0),
-    "softplus": (0.0, np.inf),
-    "exp": (0.0, np.inf),
-}
 _SCORES, _LOGS = ("cross_entropy",), ("nll_loss", "kl_div")
 _BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 _CUT_OFF = 0.1  # share of the examples whose own score is cut off
@@ -179,10 +168,10 @@ def _scores(call: LossArguments) -> _Misfit | None:
         )
     if ending == "relu":
         return _rectified(call)
-    if ending not in _RANGES or not np.isfinite(_RANGES[ending]).all():
+    if ending not in RANGES or not np.isfinite(RANGES[ending]).all():
         return None
-    lowest = _lowest(classes, *_RANGES[ending])
-    low, high = _RANGES[ending]
+    lowest = _lowest(classes, *RANGES[ending])
+    low, high = RANGES[ending]
     text = (
         f"cross_entropy gets scores between {low:g} and {high:g}, of {ending}: the loss can never fall below"
         f" {lowest:.3g}."
@@ -262,9 +251,9 @@ def _binary(call: LossArguments) -> _Misfit | None:
         )
         return _Misfit("missing-sigmoid", Verdict.FAILS, text)
     ending = call.endings[0] if call.endings else ""
-    if call.function == "binary_cross_entropy" or ending not in _RANGES:
+    if call.function == "binary_cross_entropy" or ending not in RANGES:
         return None
-    low, high = _RANGES[ending]
+    low, high = RANGES[ending]
     lowest = float(np.mean(np.where(targets > _POSITIVE, np.log1p(np.exp(-high)), np.log1p(np.exp(low)))))
     cause = "double-sigmoid" if ending == "sigmoid" else "rectified-scores" if ending == "relu" else "bounded-scores"
     text = (
@@ -282,9 +271,9 @@ def _real(call: LossArguments) -> _Misfit | None:
     if outputs.shape != targets.shape:
         return _broadcast(call)
     ending = call.endings[0] if call.endings else ""
-    if ending not in _RANGES or not targets.size or call.weighted or not np.isfinite(targets).all():
+    if ending not in RANGES or not targets.size or call.weighted or not np.isfinite(targets).all():
         return None
-    low, high = _RANGES[ending]
+    low, high = RANGES[ending]
     beyond = targets - np.clip(targets, low, high)
     variance = float(np.var(targets))
     left = float(np.mean(beyond**2)) / variance if variance > 0 else 0.0

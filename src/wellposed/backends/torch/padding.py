@@ -10,12 +10,10 @@ import torch
 from torch import nn
 from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tree_map
 
-from wellposed.backends.randomness import Randomness
 from wellposed.backends.structure import Padding
 from wellposed.backends.torch.asked import Asked, Loss
 from wellposed.backends.torch.forward import forward
-from wellposed.backends.torch.sequences import Axes, Sequence
-from wellposed.backends.torch.state import torch_generators
+from wellposed.backends.torch.sequences import Axes, Sequence, real_outputs
 
 _LEAST_SHARE = 0.03  # of all positions
 _FEWEST_TAILS, _MANY_TAILS = 2, 0.25  # examples that end in padding, and share of all; of two lengths at least
@@ -128,13 +126,8 @@ def _is_padding(tokens: torch.Tensor, padded: torch.Tensor, equal: torch.Tensor)
 
 
 def _passed(model: nn.Module, inputs: Any) -> torch.Tensor | None:
-    random = Randomness(*torch_generators())
-    with torch.no_grad(), random.fixed():
-        made = forward(model, inputs)
-    for leaf in tree_flatten(made)[0]:
-        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.dim() >= 2:
-            return leaf.double() if bool(torch.isfinite(leaf).all()) else None
-    return None
+    leaf = next(real_outputs(model, inputs), None)
+    return None if leaf is None or not bool(torch.isfinite(leaf).all()) else leaf.double()
 
 
 def _moves(model: nn.Module, inputs: Any, leaf: torch.Tensor, padded: torch.Tensor) -> tuple[float, float]:

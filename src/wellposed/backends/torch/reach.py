@@ -18,12 +18,8 @@ from wellposed.backends.structure import Reach
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.objective import ENDINGS, PASSING
 from wellposed.backends.torch.tracing.function_mode import Watcher
+from wellposed.numerics.activations import RANGES
 
-BOUNDS = {
-    "sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "hardsigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0),
-    "hardtanh": (-1.0, 1.0), "softsign": (-1.0, 1.0), "relu": (0.0, inf), "relu6": (0.0, 6.0), "softplus": (0.0, inf),
-    "exp": (0.0, inf),
-}  # fmt: skip
 _NORMS = {"layer_norm", "instance_norm", "group_norm"}
 _FEWEST = 4  # numbers that a normalisation runs over
 
@@ -97,7 +93,7 @@ def reach_of(model: nn.Module, inputs: Any, targets: Any) -> Reach | None:
     ending = last.of(output)
     if not ending.names or not bool(torch.isfinite(target).all()):
         return unknown
-    low, high = BOUNDS.get(ending.names[0], (-inf, inf))
+    low, high = RANGES.get(ending.names[0], (-inf, inf))
     variance = float(target.var(correction=0))
     if not variance:
         return unknown

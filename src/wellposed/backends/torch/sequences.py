@@ -90,18 +90,24 @@ def outputs_in(made: Any) -> list[Any]:
     return found
 
 
-def passed(model: nn.Module, inputs: Any, sequence: Sequence) -> torch.Tensor | None:
-    """The model's first outputs along the sequence, in float64 and with the same random numbers each time; None where
-    there are none, or they are not finite.
-    """
+def real_outputs(model: nn.Module, inputs: Any) -> Iterator[torch.Tensor]:
+    """Of one pass with the same random numbers each time: those of two axes and more."""
     random = Randomness(*torch_generators())
     with torch.no_grad(), random.fixed():
         made = forward(model, inputs)
     for leaf in outputs_in(made):
         if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.dim() >= 2:
-            steps = sequence.aligned(leaf.double())
-            if steps is not None:
-                return steps if bool(torch.isfinite(steps).all()) else None
+            yield leaf
+
+
+def passed(model: nn.Module, inputs: Any, sequence: Sequence) -> torch.Tensor | None:
+    """The model's first outputs along the sequence, in float64 and with the same random numbers each time; None where
+    there are none, or they are not finite.
+    """
+    for leaf in real_outputs(model, inputs):
+        steps = sequence.aligned(leaf.double())
+        if steps is not None:
+            return steps if bool(torch.isfinite(steps).all()) else None
     return None
 
 

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from wellposed.backends.lines import find_caller
 from wellposed.backends.structure import Term
 from wellposed.backends.torch.backward import gradients_of
+from wellposed.backends.torch.objective import LOSSES
 from wellposed.backends.torch.tensors import norm_of
 from wellposed.backends.torch.tracing.function_mode import Watcher
 
@@ -23,10 +24,7 @@ _QUOTIENTS = {"div", "__truediv__", "true_divide", "__itruediv__", "div_"}
 _SAME = {"view", "reshape", "squeeze", "unsqueeze", "clone", "to", "float", "double", "contiguous", "requires_grad_"}
 _STACKS = {"stack", "cat"}
 _CUTS = {"detach", "detach_", "item", "__float__", "tolist", "numpy", "cpu"}
-_REDUCING = {
-    "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "cross_entropy", "nll_loss", "kl_div",
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "gaussian_nll_loss", "poisson_nll_loss",
-}  # fmt: skip
+_REDUCING = LOSSES | {"gaussian_nll_loss"}
 _MOST = 12  # terms that are told of
 
 

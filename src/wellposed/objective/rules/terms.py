@@ -10,6 +10,7 @@ from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.rule import Cause, Rule
 
 _COUNTS = 1e-3  # of the loss: a term below it may be anything
+_ROUNDING = 1e-6  # relative, of a number in float32
 _MOVES = 1e-3  # of a term: by as much it changes with the parameters, and is no constant
 _DROWNED = 30.0  # times: one gradient over another, and the weight of one number over that of another
 _OWN_WEIGHT = 10.0  # times, or parts: a factor further from 1 was put there to weigh a term
@@ -93,9 +94,9 @@ def _found(terms: Sequence[Term]) -> Iterator[Finding]:
 
 def _same(one: Term, other: Term) -> bool:
     """Whether both have one number behind them."""
-    return bool(one.factor and other.factor) and abs(one.value / one.factor - other.value / other.factor) <= 1e-6 * abs(
-        one.value / one.factor
-    )
+    return bool(one.factor and other.factor) and abs(
+        one.value / one.factor - other.value / other.factor
+    ) <= _ROUNDING * abs(one.value / one.factor)
 
 
 def _drowned(terms: Sequence[Term], kept: Sequence[Term]) -> Iterator[Finding]:
