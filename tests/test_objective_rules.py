@@ -68,6 +68,13 @@ def test_losses_that_fit_hold(model, loss, targets):
         (network(nn.ReLU()), nn.CrossEntropyLoss(), classes(), "rectified-scores", "it cuts off the score of their own class"),
         (network(), nn.NLLLoss(), classes(), "missing-log-softmax", "no logarithms of probabilities"),
         (network(nn.Softmax(1)), nn.NLLLoss(), classes(), "missing-log-softmax", "what it gets are probabilities"),
+        (
+            network(nn.Softmax(1)),
+            nn.KLDivLoss(reduction="batchmean"),
+            torch.randn(64, 4).log_softmax(1),
+            "argument-order",
+            "it gets probabilities first and logarithms second",
+        ),
         (network(nn.Softmax(1), out=1), nn.BCELoss(), yes_or_no(), "one-unit-softmax", "every output is 1 whatever the inputs are"),
         (network(out=1), nn.CrossEntropyLoss(), torch.zeros(64).long(), "one-unit-softmax", "a single score per example"),
         (network(out=1), nn.BCELoss(), yes_or_no(), "missing-sigmoid", "takes probabilities, and the outputs go from"),

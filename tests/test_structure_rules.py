@@ -109,7 +109,10 @@ class TestTheFuture:
                     allowed = allowed & (documents[:, :, None] == documents[:, None, :])
                 return self.head(h + F.scaled_dot_product_attention(q, k, v, attn_mask=allowed))
 
-        x, documents = tokens(length=T + 1), (torch.arange(T) // 5).expand(16, -1).contiguous()
+        x, documents = (
+            tokens(length=T + 1),
+            (torch.arange(T) >= 5).long().add(torch.arange(T) >= 8).expand(16, -1).contiguous(),
+        )
         inputs = {"ids": x[:, :-1], "documents": documents}
         problem = wp.TorchProblem(Packed(), by_position, (inputs, x[:, 1:]))
         assert [f.cause for f in found(problem, "WP405")] == ([] if apart else ["document-leak"])
@@ -416,3 +419,26 @@ def test_where_nothing_is_seen_of_a_structure_the_rules_do_not_apply():
         "not applicable"
     }
     assert math.isfinite(len(told))
+
+
+class TestAfterSteps:
+    """What only shows once it has trained: running statistics that are not those of the data."""
+
+    def problem(self, frozen):
+        torch.manual_seed(0)
+        layers = nn.BatchNorm1d(8)
+        model = nn.Sequential(nn.Linear(4, 8), layers, nn.ReLU(), nn.Linear(8, 2))
+        if frozen:  # written back by something else after each pass
+            layers.register_forward_hook(lambda module, _i, _o: setattr(module, "running_mean", torch.full((8,), 3.0)))
+        x = torch.randn(64, 4)
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        return wp.TorchProblem(model, nn.CrossEntropyLoss(), (x, (x[:, 0] > 0).long()), optimizer=optimizer)
+
+    @pytest.mark.parametrize(("frozen", "causes"), [(False, []), (True, ["statistics-lag"])])
+    def test_evaluation_mode_is_far_from_training_mode(self, frozen, causes):
+        problem = self.problem(frozen)
+        before = {name: buffer.clone() for name, buffer in problem.model.named_buffers()}
+        report = wp.checkup(problem, only="WP411".__eq__, after_steps=60)
+        assert [f.cause for f in report.findings if f.rule == "WP411" and f.found] == causes
+        assert all(torch.equal(buffer, before[name]) for name, buffer in problem.model.named_buffers())
+        assert problem.model.training

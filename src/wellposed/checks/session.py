@@ -11,7 +11,7 @@ import numpy as np
 
 from wellposed.backends.measured import Dependence, LossArguments, NotFinite, Run, Uncut
 from wellposed.backends.protocol import Problem
-from wellposed.backends.structure import Modes, Order, Padding, Reach, Reshape, Succession, Term
+from wellposed.backends.structure.shown import Modes, Reach, Reshape, Structure, Term
 from wellposed.checks.gradient_check import GradientCheck, Later, check_forward_mode, check_points
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Verdict
@@ -243,21 +243,24 @@ class Session:
         return first is not None and first.gradient > 0 and first.forward.spread > _MATTERS * first.forward.rms
 
     @cached_property
-    def successions(self) -> list[Succession]:
-        return self.problem.network.successions()
+    def structure(self) -> Structure:
+        return self.problem.network.structure()
+
+    @property
+    def known_structure(self) -> Structure:
+        """Where a rule has asked for it."""
+        known: Structure = self.__dict__.get("structure", Structure())
+        return known
+
+    @property
+    def known_terms(self) -> list[Term]:
+        known: list[Term] = self.__dict__.get("terms", [])
+        return known
 
     @cached_property
     def terms(self) -> list[Term]:
         moved = move_by_its_size(self.problem.layout, self.theta)
         return self.problem.network.terms(self.theta, moved if isinstance(moved, Separate) else self._stored(moved))
-
-    @cached_property
-    def padding(self) -> Padding | None:
-        return self.problem.network.padding()
-
-    @cached_property
-    def order(self) -> Order | None:
-        return self.problem.network.order()
 
     @cached_property
     def reshapes(self) -> tuple[Reshape, ...]:
@@ -270,6 +273,11 @@ class Session:
     @cached_property
     def modes(self) -> Modes | None:
         return self.problem.network.modes()
+
+    @property
+    def modes_later(self) -> tuple[int, float]:
+        """After the steps that were asked for, how far evaluation mode is from training mode; NaN for none."""
+        return self.steps, self.problem.network.modes_apart(self.steps) if self.steps else float("nan")
 
     def dependence_precisely(self) -> Dependence | None:
         """In float64; None where the problem does not run so."""

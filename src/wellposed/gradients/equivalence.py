@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from wellposed.backends.structure import AcrossRanks
+from wellposed.backends.structure.shown import AcrossRanks
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients.rules.accumulated import ACCUMULATED
 from wellposed.gradients.rules.ranks import RANKS

@@ -215,17 +215,27 @@ def _logs(call: LossArguments) -> _Misfit | None:
     apart = min(float(np.abs(logsumexp(outputs, axis=axes)).max()) for axes in over)
     if apart < 10 * _ONE:
         return None
-    are = (
-        "probabilities"
-        if outputs.min() >= 0 and _apart(outputs.sum(axis=1)) < _ONE
-        else "no logarithms of probabilities"
-    )
+    probable = outputs.min() >= 0 and min(_apart(outputs.sum(axis=axes)) for axes in over) < _ONE
+    if call.function == "kl_div" and probable and _are_logs(call.targets, over):
+        text = (
+            "kl_div takes logarithms of the model's probabilities first and probabilities of the targets second; here"
+            " it gets probabilities first and logarithms second."
+        )
+        return _Misfit("argument-order", Verdict.FAILS, text)
+    are = "probabilities" if probable else "no logarithms of probabilities"
     text = (
         f"{call.function} takes logarithms of probabilities; what it gets are {are}: their exponentials do not sum"
         " to 1."
     )
     evidence = (Evidence("furthest log of a sum of exponentials from 0", apart, "outputs", reference="0"),)
     return _Misfit("missing-log-softmax", Verdict.FAILS, text, evidence)
+
+
+def _are_logs(array: Array, over: tuple[int | tuple[int, ...], ...]) -> bool:
+    """Whether they are logarithms of probabilities along one of these axes."""
+    if array.dtype.kind != "f" or array.max(initial=0.0) > 0:
+        return False
+    return min(float(np.abs(logsumexp(array, axis=axes)).max()) for axes in over) < 10 * _ONE
 
 
 def _binary(call: LossArguments) -> _Misfit | None:

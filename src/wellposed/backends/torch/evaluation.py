@@ -20,7 +20,7 @@ from wellposed.backends.torch.backward import gradients_of
 from wellposed.backends.torch.coordinates import Displaced, Exactly
 from wellposed.backends.torch.float64_copy import Twin
 from wellposed.backends.torch.forward import forward
-from wellposed.backends.torch.given import demand_given
+from wellposed.backends.torch.given import demand_given, demand_named
 from wellposed.backends.torch.groups import groups_of
 from wellposed.backends.torch.held_constants import Replayable
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
@@ -52,7 +52,19 @@ class TorchEvaluation(Replayable):
     _graphless = False  # whether the loss is known to be the same where no graph is kept
     _lifting = False  # whether parameters are lifted to float64 where they are read
 
-    def __init__(self, model: nn.Module, loss: Callable[..., Any], batch: Any = None, *, optimizer: Any = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Callable[..., Any],
+        batch: Any = None,
+        *,
+        optimizer: Any = None,
+        inputs: Any = None,
+        targets: Any = None,
+    ) -> None:
+        if inputs is not None or targets is not None:
+            demand_named(loss, batch, takes_model=_takes_one_argument(loss, paired=True))
+            batch = (() if inputs is None else inputs, () if targets is None else targets)
         demand_given(model, loss, batch, optimizer)
         self.model, self.loss, self.batch, self.optimizer = model, loss, batch, optimizer
         self._takes_model = _takes_one_argument(loss, paired=isinstance(batch, tuple | list) and len(batch) == 2)
@@ -126,6 +138,11 @@ class TorchEvaluation(Replayable):
     def gradient(self, theta: Theta) -> Gradient:
         with self._at(theta):
             return self._gradients(self._loss())
+
+    @property
+    def _shows_data(self) -> bool:
+        """Whether the batch is a pair of inputs and targets: what a loss of the model alone uses is named so."""
+        return isinstance(self.batch, tuple | list) and len(self.batch) == 2
 
     def _listed(self, parameter: torch.Tensor) -> bool:
         """Whether the model holds it, in a list or the like."""

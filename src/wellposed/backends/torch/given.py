@@ -44,3 +44,17 @@ def demand_given(model: Any, loss: Any, batch: Any, optimizer: Any) -> None:
             "the batch holds a tensor that was made in inference mode, which autograd cannot record",
             hint="clone it outside of torch.inference_mode(): inputs.clone()",
         )
+
+
+def demand_named(loss: Any, batch: Any, *, takes_model: bool) -> None:
+    """Where `inputs` or `targets` name the data of a loss of the model alone. Raises `InputError`."""
+    if batch is not None:
+        raise InputError(
+            "data are given twice: as batch, and as inputs or targets",
+            hint="TorchProblem(model, loss, (inputs, targets))",
+        )
+    if not takes_model:
+        raise InputError(
+            "inputs= and targets= name the data of a loss of one argument, the model; this loss takes more",
+            hint="give it a batch: TorchProblem(model, loss, (inputs, targets))",
+        )

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from wellposed.backends.randomness import Randomness
-from wellposed.backends.structure import AcrossRanks
+from wellposed.backends.structure.shown import AcrossRanks
 from wellposed.backends.torch.coordinates import TorchCoordinates
 from wellposed.backends.torch.problem import TorchProblem
 from wellposed.backends.torch.sharded import held_jointly, mean_over_ranks

@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_flatten
 
 from wellposed.backends.lines import find_caller
-from wellposed.backends.structure import Modes, Statistics
+from wellposed.backends.structure.shown import Modes, Statistics
+from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.tracing.function_mode import Watcher
 
 _DROPOUT = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"}
@@ -21,7 +23,7 @@ _ATTENTION = "scaled_dot_product_attention"
 
 def modes_of(model: nn.Module, run: Callable[[], Any]) -> Modes:
     """`run` is a pass through the model, which is left in evaluation mode."""
-    training = model.training
+    training, wholly = model.training, all(module.training for module in model.modules())  # a part may be frozen
     here = _Dropouts()
     with torch.no_grad(), _statistics(model) as found, here:
         run()
@@ -29,14 +31,8 @@ def modes_of(model: nn.Module, run: Callable[[], Any]) -> Modes:
     model.eval()
     with torch.no_grad(), suppress(Exception), in_use:  # in a mode that it may not be made for
         run()
-    passive = tuple(here.passive) if training and _trains(model) else ()
+    passive = tuple(here.passive) if wholly else ()
     return Modes(training, tuple(found), tuple(in_use.active), passive)
-
-
-def _trains(model: nn.Module) -> bool:
-    """Whether dropout modules, where there are any, are in training mode: some of them may be frozen on purpose."""
-    own = [module for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
-    return not own or any(module.training for module in own)
 
 
 @contextmanager
@@ -78,6 +74,25 @@ def _of(module: Any, x: torch.Tensor, name: str) -> Statistics:
     ratio = float(torch.maximum(over, 1 / over).max())
     uses_batch = module.training or not running
     return Statistics(name, uses_batch, untouched, offset, ratio, values.shape[1], x.shape[0], module.momentum)
+
+
+def apart_in(model: nn.Module, inputs: Any) -> float:
+    """How far outputs by the running statistics are from those by the batch's own, over how far examples are apart; no
+    dropout is active. The model is left in neither mode.
+    """
+    made = []
+    model.eval()
+    for by_batch in (False, True):
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.train(by_batch)
+        with torch.no_grad():
+            leaves = tree_flatten(forward(model, inputs))[0]
+        made.append(
+            next(leaf.double() for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point())
+        )
+    spread = float(made[1].std(0).mean())
+    return float((made[0] - made[1]).abs().mean()) / spread if spread else float("nan")
 
 
 class _Dropouts(Watcher):

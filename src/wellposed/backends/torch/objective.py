@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_leaves
 
 from wellposed.backends.lines import find_caller
 from wellposed.backends.measured import LossArguments
@@ -46,12 +47,14 @@ _MOST_ENTRIES = 1 << 20
 class ObjectiveWatcher(Watcher):
     """Enter it around the loss; `calls` then holds each loss function's arguments, also where the call raised."""
 
-    def __init__(self, targets: Iterable[torch.Tensor]) -> None:
+    def __init__(self, targets: Iterable[torch.Tensor], data: Iterable[torch.Tensor] = ()) -> None:
         super().__init__()
         self.calls: list[LossArguments] = []
         self._ended: dict[int, tuple[weakref.ref[torch.Tensor], tuple[str, ...]]] = {}
         self._targets: dict[int, weakref.ref[torch.Tensor]] = {id(target): weakref.ref(target) for target in targets}
         self._columns: dict[int, weakref.ref[torch.Tensor]] = {}  # made of [n] on purpose
+        self._data: dict[int, weakref.ref[torch.Tensor]] = {id(one): weakref.ref(one) for one in data}
+        self._seeded = bool(self._data)
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = None
@@ -68,6 +71,8 @@ class ObjectiveWatcher(Watcher):
         first = args[0] if args else kwargs.get("input")
         if isinstance(result, torch.Tensor) and (before := self._kept(name, args)):
             self._ended[id(result)] = (weakref.ref(result), before)
+        if self._seeded and any(map(self._of_data, tree_leaves((args, kwargs)))):
+            self._data |= {id(one): weakref.ref(one) for one in tree_leaves(result) if isinstance(one, torch.Tensor)}
         if isinstance(result, torch.Tensor) and isinstance(first, torch.Tensor):
             if name in _MADE_COLUMNS and (first.dim() == 1 or name == "__getitem__" or self._is_column(first)):
                 self._columns[id(result)] = weakref.ref(result)
@@ -119,6 +124,11 @@ class ObjectiveWatcher(Watcher):
         known = self._columns.get(id(tensor))
         return known is not None and known() is tensor
 
+    def _of_data(self, thing: Any) -> bool:
+        """Whether it was made of the batch; where that is not known, of anything."""
+        known = self._data.get(id(thing))
+        return not self._seeded or (known is not None and known() is thing)
+
     def _combination(self, name: str, args: tuple[Any, ...]) -> None:
         """What is written by hand of two tensors that do not have one shape: outputs against targets, or anything else
         that was not made so on purpose.
@@ -126,7 +136,7 @@ class ObjectiveWatcher(Watcher):
         if len(args) < 2 or not all(isinstance(one, torch.Tensor) for one in args[:2]):
             return
         one, other = args[:2]
-        if not _row_against_column(one, other):
+        if not _row_against_column(one, other) or not (self._of_data(one) and self._of_data(other)):
             return
         known = self._is_target(one) != self._is_target(other)
         if not known and (self._is_column(one) or self._is_column(other) or len(one) < _FEWEST_ROWS):

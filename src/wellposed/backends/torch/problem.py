@@ -15,8 +15,9 @@ class TorchProblem(TorchDifferentiation, TorchNetwork, TorchOptimizer, TorchVari
     """J(theta) = loss(model(inputs), targets) for `batch` = (inputs, targets).
 
     `inputs` may be a tensor, a tuple (the model's positional arguments) or a dictionary (its keyword
-    arguments). A loss of one argument gets the model itself and needs no batch. theta holds the
-    parameters that require a gradient, each shared parameter once.
+    arguments). A loss of one argument gets the model itself and needs no batch; `inputs` and `targets` name the tensors
+    that it uses as such, so that data, padding, order and targets are judged too. theta holds the parameters that
+    require a gradient, each shared parameter once.
 
     The model's mode (train or eval) is kept. Random numbers and buffers are the same at every
     evaluation, so dropout and BatchNorm are functions of theta. `optimizer` is the one that will

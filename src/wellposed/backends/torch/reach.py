@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from math import inf
 from typing import Any, NamedTuple
 
 import torch
@@ -14,14 +13,14 @@ from torch import nn
 from torch.utils._pytree import tree_flatten
 
 from wellposed.backends.lines import find_caller
-from wellposed.backends.structure import Reach
+from wellposed.backends.structure.reach import reach_of
+from wellposed.backends.structure.shown import Reach
+from wellposed.backends.torch.arrays import as_numpy
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.objective import ENDINGS, PASSING
 from wellposed.backends.torch.tracing.function_mode import Watcher
-from wellposed.numerics.activations import RANGES
 
 _NORMS = {"layer_norm", "instance_norm", "group_norm"}
-_FEWEST = 4  # numbers that a normalisation runs over
 
 
 class _Ending(NamedTuple):
@@ -35,7 +34,11 @@ class _Last(Watcher):
     def __init__(self) -> None:
         super().__init__()
         self._known: dict[int, tuple[weakref.ref[torch.Tensor], _Ending]] = {}
-        self.over_one: list[str] = []
+        self._softmaxes: dict[str, int] = {}  # by the line, the most numbers that one runs over
+
+    @property
+    def over_one(self) -> tuple[str, ...]:
+        return tuple(line for line, most in self._softmaxes.items() if most == 1)
 
     def of(self, tensor: Any) -> _Ending:
         known = self._known.get(id(tensor))
@@ -47,9 +50,9 @@ class _Last(Watcher):
         if not isinstance(result, torch.Tensor) or not isinstance(first, torch.Tensor):
             return result
         before = self.of(first)
-        if name in ("softmax", "log_softmax") and first.numel() > 1 and first.shape[_axis(first, args, kwargs)] == 1:
+        if name in ("softmax", "log_softmax") and first.numel() > 1:
             line = find_caller(("torch", "wellposed"))
-            self.over_one += [line] if line not in self.over_one else []
+            self._softmaxes[line] = max(self._softmaxes.get(line, 0), first.shape[_axis(first, args, kwargs)])
         if name in ENDINGS:
             self._note(result, _Ending((name.rstrip("_"), *before.names), before.axes))
         elif name in _NORMS:
@@ -79,31 +82,17 @@ def _axis(x: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int
     return axis if isinstance(axis, int) and x.dim() else -1
 
 
-def reach_of(model: nn.Module, inputs: Any, targets: Any) -> Reach | None:
+def reach_in(model: nn.Module, inputs: Any, targets: Any) -> Reach | None:
     last = _Last()
     with torch.no_grad(), last:
         made = forward(model, inputs)
     wanted = [leaf for leaf in tree_flatten(targets)[0] if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
     outputs = [leaf for leaf in tree_flatten(made)[0] if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
-    unknown = Reach(tuple(last.over_one)) if last.over_one else None
-    pairs = [(one, other) for one in outputs[:1] for other in wanted if one.shape == other.shape and one.dim() > 1]
-    if not pairs:
-        return unknown
-    output, target = pairs[0][0], pairs[0][1].double()
-    ending = last.of(output)
-    if not ending.names or not bool(torch.isfinite(target).all()):
-        return unknown
-    low, high = RANGES.get(ending.names[0], (-inf, inf))
-    variance = float(target.var(correction=0))
-    if not variance:
-        return unknown
-    beyond = target - target.clamp(low, high)
-    missed, fixed, by = float((beyond**2).mean()) / variance, "", ending.names[0]
-    axes = ending.axes
-    if axes and target.shape[0] > 1 and int(torch.tensor([target.shape[axis] for axis in axes]).prod()) >= _FEWEST:
-        # A monotone activation behind it leaves the order of such means as it is: they stay together.
-        means = target.mean(axes, keepdim=True)
-        lost = float(means.var(0, correction=0).mean()) / variance
-        if lost > missed:
-            missed, fixed, by = lost, "mean and spread", next(name for name in ending.names if name in _NORMS)
-    return Reach(tuple(last.over_one), by, fixed, low, high, missed)
+    over_one = last.over_one
+    for output in outputs[:1]:
+        for target in wanted:
+            if output.shape == target.shape and output.dim() > 0:
+                names, axes = last.of(output)
+                norm = next((name for name in names if name in _NORMS), "")
+                return reach_of(as_numpy(target), next(iter(names), ""), norm, axes if norm else (), over_one)
+    return Reach(over_one) if over_one else None

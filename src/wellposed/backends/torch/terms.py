@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import nan, sqrt
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_leaves
 
 from wellposed.backends.lines import find_caller
-from wellposed.backends.structure import Term
+from wellposed.backends.structure.shown import Term
 from wellposed.backends.torch.backward import gradients_of
+from wellposed.backends.torch.leaves import nodes
 from wellposed.backends.torch.objective import LOSSES
+from wellposed.backends.torch.shards import whole_of
 from wellposed.backends.torch.tensors import norm_of
 from wellposed.backends.torch.tracing.function_mode import Watcher
+from wellposed.numerics.theta import MANY
 
 _SUMS = {"add", "__add__", "__radd__", "__iadd__", "add_"}
 _DIFFERENCES = {"sub": (1, -1), "__sub__": (1, -1), "__isub__": (1, -1), "rsub": (-1, 1), "__rsub__": (-1, 1)}
@@ -26,6 +30,8 @@ _STACKS = {"stack", "cat"}
 _CUTS = {"detach", "detach_", "item", "__float__", "tolist", "numpy", "cpu"}
 _REDUCING = LOSSES | {"gaussian_nll_loss"}
 _MOST = 12  # terms that are told of
+
+_Slopes = Sequence[torch.Tensor | None]
 
 
 @dataclass
@@ -45,6 +51,9 @@ class _Ends(Watcher):
         self.calls: dict[int, _Call] = {}
         self.cut: list[tuple[torch.Tensor, Any, str]] = []  # what, what came out, and where
         self._of_gradients: dict[int, Any] = {}  # what a gradient without a graph, and all that follows, came to
+        self._lost: dict[
+            int, tuple[weakref.ref[torch.Tensor], frozenset[int]]
+        ] = {}  # which losses of a gradient it knows
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = function(*args, **kwargs)
@@ -52,12 +61,36 @@ class _Ends(Watcher):
             self._of_gradients and any(id(one) in self._of_gradients for one in tree_leaves((args, kwargs)))
         ):
             self._of_gradients |= {id(one): one for one in tree_leaves(result) if isinstance(one, torch.Tensor)}
+        self._note_lost(result, tree_leaves((args, kwargs)))
         first = args[0] if args else None
         if name in _CUTS and isinstance(first, torch.Tensor) and first.requires_grad:
             self.cut.append((first, result, find_caller(("torch", "wellposed"))))
         if isinstance(result, torch.Tensor) and (result.numel() == 1 or (name in _STACKS and result.dim() == 1)):
             self.calls[id(result)] = _Call(name, args, kwargs, result, find_caller(("torch", "wellposed")))
         return result
+
+    def _note_lost(self, result: Any, given: list[Any]) -> None:
+        """What is made of something without its gradient, by a detach or where none is recorded, and what follows."""
+        if not isinstance(result, torch.Tensor) or not result.is_floating_point():
+            return
+        known = frozenset[int]().union(*(self.lost(one) for one in given))
+        if not result.requires_grad and any(map(_carries, given)):
+            known |= {len(self._lost)}
+        if known:
+            self._lost[id(result)] = weakref.ref(result), known
+
+    def lost(self, thing: Any) -> frozenset[int]:
+        known = self._lost.get(id(thing))
+        return known[1] if known is not None and known[0]() is thing else frozenset()
+
+    def meant(self, part: _Part, parts: Sequence[_Part]) -> bool:
+        """Whether what lost its gradient there is used so by a term that has one, or is the difference to it."""
+        kept = [other.thing for other in parts if _carries(other.thing)]
+        known = self.lost(part.thing)
+        if known and any(known <= self.lost(other) for other in kept):
+            return True
+        sources = [source for source, result, _ in self.cut if result is part.thing]
+        return any(other.grad_fn in set(nodes(source)) for source in sources for other in kept)
 
     def by_gradient(self, tensor: Any) -> bool:
         return id(tensor) in self._of_gradients
@@ -83,7 +116,32 @@ def terms_of(loss: Callable[[], torch.Tensor], parameters: Sequence[torch.Tensor
     parts = list(_apart(whole, 1.0, ends))
     if len(parts) < 2 or len(parts) > _MOST:
         return []
-    return [_told(part, ends, parameters) for part in parts]
+
+    def slopes_of(part: _Part) -> _Slopes | None:
+        return gradients_of(part.thing, parameters, again=True) if _carries(part.thing) else None
+
+    if sum(map(torch.Tensor.numel, parameters)) > MANY:  # one gradient at a time
+        return [_told(part, parts, ends, slopes_of(part), nan) for part in parts]
+    slopes = [slopes_of(part) for part in parts]
+    along = _cosines(parts, slopes)
+    return [_told(part, parts, ends, one, cosine) for part, one, cosine in zip(parts, slopes, along, strict=True)]
+
+
+def _cosines(parts: Sequence[_Part], slopes: Sequence[_Slopes | None]) -> list[float]:
+    """Between the gradient of each and that of all together."""
+    whole: dict[int, torch.Tensor] = {}
+    for part, one in zip(parts, slopes, strict=True):
+        for place, slope in enumerate(one or ()):
+            if slope is not None:
+                whole[place] = whole.get(place, 0.0) + part.factor * whole_of(slope.to_dense()).double()
+    size = sqrt(sum(float(total.square().sum()) for total in whole.values()))
+    found = []
+    for part, one in zip(parts, slopes, strict=True):
+        known = [(whole[place], slope) for place, slope in enumerate(one or ()) if slope is not None]
+        own = abs(part.factor) * sqrt(sum(norm_of(slope) ** 2 for _, slope in known))
+        inner = sum(float((total * whole_of(slope.to_dense())).sum()) for total, slope in known)
+        found.append(part.factor * inner / (own * size) if own * size > 0 else nan)
+    return found
 
 
 def _apart(thing: Any, factor: float, ends: _Ends) -> Iterator[_Part]:
@@ -144,12 +202,11 @@ def _scaled(args: tuple[Any, ...]) -> tuple[Any, float] | None:
     return kept, float(factor)
 
 
-def _told(part: _Part, ends: _Ends, parameters: Sequence[torch.Tensor]) -> Term:
+def _told(part: _Part, parts: Sequence[_Part], ends: _Ends, slopes: _Slopes | None, along: float) -> Term:
     thing = part.thing
     call = ends.calls.get(id(thing)) if isinstance(thing, torch.Tensor) else None
     gradient = None
-    if _carries(thing):
-        slopes = gradients_of(thing, parameters, again=True)
+    if slopes is not None:
         gradient = abs(part.factor) * sqrt(sum(norm_of(one) ** 2 for one in slopes if one is not None))
     where, function = ("", "a number") if call is None else (call.line, call.name)
     if gradient is None:
@@ -165,6 +222,8 @@ def _told(part: _Part, ends: _Ends, parameters: Sequence[torch.Tensor]) -> Term:
         sum_of=sum_of,
         by_gradient=ends.by_gradient(thing),
         of_loss=function in _REDUCING,
+        along=along,
+        meant=gradient is None and ends.meant(part, parts),
     )
 
 

@@ -67,6 +67,17 @@ FIT = Rule(
             treatment="logits",
         ),
         Cause(
+            "argument-order",
+            "The two arguments of kl_div have changed places: the loss can fall without bound.",
+            "outputs.sum(1) is 1, and targets.exp().sum(1) is.",
+            (
+                Remedy(
+                    "Give the logarithms of the model's probabilities first",
+                    "loss = kl_div(scores.log_softmax(1), probabilities, reduction='batchmean')",
+                ),
+            ),
+        ),
+        Cause(
             "class-weights",
             "The weights of the classes are the wrong way round: the frequent class has the larger one.",
             "Print torch.bincount(targets) beside the weights.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wellposed.backends.structure import LEAKS, MATCHES, Succession
+from wellposed.backends.structure.shown import LEAKS, MATCHES, Succession
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.rule import Cause, Rule
 
@@ -18,8 +18,9 @@ FUTURE = Rule(
         f"Where the targets that the loss uses are an input some positions later (at {100 * MATCHES:g} % of the"
         " positions or more, told from the gradient that the loss sends to the outputs), the input from a position"
         " on is exchanged for another example's. Outputs before it must stay as they are; where they move by more"
-        f" than {LEAKS:g} of the largest output, the rule fails. A model that is asked for anything else may look"
-        " where it likes."
+        f" than {LEAKS:g} of the largest output, the rule fails. So it does where outputs for the last positions alone,"
+        " as a forecast is, are asked for inputs that they see. A model that draws random numbers in use, as a"
+        " variational autoencoder does, is suspect; one that is asked for anything else may look where it likes."
     ),
     causes=(
         Cause(
@@ -47,8 +48,9 @@ FUTURE = Rule(
         ),
     ),
     needs=("loss", "gradient"),
+    figures=("dependence",),
     references=("github.com/huggingface/transformers/issues/48745",),
-    judge=lambda measured: check_future(measured.successions),
+    judge=lambda measured: check_future(measured.structure.successions),
 )
 
 NO_SEQUENCE = "No input is seen to be a sequence whose elements are asked for, position by position."
@@ -57,7 +59,7 @@ NO_SEQUENCE = "No input is seen to be a sequence whose elements are asked for, p
 def check_future(successions: Sequence[Succession]) -> Finding:
     if any(one.ahead is not None and one.one_way for one in successions):  # a decoder: its encoder may see all
         successions = [one for one in successions if one.one_way]
-    ahead = [one for one in successions if one.offset is not None and one.offset > 0 and one.leak == one.leak]
+    ahead = [one for one in successions if one.offset is not None and _asked_ahead(one) and one.leak == one.leak]
     if not ahead:
         return FUTURE.not_applicable(NO_SEQUENCE)
     worst = max(ahead, key=lambda one: one.leak)
@@ -73,14 +75,23 @@ def check_future(successions: Sequence[Succession]) -> Finding:
     if not worst.sees_ahead:
         return _across_documents(ahead) or FUTURE.holds(evidence)
     assert worst.offset is not None
-    steps = "the next position's" if worst.offset == 1 else f"those {worst.offset} positions later"
+    steps = f"those {worst.offset} positions later" if worst.offset else "those at the same position"
+    steps = "the next position's" if worst.offset == 1 else steps
     enters = f" It enters on the way to `{worst.enters}`." if worst.enters else ""
     text = (
         f"The targets at each position are {steps} of `{worst.name}`, and outputs change by"
         f" {100 * worst.leak:.3g} % when `{worst.name}` is changed after them: the model can read off what it is asked"
         f" for.{enters}"
     )
-    return FUTURE.found(Verdict.FAILS, text, where=worst.enters or "outputs", cause="future-leak", evidence=evidence)
+    # What draws random numbers in use, as a variational autoencoder does, may see all of what it is to give back.
+    verdict = Verdict.SUSPECT if worst.hidden else Verdict.FAILS
+    return FUTURE.found(verdict, text, where=worst.enters or "outputs", cause="future-leak", evidence=evidence)
+
+
+def _asked_ahead(one: Succession) -> bool:
+    """For what comes later; a forecast for the last positions, the others being the past, for what stands there."""
+    assert one.offset is not None
+    return one.offset == 0 if one.horizon else one.offset > 0
 
 
 def _across_documents(ahead: Sequence[Succession]) -> Finding | None:
@@ -92,5 +103,5 @@ def _across_documents(ahead: Sequence[Succession]) -> Finding | None:
                 f" {100 * one.from_before:.3g} % when the first one is changed."
             )
             what = Evidence("change of outputs by the document before", one.from_before, "outputs", reference="0")
-            return FUTURE.found(Verdict.FAILS, text, where=one.documents, cause="document-leak", evidence=(what,))
+            return FUTURE.found(Verdict.SUSPECT, text, where=one.documents, cause="document-leak", evidence=(what,))
     return None

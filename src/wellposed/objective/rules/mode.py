@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from math import nan
 
-from wellposed.backends.structure import Modes, Statistics
+from wellposed.backends.structure.shown import Modes, Statistics
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.rule import Cause, Rule
 
 _OFFSET, _RATIO = 0.5, 3.0  # deviations, and times or parts of a variance: beyond them statistics are another data's
 _FEWEST_NUMBERS = 4  # that a mean and a variance are taken of
 _LEAST_MOMENTUM, _MOST_MOMENTUM = 1e-3, 0.9  # of a running average
+_APART = 0.5  # of how far examples are apart: healthy networks have been seen to reach 0.14
+_FORGOTTEN = 0.01  # share of the first statistics in the running ones
 
 MODE = Rule(
     id="WP411",
@@ -24,7 +27,9 @@ MODE = Rule(
         f" or a factor of {_RATIO:g}, and is suspect where not. Statistics of {_FEWEST_NUMBERS} numbers or fewer, or"
         f" of one example, are suspect; so are running ones with a momentum of {_MOST_MOMENTUM:g} or more or below"
         f" {_LEAST_MOMENTUM:g}, and dropout that is called with a mode of its own: active in evaluation mode, passive"
-        " in training mode."
+        " in training mode. After steps (--after-steps), when running statistics have forgotten where they began,"
+        f" outputs in evaluation mode that are {_APART:g} times as far from those in training mode as examples are from"
+        " each other are suspect."
     ),
     causes=(
         Cause(
@@ -60,14 +65,30 @@ MODE = Rule(
     ),
     needs=("loss",),
     references=("Ioffe & Szegedy 2015, arXiv 1502.03167", "Srivastava et al. 2014, JMLR 15"),
-    judge=lambda measured: check_mode(measured.modes),
+    judge=lambda measured: check_mode(measured.modes, lambda: measured.modes_later),
 )
 
 
-def check_mode(modes: Modes | None) -> list[Finding]:
+def check_mode(modes: Modes | None, later: Callable[[], tuple[int, float]] = lambda: (0, nan)) -> list[Finding]:
+    """`later` gives a number of steps and how far evaluation mode is from training mode after them."""
     if modes is None:
         return [MODE.not_applicable("This problem shows no model with a mode.")]
-    return list(_found(modes)) or [MODE.holds()]
+    return list(_found(modes)) or [_after_steps(modes, *later()) or MODE.holds()]
+
+
+def _after_steps(modes: Modes, steps: int, apart: float) -> Finding | None:
+    """Once the running statistics would have forgotten where they began."""
+    moving = [one for one in modes.statistics if one.uses_batch and one.momentum is not None]
+    if not moving or apart <= _APART or apart != apart:
+        return None
+    if max((1 - (one.momentum or 0.0)) ** steps for one in moving) > _FORGOTTEN:
+        return None
+    text = (
+        f"After {steps} steps outputs in evaluation mode are {apart:.2g} times as far from those in training mode as"
+        f" examples are from each other: the running statistics are not those of the data."
+    )
+    what = Evidence("distance of evaluation from training mode", apart, "outputs", reference=f"below {_APART:g}")
+    return MODE.found(Verdict.SUSPECT, text, where="outputs", cause="statistics-lag", evidence=(what,))
 
 
 def _found(modes: Modes) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
 
@@ -208,7 +209,7 @@ def _overshooting(loss: float, first: float, few: float, stride: float, steps: S
             )
     text = (
         f"The first step takes the loss from {loss:.4g} to {first:.4g}, {taken} steps on this batch to {many:.4g}; with"
-        f" {best:g} times the learning rate ({best * steps.rate:.3g} for {steps.rate:.3g}) it is {good[best]:.4g} after"
+        f" {best:g} times the learning rate{_told(best, steps.rate)} it is {good[best]:.4g} after"
         f" {_MANY}."
     )
     found = RATE.found(
@@ -218,7 +219,7 @@ def _overshooting(loss: float, first: float, few: float, stride: float, steps: S
         cause="too-large",
         evidence=tuple(evidence),
     )
-    return _advised(found, best * steps.rate)
+    return replace(found, remedies=(_at(best, steps.rate, "Lower"),))
 
 
 def _lower(loss: float, many: float, steps: Steps) -> dict[float, float]:
@@ -342,11 +343,11 @@ def _crawling(loss: float, few: float, theta: Theta, steps: Steps) -> Finding | 
     )
     text = (
         f"{_FEW} steps on this batch lower the loss by {(loss - few) / loss:.1g} of itself; {_MANY} at {best:g} times"
-        f" the learning rate ({best * steps.rate:.3g} for {steps.rate:.3g}) take it from {loss:.4g} to"
+        f" the learning rate{_told(best, steps.rate)} take it from {loss:.4g} to"
         f" {good[best]:.4g}."
     )
     found = RATE.found(Verdict.SUSPECT, text, where="optimizer", cause="too-small", evidence=evidence)
-    return replace(found, remedies=(_at(best * steps.rate, "Raise"),))
+    return replace(found, remedies=(_at(best, steps.rate, "Raise"),))
 
 
 def _size(theta: Theta, after: Theta, steps: Steps) -> float:
@@ -355,13 +356,15 @@ def _size(theta: Theta, after: Theta, steps: Steps) -> float:
     return float(np.median([step / size for size, step in sizes if size and step] or [0.0]))
 
 
-def _advised(found: Finding, rate: float) -> Finding:
-    """With the rate that worked as its remedy."""
-    return replace(found, remedies=(_at(rate, "Lower"),))
+def _at(factor: float, rate: float, word: str) -> Remedy:
+    """At that many times the rate, in a unit of its own where it is not known."""
+    new = float(f"{factor * rate if isfinite(rate) else factor:.3g}")
+    code = f"lr={new:g}" if isfinite(rate) else f"lr = {new:g} * lr"
+    return Remedy(f"{word} the learning rate", code, rate=new)
 
 
-def _at(rate: float, word: str) -> Remedy:
-    return Remedy(f"{word} the learning rate", f"lr={rate:.3g}", rate=float(f"{rate:.3g}"))
+def _told(factor: float, rate: float) -> str:
+    return f" ({factor * rate:.3g} for {rate:.3g})" if isfinite(rate) else ""
 
 
 def _over(after: float, before: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wellposed.backends.structure import Reach
+from wellposed.backends.structure.shown import Reach
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.rule import Cause, Rule
 
@@ -49,7 +49,7 @@ def check_reach(reach: Reach | None) -> Finding:
         text = (
             f"A softmax runs over an axis of length 1, at {reach.over_one[0]}: what comes out is 1, whatever goes in."
         )
-        return REACH.found(Verdict.FAILS, text, where="softmax", cause="softmax-over-one")
+        return REACH.found(Verdict.SUSPECT, text, where="softmax", cause="softmax-over-one")
     if reach is None:
         return REACH.not_applicable("No outputs and real targets of one shape are seen, or nothing bounds the outputs.")
     evidence = (

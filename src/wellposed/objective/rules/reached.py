@@ -14,6 +14,7 @@ REACHED = Rule(
     id="WP403",
     subject="objective",
     priority=30,
+    cause_follows={"detached": ("WP409",)},
     title="parameters unused, detached or not in the optimizer",
     claim="Every parameter of the model that should be trained gets a gradient and is in the optimizer.",
     judged=(

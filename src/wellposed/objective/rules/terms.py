@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import isfinite
 
-from wellposed.backends.structure import Term
+from wellposed.backends.structure.shown import Term
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.rule import Cause, Rule
 
@@ -26,7 +26,9 @@ TERMS = Rule(
         f" move by their own size, and is more than {_COUNTS:g} of the loss, fails; one of a loss function that never"
         f" changes is suspect. A term whose gradient is {_DROWNED:g} times smaller than another's is suspect where"
         " one is a mean and the other a sum, and it is the count that makes the difference; a factor that somebody"
-        " has put before a term is left alone."
+        " has put before a term is left alone. The report has a table of"
+        " all terms, with the cosine between the gradient of each and that of the loss: one below 0 is opposed by the"
+        " others."
     ),
     causes=(
         Cause(
@@ -55,6 +57,7 @@ TERMS = Rule(
         ),
     ),
     needs=("loss", "gradient"),
+    figures=("terms",),
     references=("github.com/guopengf/FL-MRCM/issues/10", "github.com/ctallec/world-models/issues/12"),
     judge=lambda measured: check_terms(measured.terms),
 )
@@ -78,9 +81,9 @@ def _found(terms: Sequence[Term]) -> Iterator[Finding]:
             yield TERMS.found(
                 Verdict.SUSPECT, text, where=f"term {number}", cause="constant-term", evidence=_table(terms)
             )
-        if term.gradient is not None or abs(term.value) < _COUNTS * whole:
+        if term.gradient is not None or (abs(term.value) < _COUNTS * whole and not term.by_gradient):
             continue
-        if term.moves <= _MOVES * abs(term.value) or any(_same(term, other) for other in kept):
+        if term.meant or term.moves <= _MOVES * abs(term.value) or any(_same(term, other) for other in kept):
             continue  # a constant; or a number that is taken off what has a gradient, to change its size alone
         place = f", at {term.where}" if term.where else ""
         text = (

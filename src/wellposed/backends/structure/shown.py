@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+_STACKED = 3  # axes of what is stacked: heads and channels have more
 MATCHES = 0.9
 """Share of positions from which on an offset between targets and inputs counts."""
 LEAKS = 1e-5
@@ -21,8 +22,11 @@ class Succession:
     from there on is another example's, `own` that of the outputs from there on, in evaluation mode and over the largest
     output; `past` the change of outputs from a position on when the input before it is. `lag`: how many positions later
     an element first shows. `enters` names the first module whose outputs change so. `documents` is the input that tells
-    documents in one row apart, and `from_before` how much outputs in later ones change when the first one does. NaN for
-    what was not measured.
+    documents in one row apart, and `from_before` how much outputs in later ones change when the first one does.
+    `horizon`: whether outputs belong to the last positions alone, the others being what is known of the past. `moved`:
+    for some positions the change of outputs at each when the input there alone is another example's, over the largest
+    output. `tokens`: whether it is made of whole numbers; `hidden`: whether random numbers in use, or a bottleneck,
+    keep the model from copying what it sees. NaN for what was not measured.
     """
 
     name: str
@@ -34,6 +38,10 @@ class Succession:
     enters: str = ""
     documents: str = ""
     from_before: float = float("nan")
+    horizon: bool = False
+    moved: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    hidden: bool = False
+    tokens: bool = True
 
     @property
     def offset(self) -> int | None:
@@ -65,7 +73,9 @@ class Padding:
     outputs elsewhere change when what is padded does; `real_moves` when what is not does, both over the largest output.
     `cut`: how much an example's outputs change when its padding is cut off, over how far examples are apart. NaN for
     what could not be measured. `recurrent`: whether a recurrent layer reads it; `empty` counts examples that are all
-    padding.
+    padding; `pooled` says whether outputs are of each example as a whole; `unread` is the share of the padded examples
+    whose last real element has no influence on their outputs. `inverted`: whether padding has none where the mask is
+    turned round.
     """
 
     name: str
@@ -77,6 +87,20 @@ class Padding:
     cut: float = float("nan")
     recurrent: bool = False
     empty: int = 0
+    pooled: bool = False
+    unread: float = float("nan")
+    inverted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What is asked for is given: each of an example's `count` targets equals a number of the input of that name.
+    `free` is the share of these numbers that reach the outputs independently of each other; NaN where it is not known.
+    """
+
+    name: str
+    count: int
+    free: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +116,36 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Structure:
+    """All that is measured on the program alone. `by_place`: how far an example's outputs are from those that it has at
+    another place in the batch, over the largest output; NaN where that is not known.
+    """
+
+    successions: tuple[Succession, ...] = ()
+    paddings: tuple[Padding, ...] = ()
+    order: Order | None = None
+    copied: Copied | None = None
+    by_place: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
 class Reshape:
     """A view or reshape that gives a tensor the shape that a permutation of its axes would have given it."""
 
     line: str
     before: tuple[int, ...]
     after: tuple[int, ...]
+
+    @property
+    def may_stack(self) -> bool:
+        """Whether neighbours that are stacked, as patches are, would have the same shape: two axes have changed places,
+        of which one has a multiple of the other's places.
+        """
+        places = [k for k, (one, other) in enumerate(zip(self.before, self.after, strict=False)) if one != other]
+        if len(self.before) != len(self.after) or len(places) != 2 or len(self.before) > _STACKED:
+            return False
+        one, other = (self.before[k] for k in places)
+        return max(one, other) % min(one, other) == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +156,9 @@ class Term:
     what it is multiplied by. `gradient` is the norm of what it adds to the gradient, None where no gradient passes.
     `moves` is how much it changes where the parameters are moved, in the same unit as its value. `mean_of` counts the
     numbers that it is a mean of, `sum_of` those that it is a sum of; 0 where neither is seen. `by_gradient`: whether it
-    was computed from a gradient taken without a graph; `of_loss`: whether a known loss function computed it.
+    was computed from a gradient taken without a graph; `of_loss`: whether a known loss function computed it. `along` is
+    the cosine between its gradient and that of the whole loss, NaN where nobody looked; `meant`: whether a term that
+    has a gradient uses what lost its own here in the same way, as the entropy of a target that is held.
     """
 
     where: str
@@ -121,6 +171,8 @@ class Term:
     sum_of: int = 0
     by_gradient: bool = False
     of_loss: bool = False
+    along: float = float("nan")
+    meant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
