@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -52,7 +53,8 @@ def _initialized(problem: Problem, _finding: Finding) -> Problem | None:
 def _at_rate(problem: Problem, finding: Finding) -> Problem | None:
     """With the learning rate that the rule found to work."""
     rate = next((remedy.rate for remedy in finding.remedies if remedy.rate), None)
-    return None if rate is None else problem.variants.with_rate(rate / problem.training.rate)
+    now = problem.training.rate
+    return None if rate is None else problem.variants.with_rate(rate / now if isfinite(now) else rate)
 
 
 def _by(route: str) -> Apply:

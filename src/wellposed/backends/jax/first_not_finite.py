@@ -11,8 +11,8 @@ import numpy as np
 from jax.extend import core
 
 from wellposed.backends.jax.elementwise import CALLS
+from wellposed.backends.jax.lines import line_of
 from wellposed.backends.jax.recorder import evaluate
-from wellposed.backends.lines import show_line
 from wellposed.backends.measured import NotFinite, Operand
 
 _DELIBERATE = (
@@ -25,7 +25,6 @@ _DELIBERATE = (
     "scatter",
     "dynamic_update_slice",
 )
-_INSIDE = ("/jax/", "/jaxlib/", "/wellposed/", "importlib")
 
 
 def first_not_finite(loss: Callable[[Any], Any], params: Any) -> NotFinite | None:
@@ -92,7 +91,7 @@ class _Walk:
             self._count += 1
             # The slope of a root is 1 / (2 root).
             operation = "sqrt" if self._backward and name == "div" and arguments[1][2] == "sqrt" else name
-            line = _line(equation.source_info.traceback)
+            line = line_of(equation)
             found = NotFinite(
                 operation, "", line, self._backward, "NaN" if nan else "infinity", tuple(map(_operand, floats))
             )
@@ -114,10 +113,3 @@ def _operand(value: Any) -> Operand:
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (np.nan, np.nan)
     masked = bool(array.ndim and array.size and (array == -np.inf).all(axis=-1).any())
     return Operand(low, high, int((array == 0).sum()), str(jnp.result_type(value)), array.size, masked)
-
-
-def _line(traceback: Any) -> str:
-    for frame in getattr(traceback, "frames", ()):
-        if not any(part in frame.file_name for part in _INSIDE):
-            return show_line(frame.file_name, frame.line_num)
-    return ""

@@ -14,7 +14,7 @@ import numpy as np
 
 from wellposed.backends.fitting import Fitting
 from wellposed.backends.initializable import Initializable, Parameter, Role
-from wellposed.backends.jax.problem import name_of
+from wellposed.backends.jax.evaluation import name_of
 from wellposed.backends.jax.recorder import Walk, record
 from wellposed.backends.measured import Operation, Run, WeightUse
 from wellposed.errors import InputError

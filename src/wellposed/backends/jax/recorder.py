@@ -57,7 +57,8 @@ def record(loss: Callable[[Any], Any], params: Any, names: tuple[str, ...]) -> W
     leaves = jax.tree_util.tree_leaves(params)
     pilot = Walk(names, None)
     pilot.run(closed, leaves)
-    zeros = [jnp.zeros_like(output) for output in pilot.outputs]
+    # A comparison, as the derivative of a ReLU within the loss has them, has no gradient.
+    zeros = [jnp.zeros_like(output) if _real(output) else jnp.zeros(()) for output in pilot.outputs]
 
     def tapped(taps: list[Any]) -> Any:
         return Walk(names, taps).run(closed, leaves)
@@ -68,6 +69,10 @@ def record(loss: Callable[[Any], Any], params: Any, names: tuple[str, ...]) -> W
         for operation, output, gradient in zip(pilot.operations, pilot.outputs, gradients, strict=True)
     ]
     return pilot
+
+
+def _real(value: Any) -> bool:
+    return bool(jnp.issubdtype(jnp.result_type(value), jnp.floating))
 
 
 class Walk:
@@ -184,7 +189,8 @@ class Walk:
         index = self._seen
         self._seen += 1
         if self._taps is not None:
-            return _Traced(value + self._taps[index], (index,), chain=Chain(index))
+            value = value + self._taps[index] if _real(value) else value
+            return _Traced(value, (index,), chain=Chain(index))
         nothing = signal_of(np.zeros(1))  # replaced once all outputs and gradients are known
         flat = None if phi is None or read is None else flatness_of(np.asarray(read), phi)
         source = signal_of(np.asarray(read)) if use and read is not None else None
