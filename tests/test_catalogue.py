@@ -34,11 +34,11 @@ def test_every_rule_has_its_place_and_follows_from_rules_that_there_are():
     for rule in CATALOGUE.values():
         named = {*rule.follows, *(other for others in rule.cause_follows.values() for other in others)}
         assert named <= CATALOGUE.keys() - {rule.id}
-        assert rule.cause_follows.keys() <= {cause.slug for cause in rule.causes}
+        assert rule.cause_follows.keys() <= {"", *(cause.slug for cause in rule.causes)}
 
 
 def test_what_a_rule_names_is_there():
-    figures = {"inputs", "depth", "gradient", "spectrum"}
+    figures = {"inputs", "depth", "gradient", "spectrum", "dependence", "terms"}
     for rule in CATALOGUE.values():
         treatments = {rule.treatment, *(cause.treatment for cause in rule.causes)} - {""}
         assert treatments <= TREATMENTS.keys()

@@ -8,6 +8,7 @@ import numpy as np
 
 from wellposed.catalogue import CATALOGUE
 from wellposed.checks.session import Session
+from wellposed.checks.structure_drawing import draw_dependence, draw_terms
 from wellposed.figures import Figure, Panel, Series
 from wellposed.findings import Finding
 from wellposed.gradients.probe import Probe
@@ -22,12 +23,14 @@ _FEATURES, _BINS = 6, 24
 
 
 def figures_of(session: Session, findings: Sequence[Finding], *, spectrum: bool = False) -> tuple[Figure, ...]:
-    """Inputs, depth, gradient and spectrum, as far as they are known, with the rules that they show."""
+    """Inputs, depth, gradient, structure and spectrum, as far as they are known, with the rules that they show."""
     trace, told = session.known_trace, {finding.rule for finding in findings}
     drawn: tuple[Callable[[], Figure | None], ...] = (
         lambda: _inputs(session) if told.intersection(_shown_by("inputs")) else None,
         lambda: None if trace is None else depth(trace),
         lambda: gradient(session.known_gradient_check.compared),
+        lambda: draw_dependence(session.known_structure.successions, _shown_by("dependence")),
+        lambda: draw_terms(session.known_terms, _shown_by("terms")),
         lambda: draw_spectrum(session.spectrum) if spectrum and session.spectrum is not None else None,
     )
     with np.errstate(all="ignore"):  # numbers of any size: a picture is no reason to stop

@@ -13,6 +13,13 @@ def order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Roots before what follows from them, `fails` before `suspect`; then what is undecided and what holds, by rule."""
     found = [finding for finding in findings if finding.found]
     marked = [_marked(finding, found) for finding in found]
+    hence = {finding.rule: finding.follows for finding in marked if finding.follows != finding.rule}
+    marked = [
+        replace(finding, follows=hence.get(finding.rule) or finding.rule)
+        if finding.follows == finding.rule
+        else finding
+        for finding in marked
+    ]
     heads = {finding.rule for finding in marked if not finding.follows}
     # Where two may follow from each other, which was first is not known: both are told as they are.
     marked = [finding if finding.follows in heads else replace(finding, follows="") for finding in marked]

@@ -56,6 +56,7 @@ def render(record: Record, *, verbose: bool = False) -> RenderableType:
         for finding in record.noted
         for part in (Text(""), _heading(finding), _margin("", Text(_in_one_line(finding.message))))
     ]
+    parts += _terms(record)
     parts += [Text(""), *_folded(Verdict.UNDECIDED, record.undecided)] if record.undecided else []
     if verbose:
         holds = [
@@ -81,6 +82,24 @@ def _profile(record: Record, rule: str) -> list[RenderableType]:
                 text.append(f"  {known[0]:.2g} to {known[-1]:.2g}", style="dim")
                 lines.append(_margin("", text))
     return lines
+
+
+def _terms(record: Record) -> list[RenderableType]:
+    """A small table for a loss of several terms: what each adds to it and to its gradient, and the cosine with that."""
+    figure = next((figure for figure in record.figures if figure.name == "terms"), None)
+    if figure is None:
+        return []
+    values, norms, *cosines = (panel.series[0].y for panel in figure.panels)
+    names = figure.panels[0].names
+    width = max(len(name) for name in names)
+    lines = Text(
+        f"{'Terms of the loss':<{width}}  {'value':>9}  {'gradient':>9}{'  along it' if cosines else ''}", "dim"
+    )
+    for place, (name, value, norm) in enumerate(zip(names, values, norms, strict=True)):
+        along = f"{cosines[0][place]:>10.2f}" if cosines and norm else ""
+        told = f"{norm:.3g}" if norm else "none"
+        lines.append(f"\n{_in_one_line(name):<{width}}  {value:>9.3g}  {told:>9}{along}", style="not dim")
+    return [Text(""), _margin("", lines)]
 
 
 def _in_one_line(text: str) -> str:

@@ -9,6 +9,7 @@ WRONG = Rule(
     id="WP501",
     subject="gradients",
     priority=40,
+    cause_follows={"": ("WP409",), "detached": ("WP409",)},
     title="gradient wrong",
     claim="The gradient agrees with differences of the loss, within their own error.",
     judged=(
