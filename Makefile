@@ -46,7 +46,7 @@ test-report: .venv/dev build/node_modules/axe-core/axe.min.js ## the HTML report
 bench-checkup: .venv/zoo ## the check-up: 98 programs that were asked about in public, other tools beside ours, its cost, a zoo of known-good networks (70 minutes)
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/checkup.py
 
-bench-structure: .venv/dev ## what a problem's structure is: 65 faulty programs with their twins, 115 healthy ones (2 minutes)
+bench-structure: .venv/dev ## what a problem's structure is: 121 faulty programs with their twins, 151 healthy ones (12 minutes)
 	$(BIN)/python benchmarks/structure.py
 
 bench-controls: .venv/dev ## 152 healthy set-ups of many kinds: what a quick check-up says of them (4 minutes)

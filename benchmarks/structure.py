@@ -1,5 +1,6 @@
-"""What a problem's structure is (WP405 to WP411): 65 faulty programs, each with a twin in which the fault alone is mended,
-and 115 healthy ones of many kinds. None of their authors had seen the rules; all sources are public reports.
+"""What a problem's structure is (WP401, WP404 to WP411): 97 faulty programs of PyTorch and 24 of JAX, each with a twin in
+which the fault alone is mended, and 131 and 20 healthy ones of many kinds. None of their authors had seen the rules; all
+sources are public reports.
 
 python benchmarks/structure.py [NAME ...]
 """
@@ -21,8 +22,8 @@ import wellposed as wp
 
 HERE = Path(__file__).parent / "structures"
 NAMED_BY = {
-    "future": {"WP405"},
-    "targets": {"WP406"},
+    "future": {"WP405", "WP406"},
+    "targets": {"WP401", "WP405", "WP406"},
     "padding": {"WP407"},
     "order": {"WP408"},
     "terms": {"WP409"},
@@ -47,18 +48,33 @@ def programs(folder: str, chosen: list[str]) -> Iterator[tuple[str, ModuleType]]
 def found(module: ModuleType, *given: object) -> list[tuple[str, str, str]]:
     """Rule, verdict and cause of what a quick check-up finds."""
     torch.manual_seed(0)
-    model, loss, batch, optimizer = module.make(0, *given)
-    report = wp.checkup(wp.TorchProblem(model, loss, batch, optimizer=optimizer))
+    made = module.make(0, *given)
+    if len(made) == 3:  # loss, parameters and arguments of JAX
+        loss, params, args = made
+        problem = wp.JaxProblem(loss, params, *args)
+    else:
+        model, loss, batch, optimizer = made
+        problem = wp.TorchProblem(model, loss, batch, optimizer=optimizer)
+    report = wp.checkup(problem)
     return [(one.rule, one.verdict.value, one.cause) for one in report.findings if one.found]
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    chosen, started = sys.argv[1:], time.perf_counter()
+    chosen = sys.argv[1:]
+    for framework, of in (("PyTorch", ""), ("JAX", "_jax")):
+        started = time.perf_counter()
+        print(f"\n{framework}\n")
+        faulty(f"faulty{of}", chosen)
+        healthy(f"healthy{of}", chosen)
+        print(f"{time.perf_counter() - started:.0f} s.")
+
+
+def faulty(folder: str, chosen: list[str]) -> None:
     counts: dict[str, Counter[str]] = {}
     twins: Counter[str] = Counter()
-    for name, module in programs("faulty", chosen):
+    for name, module in programs(folder, chosen):
         told, twin = found(module, False), found(module, True)
         count, named = counts.setdefault(module.KIND, Counter()), NAMED_BY[module.KIND]
         count["all"] += 1
@@ -73,15 +89,17 @@ def main() -> None:
     whole = sum(counts.values(), Counter())
     print(f"| all | {whole['all']} | {whole['found']} | {whole['first']} |")
     print(f"\nTwins: {twins['fails']} `fails`, {twins['suspect']} `suspect`.\n")
-    healthy: Counter[str] = Counter()
-    for name, module in programs("healthy", chosen):
+
+
+def healthy(folder: str, chosen: list[str]) -> None:
+    counts: Counter[str] = Counter()
+    for name, module in programs(folder, chosen):
         told = found(module)
-        healthy["all"] += 1
-        healthy.update(verdict for _, verdict, _ in told)
+        counts["all"] += 1
+        counts.update(verdict for _, verdict, _ in told)
         if any(verdict == "fails" for _, verdict, _ in told):
             print(f"{name}: {told}")
-    print(f"{healthy['all']} healthy: {healthy['fails']} `fails`, {healthy['suspect']} `suspect`.")
-    print(f"{time.perf_counter() - started:.0f} s.")
+    print(f"{counts['all']} healthy: {counts['fails']} `fails`, {counts['suspect']} `suspect`.")
 
 
 if __name__ == "__main__":
