@@ -92,9 +92,7 @@ def _of_the_batch(by_place: float) -> Finding | None:
 
 def _of_positions(order: Order | None) -> Finding:
     if order is None:
-        return ORDER.not_applicable(
-            "The model gives no outputs along a sequence of whole numbers that is its only input."
-        )
+        return ORDER.not_applicable("The model gives no outputs along a sequence, or makes each of a single element.")
     evidence = (
         Evidence(
             "distance of outputs from those at permuted positions",
