@@ -282,6 +282,13 @@ class TestNamedData:
         problem = wp.TorchProblem(model, lambda model: F.mse_loss(model(x), y), inputs=x, targets=y)
         assert "WP101" in [f.rule for f in wp.check_inputs(problem).findings if f.found]
 
+    def test_what_nobody_has_named_may_belong_to_the_rows(self):
+        x, noise = torch.randn(32, 3, generator=generator()), torch.randn(32, 3, generator=generator(1))
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 3))
+        problem = wp.TorchProblem(model, lambda model: F.mse_loss(model(x + noise), noise), inputs=x, targets=noise)
+        assert causes(problem, "WP408") == []
+
     def test_two_calls_of_the_model(self):
         real, fake = self.ids, self.ids.flip(0)
 

@@ -21,8 +21,6 @@ from wellposed.numerics.arrays import Array
 class NamedProgram(TorchProgram):
     """The outputs are those of the first call that gets the inputs, else of the first one that the loss makes."""
 
-    complete = False
-
     def __init__(
         self,
         model: nn.Module,
@@ -32,6 +30,7 @@ class NamedProgram(TorchProgram):
     ) -> None:
         super().__init__(model, data, lambda _made, _targets: loss(model), evaluated)
         self._of_model = loss
+        self.complete = False  # a loss may use what nobody has named
         with evaluated(), torch.no_grad(), self._random.fixed(), _Calls(model) as calls:
             loss(model)
         own = {leaf.data_ptr() for leaf in tree_flatten(data[0])[0] if isinstance(leaf, torch.Tensor)}
