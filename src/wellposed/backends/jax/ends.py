@@ -21,13 +21,13 @@ class Part(NamedTuple):
     factor: float
 
 
-def parts_of(flat: Flat, parameters: set[int]) -> list[Part]:
-    """The terms; `parameters` are the places of what depends on them."""
-    found = list(_apart(flat, flat.output, 1.0, parameters))
+def parts_of(flat: Flat) -> list[Part]:
+    """The terms."""
+    found = list(_apart(flat, flat.output, 1.0))
     return found if len(found) <= _MOST else [Part(flat.output, 1.0)]
 
 
-def _apart(flat: Flat, place: int, factor: float, parameters: set[int]) -> Iterator[Part]:
+def _apart(flat: Flat, place: int, factor: float) -> Iterator[Part]:
     step = flat.made_by.get(place)
     if step is None or flat.shapes[place].size != 1 or any(flat.shapes[read].size != 1 for read in step.reads):
         if place not in flat.constants or float(np.asarray(flat.constants[place]).ravel()[0]):
@@ -35,14 +35,14 @@ def _apart(flat: Flat, place: int, factor: float, parameters: set[int]) -> Itera
         return
     if step.name in ("add", "add_any", "sub"):
         one, other = step.reads
-        yield from _apart(flat, one, factor, parameters)
-        yield from _apart(flat, other, -factor if step.name == "sub" else factor, parameters)
+        yield from _apart(flat, one, factor)
+        yield from _apart(flat, other, -factor if step.name == "sub" else factor)
     elif step.name == "neg":
-        yield from _apart(flat, step.reads[0], -factor, parameters)
+        yield from _apart(flat, step.reads[0], -factor)
     elif step.name in _SAME:
-        yield from _apart(flat, step.reads[0], factor, parameters)
+        yield from _apart(flat, step.reads[0], factor)
     elif step.name in ("mul", "div") and (scaled := _scaled(flat, step)) is not None and mean_of(flat, place) == 0:
-        yield from _apart(flat, scaled[0], factor * scaled[1], parameters)
+        yield from _apart(flat, scaled[0], factor * scaled[1])
     else:
         yield Part(place, factor)
 

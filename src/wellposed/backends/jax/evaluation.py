@@ -39,7 +39,6 @@ class JaxEvaluation(Problem):
         self._layout = Layout({name: tuple(leaf.shape) for name, leaf in self._leaves.items()})
         self._random = Randomness(*owned_generators(loss))
         self._wide = False
-        self._pointwise: tuple[Callable[[Vector], Vector], Vector] | None = None
         self.dtype = "+".join(sorted({leaf.dtype.name for leaf in self._leaves.values()}))
 
     def _made_of(self, loss: Any, params: Any, *args: Any, optimizer: Any = None) -> Any:

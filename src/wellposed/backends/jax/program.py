@@ -31,7 +31,7 @@ class JaxProgram(Program):
     pure = True
 
     def __init__(self, loss: Callable[..., Any], params: Any, args: Any) -> None:
-        self._loss, self._args = loss, args
+        self._loss = loss
         self._params, self._tree = jax.tree_util.tree_flatten(params)
         paths, self._args_tree = jax.tree_util.tree_flatten_with_path(args)
         self._others = [leaf for _, leaf in paths]
@@ -44,10 +44,11 @@ class JaxProgram(Program):
         self.parameters = self.flat.reached(self.flat.inputs[:count])
         self._at: dict[int, Any] = dict(zip(self.flat.inputs, [*self._params, *data], strict=True))
         self.places = dict(zip(self._names, self.flat.inputs[count:], strict=True)) or self._closed_over()
-        self.parts = parts_of(self.flat, self.parameters)
+        self.parts = parts_of(self.flat)
         self.chains = [passed_by_all(self.flat, part.place, self.parameters) for part in self.parts]
         self._cuts = self._cuts_of()
-        read = {place for step in self.flat.behind(list(self._cuts)) for place in step.reads}
+        steps = self.flat.behind(self._cuts)
+        read = {place for step in steps for place in step.reads}
         after = {
             place
             for cut, part in self._cuts.items()
@@ -58,8 +59,8 @@ class JaxProgram(Program):
         self.inputs = {name: array for name, array in arrays.items() if self.places[name] in read}
         self.targets = {name: a for name, a in arrays.items() if name not in self.inputs or self.places[name] in after}
         self.recurrent = self._scans()
-        self.complete = not self._closes_over_rows()
-        self.draws = any(step.name.startswith(_RANDOM) for step in self.flat.behind(list(self._cuts)))
+        self.complete = not self._closes_over_rows(read)
+        self.draws = any(step.name.startswith(_RANDOM) for step in steps)
 
     def _scalar(self, params: list[Any], data: list[Any]) -> Any:
         leaves = list(self._others)
@@ -136,10 +137,9 @@ class JaxProgram(Program):
     def value(self, place: int) -> Any:
         return self._forward(self._at, place) if place in self._cuts else self.flat.evaluate(self._at, [place])[0]
 
-    def _closes_over_rows(self) -> bool:
-        """Whether outputs read a constant that has as many rows as an input."""
+    def _closes_over_rows(self, read: set[int]) -> bool:
+        """Whether a constant among what outputs read has as many rows as an input."""
         rows = {len(array) for array in self.inputs.values() if array.ndim}
-        read = {place for step in self.flat.behind(list(self._cuts)) for place in step.reads}
         constants = read.intersection(self.flat.constants).difference(self.places.values())
         return any(self.flat.shapes[place].shape[:1] == (count,) for place in constants for count in rows)
 
@@ -157,12 +157,16 @@ class JaxProgram(Program):
 
     def _otherwise(self, changed: Mapping[str, Array]) -> JaxProgram:
         """With arrays of other shapes in place of these."""
+        params = jax.tree_util.tree_unflatten(self._tree, self._params)
+        return JaxProgram(self._loss, params, self.args_with(changed))
+
+    def args_with(self, changed: Mapping[str, Array]) -> Any:
+        """The arguments of the loss with these in place; what it closes over stays."""
         leaves = list(self._others)
         for name, place in self._names.items():
             if name in changed:
                 leaves[place] = _as(changed[name], leaves[place])
-        args = jax.tree_util.tree_unflatten(self._args_tree, leaves)
-        return JaxProgram(self._loss, jax.tree_util.tree_unflatten(self._tree, self._params), args)
+        return jax.tree_util.tree_unflatten(self._args_tree, leaves)
 
     def _known(self, changed: Mapping[str, Array]) -> dict[int, Any]:
         return self._at | {self.places[name]: _as(a, self._value_at(self.places[name])) for name, a in changed.items()}

@@ -54,24 +54,16 @@ class JaxVariants(JaxDifferentiation, Variants):
                 return None
             read = {name: array for name, array in program.inputs.items() if array.dtype.kind == "f"}
             asked = {name: a for name, a in program.targets.items() if a.dtype.kind == "f" and name not in read}
-        changed: dict[str, Array] = {}
-        for change, arrays in ((inputs, read), (targets, asked)):
-            if change is not None:
-                if len(arrays) != 1:
-                    return None
-                ((name, array),) = arrays.items()
-                changed[name] = change(array)
-        made: Problem = self._made_of(
-            self.loss, self._params(self.theta()), *self._with(changed), optimizer=self.optimizer
-        )
+            changed: dict[str, Array] = {}
+            for change, arrays in ((inputs, read), (targets, asked)):
+                if change is not None:
+                    if len(arrays) != 1:
+                        return None
+                    ((name, array),) = arrays.items()
+                    changed[name] = change(array)
+            args = program.args_with(changed)
+        made: Problem = self._made_of(self.loss, self._params(self.theta()), *args, optimizer=self.optimizer)
         return made
-
-    def _with(self, changed: dict[str, Array]) -> Any:
-        def put(path: Any, leaf: Any) -> Any:
-            array = changed.get("args" + jax.tree_util.keystr(path))
-            return leaf if array is None else jnp.asarray(array, dtype=leaf.dtype)
-
-        return jax.tree_util.tree_map_with_path(put, self.args)
 
     def with_rate(self, factor: float) -> Problem | None:
         if self.optimizer is None:
