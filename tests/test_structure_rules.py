@@ -442,3 +442,39 @@ class TestAfterSteps:
         assert [f.cause for f in report.findings if f.rule == "WP411" and f.found] == causes
         assert all(torch.equal(buffer, before[name]) for name, buffer in problem.model.named_buffers())
         assert problem.model.training
+
+
+def test_a_sum_that_grows_in_place_is_taken_apart():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    x, y = torch.randn(32, 6), torch.randint(3, (32,))
+
+    def grown(*, lost):
+        def loss(model):
+            value = nn.functional.cross_entropy(model(x), y)
+            penalty = model[0].weight.square().sum()
+            value += 0.1 * (penalty.detach() if lost else penalty)
+            value *= 0.5
+            return value
+
+        return wp.TorchProblem(model, loss, inputs=x, targets=y)
+
+    found = {lost: wp.check_objective(grown(lost=lost)).findings for lost in (False, True)}
+    assert [f.verdict for f in found[False] if f.rule == "WP409"] == [wp.Verdict.HOLDS]
+    assert [f.verdict for f in found[True] if f.rule == "WP409"] == [wp.Verdict.FAILS]
+
+
+def test_a_count_among_the_inputs_is_no_data():
+    torch.manual_seed(0)
+
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(6, 3)
+
+        def forward(self, x, count):
+            return self.layer(x) / count
+
+    batch = ({"x": torch.randn(32, 6), "count": torch.tensor(3.0)}, torch.randint(3, (32,)))
+    report = wp.checkup(wp.TorchProblem(Counting(), nn.functional.cross_entropy, batch))
+    assert report.ok

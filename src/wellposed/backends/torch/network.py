@@ -158,7 +158,7 @@ class TorchNetwork(TorchEvaluation):
     def inputs(self) -> Array | None:
         if not self._shows_data:
             return None
-        tensors = [leaf for leaf in tree_flatten(self.batch[0])[0] if _has_numbers(leaf)]
+        tensors = [leaf for leaf in tree_flatten(self.batch[0])[0] if _has_numbers(leaf) and leaf.dim()]
         floating = [tensor for tensor in tensors if tensor.is_floating_point()]
         telling = [tensor for tensor in floating if tensor.dim() and _varies(tensor)]
         return as_numpy((telling or floating or tensors)[0], keep_dtype=True) if tensors else None

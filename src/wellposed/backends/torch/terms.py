@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan, sqrt
 from typing import Any
 
@@ -25,6 +25,7 @@ _SUMS = {"add", "__add__", "__radd__", "__iadd__", "add_"}
 _DIFFERENCES = {"sub": (1, -1), "__sub__": (1, -1), "__isub__": (1, -1), "rsub": (-1, 1), "__rsub__": (-1, 1)}
 _PRODUCTS = {"mul", "__mul__", "__rmul__", "__imul__", "mul_"}
 _QUOTIENTS = {"div", "__truediv__", "true_divide", "__itruediv__", "div_"}
+_IN_PLACE = {"add_": "add", "sub_": "sub", "mul_": "mul", "div_": "div"}  # what `+=` and the like come down to
 _SAME = {"view", "reshape", "squeeze", "unsqueeze", "clone", "to", "float", "double", "contiguous", "requires_grad_"}
 _STACKS = {"stack", "cat"}
 _CUTS = {"detach", "detach_", "item", "__float__", "tolist", "numpy", "cpu"}
@@ -56,6 +57,8 @@ class _Ends(Watcher):
         ] = {}  # which losses of a gradient it knows
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if name in _IN_PLACE and isinstance(args[0], torch.Tensor) and args[0].numel() == 1:
+            return self._in_place(name, function, args, kwargs)
         result = function(*args, **kwargs)
         if (name == "grad" and not kwargs.get("create_graph")) or (
             self._of_gradients and any(id(one) in self._of_gradients for one in tree_leaves((args, kwargs)))
@@ -67,6 +70,17 @@ class _Ends(Watcher):
             self.cut.append((first, result, find_caller(("torch", "wellposed"))))
         if isinstance(result, torch.Tensor) and (result.numel() == 1 or (name in _STACKS and result.dim() == 1)):
             self.calls[id(result)] = _Call(name, args, kwargs, result, find_caller(("torch", "wellposed")))
+        return result
+
+    def _in_place(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The sum so far is kept beside the one that it becomes."""
+        before = args[0].clone()
+        known = self.calls.get(id(args[0]))
+        if known is not None:
+            self.calls[id(before)] = replace(known, result=before)
+        result = function(*args, **kwargs)
+        line = find_caller(("torch", "wellposed"))
+        self.calls[id(result)] = _Call(_IN_PLACE[name], (before, *args[1:]), kwargs, result, line)
         return result
 
     def _note_lost(self, result: Any, given: list[Any]) -> None:
@@ -150,7 +164,7 @@ def _apart(thing: Any, factor: float, ends: _Ends) -> Iterator[_Part]:
             yield _Part(thing, factor)
         return
     call = ends.calls.get(id(thing))
-    if call is None:
+    if call is None or any(one is thing for one in call.args):  # written to where it lay
         yield _Part(thing, factor)
         return
     name, args = call.name, call.args
