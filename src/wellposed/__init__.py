@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from wellposed.numerics.fans import Fan
     from wellposed.numerics.moments import Moments
     from wellposed.report import Report
+    from wellposed.resuming import check_resume
+    from wellposed.running import seen_in
+    from wellposed.watching import watch
     from wellposed.weights.gains import Gain
 
 __version__ = _version("wellposed")
@@ -64,6 +67,9 @@ _HOMES = {
     "numerics.fans": "Fan",
     "numerics.moments": "Moments",
     "report": "Report",
+    "resuming": "check_resume",
+    "running": "seen_in",
+    "watching": "watch",
     "weights.gains": "Gain",
 }
 _HOME = {name: f"wellposed.{module}" for module, names in _HOMES.items() for name in names.split()}
@@ -101,6 +107,6 @@ __all__ = [
     "CheckFailed", "Estimate", "Evidence", "Fan", "Finding", "FunctionProblem", "Gain", "InputError", "Interrupted",
     "JaxProblem", "Moments", "Problem", "Remedy", "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError",
     "check_accumulation", "check_gradients", "check_grads", "check_inputs", "check_objective", "check_ranks",
-    "check_signals", "check_weights", "checked_training", "checkup", "derivative", "directional", "fan", "gain",
-    "gradcheck", "gradient", "initialize", "jacobian", "spectrum", "trace",
+    "check_resume", "check_signals", "check_weights", "checked_training", "checkup", "derivative", "directional", "fan",
+    "gain", "gradcheck", "gradient", "initialize", "jacobian", "seen_in", "spectrum", "trace", "watch",
 ]  # fmt: skip

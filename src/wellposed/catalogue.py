@@ -37,6 +37,12 @@ from wellposed.signals.rules.horizon import HORIZON
 from wellposed.signals.rules.not_finite import NOT_FINITE
 from wellposed.signals.rules.saturated import SATURATED
 from wellposed.signals.rules.vanishing import VANISHING
+from wellposed.steps.rules.batches import BATCHES
+from wellposed.steps.rules.clipping import CLIPPING
+from wellposed.steps.rules.fresh import FRESH
+from wellposed.steps.rules.resuming import RESUMING
+from wellposed.steps.rules.schedule import SCHEDULE
+from wellposed.steps.rules.trained import TRAINED
 from wellposed.weights.rules.bias import BIAS
 from wellposed.weights.rules.branch_growth import GROWTH
 from wellposed.weights.rules.fan import FAN
@@ -52,5 +58,6 @@ CATALOGUE: dict[str, Rule] = {
         *(VARIANCE, SYMMETRIC, FAN, BIAS, INITIAL_LOSS, GROWTH),
         *(FIT, RATE, REACHED, DEPENDS, FUTURE, TARGETS, PADDING, ORDER, TERMS, REACH, MODE),
         *(WRONG, NOT_DIFFERENTIABLE, NOISE_FLOOR, RANDOM, ZERO, UNINFORMATIVE, ACCUMULATED, RANKS),
+        *(FRESH, TRAINED, CLIPPING, SCHEDULE, BATCHES, RESUMING),
     )
 }

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 
-Subject = Literal["inputs", "signals", "weights", "objective", "gradients"]
+Subject = Literal["inputs", "signals", "weights", "objective", "gradients", "step"]
 Need = Literal["loss", "gradient", "layers"]
 Judge = Callable[[Any], Finding | list[Finding]]
 

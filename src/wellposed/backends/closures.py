@@ -94,11 +94,12 @@ def foreign(function: types.FunctionType) -> bool:
     """Whether a function is not the user's own: of a framework, or of another library that closes over nothing."""
     if str(function.__module__).split(".")[0] in _FOREIGN:
         return True
-    return function.__closure__ is None and _of_library(function.__code__.co_filename)
+    return function.__closure__ is None and of_library(function.__code__.co_filename)
 
 
 @cache
-def _of_library(file: str) -> bool:
+def of_library(file: str) -> bool:
+    """Whether a file of code is the standard library's or an installed package's."""
     return str(Path(file)).startswith(_LIBRARIES)
 
 
@@ -109,7 +110,7 @@ def variables(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
             yield name, cell.cell_contents
         except ValueError:  # a variable that has no value yet
             continue
-    if not _of_library(function.__code__.co_filename):
+    if not of_library(function.__code__.co_filename):
         for name in named_globals(function):
             yield name, function.__globals__[name]
     for parameter in inspect.signature(function, follow_wrapped=False).parameters.values():

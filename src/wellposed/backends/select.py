@@ -145,6 +145,22 @@ def joint_problem_of(problem: Any) -> Any:
     return _adapter("torch", "joint").jointly(problem)
 
 
+FRAMEWORKS = ("torch", "jax")
+"""Whose training loops can be watched."""
+
+
+def watch_of(framework: str, look: Any, done: Any, **options: Any) -> Any:
+    """What watches its training loops."""
+    if framework == "torch":
+        return _adapter("torch", "watching.watch").TorchWatch(look, done, **options)
+    return _adapter("jax", "watch").JaxWatch(look, done, **options)
+
+
+def runs() -> Any:
+    """torch: the parts of an object that trains."""
+    return _adapter("torch", "watching.runs")
+
+
 def input_map_of(function: Any, x: Any) -> Any:
     """A torch or JAX function of one array as an `InputMap`. Raises `InputError` for arrays of another kind."""
     if "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor):

@@ -26,7 +26,8 @@ def judge_each(session: Session, rules: Sequence[Rule], _failing: bool) -> list[
 
 def judge_inputs(session: Session, rules: Sequence[Rule], _failing: bool) -> list[Finding]:
     """Of several input arrays each is judged, and of each rule what is worst is told."""
-    arrays = {name: as_array(data, "the inputs") for name, data in session.problem.network.named_inputs().items()}
+    named = session.problem.network.named_inputs().items()
+    arrays = {name: as_array(data, "the inputs") for name, data in named if data.ndim}  # a count beside them is no data
     varying = {name: array for name, array in arrays.items() if array.size and (array != array.flat[0]).any()}
     if varying:  # what is one number throughout, as a mask of ones or a first state is, is no data beside what varies
         arrays = varying
@@ -107,5 +108,6 @@ INPUTS = Subject("inputs", judge_inputs)
 WEIGHTS = Subject("weights")
 SIGNALS = Subject("signals", judge_signals)
 GRADIENTS = Subject("gradients")
+STEP = Subject("step")
 FORWARD_MODE = Subject("gradients", judge_forward_mode, WRONG)
 ALL = (OBJECTIVE, INPUTS, WEIGHTS, SIGNALS, GRADIENTS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,7 +18,9 @@ _USUAL_DECAY = 0.01  # AdamW's own: no step of its is mostly decay
 
 
 class TorchOptimizer(TorchEvaluation):
-    """The steps of the optimizer given."""
+    """The steps of the optimizer given; `passed_on` is what is done to the gradient before it gets it."""
+
+    passed_on: Callable[[list[torch.Tensor]], None] | None = None
 
     @property
     def optimized(self) -> bool:
@@ -44,7 +46,7 @@ class TorchOptimizer(TorchEvaluation):
         if self.optimizer is None:
             yield from super().trained_at(theta, steps)  # with vectors of its own
             return
-        training = Training(self.optimizer, self._loss, factor=factor, decayed=decayed)
+        training = Training(self.optimizer, self._loss, factor=factor, decayed=decayed, passed_on=self.passed_on)
         states = self._random.states()
 
         def after(number: int) -> Theta:

@@ -33,11 +33,21 @@ def _laid_out_as(parameter: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
 class Training:
     """`optimizer` takes its steps on `loss`, with `factor` times the learning rate that it begins with.
 
-    Where weight decay is to be left out, `decayed` is False.
+    Where weight decay is to be left out, `decayed` is False. `passed_on` is what is done to the gradients, which the
+    parameters have, before each step.
     """
 
-    def __init__(self, optimizer: Any, loss: Callable[[], torch.Tensor], *, factor: float, decayed: bool) -> None:
+    def __init__(
+        self,
+        optimizer: Any,
+        loss: Callable[[], torch.Tensor],
+        *,
+        factor: float,
+        decayed: bool,
+        passed_on: Callable[[list[torch.Tensor]], None] | None = None,
+    ) -> None:
         self._optimizer, self._loss, self._factor, self._decayed = optimizer, loss, factor, decayed
+        self._passed_on = passed_on
         self._own = trained_by(optimizer)
 
     @contextmanager
@@ -82,4 +92,6 @@ class Training:
                 parts = gradients_of(value, self._own)
         for parameter, part in zip(self._own, parts, strict=True):
             parameter.grad = None if part is None else _laid_out_as(parameter, part)
+        if self._passed_on is not None:
+            self._passed_on(self._own)
         return value.detach()

@@ -1,0 +1,1 @@
+"""A training script as it runs: what led to its loss, and what its steps do."""

@@ -1,0 +1,187 @@
+"""A checkpoint that a script saves and loads again: is what trains on the same as what was saved?"""
+
+from __future__ import annotations
+
+import gc
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import lr_scheduler
+
+from wellposed.backends.torch.groups import groups_of
+from wellposed.backends.torch.watching.movement import digest
+from wellposed.backends.torch.watching.nodes import find_place
+from wellposed.backends.torch.watching.patches import Patches
+from wellposed.users_code import ask
+
+Kind = tuple[Any, ...]
+"""What tells one optimizer, schedule, scaler or module from another: its class and the shapes of its tensors."""
+
+
+@dataclass
+class _State:
+    """Of everything that trains, by kind: hashes of what it holds, and who held it."""
+
+    parts: dict[str, dict[Kind, set[int]]]
+    owners: set[int]
+    generators: int
+
+
+class Resumed:
+    """`lost` names the parts that are not what was saved, each with where the checkpoint is saved."""
+
+    def __init__(self) -> None:
+        self.lost: dict[str, str] = {}
+        self._saved: _State | None = None
+        self._place = ""
+        self._loaded = False
+        self._first: int | None = None  # the generators' states as the first training pass found them
+        self._batches: list[int] = []  # of the first passes
+        self._again: list[int] | None = None  # of the first passes after a load
+        self._between = False
+
+    @property
+    def done(self) -> bool:
+        """Whether a run was resumed."""
+        return self._again is not None
+
+    def watch(self, patches: Patches) -> None:
+        patches.put(torch, "save", self._saving)
+        patches.put(torch.serialization, "save", self._saving)
+        patches.put(torch, "load", self._loading)
+        patches.put(torch.serialization, "load", self._loading)
+
+    def _saving(self, own: Callable[..., Any]) -> Any:
+        def save(*args: Any, **kwargs: Any) -> Any:
+            thing = args[0] if args else kwargs.get("obj")
+            made = ask(lambda: _state(set()) if _of_training(thing) else None, None)  # what is alive may be anything
+            if made is not None:
+                self._place = find_place().shown
+                self._saved, self._loaded = made, False
+                self._between = bool(self._batches) and self._batches.count(self._batches[0]) > 1
+            return own(*args, **kwargs)
+
+        return save
+
+    def _loading(self, own: Callable[..., Any]) -> Any:
+        def load(*args: Any, **kwargs: Any) -> Any:
+            made = own(*args, **kwargs)
+            self._loaded = self._loaded or (self._saved is not None and _of_training(made))
+            return made
+
+        return load
+
+    def called(self, batch: int | None) -> None:
+        """A training pass is about to begin, on this batch."""
+        if self._first is None:
+            self._first = _generators()
+        if self._again is not None:
+            self._follow(batch)
+        elif self._loaded and self._saved is not None:
+            self._compare(self._saved)
+            self._again, self._loaded = [], False
+            self._follow(batch)
+        elif batch is not None and len(self._batches) < _KEPT:
+            self._batches.append(batch)
+
+    def _compare(self, saved: _State) -> None:
+        made_since = _state(saved.owners)
+        now = made_since if made_since.parts["module"] else _state(set())
+        for part, kinds in saved.parts.items():
+            for kind, hashes in kinds.items():
+                held = now.parts[part].get(kind)
+                if held is not None and hashes - held and part != "module":
+                    self.lost.setdefault(part, self._place)
+                elif held is not None and hashes - held and len(hashes) > 1:
+                    self.lost.setdefault("model" if not hashes & held else "ema", self._place)
+                elif held is not None and hashes - held:
+                    self.lost.setdefault("model", self._place)
+
+    def _follow(self, batch: int | None) -> None:
+        """The batches of the very beginning, once more: the generator began anew."""
+        assert self._again is not None
+        if len(self._again) < _SAME and batch is not None:
+            self._again.append(batch)
+            begins = self._batches[:_SAME]
+            if len(self._again) == _SAME and self._again == begins and len(set(begins)) > 1 and not self._between:
+                self.lost.setdefault("generator", self._place)
+
+
+_SAME = 3  # batches in a row
+_KEPT = 5_000  # hashes of batches
+
+
+def _of_training(thing: Any) -> bool:
+    """Whether it is more than weights: a dictionary of states, with counts or more states beside."""
+    if not isinstance(thing, Mapping):
+        return False
+    states = [value for value in thing.values() if isinstance(value, Mapping) and value]
+    return bool(states) and len(thing) > 1
+
+
+def _state(but: set[int]) -> _State:
+    parts: dict[str, dict[Kind, set[int]]] = {
+        name: {} for name in ("optimizer", "scheduler", "scaler", "module", "buffers")
+    }
+    owners: set[int] = set()
+
+    def note(part: str, owner: Any, kind: Kind, held: int) -> None:
+        owners.add(id(owner))
+        if id(owner) not in but:
+            parts[part].setdefault(kind, set()).add(held)
+
+    things = gc.get_objects()
+    for thing in things:
+        kind = type(thing)
+        if issubclass(kind, torch.optim.Optimizer) and "state" in vars(thing):
+            note("optimizer", thing, (kind, *_shapes(_parameters(thing))), hash(tuple(_moments(thing))))
+        elif issubclass(kind, lr_scheduler.LRScheduler) and type(getattr(thing, "last_epoch", None)) is int:
+            note("scheduler", thing, (kind,), thing.last_epoch)
+        elif issubclass(kind, GradScaler) and thing.is_enabled():
+            note("scaler", thing, (kind,), hash(float(thing.get_scale())))
+    for module in _outermost(things):
+        shapes = (type(module), *_shapes(list(module.parameters())))
+        note("module", module, shapes, hash(tuple(digest(p) for p in module.parameters())))
+        buffers = [buffer for buffer in module.buffers() if buffer is not None]
+        if buffers and any(p.requires_grad for p in module.parameters()):
+            note("buffers", module, shapes, hash(tuple(map(digest, buffers))))
+    return _State(parts, owners, _generators())
+
+
+def _outermost(things: list[Any]) -> Iterator[nn.Module]:
+    modules = [thing for thing in things if issubclass(type(thing), nn.Module) and "_modules" in vars(thing)]
+    inner = {id(part) for module in modules for part in module._modules.values()}
+    for module in modules:
+        if id(module) not in inner and ask(partial(_first, module), None) is not None:
+            yield module
+
+
+def _first(module: nn.Module) -> torch.Tensor | None:
+    return next(module.parameters(), None)
+
+
+def _parameters(optimizer: Any) -> list[torch.Tensor]:
+    return [p for group in groups_of(optimizer) for p in group["params"]]
+
+
+def _shapes(tensors: list[torch.Tensor]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(tensor.shape) for tensor in tensors)
+
+
+def _moments(optimizer: Any) -> Iterator[int]:
+    for parameter in _parameters(optimizer):
+        for name, value in sorted(optimizer.state.get(parameter, {}).items()):
+            if isinstance(value, torch.Tensor):
+                yield hash((name, digest(value.detach().float())))
+
+
+def _generators() -> int:
+    state = np.random.get_state()
+    return hash((torch.get_rng_state().numpy().tobytes(), repr(state[1][:8]), state[2], random.getstate()[1][:8]))  # type: ignore[index]
