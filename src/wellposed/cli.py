@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.progress import Progress as Bar
 from rich.text import Text
 
@@ -19,7 +19,7 @@ from wellposed import api
 from wellposed.backends.protocol import Problem
 from wellposed.catalogue import CATALOGUE
 from wellposed.errors import InputError, Interrupted, UserCodeRaised
-from wellposed.findings import Remedy
+from wellposed.explained import explained
 from wellposed.inputs.sources.files import files, paths_of
 from wellposed.inputs.standardizer import Standardizer
 from wellposed.inputs.statistics_table import statistics_table
@@ -28,7 +28,8 @@ from wellposed.places import line_of
 from wellposed.printable import harmless
 from wellposed.report import Report
 from wellposed.report.text import render, without_colour
-from wellposed.rule import Cause, Rule
+from wellposed.running import Ran, problem_file, run_script
+from wellposed.watching import STEPS
 from wellposed.writing import refuse_inputs, write_whole
 
 app = App(
@@ -81,6 +82,88 @@ def check(
     if sarif:
         write_whole(sarif, report.to_sarif(path.as_posix(), lambda finding: line_of(path, finding.where, name)) + "\n")
     return _told(report, json, verbose=verbose)
+
+
+@app.command
+def run(
+    script: Annotated[
+        str, Parameter(help="The training script, as `python train.py` runs it; its arguments follow it")
+    ],
+    /,
+    *,
+    module: Annotated[
+        bool, Parameter(name=["-m"], help="SCRIPT is the name of a module, as for `python -m`", negative="")
+    ] = False,
+    step: Annotated[int, Parameter(help="Check the losses of this training step")] = 1,
+    steps: Annotated[int, Parameter(help="Watch this many steps")] = STEPS,
+    continue_: Annotated[
+        bool, Parameter(name="--continue", help="Let the script go on to its end, as if nobody had looked", negative="")
+    ] = False,
+    timeout: Annotated[float, Parameter(help="End the script after so many seconds without a training step")] = 0.0,
+    select: _Rules = "",
+    ignore: _Rules = "",
+    json: _Json = "",
+    html: Annotated[str, Parameter(help="Write the report as one HTML file")] = "",
+    save_problem: Annotated[
+        str, Parameter(help="Write a problem file with the losses of that step here, to go on from")
+    ] = "",
+    remedies: Annotated[
+        bool, Parameter(help="Try the remedies on a copy, and show what they change", negative="")
+    ] = False,
+    full: Annotated[
+        bool, Parameter(help="Look as closely as can be, again after 20 steps, and try the remedies", negative="")
+    ] = False,
+    verbose: Annotated[bool, Parameter(help="List what holds and what does not apply too", negative="")] = False,
+) -> int:
+    """Run a training script unchanged; check its losses at its first step, and the step itself; print the report."""
+    rules = _chosen(select, ignore)
+    refuse_inputs([output for output in (html, json, save_problem) if output and output != "-"], [script])
+    if save_problem:
+        write_whole(save_problem, problem_file(script, _scripts_own, step, Path(save_problem).absolute().parent))
+        return _HOLDS
+    with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
+        ran = run_script(
+            script,
+            _scripts_own,
+            module=module,
+            goes_on=continue_,
+            timeout=timeout,
+            step=step,
+            steps=steps,
+            only=rules,
+            remedies=remedies,
+            full=full,
+        )
+    report = None if ran.watching is None else ran.watching.report
+    if ran.raised:
+        print(ran.raised, file=sys.stderr, end="")
+    if not _tells() or (report is None and (ran.status or continue_) and not ran.raised):
+        return ran.status  # its own end, as an error in its arguments is
+    if report is None:
+        return _told_nothing(script, ran, timeout)
+    if html:
+        report.to_html(html)
+    status = _told(report, json, verbose=verbose)
+    return _INTERRUPTED if ran.interrupted else ran.status if continue_ or ran.status else status
+
+
+_scripts_own: list[str] = []  # the arguments after the script, which are not ours to read
+
+
+def _told_nothing(script: str, ran: Ran, timeout: float) -> int:
+    """Why there is no report."""
+    if ran.interrupted:
+        return _INTERRUPTED
+    if ran.raised:
+        raise InputError(
+            f"{script} raised before its first training step", hint="the traceback above is the script's own"
+        )
+    if ran.late:
+        raise InputError(f"{script} took no training step within {timeout:g} seconds", hint="give it longer: --timeout")
+    raise InputError(
+        f"{script} ended without a training step: nothing called backward()",
+        hint="does it need arguments to train? They follow it: wellposed run train.py --epochs 1",
+    )
 
 
 _Columns = Annotated[str, Parameter(help="Columns of a table, separated by commas")]
@@ -173,7 +256,7 @@ def explain(rule: Annotated[str, Parameter(help="A rule, such as WP201")], /) ->
     found = CATALOGUE.get(rule.upper())
     if found is None:
         raise InputError(f"there is no rule {rule!r}", hint=f"known: {', '.join(CATALOGUE)}")
-    _show(_explained(found))
+    _show(explained(found))
     return _HOLDS
 
 
@@ -194,6 +277,7 @@ def tour(chapter: Annotated[int | None, Parameter(help="1 to 5; left out: all of
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
+    words, _scripts_own[:] = _parted(words)
     try:
         status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
@@ -212,6 +296,20 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:  # a full disk behind standard output
         return _complain(InputError(f"the report cannot be printed: {error.strerror or error}"))
     return status if isinstance(status, int) else _HOLDS
+
+
+_VALUED = {"--step", "--steps", "--timeout", "--select", "--ignore", "--json", "--html", "--save-problem"}
+"""Options of `run` that a value follows."""
+
+
+def _parted(words: list[str]) -> tuple[list[str], list[str]]:
+    """What is for `run`, up to the name of the script, and what is for the script."""
+    if words[:1] != ["run"]:
+        return words, []
+    place = 1
+    while place < len(words) and words[place].startswith("-"):
+        place += 2 if words[place] in _VALUED else 1
+    return words[: place + 1], words[place + 1 :]
 
 
 def _checked(problem: Problem, rules: _Filter, file: str, after_steps: int, *, remedies: bool, full: bool) -> Report:
@@ -281,31 +379,3 @@ def _show(shown: RenderableType) -> None:
         console.print(shown)
     else:
         print(without_colour(shown, console.width))
-
-
-def _explained(rule: Rule) -> RenderableType:
-    parts: list[RenderableType] = [Text(f"{rule.id} {rule.title}", style="bold")]
-
-    def section(heading: str, bodies: Iterable[RenderableType]) -> None:
-        shown = list(bodies)
-        if shown:
-            parts.extend([Text(f"\n{heading}", style="bold"), *(Padding(body, (0, 0, 0, 2)) for body in shown)])
-
-    section("Claim", [Text(rule.claim)])
-    section("How it is judged", [Text(rule.judged)])
-    section("Causes", [part for cause in rule.causes for part in _cause(cause)])
-    section("Remedies", [part for remedy in rule.remedies for part in _remedy(remedy)])
-    section("References", map(Text, rule.references))
-    return Group(*parts)
-
-
-def _cause(cause: Cause) -> list[RenderableType]:
-    parts: list[RenderableType] = [Text.assemble((cause.slug, "bold"), f": {cause.means}")]
-    if cause.confirm:
-        parts.append(Padding(Text(f"To confirm: {cause.confirm}"), (0, 0, 0, 2)))
-    return parts + [Padding(part, (0, 0, 0, 2)) for remedy in cause.remedies for part in _remedy(remedy)]
-
-
-def _remedy(remedy: Remedy) -> list[RenderableType]:
-    code = [Padding(Text(remedy.code, style="italic"), (0, 0, 0, 4))] if remedy.code else []
-    return [Text(f"Remedy: {remedy.title}"), *code]

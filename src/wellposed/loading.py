@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ def load_problem(target: str) -> Problem:
     if not path.is_file():
         said = "is not a file. It is a folder." if path.is_dir() else "does not exist."
         raise InputError(f"{path} {said}", hint="wellposed check FILE[:NAME]")
+    _refuse_training(path, name)
     module = _run(path)
     if not hasattr(module, name):
         others = sorted(key for key, value in vars(module).items() if isinstance(value, Problem))
@@ -37,6 +39,25 @@ def load_problem(target: str) -> Problem:
         kind = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
         raise InputError(f"{name!r} in {path} is {kind}, not a Problem", hint=_RETURNS)
     return found
+
+
+def _refuse_training(path: Path, name: str) -> None:
+    """Raises `InputError` for a script that trains and nowhere says `problem`: it is not run to its end to find out."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # running it will say so
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.alias)}
+    called = {
+        node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    if name not in names and "*" not in names and called & _TRAINING:
+        raise InputError(f"{path} defines no {name!r}: this is a training script", hint=f"wellposed run {path}")
+
+
+_TRAINING = {"backward", "fit", "train_on_batch", "value_and_grad", "apply_gradients", "zero_grad"}
+"""Methods that training scripts call."""
 
 
 def split(target: str) -> tuple[Path, str]:
