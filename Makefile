@@ -5,7 +5,7 @@ DEVICE ?= cpu
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-distributed test lint types contracts pytest docs test-cuda test-engines test-report bench-checkup bench-controls bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-house bench-cost bench-import bench-trainability format clean
+.PHONY: help demo demo-distributed test lint types contracts pytest docs test-cuda test-engines test-report bench-checkup bench-controls bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-house bench-steps bench-structure bench-cost bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-checkup: .venv/zoo ## the check-up: 98 programs that were asked about in p
 
 bench-structure: .venv/dev ## what a problem's structure is: 121 faulty programs with their twins, 151 healthy ones (12 minutes)
 	$(BIN)/python benchmarks/structure.py
+
+bench-steps: .venv/dev ## training scripts run unchanged: 50 healthy ones, 65 faults planted in their steps (20 minutes)
+	$(BIN)/python benchmarks/steps.py
 
 bench-controls: .venv/dev ## 152 healthy set-ups of many kinds: what a quick check-up says of them (4 minutes)
 	$(BIN)/python benchmarks/controls.py
