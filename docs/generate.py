@@ -23,6 +23,7 @@ SUBJECTS = {
     "weights": "Weights",
     "objective": "The objective",
     "gradients": "Gradients",
+    "step": "The training step as it runs",
 }
 
 
