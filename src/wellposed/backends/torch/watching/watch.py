@@ -69,7 +69,8 @@ class TorchWatch:
         self._run: set[int] = set()  # parameters of modules that were run before the first backward pass
         self._looked: set[int] = set()  # optimizers whose losses were looked at
         self._drawn: dict[Place, list[int]] = {}  # of the step before
-        self._before = 0  # places that there were a round ago
+        self._new: set[Place] = set()  # lines of losses that this round has brought
+        self._lines: set[Place] = set()  # those of the rounds before
         self._busy = self._finished = False
         self._failed: Exception | None = None
 
@@ -197,9 +198,11 @@ class TorchWatch:
         if not self._record.on:
             return
         self._record.passed(p for optimizer in self._steps.optimizers for p in parameters_of(optimizer))
-        if site in self._places or len(passed.roots) > 1 or root not in self._record.made:
+        known = site in self._places or place in self._lines  # in a round before, by whatever way it was come to
+        if known or len(passed.roots) > 1 or root not in self._record.made:
             return
         self._places.add(site)
+        self._new.add(place)
         captured = capture(self._record.made[root], root, passed.weights[0], graph, fresh, place, Names())
         self._note(captured, seen, root)
         if not any(id(leaf) in self._steps.known for leaf in captured.leaves):
@@ -284,9 +287,10 @@ class TorchWatch:
         again = [place.shown for place, numbers in drawn.items() if self._drawn.get(place) == numbers]
         self.watched.redrawn += again
         self._drawn = drawn
-        count, self._before = self._before, len(self._places)
+        new, self._new = self._new, set()
+        self._lines |= new
         everybody = all(index in self._looked for index in range(len(self._steps.optimizers)))
-        return (everybody and count == len(self._places)) or lead >= self._step - 1 + _ROUNDS
+        return (everybody and not new) or lead >= self._step - 1 + _ROUNDS
 
     @_beside
     def cleared(self, thing: Any) -> None:
