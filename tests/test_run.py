@@ -273,6 +273,7 @@ def test_under_torchrun_the_first_rank_tells(script, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("wellposed: ok") == 1
+    assert "could not be" not in done.stdout
 
 
 def test_jax_steps_are_seen_jitted_or_not(script, capsys):

@@ -135,7 +135,7 @@ class Captured:
         self.samples = {
             id(leaf): some_of(leaf.grad.detach().to_dense()).double()
             for leaf in self.leaves
-            if id(leaf) in self.fresh and leaf.grad is not None
+            if id(leaf) in self.fresh and leaf.grad is not None and not _touched(leaf)
         }
 
     def problem(self, optimizer: Any, trained: set[int]) -> CapturedProblem:
