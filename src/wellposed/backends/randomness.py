@@ -75,7 +75,7 @@ class Randomness:
             yield
         finally:
             for generator, state in zip(held, states, strict=True):
-                if not _same(state, generator.read()):
+                if not same_state(state, generator.read()):
                     generator.put(state)
                     self._drawn[generator.name] = generator
 
@@ -104,12 +104,13 @@ def _access(thing: Any) -> tuple[Callable[[], Any], Callable[[Any], Any]] | None
     return (thing.get_state, thing.set_state) if named_so and hasattr(thing, "set_state") else None
 
 
-def _same(before: Any, after: Any) -> bool:
+def same_state(before: Any, after: Any) -> bool:
+    """Of one generator, as it is read."""
     if isinstance(before, dict):
-        return all(_same(before[key], after[key]) for key in before)
+        return all(same_state(before[key], after[key]) for key in before)
     if isinstance(before, tuple):
         return len(before) == len(after) and (
-            before == after if len(before) > _LONG_STATE else all(map(_same, before, after))
+            before == after if len(before) > _LONG_STATE else all(map(same_state, before, after))
         )
     equal = before == after
     return bool(equal) if isinstance(equal, bool) else bool(equal.all())

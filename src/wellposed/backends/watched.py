@@ -57,7 +57,7 @@ class SeenStep:
 
 @dataclass
 class SeenOptimizer:
-    """`tensors` it has, `parameters` in them; `unreached` are those that never had a gradient."""
+    """`tensors` it has, `parameters` in them."""
 
     name: str
     kind: str

@@ -351,7 +351,7 @@ def capture(
         float((loss if weight is None else loss * weight).detach().real.sum()) / factor,
         list(kept.values()),
         states,
-        replay_of(made, states, weight)[0],
+        replay if inner is made else replay_of(made, states, weight)[0],
         names.parameters(),
         fresh,
     )

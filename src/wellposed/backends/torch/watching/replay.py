@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wellposed.backends.randomness import Randomness
+from wellposed.backends.randomness import Randomness, same_state
 from wellposed.backends.torch.state import torch_generators
 from wellposed.backends.torch.watching.nodes import Made, Node, Place, setting
 from wellposed.backends.torch.watching.plan import Call, Given, Slot, calls_of, nodes_of
@@ -54,9 +54,10 @@ def make_again(
 ) -> dict[int, Any]:
     """What is left of the results when all calls have been made, by their place."""
     values: dict[int, Any] = dict(known or {})
+    again = again or _Again(None)
     for index, call in enumerate(calls):
         if index not in values:
-            values[index] = _made(call, values, put or {}, again or _Again(None))
+            values[index] = _made(call, values, put or {}, again)
         for done in call.last_of:
             values.pop(done, None)
     return values
@@ -68,7 +69,7 @@ class _Again:
     def __init__(self, now: list[Any] | None) -> None:
         self._random = Randomness(*torch_generators())
         self._now = now
-        self._on = now is not None and _same(self._random.states(), now)
+        self._on = now is not None and all(map(same_state, self._random.states(), now))
         self._drawn: set[int] = set()
 
     def before(self, states: list[Any] | None) -> None:
@@ -78,7 +79,7 @@ class _Again:
     def after(self, states: list[Any] | None) -> None:
         if self._on and states is not None:
             pairs = zip(states, self._random.states(), strict=True)
-            self._drawn |= {index for index, (before, after) in enumerate(pairs) if not _same(before, after)}
+            self._drawn |= {index for index, (before, after) in enumerate(pairs) if not same_state(before, after)}
 
     def end(self) -> None:
         """An evaluation that drew leaves the generators elsewhere: the next one in a row draws other numbers."""
@@ -95,15 +96,6 @@ _DRAWS: tuple[Callable[[int], Any], ...] = (
     lambda device: torch.rand(1, device=f"cuda:{device}"),
 )
 """One number of each generator, in the order of their states."""
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    equal = one == other
-    return bool(equal) if isinstance(equal, bool) else bool(equal.all())
 
 
 def _made(call: Call, values: dict[int, Any], put: dict[int, torch.Tensor], again: _Again) -> Any:

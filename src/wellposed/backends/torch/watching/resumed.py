@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import gc
-import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import lr_scheduler
 
-from wellposed.backends.torch.groups import groups_of
+from wellposed.backends.torch.groups import parameters_of
 from wellposed.backends.torch.watching.movement import digest
 from wellposed.backends.torch.watching.nodes import find_place
 from wellposed.backends.torch.watching.patches import Patches
@@ -31,7 +29,6 @@ class _State:
 
     parts: dict[str, dict[Kind, set[int]]]
     owners: set[int]
-    generators: int
 
 
 class Resumed:
@@ -42,7 +39,6 @@ class Resumed:
         self._saved: _State | None = None
         self._place = ""
         self._loaded = False
-        self._first: int | None = None  # the generators' states as the first training pass found them
         self._batches: list[int] = []  # of the first passes
         self._again: list[int] | None = None  # of the first passes after a load
         self._between = False
@@ -80,8 +76,6 @@ class Resumed:
 
     def called(self, batch: int | None) -> None:
         """A training pass is about to begin, on this batch."""
-        if self._first is None:
-            self._first = _generators()
         if self._again is not None:
             self._follow(batch)
         elif self._loaded and self._saved is not None:
@@ -141,7 +135,7 @@ def _state(but: set[int]) -> _State:
     for thing in things:
         kind = type(thing)
         if issubclass(kind, torch.optim.Optimizer) and "state" in vars(thing):
-            note("optimizer", thing, (kind, *_shapes(_parameters(thing))), hash(tuple(_moments(thing))))
+            note("optimizer", thing, (kind, *_shapes(parameters_of(thing))), hash(tuple(_moments(thing))))
         elif issubclass(kind, lr_scheduler.LRScheduler) and type(getattr(thing, "last_epoch", None)) is int:
             note("scheduler", thing, (kind,), thing.last_epoch)
         elif issubclass(kind, GradScaler) and thing.is_enabled():
@@ -152,7 +146,7 @@ def _state(but: set[int]) -> _State:
         buffers = [buffer for buffer in module.buffers() if buffer is not None]
         if buffers and any(p.requires_grad for p in module.parameters()):
             note("buffers", module, shapes, hash(tuple(map(digest, buffers))))
-    return _State(parts, owners, _generators())
+    return _State(parts, owners)
 
 
 def _outermost(things: list[Any]) -> Iterator[nn.Module]:
@@ -167,21 +161,12 @@ def _first(module: nn.Module) -> torch.Tensor | None:
     return next(module.parameters(), None)
 
 
-def _parameters(optimizer: Any) -> list[torch.Tensor]:
-    return [p for group in groups_of(optimizer) for p in group["params"]]
-
-
 def _shapes(tensors: list[torch.Tensor]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(tensor.shape) for tensor in tensors)
 
 
 def _moments(optimizer: Any) -> Iterator[int]:
-    for parameter in _parameters(optimizer):
+    for parameter in parameters_of(optimizer):
         for name, value in sorted(optimizer.state.get(parameter, {}).items()):
             if isinstance(value, torch.Tensor):
                 yield hash((name, digest(value.detach().float())))
-
-
-def _generators() -> int:
-    state = np.random.get_state()
-    return hash((torch.get_rng_state().numpy().tobytes(), repr(state[1][:8]), state[2], random.getstate()[1][:8]))  # type: ignore[index]

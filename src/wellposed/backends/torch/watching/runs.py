@@ -14,7 +14,7 @@ from torch.optim import lr_scheduler
 
 from wellposed.backends.closures import reachable
 from wellposed.backends.randomness import Randomness
-from wellposed.backends.torch.groups import groups_of
+from wellposed.backends.torch.groups import parameters_of
 from wellposed.backends.torch.state import torch_generators
 
 _KINDS: dict[str, Any] = {
@@ -30,7 +30,7 @@ class Parts:
         self._of_kind = {name: [one for one in things if isinstance(one, kind)] for name, kind in _KINDS.items()}
         self._modules = [one for one in things if isinstance(one, nn.Module)]
         self._generators = [one for one in things if isinstance(one, torch.Generator)]
-        trained = {id(p) for o in self._of_kind["optimizer"] for group in groups_of(o) for p in group["params"]}
+        trained = {id(p) for optimizer in self._of_kind["optimizer"] for p in parameters_of(optimizer)}
         tensors = list({id(p): p for module in self._modules for p in module.parameters()}.values())
         self.model = [p for p in tensors if id(p) in trained]
         self.ema = [p for p in tensors if id(p) not in trained]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from wellposed.backends.torch.groups import groups_of
+from wellposed.backends.torch.groups import groups_of, parameters_of
 from wellposed.backends.torch.watching.captured import Captured
 from wellposed.backends.torch.watching.ledger import Ledger
 from wellposed.backends.torch.watching.loaders import Loaders
@@ -265,10 +265,6 @@ class Steps:
             self.pairs = next((pair for captured, _ in looked_at if (pair := captured.pairs) is not None), None)
 
 
-def parameters_of(optimizer: Any) -> list[torch.Tensor]:
-    return [p for group in groups_of(optimizer) for p in group["params"] if isinstance(p, torch.Tensor)]
-
-
 def _norm(optimizer: Any) -> tuple[float, float]:
     """The norm of its gradient, and the share of the largest tensor in its square."""
     squares = [
@@ -279,7 +275,3 @@ def _norm(optimizer: Any) -> tuple[float, float]:
     ]
     whole = sum(squares)
     return sqrt(whole), max(squares) / whole if whole > 0 else nan
-
-
-def _shown(place: Place) -> str:
-    return f"{place.file.rpartition('/')[2]}:{place.line}" if place.file else ""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from wellposed.backends.torch.groups import groups_of
+from wellposed.backends.torch.groups import groups_of, parameters_of
 from wellposed.backends.torch.leaves import leaves
 from wellposed.backends.torch.watching.captured import Captured, capture
 from wellposed.backends.torch.watching.hooks import Passed, heard_by
@@ -21,7 +21,7 @@ from wellposed.backends.torch.watching.nodes import Place, find_place, find_site
 from wellposed.backends.torch.watching.passed_on import passed_on
 from wellposed.backends.torch.watching.record import Record
 from wellposed.backends.torch.watching.resumed import Resumed
-from wellposed.backends.torch.watching.steps import Steps, parameters_of
+from wellposed.backends.torch.watching.steps import Steps
 from wellposed.backends.torch.watching.trees import tensors_in
 from wellposed.backends.torch.watching.whole import calls_taken_whole
 from wellposed.backends.watched import SeenBackward, Watched
