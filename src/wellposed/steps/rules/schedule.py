@@ -11,6 +11,7 @@ from wellposed.rule import Cause, Rule
 
 _STEPS = 3  # watched steps from which on what is the same at each of them is no beginning
 _HALF = 0.5  # of the entries
+_NEAR_TOP = 0.1  # of the largest rate: steps of a warm-up below it do not count
 _LEAST_RATE = 1e-6  # below it nobody trains: a warm-up or a look for the right rate begins there
 _LOST = 0.25  # of the entries: a quarter of what the gradient says is not heard
 
@@ -140,7 +141,7 @@ def _lost(watched: Watched) -> Finding | None:
         top = max(max(step.rates) for step in steps)
         if top < _LEAST_RATE:
             continue
-        unmoved = median([step.unmoved for step in steps if max(step.rates) >= 0.1 * top])
+        unmoved = median([step.unmoved for step in steps if max(step.rates) >= _NEAR_TOP * top])
         if unmoved > _LOST:
             kind = f" in {optimizer.coarse}" if optimizer.coarse else ""
             text = (

@@ -48,6 +48,13 @@ class Resumed:
         """Whether a run was resumed."""
         return self._again is not None
 
+    @property
+    def asks(self) -> bool:
+        """Whether the next training pass has anything to tell: not once enough is kept, or has been followed."""
+        if self._again is not None:
+            return len(self._again) < _SAME
+        return self._loaded or len(self._batches) < _KEPT
+
     def watch(self, patches: Patches) -> None:
         patches.put(torch, "save", self._saving)
         patches.put(torch.serialization, "save", self._saving)

@@ -134,7 +134,7 @@ class TorchWatch:
         try:
             if not self._steps.optimizers:
                 self._run |= set(map(id, module.parameters()))
-            if not torch.is_grad_enabled():
+            if not torch.is_grad_enabled() or (self._finished and not self._resumed.asks):
                 return
             with self._record.off():
                 tensors = [tensor for _, tensor in tensors_in((args, kwargs))]
