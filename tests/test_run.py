@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
 
 import wellposed as wp
 from wellposed.cli import main
@@ -238,7 +239,9 @@ def test_a_checkpoint_that_lacks_a_part_is_told_in_the_run(script, capsys, tmp_p
     train(net, optimizer, 10)
     """
     file = str(tmp_path / "kept.pt")
+    others = torch.nn.LazyLinear(2), torch.nn.Linear(2, 2, device="meta")  # alive, and of no shape or no values
     _, out, _ = run(capsys, "--continue", "--select", "WP606", "--verbose", script(text), file)
+    del others
     assert "holds" in out
     _, out, _ = run(capsys, "--continue", "--select", "WP606", script(text.replace("torch.manual_seed(1)", "")), file)
     assert "not-saved:generator" in out

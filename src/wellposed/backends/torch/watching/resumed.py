@@ -64,10 +64,9 @@ class Resumed:
     def _saving(self, own: Callable[..., Any]) -> Any:
         def save(*args: Any, **kwargs: Any) -> Any:
             thing = args[0] if args else kwargs.get("obj")
-            made = ask(lambda: _state(set()) if _of_training(thing) else None, None)  # what is alive may be anything
-            if made is not None:
+            if ask(lambda: _of_training(thing), False):
                 self._place = find_place().shown
-                self._saved, self._loaded = made, False
+                self._saved, self._loaded = _state(set()), False
                 self._between = bool(self._batches) and self._batches.count(self._batches[0]) > 1
             return own(*args, **kwargs)
 
@@ -133,27 +132,55 @@ def _state(but: set[int]) -> _State:
     }
     owners: set[int] = set()
 
-    def note(part: str, owner: Any, kind: Kind, held: int) -> None:
+    def note(part: str, owner: Any, read: Callable[[Any], tuple[Kind, int] | None]) -> None:
+        found = ask(lambda: read(owner), None)  # lazy, on no device, half made: what is alive may be anything
+        if found is None:
+            return
         owners.add(id(owner))
         if id(owner) not in but:
-            parts[part].setdefault(kind, set()).add(held)
+            parts[part].setdefault(found[0], set()).add(found[1])
 
     things = gc.get_objects()
     for thing in things:
         kind = type(thing)
-        if issubclass(kind, torch.optim.Optimizer) and "state" in vars(thing):
-            note("optimizer", thing, (kind, *_shapes(parameters_of(thing))), hash(tuple(_moments(thing))))
-        elif issubclass(kind, lr_scheduler.LRScheduler) and type(getattr(thing, "last_epoch", None)) is int:
-            note("scheduler", thing, (kind,), thing.last_epoch)
-        elif issubclass(kind, GradScaler) and thing.is_enabled():
-            note("scaler", thing, (kind,), hash(float(thing.get_scale())))
+        if issubclass(kind, torch.optim.Optimizer):
+            note("optimizer", thing, _optimizer)
+        elif issubclass(kind, lr_scheduler.LRScheduler):
+            note("scheduler", thing, _schedule)
+        elif issubclass(kind, GradScaler):
+            note("scaler", thing, _scaler)
     for module in _outermost(things):
-        shapes = (type(module), *_shapes(list(module.parameters())))
-        note("module", module, shapes, hash(tuple(digest(p) for p in module.parameters())))
-        buffers = [buffer for buffer in module.buffers() if buffer is not None]
-        if buffers and any(p.requires_grad for p in module.parameters()):
-            note("buffers", module, shapes, hash(tuple(map(digest, buffers))))
+        note("module", module, _weights)
+        note("buffers", module, _buffers)
     return _State(parts, owners)
+
+
+def _optimizer(optimizer: Any) -> tuple[Kind, int]:
+    return (type(optimizer), *_shapes(parameters_of(optimizer))), hash(tuple(_moments(optimizer)))
+
+
+def _schedule(schedule: Any) -> tuple[Kind, int] | None:
+    count = schedule.last_epoch
+    return ((type(schedule),), count) if type(count) is int else None
+
+
+def _scaler(scaler: Any) -> tuple[Kind, int] | None:
+    return ((type(scaler),), hash(float(scaler.get_scale()))) if scaler.is_enabled() else None
+
+
+def _weights(module: nn.Module) -> tuple[Kind, int]:
+    return _shaped(module), hash(tuple(digest(p) for p in module.parameters()))
+
+
+def _buffers(module: nn.Module) -> tuple[Kind, int] | None:
+    buffers = [buffer for buffer in module.buffers() if buffer is not None]
+    if not buffers or not any(p.requires_grad for p in module.parameters()):
+        return None
+    return _shaped(module), hash(tuple(map(digest, buffers)))
+
+
+def _shaped(module: nn.Module) -> Kind:
+    return type(module), *_shapes(list(module.parameters()))
 
 
 def _outermost(things: list[Any]) -> Iterator[nn.Module]:
