@@ -1,4 +1,4 @@
-"""The check-up in training loops: once, on the first batch, and nothing of training changed by it."""
+"""Checks in training loops: once, on the first steps, and nothing of training changed by it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 
 import wellposed as wp
 from wellposed.loops import checked_training
-from wellposed.loops.callback import Once
+from wellposed.loops.callback import Reporting
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::PendingDeprecationWarning"
@@ -114,23 +114,32 @@ def test_what_is_no_problem_is_told_so():
 
 
 def test_once_is_once(capsys):
-    calls = []
-
-    def problem():
-        calls.append(1)
-        return wp.TorchProblem(network(), nn.CrossEntropyLoss(), batch())
-
-    once = Once(only=lambda rule: rule.startswith("WP1"))
-    once(problem)
-    once(problem)
-    assert len(calls) == 1
-    assert once.report.ok
+    callback = Reporting(steps=3, only=lambda rule: rule in ("WP101", "WP602"))
+    x, y = batch()
+    for _ in range(2):
+        model = network()
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        callback._begin()
+        for _ in range(5):
+            train(model, optimizer, x, y, 1)
+            callback._stepped()
+        callback._end()
+    assert callback.report.ok
+    assert "3 steps watched" in str(callback.report)
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err.startswith("wellposed: ok")
+    assert shown.err.count("wellposed: ok") == 1
 
 
-def test_where_it_cannot_run_it_warns_and_training_goes_on():
+def test_where_nothing_is_seen_it_warns_and_training_goes_on():
+    callback = Reporting()
+    callback._begin()
+    with pytest.warns(UserWarning, match="wellposed saw no step of this training"):
+        callback._end()
+    assert callback.report is None
+
+
+def test_where_it_cannot_check_it_warns_and_training_goes_on():
     def problem():
         raise wp.InputError("there is no batch")
 
@@ -138,14 +147,21 @@ def test_where_it_cannot_run_it_warns_and_training_goes_on():
         raise ZeroDivisionError("of the user's own")
 
     with pytest.warns(UserWarning, match="could not check this training: ZeroDivisionError: of the user's own"):
-        Once()(other)
-    once = Once()
+        Reporting()._check(other)
+    callback = Reporting()
     with pytest.warns(UserWarning, match="wellposed could not check this training: there is no batch"):
-        once(problem)
-    assert once.report is None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        once(problem)
+        callback._check(problem)
+    assert callback.report is None
+
+
+def test_of_a_training_that_raised_nothing_is_left():
+    zero_grad = torch.optim.Optimizer.zero_grad
+    first, second = Reporting(show=False), Reporting(show=False)
+    first._begin()
+    second._begin()
+    second._raised(ValueError())
+    assert first.report is second.report is None
+    assert torch.optim.Optimizer.zero_grad is zero_grad
 
 
 # --- Lightning ---------------------------------------------------------------------------------
@@ -175,7 +191,7 @@ def lightning_module(loss=nn.CrossEntropyLoss(), softmax=False):  # noqa: B008
     return Module()
 
 
-def fitted(module, *callbacks, folder):
+def fitted(module, *callbacks, folder, **options):
     import logging
 
     import pytorch_lightning as pl
@@ -187,7 +203,7 @@ def fitted(module, *callbacks, folder):
         warnings.simplefilter("ignore")
         trainer = pl.Trainer(
             max_epochs=2, accelerator="cpu", callbacks=list(callbacks), logger=False, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
+            enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder, **options,
         )  # fmt: skip
         trainer.fit(module, loader)
     return trainer
@@ -208,9 +224,7 @@ def test_lightning_checks_the_first_batch_once_and_trains_as_without(tmp_path, c
     assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
     report = callbacks[0].report
     assert report.ok
-    assert {"WP101", "WP402", "WP501"} <= {
-        finding.rule for finding in report.findings if finding.verdict is wp.Verdict.HOLDS
-    }
+    assert {"WP101", "WP402", "WP501", "WP601", "WP604"} <= held(report)
     assert capsys.readouterr().err.count("wellposed: ok") == 1
 
 
@@ -248,7 +262,7 @@ def test_lightning_leaves_metrics_and_counters_as_they_were(tmp_path):
     assert callback.report is not None
 
 
-def test_lightning_by_hand_is_not_touched(tmp_path):
+def test_lightning_by_hand_is_checked_too(tmp_path):
     import pytorch_lightning as pl
 
     from wellposed.loops import LightningCheckup
@@ -268,10 +282,26 @@ def test_lightning_by_hand_is_not_touched(tmp_path):
         def configure_optimizers(self):
             return torch.optim.Adam(self.parameters(), 1e-2)
 
-    module, once = Module(), LightningCheckup(show=False)
-    fitted(module, once, folder=tmp_path)
+    module, callback = Module(), LightningCheckup(show=False)
+    fitted(module, callback, folder=tmp_path)
     assert module.taken == 8
-    assert once.report is None
+    assert {"WP101", "WP402", "WP501", "WP602"} <= held(callback.report)
+
+
+def held(report):
+    return {finding.rule for finding in report.findings if finding.verdict is wp.Verdict.HOLDS}
+
+
+def test_lightning_sees_what_the_trainer_does_to_gradients(tmp_path):
+    from wellposed.loops import LightningCheckup
+
+    callback = LightningCheckup(show=False)
+    fitted(lightning_module(), callback, folder=tmp_path, gradient_clip_val=1e-9)
+    told = {finding.rule: finding for finding in callback.report.findings}
+    assert told["WP604"].cause == "eps-dominates"
+    callback = LightningCheckup(show=False)
+    fitted(lightning_module(), callback, folder=tmp_path, accumulate_grad_batches=2, gradient_clip_val=1.0)
+    assert {"WP402", "WP601", "WP603"} <= held(callback.report)
 
 
 # --- transformers ------------------------------------------------------------------------------
@@ -309,16 +339,14 @@ def trained(folder, callbacks, seed=5):
     return model
 
 
-def test_trainer_checks_the_first_rows_once_and_trains_as_without(tmp_path):
+def test_trainer_checks_the_first_steps_once_and_trains_as_without(tmp_path):
     from wellposed.loops import TrainerCheckup
 
     callback = TrainerCheckup(show=False)
     plain, watched = trained(tmp_path, []), trained(tmp_path, [callback])
     assert all(torch.equal(one, other) for one, other in zip(plain.parameters(), watched.parameters(), strict=True))
     assert callback.report is not None
-    told = {finding.rule: finding.verdict for finding in callback.report.findings}
-    assert told["WP501"] is wp.Verdict.HOLDS
-    assert told["WP402"] is wp.Verdict.HOLDS
+    assert {"WP402", "WP501", "WP601", "WP603"} <= held(callback.report)
     assert callback.report.problem.parameters == sum(parameter.numel() for parameter in watched.parameters())
 
 
@@ -330,13 +358,14 @@ from wellposed.loops import KerasCheckup
 keras.utils.set_random_seed(0)
 x = np.random.default_rng(0).standard_normal((64, 10)).astype("float32")
 y = np.random.default_rng(1).integers(0, 4, 64)
+batch = (x[:32], y[:32]) if keras.backend.backend() == "jax" else ()
 for ending in (None, "softmax"):
     model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(4, ending)])
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    callback = KerasCheckup(x[:32], y[:32], show=False)
+    callback = KerasCheckup(*batch, show=False)
     model.fit(x, y, epochs=2, verbose=0, callbacks=[callback])
     told = {finding.rule: finding.verdict.value for finding in callback.report.findings}
-    print(keras.backend.backend(), ending, callback.report.problem.backend, told["WP101"], told["WP501"], callback.report.ok)
+    print(keras.backend.backend(), ending, callback.report.problem.backend, told["WP501"], callback.report.ok)
 """
 
 
@@ -349,7 +378,14 @@ def test_keras_on_both_backends(backend):
     assert done.returncode == 0, done.stderr[-3000:]
     first = done.stdout.splitlines()[0]
     # Keras computes its loss in float32: what that hides of a bias's gradient is undecided.
-    assert first in (f"{backend} None {backend} holds {told} True" for told in ("holds", "undecided"))
+    about = {"torch": "torch, 0 steps watched", "jax": "jax"}[backend]
+    assert first in (f"{backend} None {about} {told} True" for told in ("holds", "undecided"))
+
+
+def test_keras_on_jax_without_a_batch_says_so():
+    code = "import os; os.environ['KERAS_BACKEND'] = 'jax'; from wellposed.loops import KerasCheckup; KerasCheckup()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert "on JAX, KerasCheckup takes a batch, as Keras compiles its steps" in done.stderr
 
 
 def test_keras_on_another_backend_says_so():

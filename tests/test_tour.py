@@ -1,4 +1,4 @@
-"""The five chapters: what they say is computed, and is so."""
+"""The chapters: what they say is computed, and is so."""
 
 from __future__ import annotations
 
@@ -71,6 +71,12 @@ def test_each_planted_bug_is_found_for_what_it_is(chapters):
     assert [f.rule for f in dropout.findings if f.found] == ["WP504"]
 
 
+def test_a_script_without_a_line_and_with_it(chapters):
+    without, whole = of(chapters[5], Report)
+    assert [(f.rule, f.cause) for f in without.findings if f.found] == [("WP601", "never-cleared")]
+    assert whole.ok
+
+
 @pytest.mark.parametrize("width", [80, 50])
 def test_chapters_fit_a_terminal(chapters, width):
     for number, chapter in enumerate(chapters, 1):
@@ -90,5 +96,5 @@ def test_the_command_line(capsys):
 
     assert main(["tour", "4"]) == 0
     assert capsys.readouterr().out.startswith("4  Numerical derivatives")
-    assert main(["tour", "6"]) == 2
-    assert capsys.readouterr().err == "wellposed: there is no chapter 6\n\nHint: 1 to 5\n"
+    assert main(["tour", "7"]) == 2
+    assert capsys.readouterr().err == "wellposed: there is no chapter 7\n\nHint: 1 to 6\n"

@@ -261,8 +261,8 @@ def explain(rule: Annotated[str, Parameter(help="A rule, such as WP201")], /) ->
 
 
 @app.command
-def tour(chapter: Annotated[int | None, Parameter(help="1 to 5; left out: all of them")] = None, /) -> int:
-    """The five notes as five short chapters that run."""
+def tour(chapter: Annotated[int | None, Parameter(help="1 to 6; left out: all of them")] = None, /) -> int:
+    """The five notes and the training step, as short chapters that run."""
     from wellposed.tour import CHAPTERS
     from wellposed.tour.page import lay_out
 

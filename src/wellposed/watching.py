@@ -23,7 +23,8 @@ STEPS = 8  # that are watched: as many as show what repeats
 
 class Watching:
     """What `with wp.watch()` gives: `report` is there when the block is left, None where nothing was trained. `look` is
-    called with each loss, its optimizer and all trained parameters in place of a check-up.
+    called with each loss, its optimizer and all trained parameters in place of a check-up. With `fail` a loss in which
+    something fails raises `CheckFailed` before weights have moved.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Watching:
         *,
         step: int = 1,
         steps: int = STEPS,
+        fail: bool = False,
         done: Callable[[], None] | None = None,
         look: Callable[[Any, Any, set[int]], None] | None = None,
         **options: Any,
@@ -39,7 +41,7 @@ class Watching:
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
                 raise InputError(f"{name} must be a whole number of at least 1, not {number!r}")
         self.report: Report | None = None
-        self._options = options
+        self._options, self._fail = options, fail
         self._only = options.get("only", lambda _rule: True)
         self._losses: list[tuple[str, Report]] = []
         self._started = 0.0
@@ -52,6 +54,11 @@ class Watching:
     def seen(self) -> bool:
         """Whether anything was trained so far."""
         return any(watch.seen for watch in self._watches)
+
+    @property
+    def finished(self) -> bool:
+        """Whether as much of it was seen as was asked for."""
+        return any(watch.seen and watch.finished for watch in self._watches)
 
     def _begin(self, framework: str) -> None:
         watch = watch_of(framework, self._looks, self._done, **self._how)
@@ -86,6 +93,8 @@ class Watching:
         if isinstance(made, Raised):
             made = self._unchecked(captured, made.line)
         self._losses.append((captured.shown, made))
+        if self._fail:
+            made.raise_if_failed()
 
     def _report(self, captured: Any, problem: Any) -> Report:
         unlike = captured.differs(problem)
@@ -105,8 +114,9 @@ def watch(step: Callable[..., Any] | None = None, *batch: Any, **options: Any) -
     several losses in one report. Training goes on bit for bit as without it. Of a step in JAX, jitted or not, the loss
     is checked that it gives to `jax.value_and_grad` or `jax.grad`.
 
-    `step=` (1) is the number of the step whose losses are checked, `steps=` (8) how many are watched; the other options
-    are those of `wp.checkup`. Raises `InputError` where nothing was trained.
+    `step=` (1) is the number of the step whose losses are checked, `steps=` (8) how many are watched; with `fail=True`
+    a loss in which something fails raises `CheckFailed` before weights have moved. The other options are those of
+    `wp.checkup`. Raises `InputError` where nothing was trained.
     """
     if step is None:
         return Watching(**options)

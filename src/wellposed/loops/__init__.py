@@ -1,4 +1,4 @@
-"""The check-up in a training loop: once, and then out of the way."""
+"""Checks in a training loop: once, and then out of the way."""
 
 from __future__ import annotations
 

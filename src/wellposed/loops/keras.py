@@ -1,4 +1,4 @@
-"""For Keras 3 on torch or JAX: the check-up on a batch, before training."""
+"""For Keras 3: the first step of training on torch, a batch before training on JAX."""
 
 from __future__ import annotations
 
@@ -12,38 +12,46 @@ from wellposed.loops.callback import Reporting
 
 
 class KerasCheckup(Reporting, keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
-    """model.fit(..., callbacks=[KerasCheckup(x[:64], y[:64])]): the check-up on that batch, before training begins.
+    """model.fit(..., callbacks=[KerasCheckup()]): the loss of the first step, on torch.
 
-    The loss is the one that the model was compiled with, on outputs of `model(x, training=True)`. With the torch
-    backend everything is checked; with JAX inputs, gradients, and what a JAX program shows of its layers. Raises
-    `InputError` on TensorFlow's backend. `fail`, `show` and `options` as for `Once`; `report` has the result.
+    Keras compiles a step for JAX before anybody can look at it. There the check-up runs before training, on a batch
+    that is given, KerasCheckup(x[:64], y[:64]), with the loss that the model was compiled with: inputs, gradients, and
+    what a JAX program shows of its layers. Raises `InputError` without that batch, and on TensorFlow's backend. `fail`,
+    `show` and `options` as for `Reporting`; `report` has the result.
     """
 
-    def __init__(self, x: Any, y: Any, *, fail: bool = False, show: bool = True, **options: Any) -> None:
+    def __init__(self, x: Any = None, y: Any = None, *, fail: bool = False, show: bool = True, **options: Any) -> None:
         super().__init__(fail=fail, show=show, **options)
         if keras.backend.backend() not in ("torch", "jax"):
             raise InputError(
                 f"KerasCheckup works with the torch and jax backends, and this is {keras.backend.backend()}",
                 hint="set KERAS_BACKEND=torch before keras is imported",
             )
+        if keras.backend.backend() == "jax" and (x is None or y is None):
+            raise InputError(
+                "on JAX, KerasCheckup takes a batch, as Keras compiles its steps", hint="KerasCheckup(x[:64], y[:64])"
+            )
         self._batch = x, y
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._once(lambda: _problem(self.model, *self._batch))
+        if keras.backend.backend() == "torch":
+            self._begin()
+        elif not self._began:
+            self._check(lambda: _problem(self.model, *self._batch))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._stepped()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._end()
 
 
 def _problem(model: Any, x: Any, y: Any) -> Problem:
+    from wellposed.backends.jax import JaxProblem
+
     inputs, targets = (keras.tree.map_structure(keras.ops.convert_to_tensor, part) for part in (x, y))
     if not model.built:
         model(inputs)
-    if keras.backend.backend() == "torch":
-        from wellposed.backends.torch import TorchProblem
-
-        return TorchProblem(
-            model, lambda outputs, wanted: model.compute_loss(y=wanted, y_pred=outputs), ((inputs,), targets)
-        )
-    from wellposed.backends.jax import JaxProblem
-
     others = [variable.value for variable in model.non_trainable_variables]
 
     def loss(parameters: dict[str, Any], inputs: Any, targets: Any) -> Any:

@@ -1,16 +1,10 @@
-"""For PyTorch Lightning: the check-up on the first batch of training."""
+"""For PyTorch Lightning: the first steps of training, as the Trainer takes them."""
 
 from __future__ import annotations
 
-import inspect
 import sys
 from typing import Any
 
-from wellposed.backends.randomness import Randomness
-from wellposed.backends.torch import TorchProblem
-from wellposed.backends.torch.copies import copy_together
-from wellposed.backends.torch.state import torch_generators
-from wellposed.errors import InputError
 from wellposed.loops.callback import Reporting
 
 if "lightning" in sys.modules and "pytorch_lightning" not in sys.modules:
@@ -23,40 +17,21 @@ else:
 
 
 class LightningCheckup(Reporting, Callback):  # type: ignore[misc, unused-ignore]
-    """Trainer(callbacks=[LightningCheckup()]): the check-up of `training_step` on the first batch, before the first
-    step.
+    """Trainer(callbacks=[LightningCheckup()]): the losses of the first step and what is done with their gradients,
+    precision, clipping and accumulation as the Trainer does them, also in modules that optimise by hand.
 
-    It is run on a copy of the module: what it logs, counts and keeps is thrown away. Modules that optimise by hand are
-    not checked. `fail`, `show` and `options` as for `Once`; `report` has the result.
+    What the module logs and counts is what it would be without. `fail`, `show` and `options` as for `Reporting`;
+    `report` has the result.
     """
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if not self._once.done:
-            self._once.show &= trainer.is_global_zero
-            self._once(lambda: _problem(trainer, pl_module, batch, batch_idx))
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._begin(first=trainer.is_global_zero)
 
+    def on_train_batch_end(self, *_arguments: Any, **_named: Any) -> None:
+        self._stepped()
 
-def _problem(trainer: Any, module: Any, batch: Any, index: int) -> TorchProblem:
-    """Of a copy: `training_step` may keep metrics and counters."""
-    if not module.automatic_optimization:
-        raise InputError("the module optimises by hand", hint="build a wp.TorchProblem with the loss of your own")
-    with Randomness(*torch_generators()).fixed():
-        twin, _, optimizer = copy_together(
-            module, None, trainer.optimizers[0] if len(trainer.optimizers) == 1 else None, shared=(trainer,)
-        )
-    named = len(inspect.signature(module.training_step).parameters) > 1
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self._end()
 
-    def loss(model: Any) -> Any:
-        model._trainer = trainer  # which a copy has left behind
-        model.log = model.log_dict = _unheard
-        found = model.training_step(batch, index) if named else model.training_step(batch)
-        found = found.get("loss") if isinstance(found, dict) else found
-        if found is None:
-            raise InputError("training_step returned no loss", hint="build a wp.TorchProblem with the loss of your own")
-        return found
-
-    return TorchProblem(twin, loss, batch, optimizer=optimizer)
-
-
-def _unheard(*_arguments: Any, **_named: Any) -> None:
-    """In place of logging."""
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        self._raised(exception)

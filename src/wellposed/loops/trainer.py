@@ -1,4 +1,4 @@
-"""For the Trainer of Hugging Face transformers: the check-up on the first examples, before training."""
+"""For the Trainer of Hugging Face transformers: the first steps of training, as it takes them."""
 
 from __future__ import annotations
 
@@ -6,50 +6,21 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from wellposed.backends.randomness import Randomness
-from wellposed.backends.torch import TorchProblem
-from wellposed.backends.torch.state import torch_generators
-from wellposed.errors import InputError
 from wellposed.loops.callback import Reporting
 
 
 class TrainerCheckup(Reporting, TrainerCallback):  # type: ignore[misc, unused-ignore]
-    """Trainer(callbacks=[TrainerCheckup()]): the check-up on the first examples of the training set, collated as a
-    batch is.
+    """Trainer(callbacks=[TrainerCheckup()]): the losses of the first step on the batches that training gets, with
+    accumulation, precision and clipping as the Trainer does them.
 
-    The sampler is not asked, so that the order of training stays what it was. The loss is the model's own, as
-    `model(**batch).loss`. `fail`, `show` and `options` as for `Once`; `report` has the result.
+    `fail`, `show` and `options` as for `Reporting`; `report` has the result.
     """
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        self._once.show &= state.is_world_process_zero
-        self._once(lambda: _problem(args, **given))
+        self._begin(first=state.is_world_process_zero)
 
+    def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        self._stepped()
 
-def _problem(
-    args: Any, model: Any = None, optimizer: Any = None, train_dataloader: Any = None, **_others: Any
-) -> TorchProblem:
-    dataset = train_dataloader.dataset
-    if not hasattr(dataset, "__len__"):
-        raise InputError(
-            "the training set is a stream, whose first examples training would miss",
-            hint="build a wp.TorchProblem of a batch",
-        )
-    with Randomness(*torch_generators()).fixed():  # examples and collators may draw
-        rows = [dataset[i] for i in range(min(args.per_device_train_batch_size, len(dataset)))]
-        batch = {
-            name: part.to(args.device) if hasattr(part, "to") else part
-            for name, part in train_dataloader.collate_fn(rows).items()
-        }
-    targets = batch.get("labels", batch.get("label"))
-    if targets is None:
-        raise InputError(
-            "the batch has no labels, so the model gives no loss",
-            hint="build a wp.TorchProblem with the loss of your own",
-        )
-    return TorchProblem(
-        model,
-        lambda outputs, _targets: outputs.loss,
-        (batch, targets),
-        optimizer=getattr(optimizer, "optimizer", optimizer),
-    )
+    def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        self._end()

@@ -1,10 +1,10 @@
-"""The five notes as five short chapters that run."""
+"""The five notes as short chapters that run, and one on the training step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from wellposed.tour import depth, derivatives, gradients, inputs, weights
+from wellposed.tour import depth, derivatives, gradients, inputs, step, weights
 from wellposed.tour.chapter import Chapter
 
 CHAPTERS: tuple[Callable[[], Chapter], ...] = (
@@ -13,4 +13,5 @@ CHAPTERS: tuple[Callable[[], Chapter], ...] = (
     weights.chapter,
     derivatives.chapter,
     gradients.chapter,
+    step.chapter,
 )

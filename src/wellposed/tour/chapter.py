@@ -26,7 +26,7 @@ Part = str | Code | Table | Figure | Report
 
 @dataclass(frozen=True)
 class Chapter:
-    """One of the five notes, run: every number in it was computed when the chapter was made."""
+    """One of them, run: every number in it was computed when the chapter was made."""
 
     title: str
     parts: tuple[Part, ...]

@@ -70,7 +70,7 @@ class JaxWatch:
         self._look, self._done, self._left = look, done, step
         self._own: dict[str, Any] = {}
         self._traced = self._probes = False
-        self._finished = False
+        self.finished = False
         self._plain: set[Any] = set()
         self._optimizer: Any = None
 
@@ -90,7 +90,7 @@ class JaxWatch:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._finished = True
+        self.finished = True
         for name, own in self._own.items():
             setattr(jax, name, own)
 
@@ -99,7 +99,7 @@ class JaxWatch:
 
         @functools.wraps(transformed)
         def watched(*args: Any, **kwargs: Any) -> Any:
-            if not self._finished and isinstance(argnums, int):
+            if not self.finished and isinstance(argnums, int):
                 if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs))):
                     self._traced = True
                 else:
@@ -113,14 +113,14 @@ class JaxWatch:
     def _seen(self, loss: Differentiated) -> None:
         self._left -= 1
         if self._left == 0:
-            self._finished = True  # what the check differentiates is nothing of the user's
+            self.finished = True  # what the check differentiates is nothing of the user's
             loss.optimizer = loss.optimizer or _optimizer_in(loss.fun)
             self.watched.backwards.append(SeenBackward(0, loss.shown, float("nan")))
             with self._unwatched():
                 self._look(loss, None, set())
         if self._probes:
             raise _Found
-        if self._finished:
+        if self.finished:
             self._done()
 
     @contextmanager
@@ -143,7 +143,7 @@ class JaxWatch:
     def called(self, fun: Any, jitted: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A jitted function is about to be called from outside of any other."""
         if (
-            self._finished
+            self.finished
             or fun in self._plain
             or any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs)))
         ):
@@ -163,7 +163,7 @@ class JaxWatch:
             pass
         finally:
             self._probes, self._optimizer = False, None
-        if self._finished:
+        if self.finished:
             self._done()
 
 

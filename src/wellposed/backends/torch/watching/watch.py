@@ -25,6 +25,7 @@ from wellposed.backends.torch.watching.steps import Steps
 from wellposed.backends.torch.watching.trees import tensors_in
 from wellposed.backends.torch.watching.whole import calls_taken_whole
 from wellposed.backends.watched import SeenBackward, Watched
+from wellposed.errors import CheckFailed
 from wellposed.numerics.arrays import Array
 from wellposed.users_code import Raised, attempt
 
@@ -40,10 +41,12 @@ def _beside(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def heard(self: TorchWatch, *args: Any) -> Any:
-        if self._busy or self._finished:
+        if self._busy or self.finished:
             return None
         try:
             return method(self, *args)
+        except CheckFailed:  # whoever looks wants training to end
+            raise
         except Exception as error:  # ours, or of objects of the user's that will not be looked at
             self._give_up(error)
             return None
@@ -71,7 +74,7 @@ class TorchWatch:
         self._drawn: dict[Place, list[int]] = {}  # of the step before
         self._new: set[Place] = set()  # lines of losses that this round has brought
         self._lines: set[Place] = set()  # those of the rounds before
-        self._busy = self._finished = False
+        self._busy = self.finished = False
         self._failed: Exception | None = None
 
     backend = "torch"
@@ -107,8 +110,8 @@ class TorchWatch:
         self._stack.close()
 
     def _finish(self) -> None:
-        if not self._finished:
-            self._finished = True
+        if not self.finished:
+            self.finished = True
             if self._record.on:
                 self._record.end()
             with self._record.off():
@@ -122,7 +125,7 @@ class TorchWatch:
         return self._failed or self._record.failed
 
     def _give_up(self, error: Exception) -> None:
-        self._failed, self._finished = error, True
+        self._failed, self.finished = error, True
         if self._record.on:
             self._record.end()
 
@@ -134,13 +137,13 @@ class TorchWatch:
         try:
             if not self._steps.optimizers:
                 self._run |= set(map(id, module.parameters()))
-            if not torch.is_grad_enabled() or (self._finished and not self._resumed.asks):
+            if not torch.is_grad_enabled() or (self.finished and not self._resumed.asks):
                 return
             with self._record.off():
                 tensors = [tensor for _, tensor in tensors_in((args, kwargs))]
                 batch = hash(tuple(map(digest, tensors))) if tensors else None
                 self._resumed.called(batch)
-                if not self._finished:
+                if not self.finished:
                     self._steps.called(module, batch)
         except Exception as error:  # as in `_beside`
             self._give_up(error)
@@ -149,7 +152,7 @@ class TorchWatch:
         self._steps.loaders.fetched(iterator)
 
     def backward(self, passed: Passed, run: Callable[[], None]) -> None:
-        if self._busy or self._finished:
+        if self._busy or self.finished:
             run()
             return
         with self._record.off():
@@ -176,14 +179,14 @@ class TorchWatch:
         """The loop's own optimizers: those that its frames name, and those of what is trained and of what was run."""
         if self._steps.optimizers:
             return
-        gc.collect()  # those of a loop before this one may be there still
-        names, run = Names(), self._run | {id(leaf) for leaf in graph}
-        for thing in gc.get_objects():
-            kind = type(thing)  # `isinstance` would ask the thing itself, which may warn
-            if issubclass(kind, torch.optim.Optimizer) and not _wraps(thing):
-                own = parameters_of(thing)
-                if own and (names.of(thing) or any(id(p) in run for p in own)):
-                    self._steps.index(thing)
+        run = self._run | {id(leaf) for leaf in graph}
+        found = _optimizers(run)
+        if len(found) > 1:
+            found.clear()
+            gc.collect()  # those of a loop before this one may be there still
+            found = _optimizers(run)
+        for optimizer in found:
+            self._steps.index(optimizer)
 
     @property
     def _reads(self) -> int | None:
@@ -311,6 +314,18 @@ class TorchWatch:
         if self._record.on:
             self._record.moved([p for optimizer in self._steps.optimizers for p in parameters_of(optimizer)])
         self._steps.skipped()
+
+
+def _optimizers(run: set[int]) -> list[Any]:
+    """Those that the script's frames name, and those of these parameters."""
+    names, found = Names(), []
+    for thing in gc.get_objects():
+        kind = type(thing)  # `isinstance` would ask the thing itself, which may warn
+        if issubclass(kind, torch.optim.Optimizer) and not _wraps(thing):
+            own = parameters_of(thing)
+            if own and (names.of(thing) or any(id(p) in run for p in own)):
+                found.append(thing)
+    return found
 
 
 def _wraps(optimizer: Any) -> bool:
