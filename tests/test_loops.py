@@ -159,9 +159,34 @@ def test_of_a_training_that_raised_nothing_is_left():
     first, second = Reporting(show=False), Reporting(show=False)
     first._begin()
     second._begin()
-    second._raised(ValueError())
+    second._raised()
     assert first.report is second.report is None
     assert torch.optim.Optimizer.zero_grad is zero_grad
+
+
+def test_what_trains_after_a_training_that_raised_is_not_looked_at():
+    def fit(callback):
+        callback._begin(during="fit")
+        raise ZeroDivisionError
+
+    callback = Reporting(fail=True)
+    with pytest.raises(ZeroDivisionError):
+        fit(callback)
+    model = nn.Sequential(network(), nn.Softmax(1))
+    train(model, torch.optim.Adam(model.parameters()), *batch())
+    callback._leave()
+    assert callback.report is None
+
+
+def test_a_training_that_is_begun_again_is_looked_at(capsys):
+    callback = Reporting(only=lambda rule: rule == "WP602")
+    for _ in range(2):  # as where a batch was too large
+        callback._begin()
+    model = network()
+    train(model, torch.optim.Adam(model.parameters()), *batch())
+    callback._end()
+    assert callback.report.ok
+    assert "5 steps watched" in capsys.readouterr().err
 
 
 # --- Lightning ---------------------------------------------------------------------------------
@@ -378,7 +403,7 @@ def test_keras_on_both_backends(backend):
     assert done.returncode == 0, done.stderr[-3000:]
     first = done.stdout.splitlines()[0]
     # Keras computes its loss in float32: what that hides of a bias's gradient is undecided.
-    about = {"torch": "torch, 0 steps watched", "jax": "jax"}[backend]
+    about = {"torch": "torch, no step watched", "jax": "jax"}[backend]
     assert first in (f"{backend} None {about} {told} True" for told in ("holds", "undecided"))
 
 

@@ -208,6 +208,12 @@ def test_seen_in_says_where_nothing_is_trained(script):
         wp.seen_in(script("x = 1"))
 
 
+def test_a_script_that_goes_on_and_does_not_train_is_told_so(script, capsys):
+    status, out, err = run(capsys, "--continue", script("print('done')"))
+    assert (status, out) == (0, "done\n")
+    assert "ended without a training step: nothing called backward()" in err
+
+
 def test_a_checkpoint_that_lacks_a_part_is_told_in_the_run(script, capsys, tmp_path):
     text = """
     import sys

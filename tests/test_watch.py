@@ -125,6 +125,33 @@ class Square(torch.autograd.Function):
         return 2 * x * gradient
 
 
+class Standing(nn.Module):
+    """Statistics in a frozen parameter, and a memory in a list that is bound anew."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.mean = nn.Linear(6, 3), nn.Parameter(torch.zeros(6), requires_grad=False)
+        self.memory = []
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.mean.mul_(0.9).add_(0.1 * x.mean(0))
+        self.memory = [*self.memory[-2:], self.mean.sum().item()]
+        return self.body(x + 0.1 * sum(self.memory))
+
+
+def own_state():
+    x, y = data()
+    torch.manual_seed(1)
+    net = Standing()
+    optimizer = torch.optim.Adafactor([p for p in net.parameters() if p.requires_grad], 1e-2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    return net
+
+
 def custom_function():
     x, _ = data()
     net = mlp()
@@ -228,7 +255,7 @@ def scaled():
 
 
 LOOPS = [
-    *(plain, in_place, label_reused, carried_state, custom_function, physics, by_hand, functional, compiled),
+    *(plain, in_place, label_reused, carried_state, own_state, custom_function, physics, by_hand, functional, compiled),
     *(adversarial, scaled),
 ]
 

@@ -137,8 +137,11 @@ def run(
     report = None if ran.watching is None else ran.watching.report
     if ran.raised:
         print(ran.raised, file=sys.stderr, end="")
-    if not _tells() or (report is None and (ran.status or continue_) and not ran.raised):
+    if not _tells() or (report is None and ran.status and not ran.raised):
         return ran.status  # its own end, as an error in its arguments is
+    if report is None and continue_ and not ran.raised:
+        print(f"wellposed: {_NOT_SEEN.format(script=script)}", file=sys.stderr)
+        return ran.status
     if report is None:
         return _told_nothing(script, ran, timeout)
     if html:
@@ -147,6 +150,7 @@ def run(
     return _INTERRUPTED if ran.interrupted else ran.status if continue_ or ran.status else status
 
 
+_NOT_SEEN = "{script} ended without a training step: nothing called backward()"
 _scripts_own: list[str] = []  # the arguments after the script, which are not ours to read
 
 
@@ -161,7 +165,7 @@ def _told_nothing(script: str, ran: Ran, timeout: float) -> int:
     if ran.late:
         raise InputError(f"{script} took no training step within {timeout:g} seconds", hint="give it longer: --timeout")
     raise InputError(
-        f"{script} ended without a training step: nothing called backward()",
+        _NOT_SEEN.format(script=script),
         hint="does it need arguments to train? They follow it: wellposed run train.py --epochs 1",
     )
 

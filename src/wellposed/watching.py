@@ -24,7 +24,8 @@ STEPS = 8  # that are watched: as many as show what repeats
 class Watching:
     """What `with wp.watch()` gives: `report` is there when the block is left, None where nothing was trained. `look` is
     called with each loss, its optimizer and all trained parameters in place of a check-up. With `fail` a loss in which
-    something fails raises `CheckFailed` before weights have moved.
+    something fails raises `CheckFailed` before weights have moved. Where `during` is no longer true, nothing more is
+    seen.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Watching:
         step: int = 1,
         steps: int = STEPS,
         fail: bool = False,
+        during: Callable[[], bool] | None = None,
         done: Callable[[], None] | None = None,
         look: Callable[[Any, Any, set[int]], None] | None = None,
         **options: Any,
@@ -45,7 +47,7 @@ class Watching:
         self._only = options.get("only", lambda _rule: True)
         self._losses: list[tuple[str, Report]] = []
         self._started = 0.0
-        self._how = {"step": step, "steps": steps, "untouched": done is None}
+        self._how = {"step": step, "steps": steps, "untouched": done is None, "during": during or _always}
         self._done, self._looks = done or _go_on, look or self._look
         self._watches: list[Any] = []
         self._frameworks = WhenImported({name: partial(self._begin, name) for name in FRAMEWORKS})
@@ -143,6 +145,10 @@ def _call(step: Callable[..., Any], batch: tuple[Any, ...]) -> None:
             step(*batch)
     else:
         step(*batch)
+
+
+def _always() -> bool:
+    return True
 
 
 def _go_on() -> None:

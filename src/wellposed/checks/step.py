@@ -49,5 +49,5 @@ def _summary(reports: Sequence[Report], backend: str, watched: Watched) -> Summa
     """Of the largest of them; the loss where there is one."""
     known = [report.problem for report in reports if report.problem.parameters]
     largest = max(known, key=lambda summary: summary.parameters, default=Summary(backend))
-    about = f"{len(watched.steps)} steps watched"
+    about = f"{len(watched.steps)} steps watched" if watched.steps else "no step watched"
     return replace(largest, backend=f"{backend}, {about}", loss=largest.loss if len(known) == 1 else None)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from wellposed.api import checkup
 from wellposed.backends.protocol import Problem
-from wellposed.errors import CheckFailed, InputError
+from wellposed.errors import InputError
 from wellposed.report import Report
 from wellposed.watching import Watching
 
@@ -28,17 +29,18 @@ class Reporting:
         self._fail, self._show = fail, show
         self._options = options
         self._watching: Watching | None = None
-        self._began = False
         self.report: Report | None = None
 
-    def _begin(self, *, first: bool = True) -> None:
-        """Training begins. `first`: whether this process is the one that tells."""
+    def _begin(self, *, first: bool = True, during: str = "") -> None:
+        """Training begins. `first`: whether this process is the one that tells; `during`: the function that trains, so
+        that nothing is seen when it has ended, by whatever way.
+        """
         for other in list(_WATCHING):  # of a training that raised, and whose framework did not say so
             other._leave()
         self._show &= first
-        if not self._began:
-            self._began = True
-            self._watching = Watching(fail=self._fail, **self._options).__enter__()
+        if self.report is None:
+            inside = _still_in(during) if during else None
+            self._watching = Watching(fail=self._fail, during=inside, **self._options).__enter__()
             _WATCHING.append(self)
 
     def _stepped(self) -> None:
@@ -54,6 +56,14 @@ class Reporting:
             warnings.warn("wellposed saw no step of this training", stacklevel=3)
             return
         self._tell(report)
+        if self._fail:
+            report.raise_if_failed()
+
+    def _raised(self) -> None:
+        """Training ends with an error, which may be our own."""
+        report = self._leave()
+        if report is not None:
+            self._tell(report)
 
     def _leave(self) -> Report | None:
         watching, self._watching = self._watching, None
@@ -63,22 +73,15 @@ class Reporting:
         watching.__exit__(None, None, None)
         return watching.report
 
-    def _raised(self, error: BaseException) -> None:
-        """Training ends with an error, which may be our own."""
-        report = self._leave()
-        if isinstance(error, CheckFailed):
-            self.report = report
-
     def _tell(self, report: Report) -> None:
         self.report = report
         if self._show:
             print(report, file=sys.stderr)
-        if self._fail:
-            report.raise_if_failed()
 
     def _check(self, problem: Callable[[], Problem]) -> None:
         """In place of watching, where a framework's step cannot be watched."""
-        self._began = True
+        if self.report is not None:
+            return
         try:
             report = checkup(problem(), **self._options)
         except Exception as error:  # the user's code, run in a way that it may not be made for: training must go on
@@ -86,6 +89,21 @@ class Reporting:
             warnings.warn(f"wellposed could not check this training: {said}", stacklevel=3)
         else:
             self._tell(report)
+            if self._fail:
+                report.raise_if_failed()
+
+
+def _still_in(function: str) -> Callable[[], bool]:
+    """Whether the innermost call of that name is still one of those that led here."""
+    begun = _call_of(function)
+    return lambda: begun is None or _call_of(function) == begun
+
+
+def _call_of(function: str) -> tuple[int, Any] | None:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_name != function:
+        frame = frame.f_back
+    return None if frame is None else (id(frame), frame.f_code)
 
 
 _WATCHING: list[Reporting] = []  # one at most

@@ -35,8 +35,8 @@ class KerasCheckup(Reporting, keras.callbacks.Callback):  # type: ignore[misc, u
 
     def on_train_begin(self, logs: Any = None) -> None:
         if keras.backend.backend() == "torch":
-            self._begin()
-        elif not self._began:
+            self._begin(during="fit")
+        else:
             self._check(lambda: _problem(self.model, *self._batch))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

@@ -34,4 +34,4 @@ class LightningCheckup(Reporting, Callback):  # type: ignore[misc, unused-ignore
         self._end()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._raised(exception)
+        self._raised()

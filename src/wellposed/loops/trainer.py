@@ -17,7 +17,7 @@ class TrainerCheckup(Reporting, TrainerCallback):  # type: ignore[misc, unused-i
     """
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        self._begin(first=state.is_world_process_zero)
+        self._begin(first=state.is_world_process_zero, during="_inner_training_loop")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         self._stepped()

@@ -65,7 +65,7 @@ class JaxWatch:
     backend = "jax"
     failed: Exception | None = None
 
-    def __init__(self, look: Any, done: Callable[[], None], *, step: int, steps: int, untouched: bool) -> None:
+    def __init__(self, look: Any, done: Callable[[], None], *, step: int, steps: int, **_: Any) -> None:
         self.watched = Watched()
         self._look, self._done, self._left = look, done, step
         self._own: dict[str, Any] = {}

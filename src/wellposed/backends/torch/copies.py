@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset
 
 from wellposed.backends.closures import foreign, named_globals, reachable
 from wellposed.backends.torch.state import parameters_at
@@ -142,6 +143,8 @@ class _Copies:
         kind = type(thing)
         if isinstance(thing, DistributedDataParallel):
             raise TypeError("a module that is spread over processes cannot be copied")
+        if isinstance(thing, DataLoader | Dataset):  # as a trainer has them, that a model knows
+            return thing
         if hasattr(kind, "__deepcopy__"):
             made = copy.deepcopy(thing, {})
             return made._apply(self._change) if isinstance(made, nn.Module) and made is not thing else made

@@ -18,8 +18,8 @@ BATCHES = Rule(
     claim="Successive steps see other data and other random numbers, whose targets belong to their inputs.",
     judged=(
         f"The same batch at {_SAME} or more steps, where its loader has others, is suspect. Random generators that are"
-        " seeded with the same number at every step and drawn from in between fail, and so does a line that draws the"
-        " same numbers in two steps in a row. Inputs and targets taken by index from other rows of their data fail."
+        " seeded with the same number at every step and drawn from in between are suspect, and so is a line that draws"
+        " the same numbers in two steps in a row. Inputs and targets taken by index from other rows of their data fail."
         " Rows of a data"
         f" set that is not trained on which are in the one that is, {100 * _LEAK:g} % more than repeat within it, are"
         " suspect, but for those of several folds."
@@ -97,7 +97,7 @@ def _seeded(watched: Watched) -> Finding | None:
             " step repeats the same random numbers."
         )
         evidence = (Evidence("steps that repeat them", len(places), places[0], "", "0"),)
-        return BATCHES.found(Verdict.FAILS, text, where=places[0], cause=_repeats(watched), evidence=evidence)
+        return BATCHES.found(Verdict.SUSPECT, text, where=places[0], cause=_repeats(watched), evidence=evidence)
     return None
 
 
@@ -107,7 +107,7 @@ def _redrawn(watched: Watched) -> Finding | None:
     place = watched.redrawn[0]
     text = f"{place} draws the same random numbers in two steps in a row: each step gets the same noise or order."
     evidence = (Evidence("lines that draw the same again", len(watched.redrawn), place, "", "0"),)
-    return BATCHES.found(Verdict.FAILS, text, where=place, cause=_repeats(watched), evidence=evidence)
+    return BATCHES.found(Verdict.SUSPECT, text, where=place, cause=_repeats(watched), evidence=evidence)
 
 
 def _leak(watched: Watched) -> Finding | None:

@@ -29,7 +29,7 @@ class Loaders:
 
     def __init__(self) -> None:
         self._fetched: Any = None  # the data set of the last batch that was fetched
-        self.dataset: Any = None  # the one that is trained on
+        self._trained: list[Any] = []
         self.batches = 0
 
     def fetched(self, iterator: Any) -> None:
@@ -37,8 +37,13 @@ class Loaders:
 
     def trained(self) -> None:
         """A batch goes into a model that is trained."""
-        if self._fetched is not None and self.dataset is None:
-            self.dataset = self._fetched
+        if self._fetched is not None and not any(known is self._fetched for known in self._trained):
+            self._trained.append(self._fetched)
+
+    @property
+    def dataset(self) -> Any:
+        """The first that is trained on."""
+        return self._trained[0] if self._trained else None
 
     def settle(self, *, untouched: bool) -> tuple[list[HeldOut], tuple[Array, Array] | None]:
         """What is held out, and rows of inputs with their targets. `untouched`: the script goes on, so that only data
@@ -49,7 +54,8 @@ class Loaders:
         loaders = [thing for thing in gc.get_objects() if issubclass(type(thing), DataLoader)]
         own = [loader for loader in loaders if loader.dataset is self.dataset]
         self.batches = max((ask(partial(len, loader), 0) for loader in own), default=0)
-        others = list({id(x.dataset): x.dataset for x in loaders if x.dataset is not self.dataset}.values())
+        trained = set(map(id, self._trained))
+        others = list({id(x.dataset): x.dataset for x in loaders if id(x.dataset) not in trained}.values())
         with Randomness(*torch_generators()).fixed():
             return self._held_out(others, untouched), self._pairs(untouched)
 
@@ -71,6 +77,8 @@ class Loaders:
             distinct = set(known)
             covered = len(known) / len(self.dataset)  # the share of the training set that was looked at
             share = sum(row in distinct for row in rows) / len(rows) / covered
+            if share >= 1 and len(other) == len(self.dataset):
+                continue  # the training data made again, as for another run
             twice = sum(count for count in Counter(known).values() if count > 1) / len(known)
             found.append(HeldOut(_name(other), len(rows), min(share, 1.0), twice))
         return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import nan, sqrt
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from math import isnan, nan, sqrt
+from typing import Any, NamedTuple
 
 import torch
 
@@ -58,16 +58,22 @@ def digest(tensor: torch.Tensor) -> int:
     return hash((tuple(tensor.shape), (some.float() if some.is_floating_point() else some).numpy().tobytes()))
 
 
+def eps_of(group: Mapping[str, Any]) -> float:
+    """NaN where there is none, or several (Adafactor)."""
+    eps = group.get("eps")
+    return float(eps) if isinstance(eps, int | float) and eps else nan
+
+
 def below_eps(optimizer: torch.optim.Optimizer) -> float:
     """The share of entries with a gradient whose root mean square, as Adam keeps it, is below its eps; NaN for another
     optimizer.
     """
     small = count = 0.0
     for group in optimizer.param_groups:
-        eps = group.get("eps")
+        eps = eps_of(group)
         for parameter in group["params"]:
             state = optimizer.state.get(parameter, {})
-            if eps is None or "exp_avg_sq" not in state or parameter.grad is None or parameter.grad.is_sparse:
+            if isnan(eps) or "exp_avg_sq" not in state or parameter.grad is None or parameter.grad.is_sparse:
                 continue
             steps = float(state.get("step", 1) or 1)
             beta = group.get("betas", (0.9, 0.999))[1]

@@ -119,13 +119,14 @@ def setting() -> Setting:
 
 @dataclass
 class Kept:
-    """Buffers, plain attributes and modes of a module and all within it."""
+    """Buffers, frozen parameters that are small, plain attributes and modes of a module and all within it."""
 
     module: nn.Module
     buffers: list[tuple[nn.Module, str, torch.Tensor | None]]
     attributes: list[tuple[nn.Module, dict[str, Any]]]
     modes: list[tuple[nn.Module, bool]]
     containers: list[tuple[Any, Any]]  # lists, dictionaries and arrays that it keeps, with copies
+    frozen: list[tuple[nn.Parameter, torch.Tensor]]  # statistics may be kept in them
 
     @staticmethod
     def of(module: nn.Module) -> Kept:
@@ -133,9 +134,10 @@ class Kept:
         return Kept(
             module,
             [(m, n, None if b is None else b.detach().clone()) for m in parts for n, b in m._buffers.items()],
-            [(m, {key: value for key, value in vars(m).items() if _plain(key, value)}) for m in parts],
+            [(m, {k: v for k, v in vars(m).items() if _plain(k, v) or _holds(k, v)}) for m in parts],
             [(m, m.training) for m in parts],
             [(value, copy.copy(value)) for m in parts for key, value in vars(m).items() if _holds(key, value)],
+            [(p, p.detach().clone()) for p in module.parameters() if _may_be_written_to(p)],
         )
 
     def now(self) -> Kept:
@@ -146,12 +148,15 @@ class Kept:
             [(m, {key: vars(m).get(key) for key in before}) for m, before in self.attributes],
             [(m, m.training) for m, _ in self.modes],
             [(container, copy.copy(container)) for container, _ in self.containers],
+            [(p, p.data) for p, _ in self.frozen],
         )
 
     def put(self, *, copied: bool = True) -> None:
         """Back to these, of which copies may be written to."""
         for m, n, b in self.buffers:
             m._buffers[n] = b.clone() if copied and b is not None else b
+        for p, data in self.frozen:
+            p.data = data.clone() if copied else data
         for m, before in self.attributes:
             vars(m).update(before)
         for m, training in self.modes:
@@ -162,6 +167,13 @@ class Kept:
             else:
                 container.clear()
                 (container.extend if isinstance(container, list | deque) else container.update)(before)
+
+
+_SMALL = 65_536  # numbers of a frozen parameter: more than that are weights, and no statistics
+
+
+def _may_be_written_to(parameter: nn.Parameter) -> bool:
+    return not parameter.requires_grad and type(parameter) is nn.Parameter and parameter.numel() <= _SMALL
 
 
 _OWN = set(vars(nn.Module()))  # what every module has

@@ -14,7 +14,7 @@ from wellposed.backends.torch.groups import groups_of, parameters_of
 from wellposed.backends.torch.watching.captured import Captured
 from wellposed.backends.torch.watching.ledger import Ledger
 from wellposed.backends.torch.watching.loaders import Loaders
-from wellposed.backends.torch.watching.movement import Sample, below_eps
+from wellposed.backends.torch.watching.movement import Sample, below_eps, eps_of
 from wellposed.backends.torch.watching.names import Names
 from wellposed.backends.torch.watching.nodes import Place, find_place
 from wellposed.backends.torch.watching.schedules import length_of, schedules_of, stepped
@@ -85,7 +85,7 @@ class Steps:
                 tuple(float(group.get("lr", nan)) for group in groups),
                 scale_free=kind.startswith(_SCALE_FREE),
                 coarse="+".join(sorted(coarse)),
-                eps=float(max((group.get("eps") or nan for group in groups), default=nan)),
+                eps=max((eps_of(group) for group in groups), default=nan),
             )
         )
         return len(self.optimizers) - 1

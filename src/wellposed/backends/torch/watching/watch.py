@@ -43,6 +43,9 @@ def _beside(method: Callable[..., Any]) -> Callable[..., Any]:
     def heard(self: TorchWatch, *args: Any) -> Any:
         if self._busy or self.finished:
             return None
+        if not self._during():
+            self._end_quietly()
+            return None
         try:
             return method(self, *args)
         except CheckFailed:  # whoever looks wants training to end
@@ -60,9 +63,18 @@ class TorchWatch:
     taken. `untouched`: training goes on afterwards.
     """
 
-    def __init__(self, look: Look, done: Callable[[], None], *, step: int, steps: int, untouched: bool) -> None:
+    def __init__(
+        self,
+        look: Look,
+        done: Callable[[], None],
+        *,
+        step: int,
+        steps: int,
+        untouched: bool,
+        during: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._look, self._done, self._step, self._count = look, done, step, max(steps, step)
-        self._untouched = untouched
+        self._untouched, self._during = untouched, during
         self._record = Record()
         self._steps, self._resumed = Steps(), Resumed()
         self._stack = ExitStack()
@@ -125,7 +137,11 @@ class TorchWatch:
         return self._failed or self._record.failed
 
     def _give_up(self, error: Exception) -> None:
-        self._failed, self.finished = error, True
+        self._failed = error
+        self._end_quietly()
+
+    def _end_quietly(self) -> None:
+        self.finished = True
         if self._record.on:
             self._record.end()
 
