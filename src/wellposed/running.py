@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wellposed.backends.select import leave_ranks
 from wellposed.errors import InputError
 from wellposed.watching import Watching
 
@@ -53,7 +54,7 @@ def run_script(
             with ran.watching:
                 _run(script, module=module)
         except Ended:
-            pass
+            leave_ranks()
         except SystemExit as error:
             ran.status = _status(error)
         except KeyboardInterrupt:

@@ -135,6 +135,13 @@ def ranks_problem(model: Any, loss: Any, batch: Any, step: Any) -> Any:
     return _adapter("torch", "ranks").RanksProblem(model, loss, batch, step)
 
 
+def leave_ranks() -> None:
+    """Out of torch's process group, if this process is in one: ended without that, its threads may end it by a signal."""
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 def joint_problem_of(problem: Any) -> Any:
     """torch: the problem that all ranks have in common, where several of them hold its model; None elsewhere."""
     torch = sys.modules.get("torch")
