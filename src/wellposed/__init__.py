@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from wellposed.backends.numpy import FunctionProblem
     from wellposed.backends.protocol import Problem
     from wellposed.backends.torch import TorchProblem
+    from wellposed.comparing import check_paths, fingerprint
     from wellposed.derivatives.estimate import Estimate
     from wellposed.derivatives.functions import derivative, directional, gradient, jacobian
     from wellposed.errors import CheckFailed, InputError, Interrupted, WellposedError
@@ -58,6 +59,7 @@ _HOMES = {
     "backends.numpy": "FunctionProblem",
     "backends.protocol": "Problem",
     "backends.torch": "TorchProblem",
+    "comparing": "check_paths fingerprint",
     "derivatives.estimate": "Estimate",
     "derivatives.functions": "derivative directional gradient jacobian",
     "errors": "CheckFailed InputError Interrupted WellposedError",
@@ -105,8 +107,9 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "CheckFailed", "Estimate", "Evidence", "Fan", "Finding", "FunctionProblem", "Gain", "InputError", "Interrupted",
-    "JaxProblem", "Moments", "Problem", "Remedy", "Report", "Standardizer", "TorchProblem", "Verdict", "WellposedError",
-    "check_accumulation", "check_gradients", "check_grads", "check_inputs", "check_objective", "check_ranks",
-    "check_resume", "check_signals", "check_weights", "checked_training", "checkup", "derivative", "directional", "fan",
-    "gain", "gradcheck", "gradient", "initialize", "jacobian", "seen_in", "spectrum", "trace", "watch",
+    "JaxProblem", "Moments", "Problem", "Remedy", "Report", "Standardizer", "TorchProblem", "Verdict",
+    "WellposedError", "check_accumulation", "check_gradients", "check_grads", "check_inputs", "check_objective",
+    "check_paths", "check_ranks", "check_resume", "check_signals", "check_weights", "checked_training", "checkup",
+    "derivative", "directional", "fan", "fingerprint", "gain", "gradcheck", "gradient", "initialize", "jacobian",
+    "seen_in", "spectrum", "trace", "watch",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 from wellposed.gradients.rules.accumulated import ACCUMULATED
 from wellposed.gradients.rules.noise_floor import NOISE_FLOOR
 from wellposed.gradients.rules.not_differentiable import NOT_DIFFERENTIABLE
+from wellposed.gradients.rules.paths import PATHS
 from wellposed.gradients.rules.random import RANDOM
 from wellposed.gradients.rules.ranks import RANKS
 from wellposed.gradients.rules.uninformative import UNINFORMATIVE
@@ -57,7 +58,7 @@ CATALOGUE: dict[str, Rule] = {
         *(VANISHING, EXPLODING, FORWARD, DEAD, SATURATED, COLLAPSE, NOT_FINITE, HORIZON),
         *(VARIANCE, SYMMETRIC, FAN, BIAS, INITIAL_LOSS, GROWTH),
         *(FIT, RATE, REACHED, DEPENDS, FUTURE, TARGETS, PADDING, ORDER, TERMS, REACH, MODE),
-        *(WRONG, NOT_DIFFERENTIABLE, NOISE_FLOOR, RANDOM, ZERO, UNINFORMATIVE, ACCUMULATED, RANKS),
+        *(WRONG, NOT_DIFFERENTIABLE, NOISE_FLOOR, RANDOM, ZERO, UNINFORMATIVE, ACCUMULATED, RANKS, PATHS),
         *(FRESH, TRAINED, CLIPPING, SCHEDULE, BATCHES, RESUMING),
     )
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from wellposed import api, resuming, watching
+from wellposed import api, comparing, resuming, watching
 from wellposed.catalogue import CATALOGUE
 from wellposed.errors import InputError
 from wellposed.findings import GRAVITY, Finding, Record, Verdict
@@ -20,9 +20,9 @@ from wellposed.writing import write_whole
 
 _VERBS = (
     "checkup", "check_inputs", "check_objective", "check_signals", "check_weights", "check_gradients",
-    "check_accumulation", "check_ranks", "check_resume", "gradcheck", "check_grads", "watch",
+    "check_accumulation", "check_paths", "check_ranks", "check_resume", "gradcheck", "check_grads", "watch",
 )  # fmt: skip
-_HOMES = {"check_resume": resuming, "watch": watching}  # of the verbs that are not the api's
+_HOMES = {"check_paths": comparing, "check_resume": resuming, "watch": watching}  # of the verbs that are not the api's
 _PROPERTY, _REPORT = "wellposed", "wellposed report"
 _OPTIONS = {"strict", "ignore"}
 

@@ -17,6 +17,7 @@ from wellposed.backends.measured import Cut, Dependence, InputMap, LossArguments
 from wellposed.backends.randomness import Randomness
 from wellposed.backends.structured import Structured
 from wellposed.backends.tape import Tape
+from wellposed.backends.ways import Ways
 from wellposed.numerics.arrays import Array, Vector
 from wellposed.numerics.theta import Gradient, Layout, Theta, adam
 from wellposed.numerics.weight import Weight
@@ -384,6 +385,10 @@ class Variants(Capability):
 
     def with_rate(self, factor: float) -> Problem | None:
         """This problem with `factor` times the learning rate; None where the optimizer is not known."""
+        return None
+
+    def ways(self) -> Ways | None:
+        """This problem beside itself with nothing fused, cast or recomputed; None where it cannot be run so."""
         return None
 
     def all_trained(self) -> Problem | None:

@@ -136,10 +136,25 @@ def ranks_problem(model: Any, loss: Any, batch: Any, step: Any) -> Any:
 
 
 def leave_ranks() -> None:
-    """Out of torch's process group, if this process is in one: ended without that, its threads may end it by a signal."""
+    """Out of torch's process group, if this process is in one: its threads would end it by a signal else."""
     distributed = getattr(sys.modules.get("torch"), "distributed", None)
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def ways_of(reference: Any, candidate: Any, inputs: Any) -> Any:
+    """Two torch functions or modules, to be held against each other."""
+    return _adapter("torch", "ways").TorchWays(reference, candidate, inputs)
+
+
+def torch_problem(model: Any, loss: Any, batch: Any) -> Any:
+    """torch: a model, its loss and a batch."""
+    return _adapter("torch", "problem").TorchProblem(model, loss, batch)
+
+
+def torch_paths() -> Any:
+    """torch: a model on other paths."""
+    return _adapter("torch", "other_paths")
 
 
 def joint_problem_of(problem: Any) -> Any:

@@ -16,6 +16,7 @@ from wellposed.checks.gradient_check import GradientCheck, Later, check_forward_
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Verdict
 from wellposed.gradients.effort import USUAL, Effort, Told
+from wellposed.gradients.paths.judge import judge as judge_paths
 from wellposed.numerics.theta import (
     Gradient,
     Separate,
@@ -75,6 +76,13 @@ class Session:
     def known_loss(self) -> float | None:
         known: float | None = self.__dict__.get("loss")
         return known
+
+    @cached_property
+    def paths(self) -> list[Finding]:
+        """WP509 of the problem as it is; nothing where the effort is for less."""
+        ways = self.problem.variants.ways() if self.effort.paths else None
+        made = None if ways is None else attempt(partial(judge_paths, ways), ours=True)
+        return [] if made is None or isinstance(made, Raised) else made
 
     def fails(self, rule: Rule) -> bool:
         return any(finding.verdict is Verdict.FAILS for finding in self.findings_of(rule))

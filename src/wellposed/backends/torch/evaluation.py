@@ -98,6 +98,11 @@ class TorchEvaluation(Replayable):
         self.dtype = "+".join(sorted({str(p.dtype).removeprefix("torch.") for p in self._parameters.values()}))
 
     @property
+    def takes_model(self) -> bool:
+        """Whether the loss gets the model itself, and not outputs and targets."""
+        return self._takes_model
+
+    @property
     def layout(self) -> Layout:
         return self._layout
 

@@ -21,6 +21,7 @@ from wellposed.backends.torch.coordinates import Displaced, TorchCoordinates
 from wellposed.backends.torch.copies import copy_together, originals_gone
 from wellposed.backends.torch.evaluation import TorchEvaluation
 from wellposed.backends.torch.float64_copy import Twin, to_float64
+from wellposed.backends.torch.other_paths import as_it_is
 from wellposed.backends.torch.rerouted_loss import Rerouted, Route
 from wellposed.backends.torch.state import (
     TORCH,
@@ -28,6 +29,8 @@ from wellposed.backends.torch.state import (
 )
 from wellposed.backends.torch.tensors import Tensors
 from wellposed.backends.torch.tracing.calls import functions_in
+from wellposed.backends.torch.trainable import trainable
+from wellposed.backends.ways import Ways
 from wellposed.numerics.arrays import Array
 from wellposed.numerics.floats import format_of
 from wellposed.numerics.theta import MANY, Layout, Theta, as_vector, move_by_its_size
@@ -61,6 +64,11 @@ class TorchVariants(TorchEvaluation):
         ]
         told = f"{TORCH}: {listed(names)}" if names else TORCH
         return tuple(told if name == TORCH else name for name in self._random.drawn)
+
+    def ways(self) -> Ways | None:
+        if self._sharded or len(self._parameters) != len(trainable(self.model)):
+            return None  # what a loss closes over cannot be put elsewhere
+        return ask(lambda: as_it_is(self), None)
 
     def copied(self) -> Problem | None:
         """Nothing is concluded from a copy that still uses the original's parameters: its loss is held against theirs

@@ -1,0 +1,200 @@
+"""A model and its loss as one module, and the same on another path: compiled, recomputed, in autocast, laid out
+otherwise.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils import checkpoint as recomputing
+
+from wellposed.backends.torch.evaluation import TorchEvaluation
+from wellposed.backends.torch.forward import forward
+from wellposed.backends.torch.tracing.function_mode import Watcher
+from wellposed.backends.torch.ways import TorchWays
+from wellposed.errors import InputError
+
+_FORMATS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+_ATTENTION = {
+    "math": SDPBackend.MATH,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+}
+_GRID = 4  # dimensions of a batch of images
+PATHS = (
+    "compile", "checkpoint", "checkpoint:reentrant", "autocast", "autocast:float16", "channels-last", "bfloat16",
+    "float16", "attention:math", "attention:flash", "attention:efficient", "attention:cudnn",
+)  # fmt: skip
+
+
+class WithLoss(nn.Module):
+    """A problem's loss as a module of its inputs and targets, on a path. `called` makes of the model what is called in
+    its place.
+    """
+
+    def __init__(
+        self,
+        problem: TorchEvaluation,
+        model: nn.Module,
+        within: Callable[[nn.Module], AbstractContextManager[Any]],
+        called: Callable[[nn.Module], Callable[..., Any]] = lambda model: model,
+    ) -> None:
+        super().__init__()
+        self.model, self._within = model, within
+        self._loss, self._takes_model = problem.loss, problem.takes_model
+        self._called = called
+
+    def forward(self, *batch: Any) -> Any:
+        calls: Any = self._called(self.model)
+        with self._within(self.model):
+            if self._takes_model:
+                return self._loss(calls)
+            inputs, targets = batch
+            return self._loss(forward(calls, inputs), targets)
+
+
+def plain(problem: TorchEvaluation) -> WithLoss:
+    """The formulas as they stand: no attention is fused, nothing cast or recomputed."""
+    return WithLoss(problem, problem.model, lambda _model: _as_written())
+
+
+def as_it_is(problem: TorchEvaluation) -> TorchWays:
+    """The problem itself beside its formulas as they stand."""
+    data = () if problem.takes_model else tuple(problem.batch)
+    return TorchWays(plain(problem), WithLoss(problem, problem.model, _nothing), data)
+
+
+@contextmanager
+def _as_written() -> Iterator[None]:
+    with _PlainAttention(), torch.autocast("cpu", enabled=False), _kept_whole():
+        yield
+
+
+class _PlainAttention(Watcher):
+    """Attention by its formula, but for dropout, of which every kernel draws other numbers."""
+
+    def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if name != "scaled_dot_product_attention":
+            return function(*args, **kwargs)
+        drops = args[_DROPOUT] if len(args) > _DROPOUT else kwargs.get("dropout_p", 0.0)
+        if drops:
+            return function(*args, **kwargs)
+        with sdpa_kernel(SDPBackend.MATH):
+            made = function(*args, **kwargs)
+        # Laid out as the fused kernels do, for dropout behind it fills its mask in the order of memory.
+        return made.transpose(1, 2).contiguous().transpose(1, 2) if made.ndim == _GRID else made
+
+
+_DROPOUT = 4  # its place among the arguments
+
+
+@contextmanager
+def _kept_whole() -> Iterator[None]:
+    """Nothing is recomputed in the backward pass, whoever asks for it."""
+    own = {name: getattr(recomputing, name) for name in _RECOMPUTES}
+
+    def once(*_args: Any, **_named: Any) -> Iterator[None]:
+        yield
+
+    class Straight:
+        @staticmethod
+        def apply(function: Callable[..., Any], _preserve: bool, *args: Any) -> Any:
+            return function(*args)
+
+    recomputing._checkpoint_without_reentrant_generator = once
+    recomputing.CheckpointFunction = Straight  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        for name, one in own.items():
+            setattr(recomputing, name, one)
+
+
+_RECOMPUTES = ("_checkpoint_without_reentrant_generator", "CheckpointFunction")
+
+
+def on_path(problem: TorchEvaluation, path: str) -> WithLoss:
+    """The model itself where a path leaves its parameters as they are, else a copy. Raises `InputError` for a path that
+    is not known.
+    """
+    if path not in PATHS:
+        raise InputError(f"there is no path {path!r}", hint=f"known: {', '.join(PATHS)}")
+    name, _, kind = path.partition(":")
+    model = problem.model
+    if name == "compile":
+        return WithLoss(problem, model, _nothing, cache(torch.compile))
+    if name == "checkpoint":
+        return WithLoss(problem, model, lambda m: _recomputed(m, reentrant=kind == "reentrant"))
+    if name == "autocast":
+        return WithLoss(problem, model, lambda m: torch.autocast(_device(m), _FORMATS[kind or "bfloat16"]))
+    if name == "attention":
+        return WithLoss(problem, model, lambda _m: sdpa_kernel(_ATTENTION[kind]))
+    twin = copy.deepcopy(model)
+    if name == "channels-last":
+        return WithLoss(problem, twin.to(memory_format=torch.channels_last), _nothing, _last)  # type: ignore[call-overload]
+    return WithLoss(problem, twin.to(_FORMATS[name]), _nothing, _in_format_of)
+
+
+def _nothing(_model: nn.Module) -> AbstractContextManager[Any]:
+    return nullcontext()
+
+
+def _device(model: nn.Module) -> str:
+    return next((p.device.type for p in model.parameters()), "cpu")
+
+
+def _last(model: nn.Module) -> Callable[..., Any]:
+    return _taking(model, lambda image: image.contiguous(memory_format=torch.channels_last), _is_image)
+
+
+def _in_format_of(model: nn.Module) -> Callable[..., Any]:
+    """Floating-point inputs are cast to what its parameters are in."""
+    dtype = next(p.dtype for p in model.parameters())
+    return _taking(model, lambda tensor: tensor.to(dtype), torch.Tensor.is_floating_point)
+
+
+def _is_image(tensor: torch.Tensor) -> bool:
+    return tensor.ndim == _GRID
+
+
+def _taking(
+    model: nn.Module, change: Callable[[torch.Tensor], torch.Tensor], which: Callable[[torch.Tensor], bool]
+) -> Callable[..., Any]:
+    def given(arg: Any) -> Any:
+        return change(arg) if isinstance(arg, torch.Tensor) and which(arg) else arg
+
+    return lambda *args, **named: model(*map(given, args), **{name: given(arg) for name, arg in named.items()})
+
+
+@contextmanager
+def _recomputed(model: nn.Module, *, reentrant: bool) -> Iterator[None]:
+    """Its blocks forget what they compute, and compute it again in the backward pass."""
+    blocks = _blocks(model)
+    for block in blocks:
+        own = block.forward
+
+        def forward(*args: Any, own: Callable[..., Any] = own, **named: Any) -> Any:
+            return recomputing.checkpoint(own, *args, use_reentrant=reentrant, **({} if reentrant else named))
+
+        block.forward = forward
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward
+
+
+def _blocks(model: nn.Module) -> list[nn.Module]:
+    """The members of its longest list of modules with parameters; where there is none its children."""
+    lists = [part for part in model.modules() if isinstance(part, nn.ModuleList | nn.Sequential)]
+    longest = max(lists, key=len, default=None)
+    children = list(longest.children()) if longest is not None else list(model.children())
+    return [child for child in children if not isinstance(child, nn.ModuleList)] or [model]

@@ -1,0 +1,67 @@
+"""What is done otherwise while a function runs forward and backward, to see what an error comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+
+
+@contextmanager
+def without_cast_cache() -> Iterator[None]:
+    was = torch.is_autocast_cache_enabled()
+    torch.clear_autocast_cache()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(was)
+
+
+@contextmanager
+def saved_by(keep: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    """What the backward pass needs is kept as `keep` gives it back."""
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda packed: packed):
+        yield
+
+
+@contextmanager
+def in_one_piece() -> Iterator[None]:
+    """Custom functions get inputs and incoming gradients that lie in one piece."""
+    own = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = own(cls, *tree_map(_piece, args), **tree_map(_piece, kwargs))
+        return tree_map(_asking_for_pieces, outputs)
+
+    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        torch.autograd.Function.apply = classmethod(own)  # type: ignore[assignment, method-assign]
+
+
+def _piece(thing: Any) -> Any:
+    return thing.contiguous() if isinstance(thing, torch.Tensor) and thing.layout is torch.strided else thing
+
+
+def _asking_for_pieces(thing: Any) -> Any:
+    if isinstance(thing, torch.Tensor) and thing.requires_grad:
+        thing.register_hook(lambda gradient: _piece(gradient).clone(memory_format=torch.contiguous_format))
+    return thing
+
+
+class Draws(TorchDispatchMode):
+    """`seen`: whether anything within drew random numbers."""
+
+    seen = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.seen |= torch.Tag.nondeterministic_seeded in func.tags
+        return func(*args, **(kwargs or {}))

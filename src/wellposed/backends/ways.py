@@ -1,0 +1,70 @@
+"""Two ways to the same outputs and gradients, as arrays: what a framework gives to hold one against the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from wellposed.numerics.arrays import Array
+
+Way = Literal["exact", "reference", "candidate"]
+"""The reference in float64; in the candidate's format, or in float64 with every result rounded to it; the candidate.
+"""
+Twist = Literal["", "again", "redrawn", "contiguous", "no-cast-cache", "kept", "float64"]
+"""What is done otherwise, to see what an error comes from: nothing; other random numbers; inputs and incoming gradients
+laid out in one piece; autocast without its cache of weights; what the backward pass needs copied when it is saved; the
+candidate's own arithmetic in float64.
+"""
+
+
+NUDGE = 12
+"""Units in the last place by which inputs and parameters are moved at most, up or down, in a coarse format: enough that
+the rounding of a mean over a hundred numbers is another one.
+"""
+LEAST_NUDGE = 0.01
+"""Relative: the same in a fine format, where longer sums are taken."""
+
+
+@dataclass(frozen=True)
+class Passed:
+    """One forward and backward pass, in float64 numbers: outputs, and the gradient by each tensor. A tensor that got
+    none has a gradient of zeros, and is in `unreached`.
+    """
+
+    outputs: Mapping[str, Array]
+    gradients: Mapping[str, Array]
+    unreached: frozenset[str] = frozenset()
+    drew: bool = False
+    """Whether the backward pass drew random numbers."""
+
+
+class Ways(Protocol):
+    """`format` is the coarsest format that the candidate computes in, `unit` its unit roundoff, `least` its smallest
+    number above 0; `runs` counts forward and backward passes.
+    """
+
+    format: str
+    unit: float
+    least: float
+    runs: int
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The lengths of the axes of inputs."""
+        ...
+
+    def cut(self, size: int, to: int) -> Ways | None:
+        """The same on inputs of which every axis of this size is cut; None where that cannot be."""
+        ...
+
+    def come_nearer(self) -> bool:
+        """Moves the points to within a unit of where the inputs are; False where they are."""
+        ...
+
+    def passed(self, way: Way, point: int, twist: Twist = "") -> Passed | None:
+        """Of one way near the inputs: at `point` 0 as they are, at others moved by up to `NUDGE` units in the last
+        place of `format`, and `LEAST_NUDGE` at least. None where the way cannot be gone: in float64, or with this
+        twist. What the user's code raises goes through for the candidate.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""The same gradient on two ways: what parts them beyond rounding."""

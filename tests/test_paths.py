@@ -1,0 +1,383 @@
+"""The same gradient on two ways: a fault of 1 % is seen in every format, rounding never, and what it comes from."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import wellposed as wp
+from wellposed.gradients.paths.apart import POINTS, measure
+
+FORMATS = (torch.bfloat16, torch.float16, torch.float32)
+
+
+class Linear(torch.autograd.Function):
+    """x @ w.T with a backward pass by hand, into which faults are built."""
+
+    @staticmethod
+    def forward(ctx, x, w, fault):
+        ctx.save_for_backward(x, w)
+        ctx.fault = fault
+        return x @ w.T
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        gx, gw = g @ w, g.T @ x
+        match ctx.fault:
+            case "scale":
+                gw = gw * 1.01
+            case "sign":
+                gx = -gx
+            case "wrong-rows":
+                gx = gx.clone()
+                gx[3] *= 1.05
+            case "tail":
+                whole = len(x) - len(x) % 16
+                gw = g[:whole].T @ x[:whole]
+            case "missing-term":
+                gx = gx - 0.3 * gx.roll(1, 0)
+            case "stride":
+                gw = g.T.reshape(g.shape).T @ x if not g.is_contiguous() else gw
+            case "nondeterministic":
+                gx = gx * torch.from_numpy(np.random.default_rng().random((len(gx), 1)) > 0.05)
+            case "in-place":
+                gw = g.T @ (x * 0 + ctx.saved_tensors[0])
+        return gx, gw, None
+
+
+def tensors(dtype, rows=53, ins=24, outs=40):
+    draw = torch.Generator().manual_seed(0)
+    x, w = torch.randn(rows, ins, generator=draw), torch.randn(outs, ins, generator=draw) / ins**0.5
+    return x.to(dtype).requires_grad_(), w.to(dtype).requires_grad_()
+
+
+def held(reference, candidate, inputs):
+    (finding,) = wp.check_paths(reference, candidate, inputs).findings
+    return finding
+
+
+def plain(x, w):
+    return torch.tanh(x @ w.T)
+
+
+@pytest.mark.parametrize("dtype", FORMATS, ids=str)
+def test_a_right_way_holds(dtype):
+    finding = held(plain, lambda x, w: torch.tanh(Linear.apply(x, w, "")), tensors(dtype))
+    assert finding.verdict is wp.Verdict.HOLDS
+    assert "2 gradients are those of the reference up to the rounding of" in finding.message
+
+
+@pytest.mark.parametrize("dtype", FORMATS, ids=str)
+@pytest.mark.parametrize("fault", ["scale", "sign", "wrong-rows", "tail", "missing-term", "nondeterministic"])
+def test_a_fault_is_found_and_named_in_every_format(fault, dtype):
+    finding = held(plain, lambda x, w: torch.tanh(Linear.apply(x, w, fault)), tensors(dtype))
+    assert (finding.verdict, finding.cause) == (wp.Verdict.FAILS, fault)
+    assert finding.where == ("inputs[1]" if fault in ("scale", "tail") else "inputs[0]")
+
+
+def test_a_scale_says_by_how_much():
+    finding = held(plain, lambda x, w: torch.tanh(Linear.apply(x, w, "scale")), tensors(torch.bfloat16))
+    assert finding.message.startswith("The gradient by `inputs[1]` is another on this path: it is 1.0")
+    assert finding.message.endswith(" times what it should be.")
+    slope = finding.evidence[0]
+    assert slope.value == pytest.approx(1.01, abs=1e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(factor=st.floats(0.02, 10), dtype=st.sampled_from(FORMATS), down=st.booleans())
+def test_any_factor_of_two_percent_and_more_is_found(factor, dtype, down):
+    factor = 1 - factor / 10.5 if down else 1 + factor
+
+    class Scaled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            return factor * g
+
+    if abs(factor - 1) < 0.02:
+        return
+    finding = held(lambda x: torch.tanh(x), lambda x: torch.tanh(Scaled.apply(x)), tensors(dtype)[:1])
+    assert finding.verdict is wp.Verdict.FAILS
+    assert finding.cause == "scale"
+
+
+def test_gradients_that_do_not_lie_in_one_piece():
+    def reference(x, w):
+        return (x @ w.T).T.reshape(-1).square()
+
+    finding = held(
+        reference, lambda x, w: Linear.apply(x, w, "stride").T.reshape(-1).square(), tensors(torch.float32, 40)
+    )
+    assert finding.cause == "stride"
+
+
+class Block(nn.Module):
+    def __init__(self, way, dropout=0.1):
+        super().__init__()
+        torch.manual_seed(1)
+        self.inner, self.outer, self.drop, self.way = nn.Linear(24, 64), nn.Linear(64, 5), nn.Dropout(dropout), way
+        self.cached = None
+
+    def body(self, x):
+        return self.drop(F.gelu(self.inner(x)))
+
+    def forward(self, x):
+        if self.way == "stale":
+            self.cached = self.inner.weight.detach().clone() if self.cached is None else self.cached
+            return self.outer(F.gelu(F.linear(x, self.cached + self.inner.weight - self.inner.weight.detach())))
+        if self.way == "plain":
+            return self.outer(self.body(x))
+        hidden = checkpoint(self.body, x, use_reentrant=False, preserve_rng_state=self.way == "right")
+        return self.outer(hidden)
+
+
+@pytest.mark.parametrize(("way", "cause"), [("right", ""), ("redrawn", "new-dropout")])
+def test_recomputing_with_other_random_numbers(way, cause):
+    finding = held(Block("plain"), Block(way), torch.randn(64, 24))
+    assert finding.cause == cause
+
+
+def test_weights_from_before():
+    finding = held(Block("plain", 0.0), Block("stale", 0.0), torch.randn(64, 24))
+    assert (finding.verdict, finding.cause) == (wp.Verdict.FAILS, "stale-cache")
+
+
+def test_a_saved_tensor_that_is_changed_past_autograd():
+    def candidate(x, w):
+        hidden = x * w[:1]
+        made = hidden.exp()
+        made.data[0] *= 1.5
+        result = made * 1.0
+        result.data[0] /= 1.5
+        return result
+
+    finding = held(lambda x, w: (x * w[:1]).exp(), candidate, tensors(torch.float32))
+    assert finding.cause == "in-place"
+
+
+def test_sums_in_a_coarse_format():
+    def coarse(x, w):
+        class Bias(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x, b):
+                return x + b
+
+            @staticmethod
+            def backward(ctx, g):
+                total = g[0] * 0
+                for row in g:
+                    total = total + row
+                return g, total
+
+        return Bias.apply(x, w)
+
+    x = torch.randn(1500, 8).bfloat16().requires_grad_()
+    b = torch.randn(8).bfloat16().requires_grad_()
+    finding = held(lambda x, b: x + b, coarse, (x, b))
+    assert (finding.verdict, finding.cause, finding.where) == (wp.Verdict.SUSPECT, "precision", "inputs[1]")
+
+
+def test_an_output_that_is_another_is_named_first():
+    finding = held(plain, lambda x, w: 1.02 * torch.tanh(x @ w.T), tensors(torch.bfloat16))
+    assert (finding.cause, finding.where) == ("forward", "output")
+
+
+def test_outputs_of_other_shapes_and_numbers():
+    assert (
+        "The shape of `output` is (40,)" in held(plain, lambda x, w: plain(x, w).sum(0), tensors(torch.float32)).message
+    )
+    two = held(plain, lambda x, w: (plain(x, w), x), tensors(torch.float32))
+    assert two.message == "The reference returns 1 outputs, the candidate 2."
+    gone = held(plain, lambda x, w: plain(x, w) / 0, tensors(torch.float32))
+    assert gone.message == "`output` is not finite on this path, and is on the reference's."
+
+
+def test_a_reference_that_is_not_there_in_float64():
+    def reference(x, w):
+        if x.dtype is torch.float64:
+            raise RuntimeError("not implemented")
+        return plain(x, w)
+
+    finding = held(reference, plain, tensors(torch.bfloat16))
+    assert finding.verdict is wp.Verdict.UNDECIDED
+    assert "does not run in float64" in finding.message
+
+
+# --- paths of a model --------------------------------------------------------------------------
+
+
+def network(dropout=0.1):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(32, 4, 64, dropout, batch_first=True)
+    return nn.Sequential(
+        nn.Linear(8, 32), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(32, 3)
+    )
+
+
+def batch():
+    torch.manual_seed(2)
+    return torch.randn(16, 10, 8), torch.randint(3, (16, 10))
+
+
+def loss(outputs, targets):
+    return F.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+
+
+def test_a_right_model_holds_on_every_path_and_is_left_as_it_was():
+    model, data = network(), batch()
+    before = [p.detach().clone() for p in model.parameters()]
+    state = torch.get_rng_state()
+    paths = ("checkpoint", "autocast", "bfloat16", "float16", "channels-last", "attention:math")
+    (finding,) = wp.check_paths(model, loss, data, paths=paths).findings
+    assert finding.verdict is wp.Verdict.HOLDS
+    assert finding.message == f"Outputs and gradients are the same up to rounding on the paths {', '.join(paths)}."
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad:UserWarning")
+def test_recomputing_the_first_block_the_old_way_loses_its_gradient():
+    (finding,) = wp.check_paths(network(), loss, batch(), paths=["checkpoint:reentrant"]).findings
+    assert (finding.verdict, finding.where) == (wp.Verdict.FAILS, "model.0.weight")
+    assert "nothing of it arrives" in finding.message
+
+
+def test_a_path_that_does_not_run_is_told_so():
+    class Whole(nn.Linear):
+        def forward(self, x):
+            if torch.is_autocast_enabled("cpu"):
+                raise RuntimeError("no kernel here")
+            return super().forward(x)
+
+    x, y = torch.randn(8, 4), torch.randint(2, (8,))
+    report = wp.check_paths(Whole(4, 2), nn.CrossEntropyLoss(), (x, y), paths=("autocast", "checkpoint"))
+    told = {finding.verdict: finding.message for finding in report.findings}
+    assert told[wp.Verdict.UNDECIDED] == "On the path autocast: It does not run: RuntimeError: no kernel here."
+    assert "On the path checkpoint" in told[wp.Verdict.HOLDS]
+
+
+def test_a_problem_against_itself_as_written():
+    problem = wp.TorchProblem(network(), loss, batch())
+    assert wp.check_paths(problem).ok
+    full = wp.checkup(problem, full=True, only=lambda rule: rule == "WP509")
+    assert [finding.verdict for finding in full.findings] == [wp.Verdict.HOLDS]
+
+
+def test_gradcheck_against_a_reference_in_bfloat16():
+    inputs = tensors(torch.bfloat16)
+    wrong = wp.gradcheck(lambda x, w: Linear.apply(x, w, "scale"), inputs, reference=lambda x, w: x @ w.T)
+    assert [(f.rule, f.cause) for f in wrong.findings if f.verdict is wp.Verdict.FAILS] == [("WP509", "scale")]
+    assert wp.gradcheck(lambda x, w: Linear.apply(x, w, ""), inputs, reference=lambda x, w: x @ w.T).ok
+
+
+# --- fingerprints ------------------------------------------------------------------------------
+
+
+def problem(factor=1.0, seed=0, activation=torch.tanh):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(12, 30), nn.Linear(30, 4)
+
+        def forward(self, x):
+            return factor * self.two(activation(self.one(x)))
+
+    torch.manual_seed(seed)
+    return wp.TorchProblem(Net(), nn.CrossEntropyLoss(), (torch.randn(40, 12), torch.randint(4, (40,))))
+
+
+def test_a_fingerprint_of_the_same_problem_holds(tmp_path):
+    file = tmp_path / "kept.json"
+    file.write_text(wp.fingerprint(problem()))
+    assert len(file.read_text()) < 1500 * 5
+    report = wp.check_paths(problem(), file)
+    assert report.ok
+    assert report.findings[0].message == "5 outputs and gradients are those of the fingerprint, up to rounding."
+
+
+def test_a_fingerprint_shows_what_has_changed(tmp_path):
+    file = str(tmp_path / "kept.json")
+    kept = json.loads(wp.fingerprint(problem()))
+    (tmp_path / "kept.json").write_text(json.dumps(kept))
+    (finding,) = wp.check_paths(problem(1.001), file).findings
+    assert (finding.verdict, finding.cause) == (wp.Verdict.FAILS, "forward")
+    assert "in float64 too" in finding.message
+    (other,) = wp.check_paths(problem(seed=1), file).findings
+    assert other.verdict is wp.Verdict.UNDECIDED
+    assert "The parameters are others than those that" in other.message
+    gradient = kept["tensors"]["gradients model.one.weight"]
+    gradient["seen"] = [1.01 * value for value in gradient["seen"]]
+    (tmp_path / "kept.json").write_text(json.dumps(kept))
+    (way,) = wp.check_paths(problem(), file).findings
+    assert "in float64 it is the same: the way in which it is computed has changed" in way.message
+
+
+# --- bad input ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: wp.check_paths(3, plain, ()), "reference must be a function or a module, not a int"),
+        (lambda: wp.check_paths(plain, 3, ()), "candidate must be a function or a module, not a int"),
+        (lambda: wp.check_paths(plain), "a check needs a problem, not a function"),
+        (lambda: wp.check_paths(plain, plain, (torch.ones(2, 2), torch.ones(2, 2))), "no input requires a gradient"),
+        (lambda: wp.check_paths(network(), loss, batch(), paths="compile"), "paths takes several, not 'compile'"),
+        (lambda: wp.check_paths(network(), loss, batch(), paths=("fused",)), "there is no path 'fused'"),
+        (lambda: wp.check_paths(nn.Linear(2, 2), nn.Linear(2, 3), torch.ones(2, 2)), r"the shapes \(2, 2\) and \(3, 2\)"),
+        (lambda: wp.check_paths(nn.Linear(2, 2), plain, torch.ones(2, 2)), "the other is not"),
+        (lambda: wp.check_paths(nn.Linear(2, 2), nn.Linear(2, 2, bias=False), torch.ones(2, 2)), "other parameters: bias"),
+        (lambda: wp.check_paths(problem(), "nowhere.json"), "nowhere.json cannot be read: No such file"),
+        (lambda: wp.check_paths(problem(), __file__), "is no fingerprint"),
+        (lambda: wp.fingerprint(plain), "a check needs a problem"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_told(call, said):
+    with pytest.raises(wp.InputError, match=said):
+        call()
+
+
+# --- the measure -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("common", [0.0, 1.0])
+def test_rounding_alone_is_never_a_fault(common):
+    """Noise of a bfloat16's size, of each entry for itself or of a whole row at once."""
+    random = np.random.default_rng(0)
+    unit = 2.0**-9
+    for _ in range(300):
+        exact = random.standard_normal((20, 30))
+
+        def rounded(exact=exact):
+            row = 1 + common * unit * random.uniform(-1, 1, (20, 1))
+            return exact * row * (1 + (1 - common) * unit * random.uniform(-1, 1, exact.shape))
+
+        apart = measure("g", [exact] * POINTS, [rounded() for _ in range(POINTS)], [rounded(), rounded()], unit, 0.0)
+        assert not apart.wrong
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(0.01, 0.5), st.integers(0, 19))
+def test_a_wrong_row_is_seen_where_it_is(size, row):
+    random = np.random.default_rng(row)
+    unit = 2.0**-9
+    exact = random.standard_normal((20, 30))
+    wrong = exact.copy()
+    wrong[row] *= 1 + size
+    way = [wrong * (1 + unit * random.uniform(-1, 1, exact.shape)) for _ in range(POINTS)]
+    right = [exact * (1 + unit * random.uniform(-1, 1, exact.shape)) for _ in range(2)]
+    (along, _) = measure("g", [exact] * POINTS, way, right, unit, 0.0).slices
+    assert along.wrong.nonzero()[0].tolist() == [row]
