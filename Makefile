@@ -5,7 +5,7 @@ DEVICE ?= cpu
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-distributed test lint types contracts pytest docs test-cuda test-engines test-report bench-checkup bench-controls bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-house bench-steps bench-structure bench-cost bench-import bench-trainability format clean
+.PHONY: help demo demo-distributed test lint types contracts pytest docs test-cuda test-engines test-report bench-checkup bench-controls bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-house bench-paths bench-steps bench-structure bench-cost bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench-structure: .venv/dev ## what a problem's structure is: 121 faulty programs
 
 bench-steps: .venv/dev ## training scripts run unchanged: 50 healthy ones, 65 faults planted in their steps (20 minutes)
 	$(BIN)/python benchmarks/steps.py
+
+bench-paths: .venv/zoo ## the same gradient on two ways: faults planted in backward passes, right ways, networks on six paths (25 minutes)
+	$(BIN)/python benchmarks/paths.py
 
 bench-controls: .venv/dev ## 152 healthy set-ups of many kinds: what a quick check-up says of them (4 minutes)
 	$(BIN)/python benchmarks/controls.py
