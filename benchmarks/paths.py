@@ -1,11 +1,12 @@
 """The same gradient on two ways: faults planted in backward passes, right ways that are hard to compare, and known-good
 networks on other paths.
 
-    python benchmarks/paths.py [faulty|healthy|zoo] [part of a name]
+    python benchmarks/paths.py [faulty|healthy|operators|zoo] [part of a name or kind]
 
 `faulty`: each program's candidate must be told (found), with the cause that its head names (named), and its twin without
 the fault must not be. `healthy`: both ways are right. `zoo`: networks of `zoo.py` recomputed, in autocast, in bfloat16 and
-float16, with fused attention and channels last; what is told of them.
+float16, with fused attention and channels last; what is told of them. `operators`: PyTorch's operator database in bfloat16
+and float32, each operator against itself in float64.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 import sys
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ FOUND = (wp.Verdict.FAILS, wp.Verdict.SUSPECT)
 PATHS = ("checkpoint", "autocast", "bfloat16", "float16", "attention:flash", "channels-last")
 EVERY = {"own": 2, "timm": 11, "causal": 10, "masked": 5, "translating": 4}  # network of a kind
 LARGEST = 4e6  # parameters
+SAMPLES = 10  # of an operator
 
 
 def made(file: Path) -> Any:
@@ -78,13 +81,36 @@ def programs(kind: str, part: str) -> None:
         print(f"{name}: found {found} of {len(rows)}, named {named}, twins told {sum(row[4] for row in rows)}")
 
 
+def operators(part: str) -> None:
+    from operators import cases
+    from operators import operators as database
+
+    for dtype in (torch.bfloat16, torch.float32):
+        counts: Counter[str] = Counter()
+        for op in database():
+            for case in cases(op, dtype, SAMPLES) if part in op.formatted_name else ():
+                try:
+                    (finding,) = wp.check_paths(case.fn, case.fn, case.inputs).findings
+                except Exception as error:  # samples that torch itself refuses in this format
+                    counts["raises"] += 1
+                    print(f"    {case.name} raises {type(error).__name__}: {str(error)[:100]}", flush=True)
+                    continue
+                counts[finding.verdict.value] += 1
+                if finding.verdict in FOUND:
+                    print(
+                        f"    {dtype} {case.name}: {finding.verdict.value} {finding.cause} {finding.message[:150]}",
+                        flush=True,
+                    )
+        print(dtype, dict(counts), flush=True)
+
+
 def zoo(part: str) -> None:
     from zoo import problems
 
     counts = dict.fromkeys(("networks", "fails", "suspect", "undecided"), 0)
     for kind, step in EVERY.items():
         for name, build in list(problems((kind,)))[1::step]:
-            if part not in name:
+            if part not in (kind, "") and part not in name:
                 continue
             problem = build(0)
             if problem.layout.size > LARGEST:
@@ -107,12 +133,12 @@ def zoo(part: str) -> None:
 def main(arguments: list[str]) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    known = ("faulty", "healthy", "zoo")
+    known = ("faulty", "healthy", "operators", "zoo")
     kinds = [argument for argument in arguments if argument in known] or known
     part = next((argument for argument in arguments if argument not in known), "")
     for kind in kinds:
-        if kind == "zoo":
-            zoo(part)
+        if kind in ("operators", "zoo"):
+            {"operators": operators, "zoo": zoo}[kind](part)
         else:
             programs(kind, part)
 
