@@ -21,7 +21,7 @@ from wellposed.errors import InputError
 from wellposed.findings import Finding, Summary, Verdict
 from wellposed.gradients.paths.fingerprint import Print, as_data, compare, from_data, prints_of
 from wellposed.gradients.paths.held import Held
-from wellposed.gradients.paths.judge import COSTS, judge
+from wellposed.gradients.paths.judge import COSTS, MODEL_COSTS, judge
 from wellposed.gradients.rules.paths import PATHS
 from wellposed.report import Report
 from wellposed.users_code import Raised, attempt
@@ -61,7 +61,11 @@ def check_paths(
     held: list[tuple[str, Finding]] = []
     runs = 0
     for name, two in _pairs(reference, candidate, batch, paths):
-        made = attempt(partial(_judged, two, _COSTS)) if name else _judged(two, COSTS)
+        made = (
+            attempt(partial(_judged, two, MODEL_COSTS))
+            if name
+            else _judged(two, MODEL_COSTS if candidate is None else COSTS)
+        )
         if isinstance(made, Raised):
             made = [PATHS.undecided(f"It does not run: {made.line.rstrip('.')}.")], 0
         findings += [_named(name, finding) for finding in made[0] if finding.verdict is not Verdict.HOLDS]
@@ -89,7 +93,6 @@ def fingerprint(problem: Problem) -> str:
 
 
 _SCHEMA = 1
-_COSTS = 0.05  # of a tensor: what rounding must take of a whole model's for training to feel it
 
 
 def _held(problem: Problem) -> Held:

@@ -44,7 +44,7 @@ class Rule:
     `judge` makes findings of what was measured of a problem (`checks.Session`; of inputs one array after the other); it
     is called where everything that the rule `needs` is there, and is None for a rule that a check-up does not judge.
     `treatment` names, of `remedies.TREATMENTS`, what can be tried on a copy; `figures`, of those that
-    `checks.drawing` draws, those that show what the rule saw.
+    `checks.drawing` draws, those that show what the rule saw. What is `full` is asked where no effort is spared.
     """
 
     id: str
@@ -62,6 +62,7 @@ class Rule:
     references: tuple[str, ...] = ()
     treatment: str = ""
     figures: tuple[str, ...] = ()
+    full: bool = False
 
     def findings(self, measured: Any) -> list[Finding]:
         """What the rule judges of what was measured; nothing where a check-up does not ask it."""

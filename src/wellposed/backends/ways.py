@@ -13,7 +13,7 @@ Way = Literal["exact", "reference", "candidate"]
 """
 Twist = Literal["", "again", "redrawn", "contiguous", "no-cast-cache", "kept", "float64"]
 """What is done otherwise, to see what an error comes from: nothing; other random numbers; inputs and incoming gradients
-laid out in one piece; autocast without its cache of weights; what the backward pass needs copied when it is saved; the
+laid out in one piece; autocast without its cache of weights; what the backward pass needs, and gets, copied; the
 candidate's own arithmetic in float64.
 """
 

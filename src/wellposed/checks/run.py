@@ -23,6 +23,7 @@ from wellposed.gradients.effort import USUAL, Effort
 from wellposed.gradients.equivalence import across_ranks
 from wellposed.gradients.rules.ranks import RANKS
 from wellposed.report import Report
+from wellposed.rule import Rule
 
 Progress = Callable[[str, float], None]
 Treat = Callable[[Problem, Sequence[Finding], Progress], tuple[Finding, ...]]
@@ -69,7 +70,7 @@ def _of_all_ranks(
         seen = joint.across_ranks()
         added.append(across_ranks(seen))
         if seen.withheld:  # by anything that has to do with the gradient the user would be told the same again
-            added += [rule.undecided(_WITHHELD) for rule in rules if "loss" in rule.needs]
+            added += [rule.undecided(_WITHHELD) for rule in rules if "loss" in rule.needs and not rule.full]
     left = {rule.id for rule in rules} - {finding.rule for finding in added}
     with joint.alike():
         report = work(joint.problem, only=left.__contains__)
@@ -134,7 +135,7 @@ def _findings(
             findings += _of_subject(session, left[0], only, raised, findings)
             del left[0]
     except KeyboardInterrupt:
-        rest = [rule for subject in left for rule in subject.rules if only(rule.id)]
+        rest = [rule for subject in left for rule in _asked(session, subject, only)]
         known = [session.known_findings(rule) or [rule.undecided(_INTERRUPTED)] for rule in rest]
         return [*findings, *chain.from_iterable(known)], raised, False
     return findings, raised, True
@@ -146,11 +147,15 @@ _INTERRUPTED = "The check was interrupted before this was judged."
 def _of_subject(
     session: Session, subject: Subject, only: Callable[[str], bool], raised: str, before: Sequence[Finding]
 ) -> list[Finding]:
-    rules = [rule for rule in subject.rules if only(rule.id)]
+    rules = _asked(session, subject, only)
     left = {rule.id: finding for rule in rules if (finding := leave_open(rule, session, raised)) is not None}
     judged = [rule for rule in rules if rule.id not in left]
     failing = any(finding.verdict is Verdict.FAILS for finding in before)
     return [*left.values(), *(subject.judge(session, judged, failing) if judged else ())]
+
+
+def _asked(session: Session, subject: Subject, only: Callable[[str], bool]) -> list[Rule]:
+    return [rule for rule in subject.rules if only(rule.id) and (session.effort.paths or not rule.full)]
 
 
 class _Course:

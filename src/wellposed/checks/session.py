@@ -16,7 +16,9 @@ from wellposed.checks.gradient_check import GradientCheck, Later, check_forward_
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Verdict
 from wellposed.gradients.effort import USUAL, Effort, Told
+from wellposed.gradients.paths.judge import MODEL_COSTS
 from wellposed.gradients.paths.judge import judge as judge_paths
+from wellposed.gradients.rules.paths import PATHS
 from wellposed.numerics.theta import (
     Gradient,
     Separate,
@@ -79,10 +81,12 @@ class Session:
 
     @cached_property
     def paths(self) -> list[Finding]:
-        """WP509 of the problem as it is; nothing where the effort is for less."""
-        ways = self.problem.variants.ways() if self.effort.paths else None
-        made = None if ways is None else attempt(partial(judge_paths, ways), ours=True)
-        return [] if made is None or isinstance(made, Raised) else made
+        """WP509 of the problem as it is."""
+        ways = self.problem.variants.ways()
+        if ways is None:
+            return [PATHS.not_applicable("This problem cannot be run beside itself in float64.")]
+        made = attempt(partial(judge_paths, ways, MODEL_COSTS), ours=True)
+        return [PATHS.undecided(f"It raised {made.line}.")] if isinstance(made, Raised) else made
 
     def fails(self, rule: Rule) -> bool:
         return any(finding.verdict is Verdict.FAILS for finding in self.findings_of(rule))

@@ -14,7 +14,7 @@ from wellposed.report import Report
 
 def not_checked(reason: str, only: Callable[[str], bool]) -> Report:
     """Of a loss that cannot be run again: all of its rules are open."""
-    rules = [rule for subject in ALL for rule in subject.rules if only(rule.id)]
+    rules = [rule for subject in ALL for rule in subject.rules if only(rule.id) and not rule.full]
     return Report(Summary(""), tuple(rule.undecided(reason) for rule in rules))
 
 

@@ -69,7 +69,7 @@ def plain(problem: TorchEvaluation) -> WithLoss:
 def as_it_is(problem: TorchEvaluation) -> TorchWays:
     """The problem itself beside its formulas as they stand."""
     data = () if problem.takes_model else tuple(problem.batch)
-    return TorchWays(plain(problem), WithLoss(problem, problem.model, _nothing), data)
+    return TorchWays(plain(problem), WithLoss(problem, problem.model, _nothing), data, same_code=True)
 
 
 @contextmanager

@@ -31,7 +31,8 @@ class Rounding(TorchDispatchMode):
     def _rounded(self, thing: Any) -> Any:
         if not isinstance(thing, torch.Tensor) or thing.dtype is not torch.float64:
             return thing
-        return thing.to(self._dtype).to(torch.float64)
+        coarse = thing.to(self._dtype).to(torch.float64)
+        return torch.where(coarse.isfinite(), coarse, thing)  # a mask's largest number is no infinity
 
     def _round(self, thing: Any) -> None:
         if isinstance(thing, torch.Tensor) and thing.dtype is torch.float64:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -30,13 +31,23 @@ def saved_by(keep: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
 
 
 @contextmanager
-def in_one_piece() -> Iterator[None]:
-    """Custom functions get inputs and incoming gradients that lie in one piece."""
+def passed_through(
+    given: Callable[[torch.Tensor], torch.Tensor], incoming: Callable[[torch.Tensor], torch.Tensor]
+) -> Iterator[None]:
+    """Custom functions get what `given` makes of their inputs, and `incoming` of the gradients of their outputs."""
     own = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
 
+    def of_strided(change: Callable[[torch.Tensor], torch.Tensor], thing: Any) -> Any:
+        return change(thing) if isinstance(thing, torch.Tensor) and thing.layout is torch.strided else thing
+
+    def listening(thing: Any) -> Any:
+        if isinstance(thing, torch.Tensor) and thing.requires_grad:
+            thing.register_hook(functools.partial(of_strided, incoming))
+        return thing
+
     def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        outputs = own(cls, *tree_map(_piece, args), **tree_map(_piece, kwargs))
-        return tree_map(_asking_for_pieces, outputs)
+        args, kwargs = tree_map(functools.partial(of_strided, given), (args, kwargs))
+        return tree_map(listening, own(cls, *args, **kwargs))
 
     torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
     try:
@@ -45,14 +56,9 @@ def in_one_piece() -> Iterator[None]:
         torch.autograd.Function.apply = classmethod(own)  # type: ignore[assignment, method-assign]
 
 
-def _piece(thing: Any) -> Any:
-    return thing.contiguous() if isinstance(thing, torch.Tensor) and thing.layout is torch.strided else thing
-
-
-def _asking_for_pieces(thing: Any) -> Any:
-    if isinstance(thing, torch.Tensor) and thing.requires_grad:
-        thing.register_hook(lambda gradient: _piece(gradient).clone(memory_format=torch.contiguous_format))
-    return thing
+def in_one_piece(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy."""
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 class Draws(TorchDispatchMode):

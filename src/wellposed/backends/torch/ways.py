@@ -12,13 +12,13 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
-from wellposed.backends.randomness import Randomness, owned_generators
+from wellposed.backends.randomness import Randomness, owned_generators, same_state
 from wellposed.backends.torch.float64_copy import Wide
 from wellposed.backends.torch.nudged import in_its_layout, nudged, rounded
 from wellposed.backends.torch.rounding import Rounding
 from wellposed.backends.torch.state import model_restored, torch_generators
 from wellposed.backends.torch.tracing.function_mode import seen_through
-from wellposed.backends.torch.twists import Draws, in_one_piece, saved_by, without_cast_cache
+from wellposed.backends.torch.twists import Draws, in_one_piece, passed_through, saved_by, without_cast_cache
 from wellposed.backends.ways import LEAST_NUDGE, NUDGE, Passed, Twist, Way
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array
@@ -36,8 +36,12 @@ class TorchWays:
     loss is 1. Raises `InputError` where nothing requires a gradient, and where two modules' parameters differ.
     """
 
-    def __init__(self, reference: Callable[..., Any], candidate: Callable[..., Any], inputs: Any) -> None:
+    def __init__(
+        self, reference: Callable[..., Any], candidate: Callable[..., Any], inputs: Any, *, same_code: bool = False
+    ) -> None:
+        """`same_code`: whether reference and candidate are one function, of which only float64 tells anything."""
         self.runs = 0
+        self._same_code = same_code or reference is candidate
         self._reference, self._candidate = reference, candidate
         given = inputs if isinstance(inputs, tuple | list) else (inputs,)
         self._leaves, self._tree = tree_flatten(tuple(given))
@@ -71,7 +75,7 @@ class TorchWays:
         self.format, self.unit = str(coarsest).removeprefix("torch."), known.eps / 2
         self.least = known.smallest_normal * known.eps
         own = [*_parameters(self._reference).values(), *(self._leaves[place] for place in self._moving.values())]
-        self._in_same_format = any(tensor.dtype is coarsest for tensor in own)
+        self._in_same_format = not self._same_code and any(tensor.dtype is coarsest for tensor in own)
         self._leaves = [rounded(leaf, coarsest) if isinstance(leaf, torch.Tensor) else leaf for leaf in self._leaves]
         self._start = {name: rounded(value, coarsest) for name, value in self._start.items()}
 
@@ -134,16 +138,17 @@ class TorchWays:
                 outputs = _outputs(function(*tree_unflatten(leaves, self._tree)))
             carrying = {name: t for name, t in outputs.items() if t.requires_grad}
             incoming = [self._incoming(name, t, point, twist) for name, t in carrying.items()]
-            draws = Draws()
+            draws, between = Draws(), self._random.states()
             listening = draws if twist == "again" else nullcontext()
             with _within(twist), Wide() if dtype else nullcontext(), rounding or nullcontext(), listening:
                 if carrying:
                     _backward(list(carrying.values()), incoming)
+            drew = draws.seen or not all(map(same_state, between, self._random.states()))
             moved: dict[str, torch.Tensor] = {name: leaves[place] for name, place in self._moving.items()}
             moved |= parameters
             gradients = {name: _numbers(t.grad, t) for name, t in moved.items()}
             unreached = frozenset(name for name, t in moved.items() if t.grad is None)
-            return Passed({name: _numbers(t, t) for name, t in outputs.items()}, gradients, unreached, draws.seen)
+            return Passed({name: _numbers(t, t) for name, t in outputs.items()}, gradients, unreached, drew)
 
     def _forward(self, function: Any, point: int, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
         modules = [function] if isinstance(function, nn.Module) else []
@@ -213,10 +218,10 @@ def _within(twist: Twist) -> Iterator[None]:
         with without_cast_cache():
             yield
     elif twist == "kept":
-        with saved_by(torch.Tensor.clone):
+        with saved_by(torch.Tensor.clone), passed_through(lambda tensor: tensor, torch.Tensor.clone):
             yield
     elif twist == "contiguous":
-        with in_one_piece():
+        with passed_through(torch.Tensor.contiguous, in_one_piece):
             yield
     else:
         yield

@@ -26,6 +26,9 @@ _ROUGH = 4.0  # times its rounding: no order of summation makes so much
 _CHANCE = 1e-8  # of a false alarm in a tensor, where rounding alone is at work
 _DEVIATIONS = 8.0  # of a slope's own scatter, which is estimated from few points
 _BEHIND = 0.05  # of a move
+_ENOUGH = 16  # entries whose moves say anything
+_CANCELLED = 1e-7  # of what the way has
+_LONG_SUM, _FINE = 100.0, 1e-5  # units; relative, below which no gradient needs to be right
 _NOTHING = 0.1  # of a tensor: rounding beyond which it is rounding itself, as of a bias before a normalisation
 _LONGEST = 65_536  # slices along an axis
 
@@ -50,7 +53,7 @@ class Apart:
     `distance` is what is systematically apart, `usual` what may be; `noise` is rounding at one point, `rounding` the
     reference's. `mean` is the mean difference, `exact` the mean tensor. `beyond`: whether it is systematically another
     one; `rough`: whether it scatters beyond rounding; `stale`: whether it stays behind where the inputs move, by the
-    share `behind`.
+    share `behind`; `first` is the difference at the first point.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Apart:
     noise: float
     rounding: float
     behind: float
+    first: float
     beyond: bool
     rough: bool
     stale: bool
@@ -103,16 +107,18 @@ def measure(
     """`exact` and `way`: the tensor at each of K points; `reference`, at the first of them, the reference's in the same
     format. `unit` is the format's unit roundoff, `least` its smallest number.
     """
+    if exact[0].size == 0 or _cancels(exact, way):
+        way, reference = exact, None
     differences = Differences.of(exact, way, reference)
     middle, size = differences.exact, float(np.linalg.norm(differences.exact))
     relative, floor = size or 1.0, least * np.sqrt(middle.size)
     (apart,), (usual,), (chance,), _ = differences.over(None)
-    bound = max(ROUNDINGS * unit * size, usual)
+    bound = max(floor_of(unit) * size, usual)
     slopes = _slopes(exact, way)
     tilt, error = float(np.mean(slopes)) - 1, _slope_error(slopes, differences.variance, middle)
     usual_slopes = np.ones(POINTS) if reference is None else _slopes(exact[: len(reference)], reference)
     usual_tilt = abs(float(np.mean(usual_slopes)) - 1) - 2 * float(np.std(usual_slopes, ddof=1))
-    tilted = abs(tilt) > max(ROUNDINGS * unit, ABOVE * usual_tilt, _DEVIATIONS * error) and abs(tilt) * size > floor
+    tilted = abs(tilt) > max(floor_of(unit), ABOVE * usual_tilt, _DEVIATIONS * error) and abs(tilt) * size > floor
     slices = tuple(
         differences.slices(axis, unit, least) for axis in range(middle.ndim) if 1 < middle.shape[axis] <= _LONGEST
     )
@@ -123,12 +129,18 @@ def measure(
     usual_behind = 0.0 if reference is None else abs(_behind(exact[: len(reference)], reference)[0])
     return Apart(
         name, size, tilt + 1, error, float(np.mean(usual_slopes)), apart / relative, bound / relative,
-        noise / relative, rounding / relative, behind,
+        noise / relative, rounding / relative, behind, float(np.linalg.norm(way[0] - exact[0])) / relative,
         beyond=bool(tilted or (chance < _CHANCE and apart > bound + floor) or any(s.wrong.any() for s in slices)),
-        rough=reference is not None and noise > _ROUGH * max(rounding, ROUNDINGS * unit * size) + floor,
-        stale=bool(behind < -max(_BEHIND, _DEVIATIONS * behind_error, ABOVE * usual_behind)),
+        rough=reference is not None and noise > _ROUGH * max(rounding, floor_of(unit) * size) + floor,
+        stale=middle.size >= _ENOUGH and bool(behind < -max(_BEHIND, _DEVIATIONS * behind_error, ABOVE * usual_behind)),
         mean=differences.mean, exact=middle, slices=slices,
     )  # fmt: skip
+
+
+def _cancels(exact: Sequence[Array], way: Sequence[Array]) -> bool:
+    """Whether it is zero but for the rounding of float64: what is there in another format says nothing."""
+    size, seen = (max(float(np.abs(one).max()) for one in points) for points in (exact, way))
+    return 0 < size < _CANCELLED * seen
 
 
 @dataclass(frozen=True)
@@ -160,7 +172,7 @@ class Differences:
             return sums_along(values, axis)
 
         noise = np.maximum(self.variance, self.usual_variance)
-        noise = (noise + noise.mean()) / 2  # few points tell little of one entry
+        noise = (noise + (noise.mean() if noise.size else 0.0)) / 2  # few points tell little of one entry
         expected, squares, seen = total(noise) / POINTS, total(noise**2) / POINTS**2, total(self.mean**2)
         with np.errstate(divide="ignore", invalid="ignore"):
             freedom = np.where(squares > 0, expected**2 / squares, 1.0)
@@ -174,9 +186,16 @@ class Differences:
         apart, usual, chance, size = self.over(axis)
         with np.errstate(divide="ignore", invalid="ignore"):
             typical = float(np.nanmedian(np.where(size > 0, usual / size, np.nan))) if (size > 0).any() else 0.0
-        bound = np.maximum(ROUNDINGS * unit * size, np.maximum(usual, typical * size))
+        bound = np.maximum(floor_of(unit) * size, np.maximum(usual, typical * size))
         floor = least * np.sqrt(self.mean.size / len(apart))
         return Slices(axis, size, apart, (chance < _CHANCE / len(apart)) & (apart > bound + floor))
+
+
+def floor_of(unit: float) -> float:
+    """What a right way in this format may be apart by, relative: in a fine one the order of a long sum counts for more
+    than constants.
+    """
+    return max(ROUNDINGS * unit, min(_LONG_SUM * unit, _FINE))
 
 
 def sums_along(values: Array, axis: int | None) -> Vector:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from wellposed.findings import Evidence, Finding, Verdict
-from wellposed.gradients.paths.apart import ROUNDINGS
+from wellposed.gradients.paths.apart import floor_of
 from wellposed.gradients.paths.held import Held, Kind
 from wellposed.gradients.rules.paths import PATHS
 from wellposed.numerics.arrays import Array, Vector
@@ -95,7 +95,7 @@ def _compare_one(name: str, before: Print, now: Print, unit: float) -> Finding |
         return PATHS.undecided(f"`{where}` has the shape {now.shape}, in the fingerprint {before.shape}.", where=where)
     size = before.size or now.size or 1.0
     exact, seen = (_distance(getattr(before, way), getattr(now, way)) / size for way in ("exact", "seen"))
-    usual = max(ROUNDINGS * 2 * unit, _SCATTERS * (before.scatter + now.scatter) / size)
+    usual = max(2 * floor_of(unit), _SCATTERS * (before.scatter + now.scatter) / size)
     evidence = (
         Evidence("distance to the fingerprint, relative", seen, where, "", f"below {usual:.1g}"),
         Evidence("the same in float64", exact, where, "", f"below {_SAME_FUNCTION:g}"),

@@ -8,7 +8,7 @@ import numpy as np
 
 from wellposed.backends.ways import Passed, Twist, Ways
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
-from wellposed.gradients.paths.apart import ABOVE, ROUNDINGS, Apart
+from wellposed.gradients.paths.apart import ABOVE, Apart, floor_of
 from wellposed.gradients.paths.held import Held, Kind
 from wellposed.gradients.paths.pattern import clearest, last_begins
 from wellposed.gradients.paths.tail import in_the_last_block
@@ -16,12 +16,14 @@ from wellposed.gradients.rules.paths import PATHS
 
 COSTS = 0.01
 """Relative: what rounding must take of a kernel's tensor for it to matter."""
+MODEL_COSTS = 0.05
+"""The same of a whole model's, for training to feel it."""
 _LATE = -0.15  # of a gradient's move: a term that is missing, and what is too small for a format, move too
 _STEADY = 0.3  # of a difference: two runs that are further apart than that explain it
 _TWISTS: tuple[tuple[Twist, str], ...] = (
+    ("kept", "in-place"),
     ("contiguous", "stride"),
     ("no-cast-cache", "stale-cache"),
-    ("kept", "in-place"),
 )
 """What makes a difference go away, and what it comes from then."""
 
@@ -122,14 +124,17 @@ def _confirmed(held: Held, worst: Apart, wrong: Sequence[Apart], kind: Kind) -> 
         _STEADY * max(worst.distance, worst.noise), ABOVE * worst.rounding
     ):
         return "nondeterministic"
-    if any(one.stale and (kind == "outputs" or one.behind < _LATE) for one in wrong):
-        return "stale-cache"
+    late = [one for one in wrong if one.stale and (kind == "outputs" or one.behind < _LATE)]
+    if any(one.first <= ABOVE * max(floor_of(held.ways.unit), one.rounding) for one in late):
+        return "stale-cache"  # right where it was called first
     for twist, cause in _TWISTS:
         if held.right_with(twist, worst.name, kind):
             return cause
     if kind == "gradients" and held.again is not None and held.again.drew:
         return "new-dropout"
-    return "precision" if held.right_with("float64", worst.name, kind) else ""
+    if held.right_with("float64", worst.name, kind):
+        return "precision"
+    return "stale-cache" if late else ""
 
 
 def _runs_apart(held: Held, again: Passed, one: Apart, kind: Kind) -> float:
@@ -144,7 +149,7 @@ def _unsteady(held: Held, gradients: Sequence[Apart]) -> Finding | None:
         return None
     for one in gradients:
         apart = _runs_apart(held, held.again, one, "gradients")
-        usual = ABOVE * max(ROUNDINGS * held.ways.unit, one.rounding)
+        usual = ABOVE * max(floor_of(held.ways.unit), one.rounding)
         if apart > usual and apart * one.size > held.ways.least * np.sqrt(one.exact.size):
             text = (
                 f"Two runs on the same inputs give gradients by `{one.name}` that are {apart:.2g} of its size apart,"

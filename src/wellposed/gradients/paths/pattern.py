@@ -43,6 +43,9 @@ def pattern(apart: Apart) -> tuple[str, str]:
         if each >= _EACH and _rest(apart, along.axis) <= _ALONG * apart.distance * apart.size:
             factors = _factors(apart, along.axis)
             least, most = float(factors.min()), float(factors.max())
+            turned = factors[along.wrong]
+            if len(turned) and abs(float(np.median(turned)) + 1) < _NEAR and (turned < 0).all():
+                return "sign", f"its sign is turned in {len(turned)} of {len(factors)} along axis {along.axis}"
             return "scale", f"along axis {along.axis} it is from {least:.4g} to {most:.4g} times what it should be"
     return "missing-term", (
         f"it is {apart.worst:.2g} of its size away where it is worst, {apart.distance:.2g} over all, and not along it"

@@ -100,7 +100,8 @@ PATHS = Rule(
         ),
     ),
     remedies=(Remedy("Compare the wrong tensor's backward formula with the reference's"),),
-    needs=("loss", "gradient"),
+    needs=("loss",),
+    full=True,
     judge=lambda measured: measured.paths,
     references=("Satterthwaite 1946", "Higham, Accuracy and Stability of Numerical Algorithms, 2002"),
 )
