@@ -215,6 +215,17 @@ def test_a_reference_that_is_not_there_in_float64():
     assert "does not run in float64" in finding.message
 
 
+def test_what_functions_close_over_is_left_alone_and_told():
+    inner, scale = nn.Linear(24, 3), torch.ones(3, requires_grad=True)
+    x, _ = tensors(torch.float32)
+    scale.grad = torch.zeros(3)
+    finding = held(lambda x: inner(x) * scale, lambda x: inner(x) * scale, (x,))
+    assert "which the functions close over; give them as inputs" in finding.message
+    assert inner.weight.grad is None
+    assert torch.equal(scale.grad, torch.zeros(3))
+    assert x.grad is None
+
+
 # --- paths of a model --------------------------------------------------------------------------
 
 

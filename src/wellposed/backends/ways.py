@@ -41,13 +41,15 @@ class Passed:
 
 class Ways(Protocol):
     """`format` is the coarsest format that the candidate computes in, `unit` its unit roundoff, `least` its smallest
-    number above 0; `runs` counts forward and backward passes.
+    number above 0; `runs` counts forward and backward passes; `beside` names the tensors that the functions close over,
+    whose gradients are not compared.
     """
 
     format: str
     unit: float
     least: float
     runs: int
+    beside: tuple[str, ...]
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from wellposed.backends.randomness import Randomness, owned_generators, same_state
 from wellposed.backends.torch.float64_copy import Wide
+from wellposed.backends.torch.leaves import closed_over, modules_of
 from wellposed.backends.torch.nudged import in_its_layout, nudged, rounded
 from wellposed.backends.torch.rounding import Rounding
 from wellposed.backends.torch.state import model_restored, torch_generators
@@ -59,6 +60,10 @@ class TorchWays:
             )
         self._start = {name: p.detach().clone() for name, p in self._parameters.items()}
         self._random = Randomness(*torch_generators(), *owned_generators(reference, candidate))
+        self._modules = modules_of(reference, candidate)
+        own = [*_parameters(reference).values(), *self._parameters.values(), *self._varied()]
+        self._beside = closed_over({"reference": reference, "candidate": candidate}, own)
+        self.beside = tuple(self._beside)
         self._double: Any = None
         self._doubled: Any = None
         self._settle()
@@ -129,8 +134,7 @@ class TorchWays:
     ) -> Passed:
         self.runs += 1
         parameters = _parameters(function)
-        modules = [function] if isinstance(function, nn.Module) else []
-        with model_restored(*modules), self._at(parameters, point), self._random.fixed(), torch.enable_grad():
+        with self._as_before(function), self._at(parameters, point), self._random.fixed(), torch.enable_grad():
             leaves = self._leaves_at(point, dtype, contiguous=twist == "contiguous")
             if twist == "redrawn":
                 torch.rand(1)
@@ -150,9 +154,21 @@ class TorchWays:
             unreached = frozenset(name for name, t in moved.items() if t.grad is None)
             return Passed({name: _numbers(t, t) for name, t in outputs.items()}, gradients, unreached, drew)
 
+    @contextmanager
+    def _as_before(self, function: Any) -> Iterator[None]:
+        """Gradients, buffers and modes of all that the functions are or can reach."""
+        gradients = [(tensor, tensor.grad) for tensor in self._beside.values()]
+        try:
+            for tensor, _ in gradients:
+                tensor.grad = None  # else it would be added to
+            with model_restored(*self._modules, function):
+                yield
+        finally:
+            for tensor, gradient in gradients:
+                tensor.grad = gradient
+
     def _forward(self, function: Any, point: int, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
-        modules = [function] if isinstance(function, nn.Module) else []
-        with model_restored(*modules), self._random.fixed(), torch.enable_grad():
+        with self._as_before(function), self._random.fixed(), torch.enable_grad():
             leaves = self._leaves_at(point, dtype, contiguous=False)
             outputs = _outputs(function(*tree_unflatten(leaves, self._tree)))
         if not outputs:

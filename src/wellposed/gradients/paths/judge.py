@@ -13,6 +13,7 @@ from wellposed.gradients.paths.held import Held, Kind
 from wellposed.gradients.paths.pattern import clearest, last_begins
 from wellposed.gradients.paths.tail import in_the_last_block
 from wellposed.gradients.rules.paths import PATHS
+from wellposed.printable import listed
 
 COSTS = 0.01
 """Relative: what rounding must take of a kernel's tensor for it to matter."""
@@ -185,4 +186,8 @@ def _holds(ways: Ways, outputs: Sequence[Apart], gradients: Sequence[Apart]) -> 
         f"{len(outputs)} outputs and {len(gradients)} gradients are those of the reference up to the rounding of"
         f" {ways.format}: a term of {100 * worst.usual:.2g} % of any of them would have been seen."
     )
+    if ways.beside:
+        text += (
+            f" Not compared: {listed(ways.beside)}, which the functions close over; give them as inputs, or modules."
+        )
     return PATHS.holds(_evidence(max(gradients, key=lambda one: one.distance)), text)
