@@ -189,6 +189,13 @@ def test_sums_in_a_coarse_format():
     assert (finding.verdict, finding.cause, finding.where) == (wp.Verdict.SUSPECT, "precision", "inputs[1]")
 
 
+def test_ties_of_a_coarse_format_are_no_fault():
+    """Two ways to the largest of equal numbers give the gradient to one of them each."""
+    x = torch.randn(50, 20, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    finding = held(lambda x: x.topk(3, -1).values, lambda x: x.sort(-1, descending=True).values[:, :3], (x,))
+    assert finding.verdict is not wp.Verdict.FAILS
+
+
 def test_an_output_that_is_another_is_named_first():
     finding = held(plain, lambda x, w: 1.02 * torch.tanh(x @ w.T), tensors(torch.bfloat16))
     assert (finding.cause, finding.where) == ("forward", "output")

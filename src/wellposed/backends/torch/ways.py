@@ -96,7 +96,7 @@ class TorchWays:
         if way == "reference" and self._in_same_format:
             made = attempt(lambda: self._pass(self._reference, point, None, ""), ours=True)
         else:
-            made = attempt(lambda: self._pass_in_float64(way, point), ours=True)
+            made = attempt(lambda: self._pass_in_float64(way, point, twist), ours=True)
         return None if isinstance(made, Raised) else made
 
     def cut(self, size: int, to: int) -> TorchWays | None:
@@ -120,22 +120,24 @@ class TorchWays:
         further, self._step = self._step > nearest, nearest
         return further
 
-    def _pass_in_float64(self, way: Way, point: int) -> Passed:
+    def _pass_in_float64(self, way: Way, point: int, twist: Twist) -> Passed:
         if way != "candidate":
             self._double = self._double or _doubled(self._reference)
             function = self._double
         else:
             self._doubled = self._doubled or _doubled(self._candidate)
             function = self._doubled
-        return self._pass(function, point, torch.float64, "", Rounding(self._coarsest) if way == "reference" else None)
+        rounding = Rounding(self._coarsest) if way == "reference" else None
+        return self._pass(function, point, torch.float64, twist, rounding)
 
     def _pass(
         self, function: Any, point: int, dtype: torch.dtype | None, twist: Twist, rounding: Rounding | None = None
     ) -> Passed:
         self.runs += 1
         parameters = _parameters(function)
-        with self._as_before(function), self._at(parameters, point), self._random.fixed(), torch.enable_grad():
-            leaves = self._leaves_at(point, dtype, contiguous=twist == "contiguous")
+        grid = torch.float64 if twist == "float64" else self._coarsest
+        with self._as_before(function), self._at(parameters, point, grid), self._random.fixed(), torch.enable_grad():
+            leaves = self._leaves_at(point, dtype, grid, contiguous=twist == "contiguous")
             if twist == "redrawn":
                 torch.rand(1)
             with _within(twist), Wide() if dtype else nullcontext(), rounding or nullcontext():
@@ -169,13 +171,13 @@ class TorchWays:
 
     def _forward(self, function: Any, point: int, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
         with self._as_before(function), self._random.fixed(), torch.enable_grad():
-            leaves = self._leaves_at(point, dtype, contiguous=False)
+            leaves = self._leaves_at(point, dtype, torch.float64, contiguous=False)
             outputs = _outputs(function(*tree_unflatten(leaves, self._tree)))
         if not outputs:
             raise InputError("the candidate returns no floating-point tensor", hint="return outputs, or a loss")
         return outputs
 
-    def _leaves_at(self, point: int, dtype: torch.dtype | None, *, contiguous: bool) -> list[Any]:
+    def _leaves_at(self, point: int, dtype: torch.dtype | None, grid: torch.dtype, *, contiguous: bool) -> list[Any]:
         leaves = list(self._leaves)
         moving = set(self._moving.values())
         for place, leaf in enumerate(leaves):
@@ -183,7 +185,7 @@ class TorchWays:
                 continue
             value = leaf.detach()
             if point and (value.is_floating_point() or value.is_complex()):
-                value = nudged(value, self._step, self._coarsest, point, place)
+                value = nudged(_finer(value, grid), self._step, grid, point, place)
             elif place in moving:
                 value = in_its_layout(value)
             if dtype is not None and value.is_floating_point():
@@ -204,12 +206,12 @@ class TorchWays:
         return drawn if output.is_complex() else drawn.to(torch.bfloat16).float()
 
     @contextmanager
-    def _at(self, parameters: dict[str, torch.Tensor], point: int) -> Iterator[None]:
+    def _at(self, parameters: dict[str, torch.Tensor], point: int, grid: torch.dtype) -> Iterator[None]:
         """Parameters moved as an optimizer moves them, and put back."""
         with torch.no_grad():
             for place, (name, parameter) in enumerate(parameters.items()):
                 start = self._start[name]
-                value = nudged(start, self._step, self._coarsest, point, -1 - place) if point else start
+                value = nudged(_finer(start, grid), self._step, grid, point, -1 - place) if point else start
                 # by turns as an optimizer writes, and past the count of versions
                 (parameter.data if point % 2 else parameter).copy_(value)
         try:
@@ -278,6 +280,11 @@ def _doubled(function: Any) -> Any:
 def _outputs(made: Any) -> dict[str, torch.Tensor]:
     found = [t for t in tree_leaves(made) if isinstance(t, torch.Tensor) and (t.is_floating_point() or t.is_complex())]
     return {f"output[{place}]" if len(found) > 1 else _ALONE: tensor for place, tensor in enumerate(found)}
+
+
+def _finer(value: torch.Tensor, grid: torch.dtype) -> torch.Tensor:
+    """In the format that it is moved in: between the numbers of its own in float64."""
+    return value.to(grid) if grid is torch.float64 and value.is_floating_point() else value
 
 
 def _cut(tensor: torch.Tensor, size: int, to: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
 
-from wellposed.backends.ways import Passed, Twist, Ways
+from wellposed.backends.ways import Passed, Twist, Way, Ways
 from wellposed.gradients.paths.apart import POINTS, Apart, measure
 from wellposed.numerics.arrays import Array
 
@@ -58,8 +58,22 @@ class Held:
 
     def right_with(self, twist: Twist, name: str, kind: Kind) -> bool:
         """Whether a tensor that is wrong is right with a twist."""
+        if twist == "float64":
+            return self._right_in_float64(name, kind)
         runs = self.twisted(twist)
         return runs is not None and not self._tensor(name, runs, kind).wrong
+
+    def _right_in_float64(self, name: str, kind: Kind) -> bool:
+        """Of both in float64, at points between the numbers of the coarse format, so that nothing is tied."""
+        points = range(1, POINTS + 1)
+        exact, candidate = (_all([self.ways.passed(way, p, "float64") for p in points]) for way in _BOTH)
+        if exact is None or candidate is None:
+            return False
+        there, here = ([getattr(one, kind)[name] for one in runs] for runs in (exact, candidate))
+        return not measure(name, there, here, None, self.ways.unit, self.ways.least).wrong
+
+
+_BOTH: tuple[Way, Way] = ("exact", "candidate")
 
 
 def _all(passes: Sequence[Passed | None]) -> list[Passed] | None:
