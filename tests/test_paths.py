@@ -273,6 +273,35 @@ def test_recomputing_the_first_block_the_old_way_loses_its_gradient():
     assert "nothing of it arrives" in finding.message
 
 
+def test_weights_that_the_coarse_format_has_not_are_put_back():
+    model, data = nn.Linear(8, 3), (torch.randn(16, 8), torch.randint(3, (16,)))
+    before = model.weight.detach().clone()
+    assert not torch.equal(before, before.bfloat16().float())
+    wp.check_paths(model, nn.CrossEntropyLoss(), data, paths=["autocast"])
+    assert torch.equal(model.weight, before)
+
+
+def test_the_references_own_weights_are_put_back():
+    reference, candidate = nn.Linear(4, 3), nn.Linear(4, 3)
+    before = reference.weight.detach().clone()
+    wp.check_paths(reference, candidate, torch.randn(5, 4))
+    assert torch.equal(reference.weight, before)
+
+
+def test_a_forward_of_one_object_and_data_written_to_in_place_are_left():
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 3))
+    own = model[0].forward
+    model[0].forward = lambda x: 3 * own(x)
+    x, y = torch.randn(4, 8), torch.randint(3, (4,))
+    outputs = model(x)
+    wp.check_paths(model, nn.CrossEntropyLoss(), (x, y), paths=["checkpoint"])
+    assert torch.equal(model(x), outputs)
+    data, moved = torch.randn(4, 4), torch.randn(4, 4, requires_grad=True)
+    before = data.clone()
+    assert held(lambda x, t: 2 * x * t, lambda x, t: x * t.mul_(2), (moved, data)).verdict is wp.Verdict.HOLDS
+    assert torch.equal(data, before)
+
+
 def test_a_path_that_does_not_run_is_told_so():
     class Whole(nn.Linear):
         def forward(self, x):

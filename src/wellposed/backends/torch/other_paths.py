@@ -178,6 +178,7 @@ def _taking(
 def _recomputed(model: nn.Module, *, reentrant: bool) -> Iterator[None]:
     """Its blocks forget what they compute, and compute it again in the backward pass."""
     blocks = _blocks(model)
+    before = [vars(block).get("forward") for block in blocks]  # of this object alone, as wrappers set it
     for block in blocks:
         own = block.forward
 
@@ -188,8 +189,10 @@ def _recomputed(model: nn.Module, *, reentrant: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        for block in blocks:
+        for block, own in zip(blocks, before, strict=True):
             del block.forward
+            if own is not None:
+                block.forward = own
 
 
 def _blocks(model: nn.Module) -> list[nn.Module]:

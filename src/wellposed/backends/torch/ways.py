@@ -186,7 +186,7 @@ class TorchWays:
             value = leaf.detach()
             if point and (value.is_floating_point() or value.is_complex()):
                 value = nudged(_finer(value, grid), self._step, grid, point, place)
-            elif place in moving:
+            else:  # what is written to in place is not the user's
                 value = in_its_layout(value)
             if dtype is not None and value.is_floating_point():
                 value = value.to(dtype)
@@ -207,7 +207,8 @@ class TorchWays:
 
     @contextmanager
     def _at(self, parameters: dict[str, torch.Tensor], point: int, grid: torch.dtype) -> Iterator[None]:
-        """Parameters moved as an optimizer moves them, and put back."""
+        """Parameters moved as an optimizer moves them, and their own numbers put back bit for bit."""
+        own = [(parameter, parameter.detach().clone()) for parameter in parameters.values()]
         with torch.no_grad():
             for place, (name, parameter) in enumerate(parameters.items()):
                 start = self._start[name]
@@ -218,8 +219,8 @@ class TorchWays:
             yield
         finally:
             with torch.no_grad():
-                for name, parameter in parameters.items():
-                    parameter.data.copy_(self._start[name])
+                for parameter, value in own:
+                    parameter.data.copy_(value)
 
     def _incoming(self, name: str, output: torch.Tensor, point: int, twist: Twist) -> torch.Tensor:
         """At every other point it does not lie in one piece, as gradients often do not."""
