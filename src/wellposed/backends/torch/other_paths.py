@@ -189,10 +189,10 @@ def _recomputed(model: nn.Module, *, reentrant: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        for block, own in zip(blocks, before, strict=True):
+        for block, one in zip(blocks, before, strict=True):
             del block.forward
-            if own is not None:
-                block.forward = own
+            if one is not None:
+                block.forward = one
 
 
 def _blocks(model: nn.Module) -> list[nn.Module]:
