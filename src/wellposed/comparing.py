@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from wellposed.backends.protocol import Problem
@@ -19,10 +18,12 @@ from wellposed.checks.order import order
 from wellposed.checks.run import demand_problem
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Summary, Verdict
+from wellposed.gradients.paths.apart import COSTS, MODEL_COSTS
 from wellposed.gradients.paths.fingerprint import Print, as_data, compare, from_data, prints_of
 from wellposed.gradients.paths.held import Held
-from wellposed.gradients.paths.judge import COSTS, MODEL_COSTS, judge
+from wellposed.gradients.paths.judge import judge
 from wellposed.gradients.rules.paths import PATHS
+from wellposed.reading import regular_text
 from wellposed.report import Report
 from wellposed.users_code import Raised, attempt
 
@@ -57,15 +58,12 @@ def check_paths(
     if isinstance(candidate, str | os.PathLike):
         return _check_fingerprint(reference, os.fspath(candidate))
     started = time.perf_counter()
+    costs = MODEL_COSTS if paths or candidate is None else COSTS
     findings: list[Finding] = []
     held: list[tuple[str, Finding]] = []
     runs = 0
     for name, two in _pairs(reference, candidate, batch, paths):
-        made = (
-            attempt(partial(_judged, two, MODEL_COSTS))
-            if name
-            else _judged(two, MODEL_COSTS if candidate is None else COSTS)
-        )
+        made = attempt(partial(_judged, two, costs)) if name else _judged(two, costs)
         if isinstance(made, Raised):
             made = [PATHS.undecided(f"It does not run: {made.line.rstrip('.')}.")], 0
         findings += [_named(name, finding) for finding in made[0] if finding.verdict is not Verdict.HOLDS]
@@ -123,7 +121,7 @@ def _check_fingerprint(problem: Problem, file: str) -> Report:
 
 def _kept(file: str) -> tuple[dict[str, Any], dict[str, Print]]:
     try:
-        kept = json.loads(Path(file).read_text(encoding="utf-8"))
+        kept = json.loads(regular_text(file))
         if kept["wellposed"] != "fingerprint" or kept["schema"] != _SCHEMA:
             raise ValueError
         return kept, from_data(kept["tensors"])
@@ -162,7 +160,7 @@ def _pairs(
     if paths:
         other = torch_paths()
         problem = reference if alone else torch_problem(reference, candidate, batch)
-        plain, data = other.plain(problem), () if problem.takes_model else tuple(problem.batch)
+        plain, data = other.plain(problem), other.data_of(problem)
         return [(path, partial(ways_of, plain, other.on_path(problem, path), data)) for path in paths]
     for name, given in (("reference", reference), ("candidate", candidate)):
         if not callable(given):

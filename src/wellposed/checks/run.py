@@ -155,7 +155,7 @@ def _of_subject(
 
 
 def _asked(session: Session, subject: Subject, only: Callable[[str], bool]) -> list[Rule]:
-    return [rule for rule in subject.rules if only(rule.id) and (session.effort.paths or not rule.full)]
+    return [rule for rule in subject.rules if only(rule.id) and (session.effort.full or not rule.full)]
 
 
 class _Course:

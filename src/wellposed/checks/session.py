@@ -16,7 +16,7 @@ from wellposed.checks.gradient_check import GradientCheck, Later, check_forward_
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Verdict
 from wellposed.gradients.effort import USUAL, Effort, Told
-from wellposed.gradients.paths.judge import MODEL_COSTS
+from wellposed.gradients.paths.apart import MODEL_COSTS
 from wellposed.gradients.paths.judge import judge as judge_paths
 from wellposed.gradients.rules.paths import PATHS
 from wellposed.numerics.theta import (

@@ -17,8 +17,8 @@ class Effort:
     alone. `moves` of single parameters may be spent (about a second's worth), and `evaluations` of the loss at least,
     before single tensors are left as they are, and causes untold. `closer` is how many tensors are looked at closely
     where nothing disagrees (None: all), `told` of how many wrong ones is told, `within` in how many a direction is
-    looked at though nothing is doubtful. `spectrum` says whether the Jacobian's singular values are computed, `paths`
-    whether the problem as it is is held against itself in float64 with nothing fused.
+    looked at though nothing is doubtful. `spectrum` says whether the Jacobian's singular values are computed, `full`
+    whether rules are asked that are for a full check-up alone.
     """
 
     rows: int | None = None
@@ -29,7 +29,7 @@ class Effort:
     told: int = 0
     within: int = 0
     spectrum: bool = False
-    paths: bool = False
+    full: bool = False
 
     @property
     def brief(self) -> bool:
@@ -99,4 +99,4 @@ class Budget:
 
 USUAL = Effort()
 QUICK = Effort(rows=4, parameters=1_000_000, moves=20_000_000, evaluations=120, closer=4, told=3)
-FULL = Effort(within=40, spectrum=True, paths=True)
+FULL = Effort(within=40, spectrum=True, full=True)

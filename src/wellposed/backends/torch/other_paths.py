@@ -17,6 +17,7 @@ from torch.utils import checkpoint as recomputing
 
 from wellposed.backends.torch.evaluation import TorchEvaluation
 from wellposed.backends.torch.forward import forward
+from wellposed.backends.torch.patches import Patches
 from wellposed.backends.torch.tracing.function_mode import Watcher
 from wellposed.backends.torch.ways import TorchWays
 from wellposed.errors import InputError
@@ -68,8 +69,12 @@ def plain(problem: TorchEvaluation) -> WithLoss:
 
 def as_it_is(problem: TorchEvaluation) -> TorchWays:
     """The problem itself beside its formulas as they stand."""
-    data = () if problem.takes_model else tuple(problem.batch)
-    return TorchWays(plain(problem), WithLoss(problem, problem.model, _nothing), data, same_code=True)
+    return TorchWays(plain(problem), WithLoss(problem, problem.model, _nothing), data_of(problem), same_code=True)
+
+
+def data_of(problem: TorchEvaluation) -> tuple[Any, ...]:
+    """What a `WithLoss` is called on: nothing where the loss gets the model itself."""
+    return () if problem.takes_model else tuple(problem.batch)
 
 
 @contextmanager
@@ -99,26 +104,20 @@ _DROPOUT = 4  # its place among the arguments
 @contextmanager
 def _kept_whole() -> Iterator[None]:
     """Nothing is recomputed in the backward pass, whoever asks for it."""
-    own = {name: getattr(recomputing, name) for name in _RECOMPUTES}
-
-    def once(*_args: Any, **_named: Any) -> Iterator[None]:
+    with Patches() as patches:
+        patches.put(recomputing, "_checkpoint_without_reentrant_generator", lambda _own: _once)
+        patches.put(recomputing, "CheckpointFunction", lambda _own: _Straight)
         yield
 
-    class Straight:
-        @staticmethod
-        def apply(function: Callable[..., Any], _preserve: bool, *args: Any) -> Any:
-            return function(*args)
 
-    recomputing._checkpoint_without_reentrant_generator = once
-    recomputing.CheckpointFunction = Straight  # type: ignore[assignment, misc]
-    try:
-        yield
-    finally:
-        for name, one in own.items():
-            setattr(recomputing, name, one)
+def _once(*_args: Any, **_named: Any) -> Iterator[None]:
+    yield
 
 
-_RECOMPUTES = ("_checkpoint_without_reentrant_generator", "CheckpointFunction")
+class _Straight:
+    @staticmethod
+    def apply(function: Callable[..., Any], _preserve: bool, *args: Any) -> Any:
+        return function(*args)
 
 
 def on_path(problem: TorchEvaluation, path: str) -> WithLoss:

@@ -11,6 +11,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
+from wellposed.backends.torch.patches import Patches
+
 
 @contextmanager
 def without_cast_cache() -> Iterator[None]:
@@ -35,7 +37,6 @@ def passed_through(
     given: Callable[[torch.Tensor], torch.Tensor], incoming: Callable[[torch.Tensor], torch.Tensor]
 ) -> Iterator[None]:
     """Custom functions get what `given` makes of their inputs, and `incoming` of the gradients of their outputs."""
-    own = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
 
     def of_strided(change: Callable[[torch.Tensor], torch.Tensor], thing: Any) -> Any:
         return change(thing) if isinstance(thing, torch.Tensor) and thing.layout is torch.strided else thing
@@ -45,15 +46,16 @@ def passed_through(
             thing.register_hook(functools.partial(of_strided, incoming))
         return thing
 
-    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        args, kwargs = tree_map(functools.partial(of_strided, given), (args, kwargs))
-        return tree_map(listening, own(cls, *args, **kwargs))
+    def custom(own: Any) -> Any:
+        def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+            args, kwargs = tree_map(functools.partial(of_strided, given), (args, kwargs))
+            return tree_map(listening, own.__get__(None, cls)(*args, **kwargs))
 
-    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
-    try:
+        return classmethod(apply)
+
+    with Patches() as patches:
+        patches.put(torch.autograd.Function, "apply", custom)
         yield
-    finally:
-        torch.autograd.Function.apply = classmethod(own)  # type: ignore[assignment, method-assign]
 
 
 def in_one_piece(tensor: torch.Tensor) -> torch.Tensor:

@@ -23,7 +23,7 @@ from wellposed.backends.torch.twists import Draws, in_one_piece, passed_through,
 from wellposed.backends.ways import LEAST_NUDGE, NUDGE, Passed, Twist, Way
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array
-from wellposed.users_code import Raised, attempt
+from wellposed.users_code import ask
 
 _COARSE = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 """Real formats, the coarsest first."""
@@ -88,26 +88,21 @@ class TorchWays:
         return [self._leaves[place] for place in self._moving.values()] + list(self._parameters.values())
 
     def passed(self, way: Way, point: int, twist: Twist = "") -> Passed | None:
-        if twist == "again":
-            made = attempt(lambda: self._pass(self._candidate, point, None, twist), ours=True)
-            return None if isinstance(made, Raised) else made
+        if way == "candidate" and twist == "again":
+            return ask(lambda: self._pass(self._candidate, point, None, twist), None)
         if way == "candidate" and twist != "float64":
             return self._pass(self._candidate, point, None, twist)
         if way == "reference" and self._in_same_format:
-            made = attempt(lambda: self._pass(self._reference, point, None, ""), ours=True)
-        else:
-            made = attempt(lambda: self._pass_in_float64(way, point, twist), ours=True)
-        return None if isinstance(made, Raised) else made
+            return ask(lambda: self._pass(self._reference, point, None, ""), None)
+        return ask(lambda: self._pass_in_float64(way, point, twist), None)
 
     def cut(self, size: int, to: int) -> TorchWays | None:
         """The same two ways on inputs of which every axis of this size is cut; None where a parameter has it too."""
         if any(size in p.shape for p in self._parameters.values()):
             return None
         leaves = [_cut(leaf, size, to) if isinstance(leaf, torch.Tensor) else leaf for leaf in self._leaves]
-        made = attempt(
-            lambda: TorchWays(self._reference, self._candidate, tree_unflatten(leaves, self._tree)), ours=True
-        )
-        return None if isinstance(made, Raised) else made
+        inputs, same_code = tree_unflatten(leaves, self._tree), self._same_code
+        return ask(lambda: TorchWays(self._reference, self._candidate, inputs, same_code=same_code), None)
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -22,13 +22,17 @@ POINTS = 4
 """At which each way is gone: with the reference at two of them and the candidate once more, 11 passes."""
 ROUNDINGS = 2.0  # units: what constants that are rounded once may part a right way by, in slope or distance
 ABOVE = 3.0  # times what the reference in the same format is apart
-_ROUGH = 4.0  # times its rounding: no order of summation makes so much
+COSTS = 0.01
+"""Relative: what rounding must take of a kernel's tensor for it to matter."""
+MODEL_COSTS = 0.05
+"""The same of a whole model's, for training to feel it."""
+ROUGH = 4.0  # times its rounding: no order of summation makes so much
 _CHANCE = 1e-8  # of a false alarm in a tensor, where rounding alone is at work
 _DEVIATIONS = 8.0  # of a slope's own scatter, which is estimated from few points
 _BEHIND = 0.05  # of a move
 _ENOUGH = 16  # entries whose moves say anything
 _CANCELLED = 1e-7  # of what the way has
-_LONG_SUM, _FINE = 100.0, 1e-5  # units; relative, below which no gradient needs to be right
+_LONG_SUM, FINE = 100.0, 1e-5  # units; relative, below which no gradient needs to be right
 _NOTHING = 0.1  # of a tensor: rounding beyond which it is rounding itself, as of a bias before a normalisation
 _LONGEST = 65_536  # slices along an axis
 
@@ -131,7 +135,7 @@ def measure(
         name, size, tilt + 1, error, float(np.mean(usual_slopes)), apart / relative, bound / relative,
         noise / relative, rounding / relative, behind, float(np.linalg.norm(way[0] - exact[0])) / relative,
         beyond=bool(tilted or (chance < _CHANCE and apart > bound + floor) or any(s.wrong.any() for s in slices)),
-        rough=reference is not None and noise > _ROUGH * max(rounding, floor_of(unit) * size) + floor,
+        rough=reference is not None and noise > ROUGH * max(rounding, floor_of(unit) * size) + floor,
         stale=middle.size >= _ENOUGH and bool(behind < -max(_BEHIND, _DEVIATIONS * behind_error, ABOVE * usual_behind)),
         mean=differences.mean, exact=middle, slices=slices,
     )  # fmt: skip
@@ -195,7 +199,7 @@ def floor_of(unit: float) -> float:
     """What a right way in this format may be apart by, relative: in a fine one the order of a long sum counts for more
     than constants.
     """
-    return max(ROUNDINGS * unit, min(_LONG_SUM * unit, _FINE))
+    return max(ROUNDINGS * unit, min(_LONG_SUM * unit, FINE))
 
 
 def sums_along(values: Array, axis: int | None) -> Vector:

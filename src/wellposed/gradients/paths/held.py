@@ -22,27 +22,30 @@ class Held:
     @cached_property
     def exact(self) -> list[Passed] | None:
         """None where the reference does not run in float64."""
-        found = _all([self.ways.passed("exact", point) for point in range(POINTS)])
+        found = self._runs("exact")
         if found is None and self.ways.come_nearer():  # a table has an end, a root no negative numbers
-            found = _all([self.ways.passed("exact", point) for point in range(POINTS)])
+            found = self._runs("exact")
         return found
 
     @cached_property
     def reference(self) -> list[Passed] | None:
         """At the first two points; None where it does not run in the candidate's format."""
-        return _all([self.ways.passed("reference", point) for point in range(2)])
+        return self._runs("reference", points=range(2))
 
     @cached_property
     def candidate(self) -> list[Passed]:
-        return _all([self.ways.passed("candidate", point) for point in range(POINTS)]) or []
+        return self._runs("candidate") or []
 
     @cached_property
     def again(self) -> Passed | None:
         """The candidate at the first point, once more."""
         return self.ways.passed("candidate", 0, "again")
 
-    def twisted(self, twist: Twist) -> list[Passed] | None:
-        return _all([self.ways.passed("candidate", point, twist) for point in range(POINTS)])
+    def _runs(self, way: Way, twist: Twist = "", points: range = range(POINTS)) -> list[Passed] | None:
+        """None where one of them cannot be made."""
+        passes = [self.ways.passed(way, point, twist) for point in points]
+        known = [one for one in passes if one is not None]
+        return known if len(known) == len(passes) else None
 
     def measured(self, runs: Sequence[Passed], kind: Kind) -> list[Apart]:
         """Each output, or the gradient by each tensor. Only where there is something exact."""
@@ -60,13 +63,13 @@ class Held:
         """Whether a tensor that is wrong is right with a twist."""
         if twist == "float64":
             return self._right_in_float64(name, kind)
-        runs = self.twisted(twist)
+        runs = self._runs("candidate", twist)
         return runs is not None and not self._tensor(name, runs, kind).wrong
 
     def _right_in_float64(self, name: str, kind: Kind) -> bool:
         """Of both in float64, at points between the numbers of the coarse format, so that nothing is tied."""
         points = range(1, POINTS + 1)
-        exact, candidate = (_all([self.ways.passed(way, p, "float64") for p in points]) for way in _BOTH)
+        exact, candidate = (self._runs(way, "float64", points) for way in _BOTH)
         if exact is None or candidate is None:
             return False
         there, here = ([getattr(one, kind)[name] for one in runs] for runs in (exact, candidate))
@@ -74,8 +77,3 @@ class Held:
 
 
 _BOTH: tuple[Way, Way] = ("exact", "candidate")
-
-
-def _all(passes: Sequence[Passed | None]) -> list[Passed] | None:
-    known = [one for one in passes if one is not None]
-    return known if len(known) == len(passes) else None

@@ -8,17 +8,13 @@ import numpy as np
 
 from wellposed.backends.ways import Passed, Twist, Ways
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
-from wellposed.gradients.paths.apart import ABOVE, Apart, floor_of
+from wellposed.gradients.paths.apart import ABOVE, COSTS, Apart, floor_of
 from wellposed.gradients.paths.held import Held, Kind
 from wellposed.gradients.paths.pattern import clearest, last_begins
 from wellposed.gradients.paths.tail import in_the_last_block
 from wellposed.gradients.rules.paths import PATHS
 from wellposed.printable import listed
 
-COSTS = 0.01
-"""Relative: what rounding must take of a kernel's tensor for it to matter."""
-MODEL_COSTS = 0.05
-"""The same of a whole model's, for training to feel it."""
 _LATE = -0.15  # of a gradient's move: a term that is missing, and what is too small for a format, move too
 _STEADY = 0.3  # of a difference: two runs that are further apart than that explain it
 _TWISTS: tuple[tuple[Twist, str], ...] = (

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from wellposed.gradients.paths.apart import POINTS, Apart, Slices, sums_along
-from wellposed.numerics.arrays import Array, Vector
+from wellposed.numerics.arrays import Vector
+from wellposed.printable import listed
 
 _MOST = 0.9  # of the difference's square: what lies in the wrong slices alone
 _ALONG = 0.3  # of the difference: what may not be along the gradient where it is a multiple
@@ -98,7 +99,7 @@ def last_begins(apart: Apart) -> list[int]:
 def _of_slices(apart: Apart, along: Slices) -> tuple[str, str]:
     wrong = np.flatnonzero(along.wrong)
     count, axis = len(along.wrong), along.axis
-    named = f"{_listed(wrong)} of {count} along axis {axis}"
+    named = f"{listed([str(index) for index in wrong], 5)} of {count} along axis {axis}"
     begin = int(wrong[0])
     block = begin & -begin
     if begin and len(wrong) == count - begin < block and block >= _BLOCK:
@@ -112,8 +113,3 @@ def _factors(apart: Apart, axis: int) -> Vector:
     squares = sums_along(apart.exact**2, axis)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(squares > 0, 1 + sums_along(apart.mean * apart.exact, axis) / squares, 1.0)
-
-
-def _listed(indices: Array) -> str:
-    shown = ", ".join(map(str, indices[:5]))
-    return shown if len(indices) <= 5 else f"{shown} and {len(indices) - 5} more"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wellposed.gradients.paths.held import Held, Kind
-from wellposed.users_code import Raised, attempt
+from wellposed.users_code import ask
 
 _MORE = 3  # beyond whole blocks: no block has so few
 _LEAST = 8  # below which there are no blocks
@@ -34,7 +34,7 @@ def _right(held: Held, size: int, to: int, name: str, kind: Kind) -> bool | None
     if ways is None:
         return None
     there = Held(ways)
-    made = attempt(lambda: there.exact and there.measured(there.candidate, kind), ours=True)
-    if isinstance(made, Raised) or not made:
+    made = ask(lambda: there.exact and there.measured(there.candidate, kind), None)
+    if not made:
         return None
     return not next(one for one in made if one.name == name).wrong

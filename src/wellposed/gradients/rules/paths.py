@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wellposed.findings import Remedy
-from wellposed.gradients.paths.apart import ABOVE, POINTS, ROUNDINGS
+from wellposed.gradients.paths.apart import ABOVE, COSTS, FINE, MODEL_COSTS, POINTS, ROUGH, ROUNDINGS
 from wellposed.rule import Cause, Rule
 
 PATHS = Rule(
@@ -17,12 +17,13 @@ PATHS = Rule(
         " in the candidate's format at two of them, with the same incoming gradients and random numbers: rounding is"
         " another one at each point, a fault is the same. It fails where, in a tensor, its slope or its slices along an"
         " axis, the mean difference to float64 is beyond the chance of rounding, beyond"
-        f" {ROUNDINGS:g} units of roundoff (what constants that are rounded once may do), beyond {ABOVE:g} times what"
-        " is systematic in the reference's own rounding, and beyond the rounding of one point; where it scatters four"
-        " times as much as the reference; and where outputs stay behind when inputs move. Causes are confirmed by"
-        " running the candidate otherwise: twice, laid out in one piece, without a cast cache, with copies of what is"
-        " saved, in float64, with sizes cut to whole blocks. Precision alone is suspect, from 1 % of a tensor on."
-        " A full check-up holds a problem as it is against itself with nothing fused, cast or recomputed."
+        f" {ROUNDINGS:g} units of roundoff (what constants that are rounded once may do; in float32 up to {FINE:g}),"
+        f" beyond {ABOVE:g} times what is systematic in the reference's own rounding, and beyond the rounding of one"
+        f" point; where it scatters {ROUGH:g} times as much as the reference; and where outputs or gradients stay"
+        " behind when inputs move. Causes are confirmed by running the candidate otherwise: twice, laid out in one"
+        " piece, without a cast cache, with copies of what is saved, in float64, with sizes cut to whole blocks."
+        f" Precision alone is suspect, from {100 * COSTS:g} % of a kernel's tensor and {100 * MODEL_COSTS:g} % of a"
+        " model's on. A full check-up holds a problem as it is against itself with nothing fused, cast or recomputed."
     ),
     causes=(
         Cause(

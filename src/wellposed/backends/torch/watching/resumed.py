@@ -14,9 +14,9 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import lr_scheduler
 
 from wellposed.backends.torch.groups import parameters_of
+from wellposed.backends.torch.patches import Patches
 from wellposed.backends.torch.watching.movement import digest
 from wellposed.backends.torch.watching.nodes import find_place
-from wellposed.backends.torch.watching.patches import Patches
 from wellposed.users_code import ask
 
 Kind = tuple[Any, ...]

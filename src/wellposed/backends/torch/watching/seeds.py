@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from wellposed.backends.torch.patches import Patches
 from wellposed.backends.torch.watching.nodes import find_place
-from wellposed.backends.torch.watching.patches import Patches
 
 _READ: dict[str, Callable[[], Any]] = {
     "torch's generator": lambda: torch.get_rng_state().numpy().tobytes(),
