@@ -73,7 +73,7 @@ def plain(x, w):
 def test_a_right_way_holds(dtype):
     finding = held(plain, lambda x, w: torch.tanh(Linear.apply(x, w, "")), tensors(dtype))
     assert finding.verdict is wp.Verdict.HOLDS
-    assert "2 gradients are those of the reference up to the rounding of" in finding.message
+    assert "gradients (2) are those of the reference up to the rounding of" in finding.message
 
 
 @pytest.mark.parametrize("dtype", FORMATS, ids=str)
@@ -206,7 +206,7 @@ def test_outputs_of_other_shapes_and_numbers():
         "The shape of `output` is (40,)" in held(plain, lambda x, w: plain(x, w).sum(0), tensors(torch.float32)).message
     )
     two = held(plain, lambda x, w: (plain(x, w), x), tensors(torch.float32))
-    assert two.message == "The reference returns 1 outputs, the candidate 2."
+    assert two.message == "The reference returns `output`, the candidate `output[0]`, `output[1]`."
     gone = held(plain, lambda x, w: plain(x, w) / 0, tensors(torch.float32))
     assert gone.message == "`output` is not finite on this path, and is on the reference's."
 
@@ -219,7 +219,7 @@ def test_a_reference_that_is_not_there_in_float64():
 
     finding = held(reference, plain, tensors(torch.bfloat16))
     assert finding.verdict is wp.Verdict.UNDECIDED
-    assert "does not run in float64" in finding.message
+    assert "does not run in float64 (RuntimeError: not implemented)" in finding.message
 
 
 def test_what_functions_close_over_is_left_alone_and_told():
@@ -227,10 +227,166 @@ def test_what_functions_close_over_is_left_alone_and_told():
     x, _ = tensors(torch.float32)
     scale.grad = torch.zeros(3)
     finding = held(lambda x: inner(x) * scale, lambda x: inner(x) * scale, (x,))
-    assert "which the functions close over; give them as inputs" in finding.message
+    assert finding.verdict is wp.Verdict.HOLDS
+    assert "Outputs (1) and gradients (4) are those of the reference" in finding.message
     assert inner.weight.grad is None
     assert torch.equal(scale.grad, torch.zeros(3))
     assert x.grad is None
+
+
+def test_modules_and_generators_among_the_inputs_are_looked_after():
+    norm, linear, own = nn.BatchNorm1d(24), nn.Linear(24, 3), torch.Generator().manual_seed(3)
+    state = own.get_state()
+
+    def function(x, module, generator):
+        return module(x) * torch.rand(3, generator=generator).to(x.dtype)
+
+    x, _ = tensors(torch.float32)
+    finding = held(function, lambda *inputs: function(*inputs), (x, nn.Sequential(norm, linear), own))
+    assert finding.verdict is wp.Verdict.HOLDS
+    assert "gradients (5)" in finding.message
+    assert linear.weight.grad is None
+    assert not norm.running_mean.any()
+    assert torch.equal(own.get_state(), state)
+
+
+def test_a_graph_that_a_function_closes_over_is_kept():
+    w = torch.randn(24, 24, requires_grad=True)
+    hidden, (x, _) = 2 * w, tensors(torch.float32)
+    assert held(lambda x: x @ hidden.to(x.dtype), lambda x: x @ hidden, (x,)).verdict is wp.Verdict.HOLDS
+    assert w.grad is None
+    hidden.sum().backward()
+    assert w.grad is not None
+
+
+def test_versions_caches_and_hooks_are_left():
+    class Caching(nn.Linear):
+        seen: tuple[torch.Tensor, ...] = ()
+
+        def forward(self, x):
+            self.seen = (*self.seen, x.detach())
+            self.register_forward_hook(lambda *_: None)
+            return super().forward(x)
+
+    model, data = Caching(8, 3), (torch.randn(16, 8), torch.randint(3, (16,)))
+    kept = F.cross_entropy(model(data[0].clone().requires_grad_()), data[1])
+    version, seen, hooks = model.weight._version, model.seen, len(model._forward_hooks)
+    assert wp.check_paths(model, nn.CrossEntropyLoss(), data, paths=["checkpoint"]).ok
+    assert (model.weight._version, model.seen, len(model._forward_hooks)) == (version, seen, hooks)
+    kept.backward()
+
+
+def test_hooks_of_parameters_are_on_every_path():
+    """A masked gradient is masked in float64 too; a hook of the candidate's alone is told for what it does."""
+    model, mask = nn.Linear(24, 8), (torch.rand(8, 24) > 0.5).float()
+    model.weight.register_hook(lambda g: g * mask)
+    data = torch.randn(32, 24), torch.randint(8, (32,))
+    assert wp.check_paths(model, nn.CrossEntropyLoss(), data, paths=("autocast", "bfloat16")).ok
+    other = nn.Linear(24, 8)
+    other.load_state_dict(model.state_dict())
+    other.weight.register_hook(lambda g: 1.5 * g * mask)
+    finding = held(model, other, data[0])
+    assert (finding.verdict, finding.cause) == (wp.Verdict.FAILS, "scale")
+    assert "it is 1.5 times" in finding.message
+
+
+@pytest.mark.parametrize(("tokens", "seed"), [(40, 0), (40, 2), (200, 1)])
+def test_experts_that_flip_in_bfloat16_are_no_fault(tokens, seed):
+    def route(x, gate, experts):
+        scores, chosen = (x @ gate).softmax(-1).topk(2, -1)
+        every = torch.einsum("nd,edo->neo", x, experts)
+        picked = torch.gather(every, 1, chosen[..., None].expand(-1, -1, every.shape[-1]))
+        return (picked * scores[..., None]).sum(1)
+
+    draw = torch.Generator().manual_seed(seed)
+    shapes = ((tokens, 16), (16, 8), (8, 16, 12))
+    inputs = tuple(torch.randn(*shape, generator=draw).bfloat16().requires_grad_() for shape in shapes)
+    assert held(route, lambda *given: route(*given), inputs).verdict is wp.Verdict.HOLDS
+
+
+@pytest.mark.parametrize("dtype", FORMATS, ids=str)
+@pytest.mark.parametrize(
+    ("reference", "candidate"),
+    [
+        (lambda x: x.relu(), lambda x: x.clamp(min=0)),
+        (lambda x: x.max(-1).values, lambda x: x.amax(-1)),
+        (lambda x: x.max(-1).values, lambda x: x.flip(-1).max(-1).values),
+        (lambda x: x.abs(), lambda x: torch.where(x >= 0, x, -x)),
+    ],
+)
+def test_other_sides_of_a_kink_are_both_right(reference, candidate, dtype):
+    x = torch.randn(200, 4, generator=torch.Generator().manual_seed(0)).relu().to(dtype).requires_grad_()
+    finding = held(reference, candidate, (x,))
+    assert finding.verdict is wp.Verdict.HOLDS
+    assert "inputs[0] has another side of a kink: both are right." in finding.message
+
+
+@pytest.mark.parametrize("dtype", FORMATS, ids=str)
+def test_a_gradient_lost_at_zeros_is_no_kink(dtype):
+    class Skips(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, w):
+            ctx.save_for_backward(x, w)
+            return x * w
+
+        @staticmethod
+        def backward(ctx, g):
+            x, w = ctx.saved_tensors
+            return torch.where(x == 0, 0, g * w), g * x
+
+    x = torch.randn(40, 20, generator=torch.Generator().manual_seed(0)).relu().to(dtype).requires_grad_()
+    w = torch.randn(40, 20, generator=torch.Generator().manual_seed(1)).to(dtype).requires_grad_()
+    assert held(lambda x, w: x * w, Skips.apply, (x, w)).verdict is wp.Verdict.FAILS
+
+
+def test_layers_that_write_to_their_input_and_data_in_eight_bits():
+    x, _ = tensors(torch.float32)
+    assert held(lambda x: x.relu(), nn.ReLU(inplace=True), (x,)).verdict is wp.Verdict.HOLDS
+    small = torch.randn(53, 24).to(torch.float8_e4m3fn)
+    assert held(lambda x, q: x * q.float(), lambda x, q: q.float() * x, (x, small)).verdict is wp.Verdict.HOLDS
+
+
+def test_a_backward_pass_that_takes_one_piece_only():
+    class Views(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx, g):
+            return 2 * g.view(-1).view(g.shape)
+
+    finding = held(lambda x: 2 * x, Views.apply, tensors(torch.float32)[:1])
+    assert (finding.verdict, finding.cause) == (wp.Verdict.SUSPECT, "stride")
+    assert finding.message.startswith("It takes only incoming gradients that lie in one piece")
+    assert "RuntimeError: view size is not compatible" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "said"),
+    [
+        (lambda x: x.detach() * 2, (5, 4), "No output depends on anything that requires a gradient, on either way"),
+        (lambda x: x * 2, (0, 4), "All outputs and gradients are empty"),
+    ],
+)
+def test_nothing_to_compare_is_not_right(function, shape, said):
+    x = torch.randn(shape, requires_grad=True)
+    finding = held(function, lambda x: function(x), (x,))
+    assert finding.verdict is wp.Verdict.UNDECIDED
+    assert said in finding.message
+
+
+def test_dictionaries_of_outputs_are_held_by_their_keys():
+    def made(x, keys):
+        return {key: x * len(key) for key in keys}
+
+    x, _ = tensors(torch.float32)
+    right = held(lambda x: made(x, ("one", "three")), lambda x: made(x, ("three", "one")), (x,))
+    assert right.verdict is wp.Verdict.HOLDS
+    other = held(lambda x: made(x, ("one", "three")), lambda x: made(x, ("one", "seven")), (x,))
+    assert other.message == (
+        "The reference returns `output['one']`, `output['three']`, the candidate `output['one']`, `output['seven']`."
+    )
 
 
 # --- paths of a model --------------------------------------------------------------------------
@@ -273,6 +429,37 @@ def test_recomputing_the_first_block_the_old_way_loses_its_gradient():
     assert "nothing of it arrives" in finding.message
 
 
+def test_blocks_with_named_arguments_are_recomputed_the_old_way_too():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(8, 8)
+
+        def forward(self, x, *, scale=1.0):
+            return x + scale * self.linear(x)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.blocks = nn.Linear(8, 8), nn.ModuleList([Block(), Block()])
+
+        def forward(self, x):
+            x = self.first(x)
+            for block in self.blocks:
+                x = block(x, scale=0.5)
+            return x
+
+    data = torch.randn(6, 8), torch.randint(8, (6,))
+    assert wp.check_paths(Net(), nn.CrossEntropyLoss(), data, paths=["checkpoint:reentrant"]).ok
+
+
+def test_within_an_autocast_of_the_users():
+    data = torch.randn(16, 8), torch.randint(3, (16,))
+    with torch.autocast("cpu", torch.bfloat16):
+        report = wp.check_paths(nn.Linear(8, 3), nn.CrossEntropyLoss(), data, paths=("autocast", "checkpoint"))
+    assert report.ok
+
+
 def test_weights_that_the_coarse_format_has_not_are_put_back():
     model, data = nn.Linear(8, 3), (torch.randn(16, 8), torch.randint(3, (16,)))
     before = model.weight.detach().clone()
@@ -283,6 +470,7 @@ def test_weights_that_the_coarse_format_has_not_are_put_back():
 
 def test_the_references_own_weights_are_put_back():
     reference, candidate = nn.Linear(4, 3), nn.Linear(4, 3)
+    candidate.load_state_dict(reference.state_dict())
     before = reference.weight.detach().clone()
     wp.check_paths(reference, candidate, torch.randn(5, 4))
     assert torch.equal(reference.weight, before)
@@ -387,6 +575,9 @@ def test_a_fingerprint_shows_what_has_changed(tmp_path):
         (lambda: wp.check_paths(nn.Linear(2, 2), nn.Linear(2, 3), torch.ones(2, 2)), r"the shapes \(2, 2\) and \(3, 2\)"),
         (lambda: wp.check_paths(nn.Linear(2, 2), plain, torch.ones(2, 2)), "the other is not"),
         (lambda: wp.check_paths(nn.Linear(2, 2), nn.Linear(2, 2, bias=False), torch.ones(2, 2)), "other parameters: bias"),
+        (lambda: wp.check_paths(nn.Linear(2, 2), nn.Linear(2, 2), torch.ones(2, 2)), "has other values in reference"),
+        (lambda: wp.check_paths(nn.LazyLinear(2), nn.LazyLinear(2), torch.ones(2, 2)), "`weight` has no shape yet"),
+        (lambda: wp.check_paths(plain, plain, (torch.ones(2, 2, device="meta"),)), "is on the meta device"),
         (lambda: wp.check_paths(problem(), "nowhere.json"), "nowhere.json cannot be read: No such file"),
         (lambda: wp.check_paths(problem(), __file__), "is no fingerprint"),
         (lambda: wp.fingerprint(plain), "a check needs a problem"),

@@ -34,6 +34,7 @@ def check_paths(
     batch: Any = None,
     *,
     paths: Sequence[str] = (),
+    elsewhere: bool = True,
 ) -> Report:
     """Outputs and gradients on two ways: are they the same up to rounding, also in bfloat16?
 
@@ -63,7 +64,7 @@ def check_paths(
     held: list[tuple[str, Finding]] = []
     runs = 0
     for name, two in _pairs(reference, candidate, batch, paths):
-        made = attempt(partial(_judged, two, costs)) if name else _judged(two, costs)
+        made = attempt(partial(_judged, two, costs)) if name else _judged(two, costs, elsewhere=elsewhere)
         if isinstance(made, Raised):
             made = [PATHS.undecided(f"It does not run: {made.line.rstrip('.')}.")], 0
         findings += [_named(name, finding) for finding in made[0] if finding.verdict is not Verdict.HOLDS]
@@ -137,14 +138,14 @@ def _digest(problem: Problem) -> str:
     return hashlib.sha256(problem.theta().tobytes()).hexdigest()
 
 
-def _judged(two: Callable[[], Ways | None], costs: float) -> tuple[list[Finding], int]:
+def _judged(two: Callable[[], Ways | None], costs: float, *, elsewhere: bool = False) -> tuple[list[Finding], int]:
     ways = two()
     if ways is None:
         text = (
             "This problem cannot be run in float64 beside itself: its parameters are in shards or outside of its model."
         )
         return [PATHS.not_applicable(text)], 0
-    return judge(ways, costs), ways.runs
+    return judge(ways, costs, elsewhere=elsewhere), ways.runs
 
 
 def _pairs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -11,13 +12,19 @@ from wellposed.numerics.arrays import Array
 Way = Literal["exact", "reference", "candidate"]
 """The reference in float64; in the candidate's format, or in float64 with every result rounded to it; the candidate.
 """
-Twist = Literal["", "again", "redrawn", "contiguous", "no-cast-cache", "kept", "float64"]
+Twist = Literal["", "again", "redrawn", "contiguous", "no-cast-cache", "kept", "float64", "off-zero"]
 """What is done otherwise, to see what an error comes from: nothing; other random numbers; inputs and incoming gradients
 laid out in one piece; autocast without its cache of weights; what the backward pass needs, and gets, copied; the
-candidate's own arithmetic in float64.
+candidate's own arithmetic in float64; inputs without zeros.
 """
 
 
+Variation = Literal[
+    "not in one piece", "broadcast", "summed", "large", "small", "zero rows", "masked", "unmasked", "repeated"
+]
+"""Other inputs of the same shapes: laid out otherwise; of one row for all; with the incoming gradient of a sum; a
+hundred times as large; a millionth; every other row zero; all of a mask off, or on; one whole number throughout.
+"""
 NUDGE = 12
 """Units in the last place by which inputs and parameters are moved at most, up or down, in a coarse format: enough that
 the rounding of a mean over a hundred numbers is another one.
@@ -41,8 +48,10 @@ class Passed:
 
 class Ways(Protocol):
     """`format` is the coarsest format that the candidate computes in, `unit` its unit roundoff, `least` its smallest
-    number above 0; `runs` counts forward and backward passes; `beside` names the tensors that the functions close over,
-    whose gradients are not compared.
+    number above 0; `runs` counts forward and backward passes. `beside` names the tensors that one of the functions
+    closes over and the other does not, whose gradients are not compared. `why` is what the reference raised where it
+    could not be run in float64, `refuses` what the candidate raised for incoming gradients that do not lie in one
+    piece; it is given no others then.
     """
 
     format: str
@@ -50,14 +59,40 @@ class Ways(Protocol):
     least: float
     runs: int
     beside: tuple[str, ...]
+    why: str
+    refuses: str
+
+    def left_as_it_was(self) -> AbstractContextManager[None]:
+        """Within it passes may be made; after it all that is the user's is as before."""
+        ...
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """The lengths of the axes of inputs."""
         ...
 
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of the inputs that are tensors, in order."""
+        ...
+
+    @property
+    def of_inputs_alone(self) -> bool:
+        """Whether nothing else is differentiated by: the functions have no parameters."""
+        ...
+
     def cut(self, size: int, to: int) -> Ways | None:
-        """The same on inputs of which every axis of this size is cut; None where that cannot be."""
+        """The same on inputs of which every axis of this size is cut; None where that cannot be, as where a number in
+        the inputs or the code may be about that size.
+        """
+        ...
+
+    def varied(self, variation: Variation) -> Ways | None:
+        """The same on other inputs; None where that makes none other, or the candidate does not take them."""
+        ...
+
+    def values(self, name: str, point: int) -> Array | None:
+        """Of a tensor that is differentiated by, at a point."""
         ...
 
     def come_nearer(self) -> bool:

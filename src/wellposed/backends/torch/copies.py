@@ -89,6 +89,8 @@ class _Copies:
         for hook in (tensor._backward_hooks or {}).values():
             if made.requires_grad:
                 made.register_hook(self.of(hook))
+        for hook in (getattr(tensor, "_post_accumulate_grad_hooks", None) or {}).values():
+            made.register_post_accumulate_grad_hook(self.of(hook))
         return made
 
     def _container(self, thing: Any) -> Any:

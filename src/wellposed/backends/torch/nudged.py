@@ -6,6 +6,10 @@ import torch
 
 from wellposed.backends.ways import NUDGE
 
+FORMATS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+"""In which gradients are computed, the coarsest first. What is kept in 8 bits is data, and stays as it is."""
+_OFF_ZERO = 2.0**-12  # of the root mean square: near enough for what is smooth to be the same
+
 
 def in_its_layout(value: torch.Tensor) -> torch.Tensor:
     """A copy with the same strides, of what shares memory with itself too."""
@@ -16,7 +20,7 @@ def in_its_layout(value: torch.Tensor) -> torch.Tensor:
 
 def rounded(value: torch.Tensor, coarsest: torch.dtype) -> torch.Tensor:
     """Numbers that the coarsest format has, so that no way rounds them; what it has no place for stays."""
-    if not value.is_floating_point() or value.layout is not torch.strided or value.dtype is coarsest:
+    if value.dtype not in FORMATS or value.layout is not torch.strided or value.dtype is coarsest:
         return value
     memory = _memory(value.detach())
     coarse = memory.to(coarsest).to(memory.dtype)
@@ -25,7 +29,7 @@ def rounded(value: torch.Tensor, coarsest: torch.dtype) -> torch.Tensor:
 
 def nudged(value: torch.Tensor, step: float, coarsest: torch.dtype, point: int, place: int) -> torch.Tensor:
     """Each number moved by up to `NUDGE` relative steps, at random, to one that the coarsest format has; zeros stay."""
-    if value.layout is not torch.strided:
+    if value.layout is not torch.strided or not (value.dtype in FORMATS or value.is_complex()):
         return value.clone()
     memory = _memory(value)
     draw = torch.Generator().manual_seed(7919 * point + place)
@@ -33,6 +37,18 @@ def nudged(value: torch.Tensor, step: float, coarsest: torch.dtype, point: int, 
     wide = torch.complex128 if memory.is_complex() else torch.float64
     moved = _viewed(value, (memory.to(wide) * factor.to(memory.device)).to(memory.dtype))
     return rounded(moved, coarsest)
+
+
+def off_zero(value: torch.Tensor, point: int, place: int) -> torch.Tensor:
+    """With its zeros moved to either side at random, by little: to see what a kink there does."""
+    if value.layout is not torch.strided or not value.is_floating_point() or not value.numel():
+        return value
+    memory = _memory(value)
+    draw = torch.Generator().manual_seed(104729 * point + place)
+    sides = (1 + torch.rand(memory.shape, generator=draw)) * (1 - 2 * torch.randint(0, 2, memory.shape, generator=draw))
+    size = float(memory.double().square().mean().sqrt()) or 1.0
+    moved = (_OFF_ZERO * size * sides).to(memory.device, memory.dtype)
+    return _viewed(value, torch.where(memory == 0, moved, memory))
 
 
 def _memory(value: torch.Tensor) -> torch.Tensor:

@@ -4,10 +4,9 @@ otherwise.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import checkpoint as recomputing
 
+from wellposed.backends.torch.copies import copy_together
 from wellposed.backends.torch.evaluation import TorchEvaluation
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.patches import Patches
@@ -44,13 +44,17 @@ class WithLoss(nn.Module):
     def __init__(
         self,
         problem: TorchEvaluation,
-        model: nn.Module,
         within: Callable[[nn.Module], AbstractContextManager[Any]],
         called: Callable[[nn.Module], Callable[..., Any]] = lambda model: model,
+        *,
+        change: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
+        """`change` makes the data of a copy's tensors; without it the model is the problem's own."""
         super().__init__()
-        self.model, self._within = model, within
-        self._loss, self._takes_model = problem.loss, problem.takes_model
+        self.model, self._loss = problem.model, problem.loss
+        if change is not None:
+            self.model, self._loss = copy_together(problem.model, problem.loss, change=change)
+        self._within, self._takes_model = within, problem.takes_model
         self._called = called
 
     def forward(self, *batch: Any) -> Any:
@@ -64,12 +68,12 @@ class WithLoss(nn.Module):
 
 def plain(problem: TorchEvaluation) -> WithLoss:
     """The formulas as they stand: no attention is fused, nothing cast or recomputed."""
-    return WithLoss(problem, problem.model, lambda _model: _as_written())
+    return WithLoss(problem, lambda _model: _as_written())
 
 
 def as_it_is(problem: TorchEvaluation) -> TorchWays:
     """The problem itself beside its formulas as they stand."""
-    return TorchWays(plain(problem), WithLoss(problem, problem.model, _nothing), data_of(problem), same_code=True)
+    return TorchWays(plain(problem), WithLoss(problem, _nothing), data_of(problem), same_code=True)
 
 
 def data_of(problem: TorchEvaluation) -> tuple[Any, ...]:
@@ -127,19 +131,25 @@ def on_path(problem: TorchEvaluation, path: str) -> WithLoss:
     if path not in PATHS:
         raise InputError(f"there is no path {path!r}", hint=f"known: {', '.join(PATHS)}")
     name, _, kind = path.partition(":")
-    model = problem.model
     if name == "compile":
-        return WithLoss(problem, model, _nothing, cache(torch.compile))
+        return WithLoss(problem, _nothing, cache(torch.compile))
     if name == "checkpoint":
-        return WithLoss(problem, model, lambda m: _recomputed(m, reentrant=kind == "reentrant"))
+        return WithLoss(problem, lambda m: _recomputed(m, reentrant=kind == "reentrant"))
     if name == "autocast":
-        return WithLoss(problem, model, lambda m: torch.autocast(_device(m), _FORMATS[kind or "bfloat16"]))
+        return WithLoss(problem, lambda m: torch.autocast(_device(m), _FORMATS[kind or "bfloat16"]))
     if name == "attention":
-        return WithLoss(problem, model, lambda _m: sdpa_kernel(_ATTENTION[kind]))
-    twin = copy.deepcopy(model)
+        return WithLoss(problem, lambda _m: sdpa_kernel(_ATTENTION[kind]))
     if name == "channels-last":
-        return WithLoss(problem, twin.to(memory_format=torch.channels_last), _nothing, _last)  # type: ignore[call-overload]
-    return WithLoss(problem, twin.to(_FORMATS[name]), _nothing, _in_format_of)
+        return WithLoss(problem, _nothing, _last, change=_channels_last)
+    return WithLoss(problem, _nothing, _in_format_of, change=partial(_cast, dtype=_FORMATS[name]))
+
+
+def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.clone(memory_format=torch.channels_last) if tensor.ndim == _GRID else tensor.clone()
+
+
+def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return tensor.to(dtype, copy=True) if tensor.is_floating_point() else tensor.clone()
 
 
 def _nothing(_model: nn.Module) -> AbstractContextManager[Any]:
@@ -182,7 +192,9 @@ def _recomputed(model: nn.Module, *, reentrant: bool) -> Iterator[None]:
         own = block.forward
 
         def forward(*args: Any, own: Callable[..., Any] = own, **named: Any) -> Any:
-            return recomputing.checkpoint(own, *args, use_reentrant=reentrant, **({} if reentrant else named))
+            if reentrant:  # it hands on no arguments by name
+                return recomputing.checkpoint(partial(own, **named), *args, use_reentrant=True)
+            return recomputing.checkpoint(own, *args, use_reentrant=False, **named)
 
         block.forward = forward
     try:

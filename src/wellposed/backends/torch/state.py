@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 
 from wellposed.backends.randomness import Generator, Randomness
 from wellposed.backends.torch.shards import in_shards, shards_at
@@ -174,3 +175,55 @@ def gradients_restored(parameters: Iterable[torch.Tensor]) -> Iterator[None]:
                 parameter.grad = gradient
                 if gradient is not None and bits is not None and not torch.equal(gradient, bits):
                     gradient.copy_(bits)
+
+
+@contextmanager
+def versions_restored(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
+    """What is written to them within counts as no change: graphs of the user's that hold them stay valid. Their numbers
+    must be the same after.
+    """
+    with ExitStack() as kept:
+        for tensor in tensors:
+            kept.enter_context(_unsafe_preserve_version_counter(tensor))
+        yield
+
+
+_KEPT_ELSEWHERE = ("_parameters", "_buffers", "_modules")
+
+
+@contextmanager
+def attributes_restored(*modules: Any) -> Iterator[None]:
+    """What modules keep in attributes, as caches, counters and lists do: the same objects with the same contents."""
+    owned = {id(part): part for owner in modules for part in owner.modules()}.values()
+    kept = [(vars(part), {name: (value, _contents(value)) for name, value in vars(part).items()}) for part in owned]
+    try:
+        yield
+    finally:
+        for attributes, before in kept:
+            for name in attributes.keys() - before.keys():
+                del attributes[name]
+            for name, (value, contents) in before.items():
+                if name not in _KEPT_ELSEWHERE:
+                    _refill(value, contents)
+                    if attributes.get(name, _NOTHING) is not value:
+                        attributes[name] = value
+
+
+_NOTHING = object()
+
+
+def _contents(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    return value.copy() if isinstance(value, dict | list | set) else None
+
+
+def _refill(value: Any, contents: Any) -> None:
+    if isinstance(value, torch.Tensor):
+        if not torch.equal(value.detach(), contents):
+            value.data.copy_(contents)
+    elif isinstance(value, list):
+        value[:] = contents
+    elif isinstance(value, dict | set):
+        value.clear()
+        value.update(contents)

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-import copy
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from wellposed.backends.fixed_sizes import may_be_fixed
 from wellposed.backends.randomness import Randomness, owned_generators, same_state
+from wellposed.backends.torch.compared import (
+    ALONE,
+    Side,
+    demand_alike,
+    demand_numbers,
+    numbers,
+    outputs_of,
+    parameters_of,
+)
 from wellposed.backends.torch.float64_copy import Wide
-from wellposed.backends.torch.leaves import closed_over, modules_of
-from wellposed.backends.torch.nudged import in_its_layout, nudged, rounded
+from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
+from wellposed.backends.torch.nudged import FORMATS, in_its_layout, nudged, off_zero, rounded
 from wellposed.backends.torch.rounding import Rounding
-from wellposed.backends.torch.state import model_restored, torch_generators
+from wellposed.backends.torch.state import (
+    attributes_restored,
+    flags_restored,
+    model_restored,
+    torch_generators,
+    versions_restored,
+)
 from wellposed.backends.torch.tracing.function_mode import seen_through
 from wellposed.backends.torch.twists import Draws, in_one_piece, passed_through, saved_by, without_cast_cache
-from wellposed.backends.ways import LEAST_NUDGE, NUDGE, Passed, Twist, Way
+from wellposed.backends.torch.variations import about_size, cut, varied
+from wellposed.backends.ways import LEAST_NUDGE, NUDGE, Passed, Twist, Variation, Way
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array
-from wellposed.users_code import ask
-
-_COARSE = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
-"""Real formats, the coarsest first."""
+from wellposed.users_code import Raised, ask, attempt
 
 
 class TorchWays:
     """`reference(*inputs)` and `candidate(*inputs)`: functions, or modules whose parameters have the same names. Inputs
-    that require a gradient and the parameters of modules are moved and differentiated.
+    that require a gradient, the parameters of modules and the leaves that both close over are moved and differentiated.
 
     Outputs are whatever floating-point tensors are returned, each with a random incoming gradient of its own; that of a
     loss is 1. Raises `InputError` where nothing requires a gradient, and where two modules' parameters differ.
@@ -42,8 +56,9 @@ class TorchWays:
     ) -> None:
         """`same_code`: whether reference and candidate are one function, of which only float64 tells anything."""
         self.runs = 0
+        self.why, self.refuses = "", ""
+        self._summed = False
         self._same_code = same_code or reference is candidate
-        self._reference, self._candidate = reference, candidate
         given = inputs if isinstance(inputs, tuple | list) else (inputs,)
         self._leaves, self._tree = tree_flatten(tuple(given))
         self._moving = {
@@ -51,63 +66,147 @@ class TorchWays:
             for place, leaf in enumerate(self._leaves)
             if isinstance(leaf, torch.Tensor) and leaf.requires_grad
         }
-        self._parameters = _parameters(candidate)
-        _demand_alike(_parameters(reference), self._parameters)
-        if not self._moving and not self._parameters:
+        inputs = [(f"inputs[{place}]", leaf) for place, leaf in enumerate(self._leaves) if torch.is_tensor(leaf)]
+        own = {"reference": parameters_of(reference), "candidate": parameters_of(candidate)}
+        demand_numbers([*inputs, *own["reference"].items(), *own["candidate"].items()])
+        demand_alike(own["reference"], own["candidate"])
+        self._reference, self._candidate, self._beside = self._sides(reference, candidate)
+        self.beside = tuple(self._beside)
+        if not self._moving and not self._candidate.tensors:
             raise InputError(
                 "no input requires a gradient, and there are no parameters",
                 hint="x.requires_grad_(True) on each tensor to differentiate by",
             )
-        self._start = {name: p.detach().clone() for name, p in self._parameters.items()}
-        self._random = Randomness(*torch_generators(), *owned_generators(reference, candidate))
-        self._modules = modules_of(reference, candidate)
-        own = [*_parameters(reference).values(), *self._parameters.values(), *self._varied()]
-        self._beside = closed_over({"reference": reference, "candidate": candidate}, own)
-        self.beside = tuple(self._beside)
-        self._double: Any = None
-        self._doubled: Any = None
-        self._settle()
+        self._start = {name: p.detach().clone() for name, p in self._candidate.tensors.items()}
+        self._random = Randomness(*torch_generators(), *owned_generators(reference, candidate, self._leaves))
+        with self.left_as_it_was():
+            self._settle()
+
+    def _sides(self, reference: Any, candidate: Any) -> tuple[Side, Side, dict[str, torch.Tensor]]:
+        """What the two close over is compared where both do, and known by its own name; what only one does is not."""
+        own = {"reference": parameters_of(reference), "candidate": parameters_of(candidate)}
+        known = [*own["reference"].values(), *own["candidate"].values(), *self._varied_inputs()]
+        there, here = (
+            closed_over({"": function, "inputs": self._leaves}, known) for function in (reference, candidate)
+        )
+        both = {id(tensor) for tensor in there.values()} & {id(tensor) for tensor in here.values()}
+        common = {name: tensor for name, tensor in here.items() if id(tensor) in both}
+        alone = {name: tensor for name, tensor in (there | here).items() if id(tensor) not in both}
+        modules = modules_of(reference, candidate, self._leaves)
+        given = {place: leaf for place, leaf in enumerate(self._leaves) if isinstance(leaf, nn.Module)}
+        first, second = (
+            Side(f, own[way] | common, modules, given) for way, f in zip(own, (reference, candidate), strict=True)
+        )
+        return first, second, alone
+
+    @contextmanager
+    def left_as_it_was(self) -> Iterator[None]:
+        """Whatever runs within: attributes of modules, versions of parameters, gradients and modes are as before."""
+        tensors = [*self._reference.tensors.values(), *self._candidate.tensors.values()]
+        modules = self._candidate.modules  # within reach of either
+        with attributes_restored(*modules), versions_restored(tensors), model_restored(*modules):
+            yield
 
     def _settle(self) -> None:
         """A first pass shows shapes, and the coarsest format that anything is kept in."""
         saved: set[torch.dtype] = set()
         with saved_by(lambda tensor: saved.add(tensor.dtype) or tensor):  # type: ignore[func-returns-value]
-            outputs = self._forward(self._candidate, 0, None)
+            outputs = self._forward()
         seen = saved | {t.dtype for t in outputs.values()} | {t.dtype for t in self._varied()}
-        coarsest = next((dtype for dtype in _COARSE if dtype in seen), torch.float64)
+        coarsest = next((dtype for dtype in FORMATS if dtype in seen), torch.float64)
         self._step = max(torch.finfo(coarsest).eps, LEAST_NUDGE / NUDGE)
         self._coarsest, known = coarsest, torch.finfo(coarsest)
         self.format, self.unit = str(coarsest).removeprefix("torch."), known.eps / 2
         self.least = known.smallest_normal * known.eps
-        own = [*_parameters(self._reference).values(), *(self._leaves[place] for place in self._moving.values())]
+        own = [*self._reference.tensors.values(), *self._varied_inputs()]
         self._in_same_format = not self._same_code and any(tensor.dtype is coarsest for tensor in own)
         self._leaves = [rounded(leaf, coarsest) if isinstance(leaf, torch.Tensor) else leaf for leaf in self._leaves]
         self._start = {name: rounded(value, coarsest) for name, value in self._start.items()}
 
+    def _varied_inputs(self) -> list[torch.Tensor]:
+        return [self._leaves[place] for place in self._moving.values()]
+
     def _varied(self) -> list[torch.Tensor]:
-        return [self._leaves[place] for place in self._moving.values()] + list(self._parameters.values())
+        return [*self._varied_inputs(), *self._candidate.tensors.values()]
 
     def passed(self, way: Way, point: int, twist: Twist = "") -> Passed | None:
         if way == "candidate" and twist == "again":
             return ask(lambda: self._pass(self._candidate, point, None, twist), None)
         if way == "candidate" and twist != "float64":
-            return self._pass(self._candidate, point, None, twist)
+            return self._whatever_lies_apart(point, twist)
         if way == "reference" and self._in_same_format:
-            return ask(lambda: self._pass(self._reference, point, None, ""), None)
-        return ask(lambda: self._pass_in_float64(way, point, twist), None)
+            return ask(lambda: self._pass(self._reference, point, None, twist), None)
+        made = attempt(lambda: self._pass_in_float64(way, point, twist), ours=True)
+        if isinstance(made, Raised):
+            self.why = self.why or made.line
+            return None
+        return made
+
+    def _whatever_lies_apart(self, point: int, twist: Twist) -> Passed:
+        """The candidate; with incoming gradients in one piece alone, where it takes no others."""
+        made = attempt(lambda: self._pass(self._candidate, point, None, twist))
+        if not isinstance(made, Raised):
+            return made
+        before, self.refuses = self.refuses, made.line
+        if before or not (self._summed or self._lies_apart(point)):
+            self.refuses = before
+            raise made.error
+        again = attempt(lambda: self._pass(self._candidate, point, None, twist))
+        if isinstance(again, Raised):
+            self.refuses = ""
+            raise made.error
+        return again
+
+    def _lies_apart(self, point: int) -> bool:
+        """At every other point incoming gradients do not lie in one piece, as they often do not."""
+        return point % 2 == 1
 
     def cut(self, size: int, to: int) -> TorchWays | None:
-        """The same two ways on inputs of which every axis of this size is cut; None where a parameter has it too."""
-        if any(size in p.shape for p in self._parameters.values()):
+        """None where a parameter has this size too, or a number among the inputs or in the code may be about it."""
+        if any(size in p.shape for p in self._candidate.tensors.values()) or about_size(self._leaves, size, to):
             return None
-        leaves = [_cut(leaf, size, to) if isinstance(leaf, torch.Tensor) else leaf for leaf in self._leaves]
-        inputs, same_code = tree_unflatten(leaves, self._tree), self._same_code
-        return ask(lambda: TorchWays(self._reference, self._candidate, inputs, same_code=same_code), None)
+        if may_be_fixed(size, self._reference.function, self._candidate.function):
+            return None
+        return self._on([cut(leaf, size, to) if torch.is_tensor(leaf) else leaf for leaf in self._leaves])
+
+    def varied(self, variation: Variation) -> TorchWays | None:
+        changed = [
+            varied(leaf, variation) if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided else leaf
+            for leaf in self._leaves
+        ]
+        summed = variation == "summed"
+        if not summed and all(one is other for one, other in zip(changed, self._leaves, strict=True)):
+            return None
+        made = self._on(changed)
+        if made is not None:
+            made._summed = summed
+        return made
+
+    def _on(self, changed: list[Any]) -> TorchWays | None:
+        """The same two ways on other inputs; None where the candidate does not take them."""
+        inputs, same_code = tree_unflatten(changed, self._tree), self._same_code
+        reference, candidate = self._reference.function, self._candidate.function
+        return ask(lambda: TorchWays(reference, candidate, inputs, same_code=same_code), None)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(leaf.shape) for leaf in self._leaves if torch.is_tensor(leaf))
+
+    @property
+    def of_inputs_alone(self) -> bool:
+        return not self._candidate.tensors
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """The lengths of the axes of what is moved among the inputs."""
         return tuple(sorted({size for place in self._moving.values() for size in self._leaves[place].shape}))
+
+    def values(self, name: str, point: int) -> Array | None:
+        if name in self._moving:
+            moved = self._leaves_at(point, None, self._coarsest, "")[self._moving[name]]
+        else:
+            moved = self._moved(name, point, self._coarsest)
+        return numbers(moved, moved)
 
     def come_nearer(self) -> bool:
         """Moves the points to within a unit of where the inputs are, if they are not there already."""
@@ -115,67 +214,65 @@ class TorchWays:
         further, self._step = self._step > nearest, nearest
         return further
 
+    @cached_property
+    def _double(self) -> Side:
+        return self._reference.in_float64()
+
+    @cached_property
+    def _doubled(self) -> Side:
+        return self._candidate.in_float64()
+
     def _pass_in_float64(self, way: Way, point: int, twist: Twist) -> Passed:
-        if way != "candidate":
-            self._double = self._double or _doubled(self._reference)
-            function = self._double
-        else:
-            self._doubled = self._doubled or _doubled(self._candidate)
-            function = self._doubled
         rounding = Rounding(self._coarsest) if way == "reference" else None
-        return self._pass(function, point, torch.float64, twist, rounding)
+        return self._pass(self._doubled if way == "candidate" else self._double, point, torch.float64, twist, rounding)
 
     def _pass(
-        self, function: Any, point: int, dtype: torch.dtype | None, twist: Twist, rounding: Rounding | None = None
+        self, side: Side, point: int, dtype: torch.dtype | None, twist: Twist, rounding: Rounding | None = None
     ) -> Passed:
         self.runs += 1
-        parameters = _parameters(function)
         grid = torch.float64 if twist == "float64" else self._coarsest
-        with self._as_before(function), self._at(parameters, point, grid), self._random.fixed(), torch.enable_grad():
-            leaves = self._leaves_at(point, dtype, grid, contiguous=twist == "contiguous")
+        with self._as_before(side), self._at(side.tensors, point, grid), self._random.fixed(), _differentiable():
+            given = self._leaves_at(point, dtype, grid, twist)
             if twist == "redrawn":
                 torch.rand(1)
             with _within(twist), Wide() if dtype else nullcontext(), rounding or nullcontext():
-                outputs = _outputs(function(*tree_unflatten(leaves, self._tree)))
+                outputs = outputs_of(side.function(*self._handed(given, side)))
             carrying = {name: t for name, t in outputs.items() if t.requires_grad}
             incoming = [self._incoming(name, t, point, twist) for name, t in carrying.items()]
+            moved = {name: given[place] for name, place in self._moving.items()} | side.tensors
             draws, between = Draws(), self._random.states()
             listening = draws if twist == "again" else nullcontext()
-            with _within(twist), Wide() if dtype else nullcontext(), rounding or nullcontext(), listening:
+            modes = (_within(twist), Wide() if dtype else nullcontext(), rounding or nullcontext(), listening)
+            with _others_apart(carrying, moved) as keep, modes[0], modes[1], modes[2], modes[3]:
                 if carrying:
-                    _backward(list(carrying.values()), incoming)
+                    _backward(list(carrying.values()), incoming, retain_graph=keep)
             drew = draws.seen or not all(map(same_state, between, self._random.states()))
-            moved: dict[str, torch.Tensor] = {name: leaves[place] for name, place in self._moving.items()}
-            moved |= parameters
-            gradients = {name: _numbers(t.grad, t) for name, t in moved.items()}
+            gradients = {name: numbers(t.grad, t) for name, t in moved.items()}
             unreached = frozenset(name for name, t in moved.items() if t.grad is None)
-            return Passed({name: _numbers(t, t) for name, t in outputs.items()}, gradients, unreached, drew)
+            return Passed({name: numbers(t, t) for name, t in outputs.items()}, gradients, unreached, drew)
 
     @contextmanager
-    def _as_before(self, function: Any) -> Iterator[None]:
+    def _as_before(self, side: Side) -> Iterator[None]:
         """Gradients, buffers and modes of all that the functions are or can reach."""
-        gradients = [(tensor, tensor.grad) for tensor in self._beside.values()]
-        try:
-            for tensor, _ in gradients:
+        tensors = [*self._beside.values(), *side.tensors.values()]
+        with flags_restored(tensors):
+            for tensor in tensors:
                 tensor.grad = None  # else it would be added to
-            with model_restored(*self._modules, function):
+            with model_restored(*side.modules, side.function):
                 yield
-        finally:
-            for tensor, gradient in gradients:
-                tensor.grad = gradient
 
-    def _forward(self, function: Any, point: int, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
-        with self._as_before(function), self._random.fixed(), torch.enable_grad():
-            leaves = self._leaves_at(point, dtype, torch.float64, contiguous=False)
-            outputs = _outputs(function(*tree_unflatten(leaves, self._tree)))
+    def _forward(self) -> dict[str, torch.Tensor]:
+        with self._as_before(self._candidate), self._random.fixed(), _differentiable():
+            given = self._leaves_at(0, None, torch.float64, "")
+            outputs = outputs_of(self._candidate.function(*self._handed(given, self._candidate)))
         if not outputs:
             raise InputError("the candidate returns no floating-point tensor", hint="return outputs, or a loss")
         return outputs
 
-    def _leaves_at(self, point: int, dtype: torch.dtype | None, grid: torch.dtype, *, contiguous: bool) -> list[Any]:
-        leaves = list(self._leaves)
+    def _leaves_at(self, point: int, dtype: torch.dtype | None, grid: torch.dtype, twist: Twist) -> list[Any]:
+        given = list(self._leaves)
         moving = set(self._moving.values())
-        for place, leaf in enumerate(leaves):
+        for place, leaf in enumerate(given):
             if not isinstance(leaf, torch.Tensor):
                 continue
             value = leaf.detach()
@@ -183,18 +280,25 @@ class TorchWays:
                 value = nudged(_finer(value, grid), self._step, grid, point, place)
             else:  # what is written to in place is not the user's
                 value = in_its_layout(value)
+            if twist == "off-zero" and place in moving:
+                value = off_zero(value, point, place)
             if dtype is not None and value.is_floating_point():
                 value = value.to(dtype)
-            if contiguous:
+            if twist == "contiguous":
                 value = value.contiguous().clone()
-            leaves[place] = value.requires_grad_() if place in moving else value
-        return leaves
+            given[place] = value.requires_grad_() if place in moving else value
+        return given
+
+    def _handed(self, given: list[Any], side: Side) -> Any:
+        """As the results of another layer are, which may be written to in place; in the same layout."""
+        leaves = [_as_result(leaf) if torch.is_tensor(leaf) else leaf for leaf in given]
+        return tree_unflatten([side.given.get(place, leaf) for place, leaf in enumerate(leaves)], self._tree)
 
     def _cotangent(self, name: str, output: torch.Tensor) -> torch.Tensor:
         """The same for a shape, of numbers that every format has. A loss is passed as a scaler would, where gradients
         may be too small for their format.
         """
-        if output.numel() == 1 and name == _ALONE:
+        if output.numel() == 1 and name == ALONE:
             return torch.full(output.shape, _SCALED if self._coarsest is torch.float16 else 1.0)
         draw = torch.Generator().manual_seed(zlib.crc32(name.encode()))
         drawn = torch.randn(output.shape, generator=draw, dtype=torch.cfloat if output.is_complex() else None)
@@ -204,26 +308,49 @@ class TorchWays:
     def _at(self, parameters: dict[str, torch.Tensor], point: int, grid: torch.dtype) -> Iterator[None]:
         """Parameters moved as an optimizer moves them, and their own numbers put back bit for bit."""
         own = [(parameter, parameter.detach().clone()) for parameter in parameters.values()]
+        torch.clear_autocast_cache()  # of an outer autocast of the user's, which sees no write past the version
         with torch.no_grad():
-            for place, (name, parameter) in enumerate(parameters.items()):
-                start = self._start[name]
-                value = nudged(_finer(start, grid), self._step, grid, point, -1 - place) if point else start
+            for name, parameter in parameters.items():
                 # by turns as an optimizer writes, and past the count of versions
-                (parameter.data if point % 2 else parameter).copy_(value)
+                (parameter.data if point % 2 else parameter).copy_(self._moved(name, point, grid))
         try:
             yield
         finally:
             with torch.no_grad():
                 for parameter, value in own:
                     parameter.data.copy_(value)
+            torch.clear_autocast_cache()
+
+    def _moved(self, name: str, point: int, grid: torch.dtype) -> torch.Tensor:
+        start, place = self._start[name], zlib.crc32(name.encode())
+        return nudged(_finer(start, grid), self._step, grid, point, place) if point else start
 
     def _incoming(self, name: str, output: torch.Tensor, point: int, twist: Twist) -> torch.Tensor:
-        """At every other point it does not lie in one piece, as gradients often do not."""
         value = self._cotangent(name, output)
         value = nudged(value, self._step, self._coarsest, point, 1000) if point else value
         value = value.to(output.dtype).to(output.device)
-        apart = point % 2 == 1 and twist != "contiguous" and value.ndim > 1
-        return value.mT.contiguous().mT if apart else value
+        if self.refuses or twist == "contiguous" or not value.ndim:
+            return value
+        if self._summed:  # as that of a sum
+            return value.flatten()[:1].reshape(()).expand(value.shape) if value.numel() else value
+        return value.mT.contiguous().mT if self._lies_apart(point) and value.ndim > 1 else value
+
+
+@contextmanager
+def _differentiable() -> Iterator[None]:
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+@contextmanager
+def _others_apart(outputs: dict[str, torch.Tensor], moved: dict[str, torch.Tensor]) -> Iterator[bool]:
+    """Gradients of leaves behind what functions close over are as before; True where their graph is to be kept."""
+    known = {id(tensor) for tensor in moved.values()}
+    others = [leaf for leaf in leaves(*outputs.values()) if id(leaf) not in known]
+    with flags_restored(others):
+        for leaf in others:
+            leaf.grad = None  # else it would be added to
+        yield bool(others)
 
 
 @contextmanager
@@ -241,64 +368,17 @@ def _within(twist: Twist) -> Iterator[None]:
         yield
 
 
-_ALONE = "output"
 _SCALED = 1024.0
 _backward = seen_through(torch.autograd.backward)  # else no mode would see what custom backward passes compute
 
 
-def _parameters(function: Any) -> dict[str, torch.Tensor]:
-    if not isinstance(function, nn.Module):
-        return {}
-    return {name.replace("_orig_mod.", ""): p for name, p in function.named_parameters() if p.requires_grad}
-
-
-def _demand_alike(reference: dict[str, torch.Tensor], candidate: dict[str, torch.Tensor]) -> None:
-    if not reference or not candidate:
-        if reference or candidate:
-            raise InputError(
-                "one of reference and candidate is a module with parameters, the other is not",
-                hint="give both as modules, or both as functions of tensors",
-            )
-        return
-    apart = sorted(reference.keys() ^ candidate.keys())
-    if apart:
-        raise InputError(f"reference and candidate have other parameters: {', '.join(apart[:4])}")
-    for name, parameter in reference.items():
-        if parameter.shape != candidate[name].shape:
-            shapes = f"{tuple(parameter.shape)} and {tuple(candidate[name].shape)}"
-            raise InputError(f"parameter `{name}` has the shapes {shapes} in reference and candidate")
-
-
-def _doubled(function: Any) -> Any:
-    return copy.deepcopy(function).double() if isinstance(function, nn.Module) else function
-
-
-def _outputs(made: Any) -> dict[str, torch.Tensor]:
-    found = [t for t in tree_leaves(made) if isinstance(t, torch.Tensor) and (t.is_floating_point() or t.is_complex())]
-    return {f"output[{place}]" if len(found) > 1 else _ALONE: tensor for place, tensor in enumerate(found)}
+def _as_result(leaf: torch.Tensor) -> torch.Tensor:
+    if not leaf.requires_grad or leaf.layout is not torch.strided:
+        return leaf
+    result = leaf.clone()
+    return result if result.stride() == leaf.stride() else leaf
 
 
 def _finer(value: torch.Tensor, grid: torch.dtype) -> torch.Tensor:
     """In the format that it is moved in: between the numbers of its own in float64."""
     return value.to(grid) if grid is torch.float64 and value.is_floating_point() else value
-
-
-def _cut(tensor: torch.Tensor, size: int, to: int) -> torch.Tensor:
-    """Laid out as it was."""
-    made = tensor.detach()
-    for axis, length in enumerate(tensor.shape):
-        made = made.narrow(axis, 0, to) if length == size else made
-    return in_its_layout(made).requires_grad_(tensor.requires_grad)
-
-
-def _numbers(value: torch.Tensor | None, like: torch.Tensor) -> Array:
-    """Complex ones as pairs."""
-    if value is None:
-        value = torch.zeros(like.shape, dtype=like.dtype)
-    value = value.detach()
-    if value.layout is not torch.strided:
-        value = value.to_dense()
-    if value.is_complex():
-        value = torch.view_as_real(value.resolve_conj())
-    found: Array = value.to("cpu", torch.float64).numpy().copy()
-    return found

@@ -149,14 +149,15 @@ def _cancels(exact: Sequence[Array], way: Sequence[Array]) -> bool:
 
 @dataclass(frozen=True)
 class Differences:
-    """To the exact tensor: the mean over the points and the variance of one, those of the reference, and the exact
-    tensor's mean.
+    """To the exact tensor: the mean over the points and the variance of one, those of the reference over its `points`,
+    and the exact tensor's mean.
     """
 
     mean: Array
     variance: Array
     usual: Array
     usual_variance: Array
+    points: int
     exact: Array
 
     @staticmethod
@@ -165,7 +166,8 @@ class Differences:
         usual, usual_variance = np.zeros_like(mean), variance
         if reference is not None:  # at fewer points
             usual, usual_variance = _moments([one - other for one, other in zip(reference, exact, strict=False)])
-        return Differences(mean, variance, usual, usual_variance, np.mean(exact, axis=0))
+        points = len(reference) if reference is not None else POINTS
+        return Differences(mean, variance, usual, usual_variance, points, np.mean(exact, axis=0))
 
     def over(self, axis: int | None) -> tuple[Vector, Vector, Vector, Vector]:
         """Of the slices along an axis, of everything for None: what is systematically apart, what may be, the chance of
@@ -182,7 +184,7 @@ class Differences:
             freedom = np.where(squares > 0, expected**2 / squares, 1.0)
             surprise = stats.chi2.sf(seen / expected * freedom, freedom)
             chance = np.where(expected > 0, surprise, np.where(seen > 0, 0.0, 1.0))
-        systematic = total(self.usual**2) - total(self.usual_variance) / 2
+        systematic = total(self.usual**2) - total(self.usual_variance) / self.points
         usual = np.sqrt(np.maximum(total(noise), ABOVE**2 * systematic))
         return np.sqrt(np.maximum(seen - expected, 0.0)), usual, chance, np.sqrt(total(self.exact**2))
 

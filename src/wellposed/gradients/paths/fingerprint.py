@@ -14,7 +14,7 @@ import numpy as np
 
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients.paths.apart import floor_of
-from wellposed.gradients.paths.held import Held, Kind
+from wellposed.gradients.paths.held import KINDS, Held, Kind
 from wellposed.gradients.rules.paths import PATHS
 from wellposed.numerics.arrays import Array, Vector
 
@@ -36,10 +36,7 @@ class Print:
 
 def prints_of(held: Held) -> dict[str, Print]:
     """Of all outputs and gradients. There must be something exact."""
-    return {f"{kind} {name}": _print(held, kind, name) for kind in _KINDS for name in getattr(held.candidate[0], kind)}
-
-
-_KINDS: tuple[Kind, ...] = ("outputs", "gradients")
+    return {f"{kind} {name}": _print(held, kind, name) for kind in KINDS for name in getattr(held.candidate[0], kind)}
 
 
 def _print(held: Held, kind: Kind, name: str) -> Print:

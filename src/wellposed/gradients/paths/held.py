@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
+
 from wellposed.backends.ways import Passed, Twist, Way, Ways
 from wellposed.gradients.paths.apart import POINTS, Apart, measure
 from wellposed.numerics.arrays import Array
 
 Kind = Literal["outputs", "gradients"]
+KINDS: tuple[Kind, ...] = ("outputs", "gradients")
+FEW = 2  # points at which the reference is run first
 
 
 class Held:
@@ -18,6 +22,7 @@ class Held:
 
     def __init__(self, ways: Ways) -> None:
         self.ways = ways
+        self._of_reference = FEW
 
     @cached_property
     def exact(self) -> list[Passed] | None:
@@ -29,8 +34,16 @@ class Held:
 
     @cached_property
     def reference(self) -> list[Passed] | None:
-        """At the first two points; None where it does not run in the candidate's format."""
-        return self._runs("reference", points=range(2))
+        """At the first points; None where it does not run in the candidate's format."""
+        return self._runs("reference", points=range(self._of_reference))
+
+    def look_closer(self) -> None:
+        """The reference at every point: what flips at one of them in the coarse format flips there in both."""
+        known, self._of_reference = self.reference, POINTS
+        if known is not None and len(known) < POINTS:
+            rest = self._runs("reference", points=range(len(known), POINTS))
+            self.reference = None if rest is None else [*known, *rest]
+            self.__dict__.pop("_infinite", None)
 
     @cached_property
     def candidate(self) -> list[Passed]:
@@ -53,11 +66,32 @@ class Held:
         return [self._tensor(name, runs, kind) for name in getattr(self.exact[0], kind)]
 
     def _tensor(self, name: str, runs: Sequence[Passed], kind: Kind) -> Apart:
-        def of(passes: Sequence[Passed]) -> list[Array]:
-            return [getattr(one, kind)[name] for one in passes]
+        exact, way = (self.numbers(passes, kind, name) for passes in (self.exact or (), runs))
+        reference = None if self.reference is None else self.numbers(self.reference, kind, name)
+        return measure(name, exact, way, reference, self.ways.unit, self.ways.least)
 
-        reference = None if self.reference is None else of(self.reference)
-        return measure(name, of(self.exact or ()), of(runs), reference, self.ways.unit, self.ways.least)
+    def numbers(self, runs: Sequence[Passed], kind: Kind, name: str) -> list[Array]:
+        """A tensor at each point, with zeros where the reference is not finite: nothing can be held against that."""
+        known = self._infinite.get((kind, name))
+        found = [getattr(one, kind)[name] for one in runs]
+        return found if known is None else [np.where(known, 0.0, one) for one in found]
+
+    @cached_property
+    def _infinite(self) -> dict[tuple[Kind, str], Array]:
+        """Where the reference is not finite at some point, in float64 or in the candidate's format."""
+        runs = [*(self.exact or ()), *(self.reference or ())]
+        found: dict[tuple[Kind, str], Array] = {}
+        for kind in KINDS:
+            for name in getattr(runs[0], kind) if runs else ():
+                finite = [np.isfinite(getattr(one, kind)[name]) for one in runs]
+                if not all(map(np.all, finite)):
+                    found[kind, name] = ~np.logical_and.reduce(finite)
+        return found
+
+    @property
+    def infinite(self) -> int:
+        """How many numbers are not compared for that."""
+        return sum(int(where.sum()) for where in self._infinite.values())
 
     def right_with(self, twist: Twist, name: str, kind: Kind) -> bool:
         """Whether a tensor that is wrong is right with a twist."""
@@ -72,8 +106,47 @@ class Held:
         exact, candidate = (self._runs(way, "float64", points) for way in _BOTH)
         if exact is None or candidate is None:
             return False
-        there, here = ([getattr(one, kind)[name] for one in runs] for runs in (exact, candidate))
+        there, here = (self.numbers(runs, kind, name) for runs in (exact, candidate))
+        return not measure(name, there, here, None, self.ways.unit, self.ways.least).wrong
+
+    def at_a_kink(self, name: str, kind: Kind) -> bool:
+        """Whether inputs lie on kinks of the reference (a rectifier's zeros, equal numbers that a maximum is taken of),
+        and the candidate goes on to another side of them: both are right.
+        """
+        if self.exact is None:
+            return False
+        if kind == "gradients" and all(self._among_equals(name, point) for point in range(POINTS)):
+            return True
+        return self._right_beside(name, kind)
+
+    def _among_equals(self, name: str, point: int) -> bool:
+        """Whether only those that are equal have other gradients, and together the same."""
+        values = self.ways.values(name, point)
+        here, there = (self.numbers([runs[point]], "gradients", name)[0] for runs in (self.candidate, self.exact or []))
+        apart = here - there
+        if values is None or values.shape != apart.shape:
+            return False
+        groups = np.unique(values, return_inverse=True)[1].ravel()
+        together, each = (np.bincount(groups, weights=numbers.ravel()) for numbers in (apart, apart**2))
+        several = np.count_nonzero(each > each.mean())
+        return bool(several >= _GROUPS and np.linalg.norm(together) <= _SAME * np.linalg.norm(apart))
+
+    def _right_beside(self, name: str, kind: Kind) -> bool:
+        """Where zeros among the inputs are moved off, the candidate is right, and the reference no longer what it was
+        at zero: it jumps there.
+        """
+        exact, candidate = (self._runs(way, "off-zero") for way in _BOTH)
+        if exact is None or candidate is None or self.exact is None:
+            return False
+        all_runs = (exact, candidate, self.exact, self.candidate)
+        there, here, at_zero, wrong = (self.numbers(runs, kind, name) for runs in all_runs)
+        jumps, apart = (np.linalg.norm(np.subtract(runs, at_zero)) for runs in (there, wrong))
+        if jumps < _JUMPS * apart:
+            return False
         return not measure(name, there, here, None, self.ways.unit, self.ways.least).wrong
 
 
+_SAME = 0.2  # of what is apart
+_GROUPS = 20  # of numbers that are apart: at random it does not cancel in each
+_JUMPS = 0.3  # the same
 _BOTH: tuple[Way, Way] = ("exact", "candidate")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from wellposed.backends.ways import Passed, Twist, Ways
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.gradients.paths.apart import ABOVE, COSTS, Apart, floor_of
-from wellposed.gradients.paths.held import Held, Kind
+from wellposed.gradients.paths.elsewhere import wrong_elsewhere
+from wellposed.gradients.paths.held import KINDS, Held, Kind
 from wellposed.gradients.paths.pattern import clearest, last_begins
 from wellposed.gradients.paths.tail import in_the_last_block
 from wellposed.gradients.rules.paths import PATHS
@@ -25,27 +27,59 @@ _TWISTS: tuple[tuple[Twist, str], ...] = (
 """What makes a difference go away, and what it comes from then."""
 
 
-def judge(ways: Ways, costs: float = COSTS) -> list[Finding]:
+def judge(ways: Ways, costs: float = COSTS, *, elsewhere: bool = False) -> list[Finding]:
     """One finding, on what is wrong first: the outputs, else the gradient that says most. Precision alone is told of
-    from `costs` of a tensor on.
+    from `costs` of a tensor on. With `elsewhere`, functions that are right are tried on other inputs of the same kind.
     """
+    with ways.left_as_it_was():
+        found = _judged(Held(ways), costs)
+        if elsewhere and found.verdict is Verdict.HOLDS and ways.of_inputs_alone:
+            found = wrong_elsewhere(ways, partial(_judged_there, costs)) or found
+        return [found]
+
+
+def _judged_there(costs: float, ways: Ways, *, finite_alone: bool) -> Finding | None:
+    """On other inputs: what raises is not silent, nor are other shapes. None where nothing is said."""
     held = Held(ways)
+    if held.exact is None or _other_outputs(held.exact[0], held.candidate[0]) or _nothing_to_compare(held):
+        return None
+    return _not_finite(held) if finite_alone else _judged(held, costs)
+
+
+def _judged(held: Held, costs: float) -> Finding:
     if held.exact is None:
-        return [PATHS.undecided("The reference does not run in float64: there is nothing exact to hold against.")]
-    told = _other_shapes(held.exact[0], held.candidate[0]) or _not_finite(held)
+        why = f" ({held.ways.why})" if held.ways.why else ""
+        return PATHS.undecided(f"The reference does not run in float64{why}: there is nothing exact to hold against.")
+    told = _other_outputs(held.exact[0], held.candidate[0]) or _nothing_to_compare(held) or _not_finite(held)
     if told is not None:
-        return [told]
-    outputs, gradients = (held.measured(held.candidate, kind) for kind in ("outputs", "gradients"))
+        return told
+    outputs, gradients = _measured(held)
+    if any(one.wrong for one in (*outputs, *gradients)):
+        held.look_closer()
+        outputs, gradients = _measured(held)
+    outputs, kinks = _without_kinks(held, outputs, "outputs")
+    gradients, more = _without_kinks(held, gradients, "gradients")
     found = _outputs(held, outputs) or _gradients(held, gradients)
     if found is not None and found.cause == "precision" and max(one.over_all for one in (*outputs, *gradients)) < costs:
         found = None
-    found = found or _unsteady(held, gradients)
-    return [found or _holds(ways, outputs, gradients)]
+    found = found or _unsteady(held, gradients) or _refused(held)
+    return found or _holds(held, outputs, gradients, [*kinks, *more])
 
 
-def _other_shapes(exact: Passed, candidate: Passed) -> Finding | None:
-    if list(exact.outputs) != list(candidate.outputs):
-        text = f"The reference returns {len(exact.outputs)} outputs, the candidate {len(candidate.outputs)}."
+def _measured(held: Held) -> tuple[list[Apart], list[Apart]]:
+    return held.measured(held.candidate, "outputs"), held.measured(held.candidate, "gradients")
+
+
+def _without_kinks(held: Held, measured: list[Apart], kind: Kind) -> tuple[list[Apart], list[str]]:
+    """What is left, and the names of those that are on another side of a kink than the reference."""
+    names = [one.name for one in measured if one.wrong and held.at_a_kink(one.name, kind)]
+    return [one for one in measured if one.name not in names], names
+
+
+def _other_outputs(exact: Passed, candidate: Passed) -> Finding | None:
+    if exact.outputs.keys() != candidate.outputs.keys():
+        there, here = (listed([f"`{name}`" for name in one.outputs]) for one in (exact, candidate))
+        text = f"The reference returns {there}, the candidate {here}."
         return PATHS.found(Verdict.FAILS, text, where="output", cause="forward")
     for name, value in exact.outputs.items():
         if value.shape != candidate.outputs[name].shape:
@@ -54,21 +88,35 @@ def _other_shapes(exact: Passed, candidate: Passed) -> Finding | None:
     return None
 
 
+def _nothing_to_compare(held: Held) -> Finding | None:
+    exact, candidate = (held.exact or [])[0], held.candidate[0]
+    size = sum(value.size for value in (*exact.outputs.values(), *exact.gradients.values()))
+    filled = [value for value in exact.outputs.values() if value.size]
+    if filled and not any(np.isfinite(value).any() for value in filled):
+        return PATHS.undecided("No output is finite on the reference's path either.")
+    if not size:
+        return PATHS.undecided("All outputs and gradients are empty: there is nothing to compare.")
+    if exact.gradients.keys() == exact.unreached == candidate.unreached:
+        text = (
+            "No output depends on anything that requires a gradient, on either way: there are no gradients to compare."
+        )
+        return PATHS.undecided(text)
+    return None
+
+
 def _not_finite(held: Held) -> Finding | None:
-    for kind in ("outputs", "gradients"):
+    for kind in KINDS:
         for name in getattr(held.candidate[0], kind):
-            candidate, exact, reference = (
-                [getattr(one, kind)[name] for one in runs or ()]
-                for runs in (held.candidate, held.exact, held.reference)
-            )
-            sound = all(np.isfinite(one).all() for one in (*exact, *reference))
-            if sound and all(np.isfinite(one).all() for one in candidate):
-                continue
-            if sound:
+            if not _finite(held, kind, name):
+                held.look_closer()
+            if not _finite(held, kind, name):
                 text = f"`{name}` is not finite on this path, and is on the reference's."
                 return PATHS.found(Verdict.FAILS, text, where=name, cause="forward" if kind == "outputs" else "")
-            return PATHS.undecided(f"`{name}` is not finite on the reference's path either.", where=name)
     return None
+
+
+def _finite(held: Held, kind: Kind, name: str) -> bool:
+    return all(bool(np.isfinite(one).all()) for one in held.numbers(held.candidate, kind, name))
 
 
 def _outputs(held: Held, outputs: Sequence[Apart]) -> Finding | None:
@@ -136,7 +184,8 @@ def _confirmed(held: Held, worst: Apart, wrong: Sequence[Apart], kind: Kind) -> 
 
 def _runs_apart(held: Held, again: Passed, one: Apart, kind: Kind) -> float:
     """How far two runs at the same point are apart, relative."""
-    apart = np.linalg.norm(getattr(again, kind)[one.name] - getattr(held.candidate[0], kind)[one.name])
+    second, first = held.numbers([again, held.candidate[0]], kind, one.name)
+    apart = np.linalg.norm(second - first)
     return float(apart) / one.size if one.size else 0.0
 
 
@@ -176,14 +225,41 @@ def _evidence(one: Apart) -> tuple[Evidence, ...]:
     )
 
 
-def _holds(ways: Ways, outputs: Sequence[Apart], gradients: Sequence[Apart]) -> Finding:
-    worst = max(gradients, key=lambda one: one.usual)
+def _refused(held: Held) -> Finding | None:
+    """What raises is at least not silent."""
+    if not held.ways.refuses:
+        return None
     text = (
-        f"{len(outputs)} outputs and {len(gradients)} gradients are those of the reference up to the rounding of"
-        f" {ways.format}: a term of {100 * worst.usual:.2g} % of any of them would have been seen."
+        "It takes only incoming gradients that lie in one piece, which those of a sum, a transpose or a slice do not:"
+        f" {held.ways.refuses.rstrip('.')}. With others it is right."
     )
+    return PATHS.found(Verdict.SUSPECT, text, where="output", cause="stride")
+
+
+def _holds(held: Held, outputs: Sequence[Apart], gradients: Sequence[Apart], kinks: Sequence[str]) -> Finding:
+    ways = held.ways
+    seen = [one for one in gradients if one.usual < 1]
+    blind = [one.name for one in gradients if one.usual >= 1]
+    if blind and not seen:
+        text = f"The rounding of {ways.format} moves every gradient by its own size: nothing can be said of them."
+        return PATHS.undecided(text, where=blind[0])
+    text = (
+        f"Outputs ({len(outputs)}) and gradients ({len(seen)}) are those of the reference up to the rounding of"
+        f" {ways.format}"
+    )
+    if seen:
+        text += f": a term of {100 * max(one.usual for one in seen):.2g} % of any of them would have been seen"
+    text += "."
+    if blind:
+        text += f" Not seen: {listed(blind)}, which rounding moves by its own size."
+    if kinks:
+        text += f" Where numbers are equal or zero, {listed(kinks)} has another side of a kink: both are right."
+    if held.infinite:
+        text += f" Not compared: {held.infinite:,} numbers that are not finite in the reference either."
     if ways.beside:
         text += (
-            f" Not compared: {listed(ways.beside)}, which the functions close over; give them as inputs, or modules."
+            f" Not compared: {listed(ways.beside)}, which one of the functions closes over and the other does not; give"
+            " them as inputs, or modules."
         )
-    return PATHS.holds(_evidence(max(gradients, key=lambda one: one.distance)), text)
+    closest = max(seen, key=lambda one: one.distance, default=None)
+    return PATHS.holds(_evidence(closest) if closest else (), text)

@@ -29,6 +29,8 @@ def clearest(wrong: Sequence[Apart]) -> tuple[Apart, str, str]:
 
 def pattern(apart: Apart) -> tuple[str, str]:
     """The cause that it fits, and what is seen."""
+    if not apart.exact.any():
+        return "missing-term", "it should be zero throughout and is not"
     padded = _padded(apart)
     if padded:
         return "padding", padded
