@@ -1,6 +1,6 @@
 """The gradient check on PyTorch's operator database, beside torch.autograd.gradcheck: verdicts, planted errors, time.
 
-python benchmarks/gradcheck_operators.py [verdicts|planted|time|large] ...   (all of them without an argument)
+python benchmarks/gradcheck_operators.py [verdicts|planted|referenced|time|large] ...   (all of them without an argument)
 "planted 4" and "time 4" take a fourth of the operators: slow mode needs the better part of an hour for all of them.
 """
 
@@ -169,6 +169,57 @@ def _planted_in(part: int) -> Counter[Any]:
     return count
 
 
+def against_a_reference() -> None:
+    """The same errors where a reference is given, in formats in which differences see little."""
+    every_nth = _every_nth()
+    print(f"\n### The same errors against a reference; 1 in {every_nth} operators, {PLANTED} sample each\n")
+    print("| error | float32 | bfloat16 | no error |\n|---|---|---|---|")
+    total: Counter[Any] = Counter()
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for part in pool.map(_referenced_in, range(0, PARTS_OF_DATABASE, every_nth)):
+            total.update(part)
+    for name in ERRORS:
+        found = [f"{total[(name, dtype), 'found']} of {total[name, dtype]}" for dtype in ("float32", "bfloat16")]
+        none = sum(total[(name, dtype), "no error"] for dtype in ("float32", "bfloat16"))
+        print(f"| {name} | {' | '.join(found)} | {none} |")
+
+
+def _referenced_in(part: int) -> Counter[Any]:
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    count: Counter[Any] = Counter()
+    for dtype in (torch.float32, torch.bfloat16):
+        for op in operators()[part::PARTS_OF_DATABASE]:
+            for case in cases(op, dtype, PLANTED):
+                if case.inputs[0].layout is not torch.strided or not _holds_beside_itself(case):
+                    continue
+                for name, error in ERRORS.items():
+                    key = (name, str(dtype).removeprefix("torch."))
+                    if not _changes(case, error, dtype):
+                        count[key, "no error"] += 1
+                        continue
+                    wrong = planted(case.fn, error)
+                    report = wp.check_paths(case.fn, wrong, case.inputs, elsewhere=False)
+                    count[key] += 1
+                    count[key, "found"] += not report.ok
+                    if report.ok:
+                        told = f"{verdict(report)}: {report.findings[0].message}"
+                        print(f"not found: {name} in {case.name}, {key[1]}: {told}", file=sys.stderr)
+    return count
+
+
+def _holds_beside_itself(case: OperatorCase) -> bool:
+    try:
+        (finding,) = wp.check_paths(case.fn, case.fn, case.inputs, elsewhere=False).findings
+        outputs = [o for o in _tensors(case.fn(*case.inputs)) if o.requires_grad]
+        weights = [torch.randn_like(o) for o in outputs]
+        (gradient,) = torch.autograd.grad(outputs, case.inputs[:1], weights, allow_unused=True)
+    except Exception:
+        return False
+    there = gradient is not None and gradient.layout is torch.strided and bool((gradient.abs() > 1e-9).any())
+    return there and finding.verdict is wp.Verdict.HOLDS
+
+
 def _usable(case: OperatorCase) -> bool:
     """An error must change something, and the right gradient must hold, for its detection to mean anything."""
     try:
@@ -276,7 +327,13 @@ def large() -> None:
     print(f"Slow mode, extrapolated from 100 entries: {slow:.0f} s, {slow / ours:.0f} times as long.")
 
 
-PARTS = {"verdicts": verdicts, "planted": planted_errors, "time": times, "large": large}
+PARTS = {
+    "verdicts": verdicts,
+    "planted": planted_errors,
+    "referenced": against_a_reference,
+    "time": times,
+    "large": large,
+}
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")

@@ -1,17 +1,20 @@
 """The same gradient on two ways: faults planted in backward passes, right ways that are hard to compare, and known-good
 networks on other paths.
 
-    python benchmarks/paths.py [faulty|healthy|operators|zoo] [part of a name or kind]
+    python benchmarks/paths.py [faulty|healthy|regressions|elsewhere|jax|triton|operators|zoo|device] [part of a name]
 
 `faulty`: each program's candidate must be told (found), with the cause that its head names (named), and its twin without
-the fault must not be. `healthy`: both ways are right. `zoo`: networks of `zoo.py` recomputed, in autocast, in bfloat16 and
+the fault must not be. `healthy`: both ways are right. `regressions`: gradients of public libraries that were wrong, replayed. `elsewhere`:
+kernels that are right on the inputs given and wrong on others of their kind. `jax`: custom rules and Pallas kernels.
+`triton`: kernels on a CUDA device, or interpreted where TRITON_INTERPRET=1 (30 minutes). `zoo`: networks of `zoo.py` recomputed, in autocast, in bfloat16 and
 float16, with fused attention and channels last; what is told of them. `operators`: PyTorch's operator database in bfloat16
-and float32, each operator against itself in float64.
+and float32, each operator against itself in float64. `device`: networks on a CUDA device, on every path that it has.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import sys
 import time
@@ -46,27 +49,29 @@ def judged(case: dict[str, Any]) -> Any:
 
 def faulty(file: Path) -> tuple[str, bool, bool, bool, bool]:
     """What was said; whether it was found, and named; whether its error is small; whether its twin was told."""
-    head = dict(re.findall(r"^# (cause|size|dtype): *(\S+)", file.read_text(), re.M))
+    head = {"size": "1"} | dict(re.findall(r"^# (cause|size|dtype): *([\w.~+-]+)", file.read_text(), re.M))
     module = made(file)
     finding, twin = judged(module.case(True)), judged(module.case(False))
     found, named = finding.verdict in FOUND, finding.verdict in FOUND and finding.cause == head["cause"]
     alarm = twin.verdict in FOUND
     mark = "named" if named else "found" if found else "-----"
     line = f"{file.stem:36s} {head['dtype']:9s} {head['size']:8s} {head['cause']:17s} {mark} {finding.cause:17s} {'TWIN TOLD' if alarm else ''}"
-    small = float(re.match(r"[0-9.e-]+", head["size"].lstrip("~"))[0]) < 0.03
+    size = re.match(r"[0-9.e-]+", head["size"].lstrip("~"))
+    small = size is not None and float(size[0]) < 0.03
     return line, found, named, small, alarm
 
 
 def programs(kind: str, part: str) -> None:
     files = [file for file in sorted((PROGRAMS / kind).glob("*.py")) if part in file.stem]
-    if kind == "healthy":
+    print(f"\n{kind}")
+    if kind.endswith("healthy"):
         findings = [(file, judged(made(file).case())) for file in files]
         told = [
             f"{file.stem}: {finding.verdict.value} {finding.cause}"
             for file, finding in findings
             if finding.verdict in FOUND
         ]
-        print(f"\nhealthy: {len(told)} of {len(files)} told", *told, sep="\n  ")
+        print(f"{len(told)} of {len(files)} told", *told, sep="\n  ")
         return
     results = []
     for file in files:
@@ -79,6 +84,27 @@ def programs(kind: str, part: str) -> None:
     ):
         found, named = (sum(row[place] for row in rows) for place in (1, 2))
         print(f"{name}: found {found} of {len(rows)}, named {named}, twins told {sum(row[4] for row in rows)}")
+
+
+def triton(part: str) -> None:
+    """Of every file the right kernels and those with each of its faults."""
+    device = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
+    counts: Counter[str] = Counter()
+    for file in sorted((PROGRAMS / "triton").glob("*.py")):
+        module = made(file) if part in file.stem else None
+        for fault in ("", *module.FAULTS) if module else ():
+            start = time.perf_counter()
+            finding = judged(module.case(fault, device))
+            told = finding.verdict in FOUND
+            cause = module.FAULTS.get(fault, "")
+            counts.update(faults=bool(fault), found=bool(fault and told), alarms=told and not fault)
+            counts["named"] += bool(fault) and told and finding.cause == cause
+            took = time.perf_counter() - start
+            print(
+                f"{file.stem:14s} {fault or '(right)':30s} {cause:13s} {finding.verdict.value} {finding.cause} {took:.1f} s",
+                flush=True,
+            )
+    print(dict(counts))
 
 
 def operators(part: str) -> None:
@@ -130,15 +156,67 @@ def zoo(part: str) -> None:
     print(counts)
 
 
+def device(part: str) -> None:
+    """Networks of `zoo.py` on a CUDA device, which each gets an optimizer."""
+    from zoo import problems
+
+    paths = (
+        *PATHS,
+        "autocast:float16",
+        "attention:math",
+        "attention:efficient",
+        "attention:cudnn",
+        "optimizer:foreach",
+        "optimizer:fused",
+    )
+    counts: Counter[str] = Counter()
+    for kind, step in EVERY.items():
+        for number, (name, build) in enumerate(list(problems((kind,)))[1 :: 2 * step]):
+            if part not in (kind, "") and part not in name:
+                continue
+            start = time.perf_counter()
+            with torch.device("cuda"):
+                problem = on_device(build(0))
+            compiled = ("compile",) if number == 0 else ()
+            try:
+                report = wp.check_paths(problem, paths=(*paths, *compiled))
+            except Exception as error:  # what does not run there
+                print(f"{name} raises {type(error).__name__}: {str(error)[:200]}", flush=True)
+                continue
+            told = [
+                f
+                for f in report.findings
+                if f.verdict is not wp.Verdict.HOLDS and "No available kernel" not in f.message
+            ]
+            counts.update(["networks", *(finding.verdict.value for finding in told)])
+            for finding in told:
+                print(f"    {finding.verdict.value} {finding.cause} {finding.message[:160]}")
+            print(f"{name}  {time.perf_counter() - start:.1f} s", flush=True)
+    print(dict(counts))
+
+
+def on_device(problem: Any) -> Any:
+    move = lambda leaf: leaf.cuda() if isinstance(leaf, torch.Tensor) else leaf  # noqa: E731
+    model, batch = problem.model.cuda(), torch.utils._pytree.tree_map(move, problem.batch)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    if problem.takes_model:
+        return wp.TorchProblem(model, problem.loss, optimizer=optimizer)
+    return wp.TorchProblem(model, problem.loss, batch, optimizer=optimizer)
+
+
 def main(arguments: list[str]) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    known = ("faulty", "healthy", "operators", "zoo")
-    kinds = [argument for argument in arguments if argument in known] or known
+    of_files = ("faulty", "healthy", "regressions", "elsewhere", "jax")
+    known = (*of_files, "triton", "operators", "zoo", "device")
+    kinds = [argument for argument in arguments if argument in known] or (*of_files, "operators", "zoo")
     part = next((argument for argument in arguments if argument not in known), "")
     for kind in kinds:
-        if kind in ("operators", "zoo"):
-            {"operators": operators, "zoo": zoo}[kind](part)
+        if kind not in of_files:
+            {"triton": triton, "operators": operators, "zoo": zoo, "device": device}[kind](part)
+        elif kind in ("elsewhere", "jax"):
+            programs(f"{kind}/faulty", part)
+            programs(f"{kind}/healthy", part)
         else:
             programs(kind, part)
 

@@ -240,3 +240,48 @@ def test_without_a_device_it_says_so():
     words = [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", __file__, "-k", "memory"]
     said = subprocess.run(words, capture_output=True, text=True, check=False).stdout
     assert re.search(r"SKIPPED .*there is no CUDA device here", said)
+
+
+# --- the same gradient on two ways ---------------------------------------------------------------
+
+
+class Halved(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x, w, factor):
+        context.save_for_backward(x, w)
+        context.factor = factor
+        return x @ w.T
+
+    @staticmethod
+    def backward(context, g):
+        x, w = context.saved_tensors
+        return g @ w, context.factor * (g.T @ x), None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+def test_one_percent_is_seen_in_every_format(device, dtype):
+    x, w = (torch.randn(shape).to(dtype).requires_grad_() for shape in ((53, 24), (40, 24)))
+    (right,) = wp.check_paths(lambda x, w: x @ w.T, lambda x, w: Halved.apply(x, w, 1.0), (x, w)).findings
+    assert right.verdict is wp.Verdict.HOLDS
+    (finding,) = wp.check_paths(lambda x, w: x @ w.T, lambda x, w: Halved.apply(x, w, 1.01), (x, w)).findings
+    assert (finding.verdict, finding.cause, finding.where) == (FAILS, "scale", "inputs[1]")
+
+
+def test_a_right_model_holds_on_its_paths(device):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(32, 4, 64, 0.1, batch_first=True)
+    model = nn.Sequential(
+        nn.Linear(8, 32), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(32, 3)
+    )
+    data = torch.randn(16, 10, 8), torch.randint(3, (16, 10))
+
+    def loss(outputs, targets):
+        return nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    problem = wp.TorchProblem(model, loss, data, optimizer=optimizer)
+    before = [p.detach().clone() for p in model.parameters()]
+    paths = ("checkpoint", "autocast", "bfloat16", "channels-last", "attention:math", "optimizer:fused")
+    report = wp.check_paths(problem, paths=paths)
+    assert report.ok, report
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))

@@ -41,12 +41,16 @@ def check_paths(
     `check_paths(reference, candidate, inputs)` calls both as f(*inputs). They are functions of tensors, or modules
     whose parameters have the same names; inputs that require a gradient and parameters are differentiated. The
     candidate is the way in doubt (a kernel, a custom backward pass, a compiled or recomputing model), in the format in
-    which it is used; the reference is simple, and runs in float64 too.
+    which it is used; the reference is simple, and runs in float64 too. They may be functions of JAX arrays as well,
+    differentiated by every floating-point array among the inputs. Functions that are right are then tried on other
+    inputs of the same kind (other sizes, down to one and none, other layouts, large, small and zero values, all of a
+    mask off), and the smallest shapes are told at which they are wrong; `elsewhere=False` asks about those given alone.
 
     `check_paths(model, loss, (inputs, targets), paths=("compile", "checkpoint", "autocast"))` holds a model with its
     loss (or a `TorchProblem`, as the first argument alone) against itself on other paths, each with a finding of its
     own. The paths: compile, checkpoint, checkpoint:reentrant, autocast, autocast:float16, channels-last, bfloat16,
-    float16, and attention:math, :flash, :efficient, :cudnn.
+    float16, attention:math, :flash, :efficient, :cudnn, and for a `TorchProblem` with an optimizer optimizer:foreach
+    and :fused, of which three steps are compared.
 
     `check_paths(problem)` holds a problem as it is against itself in float64 with nothing fused, cast or recomputed;
     `check_paths(problem, "fingerprint.json")` against what `wp.fingerprint` has kept of it.
@@ -161,8 +165,7 @@ def _pairs(
     if paths:
         other = torch_paths()
         problem = reference if alone else torch_problem(reference, candidate, batch)
-        plain, data = other.plain(problem), other.data_of(problem)
-        return [(path, partial(ways_of, plain, other.on_path(problem, path), data)) for path in paths]
+        return [(path, other.ways_on(problem, path)) for path in paths]
     for name, given in (("reference", reference), ("candidate", candidate)):
         if not callable(given):
             raise InputError(

@@ -143,7 +143,10 @@ def leave_ranks() -> None:
 
 
 def ways_of(reference: Any, candidate: Any, inputs: Any) -> Any:
-    """Two torch functions or modules, to be held against each other."""
+    """Two functions of torch tensors or JAX arrays, or torch modules, to be held against each other."""
+    jax = sys.modules.get("jax")
+    if jax is not None and any(isinstance(leaf, jax.Array) for leaf in jax.tree_util.tree_leaves(inputs)):
+        return _adapter("jax", "ways").JaxWays(reference, candidate, inputs)
     return _adapter("torch", "ways").TorchWays(reference, candidate, inputs)
 
 

@@ -81,6 +81,11 @@ class Ways(Protocol):
         """Whether nothing else is differentiated by: the functions have no parameters."""
         ...
 
+    @property
+    def other_sizes(self) -> int:
+        """How many it is worth while to try."""
+        ...
+
     def cut(self, size: int, to: int) -> Ways | None:
         """The same on inputs of which every axis of this size is cut; None where that cannot be, as where a number in
         the inputs or the code may be about that size.

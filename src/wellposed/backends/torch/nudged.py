@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from wellposed.backends import variations
 from wellposed.backends.ways import NUDGE
 
 FORMATS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 """In which gradients are computed, the coarsest first. What is kept in 8 bits is data, and stays as it is."""
-_OFF_ZERO = 2.0**-12  # of the root mean square: near enough for what is smooth to be the same
 
 
 def in_its_layout(value: torch.Tensor) -> torch.Tensor:
@@ -32,8 +32,8 @@ def nudged(value: torch.Tensor, step: float, coarsest: torch.dtype, point: int, 
     if value.layout is not torch.strided or not (value.dtype in FORMATS or value.is_complex()):
         return value.clone()
     memory = _memory(value)
-    draw = torch.Generator().manual_seed(7919 * point + place)
-    factor = 1 + step * torch.randint(-NUDGE, NUDGE + 1, memory.shape, generator=draw).double()
+    draw = torch.Generator("cpu").manual_seed(7919 * point + place)
+    factor = 1 + step * torch.randint(-NUDGE, NUDGE + 1, memory.shape, generator=draw, device="cpu").double()
     wide = torch.complex128 if memory.is_complex() else torch.float64
     moved = _viewed(value, (memory.to(wide) * factor.to(memory.device)).to(memory.dtype))
     return rounded(moved, coarsest)
@@ -44,11 +44,8 @@ def off_zero(value: torch.Tensor, point: int, place: int) -> torch.Tensor:
     if value.layout is not torch.strided or not value.is_floating_point() or not value.numel():
         return value
     memory = _memory(value)
-    draw = torch.Generator().manual_seed(104729 * point + place)
-    sides = (1 + torch.rand(memory.shape, generator=draw)) * (1 - 2 * torch.randint(0, 2, memory.shape, generator=draw))
-    size = float(memory.double().square().mean().sqrt()) or 1.0
-    moved = (_OFF_ZERO * size * sides).to(memory.device, memory.dtype)
-    return _viewed(value, torch.where(memory == 0, moved, memory))
+    moved = variations.off_zero(memory.double().cpu().numpy(), point, place)
+    return _viewed(value, torch.from_numpy(moved).to(memory.device, memory.dtype))
 
 
 def _memory(value: torch.Tensor) -> torch.Tensor:

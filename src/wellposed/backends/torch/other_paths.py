@@ -17,6 +17,7 @@ from torch.utils import checkpoint as recomputing
 from wellposed.backends.torch.copies import copy_together
 from wellposed.backends.torch.evaluation import TorchEvaluation
 from wellposed.backends.torch.forward import forward
+from wellposed.backends.torch.optimizer_paths import steps_on
 from wellposed.backends.torch.patches import Patches
 from wellposed.backends.torch.tracing.function_mode import Watcher
 from wellposed.backends.torch.ways import TorchWays
@@ -32,7 +33,8 @@ _ATTENTION = {
 _GRID = 4  # dimensions of a batch of images
 PATHS = (
     "compile", "checkpoint", "checkpoint:reentrant", "autocast", "autocast:float16", "channels-last", "bfloat16",
-    "float16", "attention:math", "attention:flash", "attention:efficient", "attention:cudnn",
+    "float16", "attention:math", "attention:flash", "attention:efficient", "attention:cudnn", "optimizer:foreach",
+    "optimizer:fused",
 )  # fmt: skip
 
 
@@ -124,12 +126,18 @@ class _Straight:
         return function(*args)
 
 
-def on_path(problem: TorchEvaluation, path: str) -> WithLoss:
-    """The model itself where a path leaves its parameters as they are, else a copy. Raises `InputError` for a path that
-    is not known.
-    """
+def ways_on(problem: TorchEvaluation, path: str) -> Callable[[], TorchWays]:
+    """The problem's formulas beside a path. Raises `InputError` for a path that is not known."""
     if path not in PATHS:
         raise InputError(f"there is no path {path!r}", hint=f"known: {', '.join(PATHS)}")
+    name, _, kind = path.partition(":")
+    if name == "optimizer":
+        return lambda: steps_on(problem, kind)
+    return lambda: TorchWays(plain(problem), on_path(problem, path), data_of(problem))
+
+
+def on_path(problem: TorchEvaluation, path: str) -> WithLoss:
+    """The model itself where a path leaves its parameters as they are, else a copy."""
     name, _, kind = path.partition(":")
     if name == "compile":
         return WithLoss(problem, _nothing, cache(torch.compile))

@@ -1,6 +1,4 @@
-"""Other inputs for a function, of the same kind: cut, laid out otherwise, larger, masked. Each leaves what it does not
-change as it is, and does not leave the domain that the inputs show: what has one sign keeps its size.
-"""
+"""Other inputs for a torch function: cut, laid out otherwise, of other values. Each leaves what it does not change."""
 
 from __future__ import annotations
 
@@ -9,10 +7,11 @@ from typing import Any
 
 import torch
 
+from wellposed.backends import variations
 from wellposed.backends.torch.nudged import FORMATS, in_its_layout
 from wellposed.backends.ways import Variation
 
-_LARGE, _SMALL = 100.0, 1e-6  # factors: exp overflows, squares vanish; float16 has no place for either
+_OUT_OF_PLACE = ("large", "small")  # factors that float16 has no place for
 
 
 def cut(tensor: torch.Tensor, size: int, to: int) -> torch.Tensor:
@@ -25,12 +24,9 @@ def cut(tensor: torch.Tensor, size: int, to: int) -> torch.Tensor:
 
 def about_size(leaves: Iterable[Any], size: int, to: int) -> bool:
     """Whether a whole number may be about an axis that is cut: a length, an offset, an index into it."""
-    for leaf in leaves:
-        if isinstance(leaf, int) and not isinstance(leaf, bool) and to <= leaf <= size:
-            return True
-        if isinstance(leaf, torch.Tensor) and _whole(leaf) and bool(((leaf >= to) & (leaf <= size)).any()):
-            return True
-    return False
+    whole = [leaf.cpu().numpy() for leaf in leaves if isinstance(leaf, torch.Tensor) and _whole(leaf)]
+    plain = [leaf for leaf in leaves if isinstance(leaf, int) and not isinstance(leaf, bool)]
+    return variations.about_size([*whole, *plain], size, to)
 
 
 def varied(tensor: torch.Tensor, variation: Variation) -> torch.Tensor:
@@ -41,38 +37,20 @@ def varied(tensor: torch.Tensor, variation: Variation) -> torch.Tensor:
 
 def _changed(value: torch.Tensor, variation: Variation, *, moved: bool) -> torch.Tensor | None:
     real = value.dtype in FORMATS
-    if not value.numel():
+    if not (real or _whole(value) or value.dtype is torch.bool) or not value.numel():
         return None
-    if variation in ("masked", "unmasked"):
-        return _with_mask(value, on=variation == "unmasked") if not moved else None
-    if variation == "repeated":
-        return value.flatten().mode().values.expand(value.shape).clone() if _whole(value) and value.ndim else None
-    if not moved or not real or variation == "summed":
+    if variation in ("not in one piece", "broadcast"):
+        return _laid_out(value, variation) if moved else None
+    if 0 in value.stride() or (value.dtype is torch.float16 and variation in _OUT_OF_PLACE):
         return None
-    if variation == "not in one piece":
-        return value.mT.contiguous().mT if value.ndim > 1 else torch.stack([value, value], -1)[..., 0]
+    made = variations.varied((value.double() if real else value).cpu().numpy(), variation, moved=moved)
+    return None if made is None else in_its_layout(value).copy_(torch.from_numpy(made))
+
+
+def _laid_out(value: torch.Tensor, variation: Variation) -> torch.Tensor | None:
     if variation == "broadcast":
         return value[:1].expand(value.shape) if value.ndim > 1 else None
-    if variation == "zero rows":
-        if value.ndim < 2 or len(value) < 2 or 0 in value.stride():
-            return None
-        made = in_its_layout(value)
-        made[::2] = 0
-        return made
-    both_signs = bool((value < 0).any()) and bool((value > 0).any())
-    factor = _LARGE if variation == "large" else _SMALL
-    return in_its_layout(value) * factor if both_signs and value.dtype is not torch.float16 else None
-
-
-def _with_mask(value: torch.Tensor, *, on: bool) -> torch.Tensor | None:
-    """Of True and False, of 1 and 0, or of 0 and -inf to be added."""
-    if value.dtype is torch.bool:
-        return torch.full_like(value, on)
-    if value.dtype not in FORMATS:
-        return None
-    low = float("-inf") if bool((value == float("-inf")).any()) else 0.0
-    high = 0.0 if low else 1.0
-    return torch.full_like(value, high if on else low) if bool(((value == low) | (value == high)).all()) else None
+    return value.mT.contiguous().mT if value.ndim > 1 else torch.stack([value, value], -1)[..., 0]
 
 
 def _whole(tensor: torch.Tensor) -> bool:

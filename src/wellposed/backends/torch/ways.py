@@ -52,10 +52,18 @@ class TorchWays:
     """
 
     def __init__(
-        self, reference: Callable[..., Any], candidate: Callable[..., Any], inputs: Any, *, same_code: bool = False
+        self,
+        reference: Callable[..., Any],
+        candidate: Callable[..., Any],
+        inputs: Any,
+        *,
+        same_code: bool = False,
+        outputs_alone: bool = False,
     ) -> None:
-        """`same_code`: whether reference and candidate are one function, of which only float64 tells anything."""
-        self.runs = 0
+        """`same_code`: whether reference and candidate are one function, of which only float64 tells anything;
+        `outputs_alone`: whether nothing is to be differentiated.
+        """
+        self.runs, self._outputs_alone = 0, outputs_alone
         self.why, self.refuses = "", ""
         self._summed = False
         self._same_code = same_code or reference is candidate
@@ -72,7 +80,7 @@ class TorchWays:
         demand_alike(own["reference"], own["candidate"])
         self._reference, self._candidate, self._beside = self._sides(reference, candidate)
         self.beside = tuple(self._beside)
-        if not self._moving and not self._candidate.tensors:
+        if not self._moving and not self._candidate.tensors and not outputs_alone:
             raise InputError(
                 "no input requires a gradient, and there are no parameters",
                 hint="x.requires_grad_(True) on each tensor to differentiate by",
@@ -197,6 +205,10 @@ class TorchWays:
         return not self._candidate.tensors
 
     @property
+    def other_sizes(self) -> int:
+        return _OTHER_SIZES
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """The lengths of the axes of what is moved among the inputs."""
         return tuple(sorted({size for place in self._moving.values() for size in self._leaves[place].shape}))
@@ -235,6 +247,8 @@ class TorchWays:
             given = self._leaves_at(point, dtype, grid, twist)
             if twist == "redrawn":
                 torch.rand(1)
+                for device in {p.device for p in side.tensors.values() if p.is_cuda}:
+                    torch.rand(1, device=device)
             with _within(twist), Wide() if dtype else nullcontext(), rounding or nullcontext():
                 outputs = outputs_of(side.function(*self._handed(given, side)))
             carrying = {name: t for name, t in outputs.items() if t.requires_grad}
@@ -247,6 +261,7 @@ class TorchWays:
                 if carrying:
                     _backward(list(carrying.values()), incoming, retain_graph=keep)
             drew = draws.seen or not all(map(same_state, between, self._random.states()))
+            moved = {} if self._outputs_alone else moved
             gradients = {name: numbers(t.grad, t) for name, t in moved.items()}
             unreached = frozenset(name for name, t in moved.items() if t.grad is None)
             return Passed({name: numbers(t, t) for name, t in outputs.items()}, gradients, unreached, drew)
@@ -300,8 +315,9 @@ class TorchWays:
         """
         if output.numel() == 1 and name == ALONE:
             return torch.full(output.shape, _SCALED if self._coarsest is torch.float16 else 1.0)
-        draw = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-        drawn = torch.randn(output.shape, generator=draw, dtype=torch.cfloat if output.is_complex() else None)
+        draw = torch.Generator("cpu").manual_seed(zlib.crc32(name.encode()))
+        dtype = torch.cfloat if output.is_complex() else torch.float32
+        drawn = torch.randn(output.shape, generator=draw, dtype=dtype, device="cpu")
         return drawn if output.is_complex() else drawn.to(torch.bfloat16).float()
 
     @contextmanager
@@ -369,6 +385,7 @@ def _within(twist: Twist) -> Iterator[None]:
 
 
 _SCALED = 1024.0
+_OTHER_SIZES = 16
 _backward = seen_through(torch.autograd.backward)  # else no mode would see what custom backward passes compute
 
 

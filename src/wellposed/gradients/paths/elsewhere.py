@@ -4,7 +4,7 @@ tried, and the smallest shapes are looked for at which it is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -71,11 +71,18 @@ def _others(ways: Ways) -> Iterator[Tried]:
         there = ways.varied(variation)
         if there is not None:
             yield Tried(there, f"With {told}", _CAUSES.get(variation, ""), finite_alone=variation == _SATURATED)
-    for size in ways.sizes:
-        for to in dict.fromkeys((size - 1, size // 2 + 1, 1, 0)):
-            there = ways.cut(size, to) if 0 <= to < size else None
-            if there is not None:
-                yield Tried(there, "", "" if to < 2 else "tail", to)
+    cuts = [
+        (size, to) for to_of in _SIZES for size in sorted(ways.sizes, reverse=True) if 0 <= (to := to_of(size)) < size
+    ]
+    for size, to in list(dict.fromkeys(cuts))[: ways.other_sizes]:
+        there = ways.cut(size, to)
+        if there is not None:
+            yield Tried(there, "", "" if to < 2 else "tail", to)
+
+
+_SIZES: tuple[Callable[[int], int], ...] = (
+    lambda size: size - 1, lambda _: 1, lambda size: size // 2 + 1, lambda _: 0
+)  # fmt: skip
 
 
 def _smallest(tried: Tried, judged: Judged) -> Tried:

@@ -20,8 +20,9 @@ FEW = 2  # points at which the reference is run first
 class Held:
     """The candidate against the reference."""
 
-    def __init__(self, ways: Ways) -> None:
-        self.ways = ways
+    def __init__(self, ways: Ways, elsewhere: Held | None = None) -> None:
+        """`elsewhere`: the same on the inputs that were given, whose size counts where little is left of a tensor."""
+        self.ways, self._elsewhere = ways, elsewhere
         self._of_reference = FEW
 
     @cached_property
@@ -68,7 +69,14 @@ class Held:
     def _tensor(self, name: str, runs: Sequence[Passed], kind: Kind) -> Apart:
         exact, way = (self.numbers(passes, kind, name) for passes in (self.exact or (), runs))
         reference = None if self.reference is None else self.numbers(self.reference, kind, name)
-        return measure(name, exact, way, reference, self.ways.unit, self.ways.least)
+        return measure(name, exact, way, reference, self.ways.unit, max(self.ways.least, self._least(kind, name)))
+
+    def _least(self, kind: Kind, name: str) -> float:
+        """The rounding of an entry elsewhere."""
+        if self._elsewhere is None or self._elsewhere.exact is None:
+            return 0.0
+        entries = self._elsewhere.numbers(self._elsewhere.exact[:1], kind, name)[0]
+        return _UNITS * self.ways.unit * float(np.sqrt(np.mean(entries**2))) if entries.size else 0.0
 
     def numbers(self, runs: Sequence[Passed], kind: Kind, name: str) -> list[Array]:
         """A tensor at each point, with zeros where the reference is not finite: nothing can be held against that."""
@@ -148,5 +156,6 @@ class Held:
 
 _SAME = 0.2  # of what is apart
 _GROUPS = 20  # of numbers that are apart: at random it does not cancel in each
+_UNITS = 8.0  # of an entry's rounding: what cancels where a size is 1 is that of its terms
 _JUMPS = 0.3  # the same
 _BOTH: tuple[Way, Way] = ("exact", "candidate")

@@ -32,15 +32,16 @@ def judge(ways: Ways, costs: float = COSTS, *, elsewhere: bool = False) -> list[
     from `costs` of a tensor on. With `elsewhere`, functions that are right are tried on other inputs of the same kind.
     """
     with ways.left_as_it_was():
-        found = _judged(Held(ways), costs)
+        held = Held(ways)
+        found = _judged(held, costs)
         if elsewhere and found.verdict is Verdict.HOLDS and ways.of_inputs_alone:
-            found = wrong_elsewhere(ways, partial(_judged_there, costs)) or found
+            found = wrong_elsewhere(ways, partial(_judged_there, costs, held)) or found
         return [found]
 
 
-def _judged_there(costs: float, ways: Ways, *, finite_alone: bool) -> Finding | None:
+def _judged_there(costs: float, given: Held, ways: Ways, *, finite_alone: bool) -> Finding | None:
     """On other inputs: what raises is not silent, nor are other shapes. None where nothing is said."""
-    held = Held(ways)
+    held = Held(ways, given)
     if held.exact is None or _other_outputs(held.exact[0], held.candidate[0]) or _nothing_to_compare(held):
         return None
     return _not_finite(held) if finite_alone else _judged(held, costs)
@@ -96,7 +97,7 @@ def _nothing_to_compare(held: Held) -> Finding | None:
         return PATHS.undecided("No output is finite on the reference's path either.")
     if not size:
         return PATHS.undecided("All outputs and gradients are empty: there is nothing to compare.")
-    if exact.gradients.keys() == exact.unreached == candidate.unreached:
+    if exact.gradients and exact.gradients.keys() == exact.unreached == candidate.unreached:
         text = (
             "No output depends on anything that requires a gradient, on either way: there are no gradients to compare."
         )
@@ -246,6 +247,8 @@ def _holds(held: Held, outputs: Sequence[Apart], gradients: Sequence[Apart], kin
     text = (
         f"Outputs ({len(outputs)}) and gradients ({len(seen)}) are those of the reference up to the rounding of"
         f" {ways.format}"
+        if gradients
+        else f"Outputs ({len(outputs)}) are those of the reference up to the rounding of {ways.format}"
     )
     if seen:
         text += f": a term of {100 * max(one.usual for one in seen):.2g} % of any of them would have been seen"
