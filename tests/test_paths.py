@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 import wellposed as wp
@@ -619,3 +620,126 @@ def test_a_wrong_row_is_seen_where_it_is(size, row):
     right = [exact * (1 + unit * random.uniform(-1, 1, exact.shape)) for _ in range(2)]
     (along, _) = measure("g", [exact] * POINTS, way, right, unit, 0.0).slices
     assert along.wrong.nonzero()[0].tolist() == [row]
+
+
+# --- other inputs of the same kind -------------------------------------------------------------
+
+
+class Blocks(torch.autograd.Function):
+    """Rows in blocks of 16, of which faults forget something that the inputs given do not show."""
+
+    @staticmethod
+    def forward(ctx, x, w, mask, fault):
+        ctx.save_for_backward(x, w, mask)
+        ctx.fault = fault
+        return torch.where(mask, x * w, 0)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w, mask = ctx.saved_tensors
+        kept = torch.where(mask, g, 0)
+        gx, gw = kept * w, kept * x
+        match ctx.fault:
+            case "whole blocks":
+                gw = gw[: len(gw) // 16 * 16]
+            case "one row" if len(x) == 1:
+                gx = 2 * gx
+            case "strides" if not x.is_contiguous():
+                gx = gx.flip(0)
+            case "mask" if not mask.any():
+                gx = g * w
+            case "empty" if not len(x):
+                return gx, torch.full_like(w, 7), None, None
+            case "overflow" if x.abs().max() > 50:
+                gx = gx * torch.nan
+        return gx, gw.sum(0), None, None
+
+
+def blocks(fault):
+    draw = torch.Generator().manual_seed(0)
+    x, w = torch.randn(48, 10, generator=draw), torch.randn(10, generator=draw)
+    mask = torch.rand(48, 10, generator=draw) > 0.3
+    inputs = (x.requires_grad_(), w.requires_grad_(), mask)
+    return lambda x, w, mask: torch.where(mask, x * w, 0), lambda *given: Blocks.apply(*given, fault), inputs
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "said"),
+    [
+        ("whole blocks", "tail", "With inputs of the shapes (1, 2), (2,), (1, 2) it is wrong"),
+        ("one row", "wrong-rows", "With inputs of the shapes (1, 2), (2,), (1, 2) it is wrong"),
+        ("strides", "stride", "With inputs that do not lie in one piece it is wrong"),
+        ("mask", "padding", "With all of the mask off it is wrong"),
+        ("empty", "missing-term", "With inputs of the shapes (0, 1), (1,), (0, 1) it is wrong"),
+        ("overflow", "", "With inputs a hundred times as large it is wrong"),
+    ],
+)
+def test_what_is_wrong_on_other_inputs_alone(fault, cause, said):
+    finding = held(*blocks(fault))
+    assert (finding.verdict, finding.cause) == (wp.Verdict.FAILS, cause)
+    assert finding.message.startswith(f"{said}, though it is right on those given: ")
+    (given,) = wp.check_paths(*blocks(fault), elsewhere=False).findings
+    assert given.verdict is wp.Verdict.HOLDS
+
+
+def test_what_is_right_on_other_inputs_too():
+    assert held(*blocks("")).verdict is wp.Verdict.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate"),
+    [
+        (lambda x: x * 24**-0.5, lambda x: x / x.shape[-1] ** 0.5),  # a size is written down
+        (lambda x: x.reshape(-1, 8).sum(-1), lambda x: x.unflatten(-1, (-1, 8)).sum(-1).flatten()),  # others raise
+        (lambda x: (x - x.mean(0)) / x.std(0), lambda x: (x - x.mean(0)) / x.var(0).sqrt()),  # one row has no spread
+    ],
+)
+def test_inputs_of_another_kind_are_not_tried(reference, candidate):
+    assert held(reference, candidate, tensors(torch.float32)[:1]).verdict is wp.Verdict.HOLDS
+
+
+# --- the implementations of an optimizer -------------------------------------------------------
+
+
+def optimized(kind=torch.optim.AdamW, **options):
+    made = problem()
+    optimizer = kind(made.model.parameters(), lr=1e-3, **options)
+    made.model(made.batch[0]).square().sum().backward()
+    optimizer.step()
+    return wp.TorchProblem(made.model, made.loss, made.batch, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad])
+def test_implementations_of_an_optimizer(kind):
+    given = optimized(kind)
+    state, before = given.optimizer.state_dict(), [p.detach().clone() for p in given.model.parameters()]
+    (finding,) = wp.check_paths(given, paths=("optimizer:foreach", "optimizer:fused")).findings
+    assert finding.verdict is wp.Verdict.HOLDS
+    assert all(torch.equal(a, b) for a, b in zip(before, given.model.parameters(), strict=True))
+    after = given.optimizer.state_dict()
+    assert all(map(torch.equal, *(map(torch.as_tensor, tree_leaves(one["state"])) for one in (state, after))))
+
+
+def test_an_implementation_that_steps_otherwise():
+    class Decays(torch.optim.AdamW):
+        def step(self, closure=None):
+            for group in self.param_groups:
+                group["weight_decay"] *= 1.5 if group["fused"] else 1.0
+            return super().step(closure)
+
+    report = wp.check_paths(optimized(Decays, weight_decay=0.1), paths=("optimizer:foreach", "optimizer:fused"))
+    told = {finding.verdict: finding.message for finding in report.findings}
+    assert told[wp.Verdict.FAILS].startswith("On the path optimizer:fused: `output['")
+    assert told[wp.Verdict.HOLDS].startswith("On the path optimizer:foreach: Outputs (4) are those of the reference")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda: problem(), "the path optimizer:fused needs an optimizer"),
+        (lambda: optimized(torch.optim.RMSprop), "RMSprop has no implementation 'fused'"),
+    ],
+)
+def test_optimizers_that_have_no_such_path(given, said):
+    with pytest.raises(wp.InputError, match=said):
+        wp.check_paths(given(), paths=["optimizer:fused"])

@@ -13,6 +13,7 @@ import numpy as np
 from jax.extend import core
 
 from wellposed.backends.fixed_sizes import may_be_fixed
+from wellposed.backends.jax.drawn import drawn_in_float32
 from wellposed.backends.jax.evaluation import as_numpy
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.variations import about_size, is_whole, off_zero, varied
@@ -223,7 +224,10 @@ class JaxWays:
 
 @contextmanager
 def _in_float64(wide: bool) -> Iterator[None]:
-    with jax.enable_x64(True) if wide else nullcontext():
+    if not wide or jax.config.jax_enable_x64:  # then the candidate draws in float64 too
+        yield
+        return
+    with jax.enable_x64(True), drawn_in_float32():
         yield
 
 

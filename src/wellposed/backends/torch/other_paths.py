@@ -14,11 +14,11 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import checkpoint as recomputing
 
+from wellposed.backends.patches import Patches
 from wellposed.backends.torch.copies import copy_together
 from wellposed.backends.torch.evaluation import TorchEvaluation
 from wellposed.backends.torch.forward import forward
 from wellposed.backends.torch.optimizer_paths import steps_on
-from wellposed.backends.torch.patches import Patches
 from wellposed.backends.torch.tracing.function_mode import Watcher
 from wellposed.backends.torch.ways import TorchWays
 from wellposed.errors import InputError

@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from wellposed.backends.torch.patches import Patches
+from wellposed.backends.patches import Patches
 
 
 @contextmanager

@@ -13,7 +13,8 @@ def in_the_last_block(held: Held, name: str, kind: Kind, begins: tuple[int, ...]
     """Whether a tensor is right with inputs of whole blocks alone, and wrong with a few more; None where no size can be
     cut. `begins` are numbers at which what is wrong begins.
     """
-    sizes = [size for size in held.ways.sizes if size > _LEAST]
+    most = held.ways.other_sizes // 2  # each is cut twice
+    sizes = sorted((size for size in held.ways.sizes if size > _LEAST), reverse=True)[:most]
     wholes = {size: {1 << (size.bit_length() - 1), *(b for b in begins if _LEAST <= b < size)} for size in sizes}
     told = [_told(held, size, whole, name, kind) for size in sizes for whole in sorted(wholes[size])]
     return True if any(told) else None if all(one is None for one in told) else False

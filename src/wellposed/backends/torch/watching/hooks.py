@@ -13,7 +13,7 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from wellposed.backends.torch.patches import Patches
+from wellposed.backends.patches import Patches
 
 
 class Passed(NamedTuple):

@@ -13,8 +13,8 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import lr_scheduler
 
+from wellposed.backends.patches import Patches
 from wellposed.backends.torch.groups import parameters_of
-from wellposed.backends.torch.patches import Patches
 from wellposed.backends.torch.watching.movement import digest
 from wellposed.backends.torch.watching.nodes import find_place
 from wellposed.users_code import ask

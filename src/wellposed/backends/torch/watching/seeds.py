@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wellposed.backends.torch.patches import Patches
+from wellposed.backends.patches import Patches
 from wellposed.backends.torch.watching.nodes import find_place
 
 _READ: dict[str, Callable[[], Any]] = {

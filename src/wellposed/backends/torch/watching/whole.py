@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from wellposed.backends.torch.patches import Patches
+from wellposed.backends.patches import Patches
 from wellposed.backends.torch.watching.record import Record
 
 
