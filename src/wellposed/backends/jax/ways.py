@@ -224,7 +224,7 @@ class JaxWays:
 
 @contextmanager
 def _in_float64(wide: bool) -> Iterator[None]:
-    if not wide or jax.config.jax_enable_x64:  # then the candidate draws in float64 too
+    if not wide or jnp.result_type(float) == jnp.float64:  # then the candidate draws in float64 too
         yield
         return
     with jax.enable_x64(True), drawn_in_float32():

@@ -70,7 +70,7 @@ class WithLoss(nn.Module):
 
 def plain(problem: TorchEvaluation) -> WithLoss:
     """The formulas as they stand: no attention is fused, nothing cast or recomputed."""
-    return WithLoss(problem, lambda _model: _as_written())
+    return WithLoss(problem, _as_written)
 
 
 def as_it_is(problem: TorchEvaluation) -> TorchWays:
@@ -84,8 +84,8 @@ def data_of(problem: TorchEvaluation) -> tuple[Any, ...]:
 
 
 @contextmanager
-def _as_written() -> Iterator[None]:
-    with _PlainAttention(), torch.autocast("cpu", enabled=False), _kept_whole():
+def _as_written(model: nn.Module) -> Iterator[None]:
+    with _PlainAttention(), torch.autocast(_device(model), enabled=False), _kept_whole():
         yield
 
 

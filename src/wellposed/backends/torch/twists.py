@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from wellposed.backends.patches import Patches
+from wellposed.backends.ways import Twist
 
 
 @contextmanager
@@ -61,6 +62,22 @@ def passed_through(
 def in_one_piece(tensor: torch.Tensor) -> torch.Tensor:
     """A copy."""
     return tensor.clone(memory_format=torch.contiguous_format)
+
+
+@contextmanager
+def within(twist: Twist) -> Iterator[None]:
+    """What is done otherwise while a way is gone, forward and backward."""
+    if twist == "no-cast-cache":
+        with without_cast_cache():
+            yield
+    elif twist == "kept":
+        with saved_by(torch.Tensor.clone), passed_through(lambda tensor: tensor, torch.Tensor.clone):
+            yield
+    elif twist == "contiguous":
+        with passed_through(torch.Tensor.contiguous, in_one_piece):
+            yield
+    else:
+        yield
 
 
 class Draws(TorchDispatchMode):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from wellposed.backends.closures import reachable
 from wellposed.backends.fixed_sizes import may_be_fixed
 from wellposed.backends.randomness import Randomness, owned_generators, same_state
 from wellposed.backends.torch.compared import (
@@ -35,7 +36,7 @@ from wellposed.backends.torch.state import (
     versions_restored,
 )
 from wellposed.backends.torch.tracing.function_mode import seen_through
-from wellposed.backends.torch.twists import Draws, in_one_piece, passed_through, saved_by, without_cast_cache
+from wellposed.backends.torch.twists import Draws, saved_by, within
 from wellposed.backends.torch.variations import about_size, cut, varied
 from wellposed.backends.ways import LEAST_NUDGE, NUDGE, Passed, Twist, Variation, Way
 from wellposed.errors import InputError
@@ -206,7 +207,10 @@ class TorchWays:
 
     @property
     def other_sizes(self) -> int:
-        return _OTHER_SIZES
+        functions = (self._reference.function, self._candidate.function)
+        parts = (part for function in functions for part in (function, *(one for _, one in reachable(function))))
+        compiled = any(hasattr(part, "_torchdynamo_orig_callable") for part in parts)
+        return _COMPILED_SIZES if compiled else _OTHER_SIZES
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -249,14 +253,14 @@ class TorchWays:
                 torch.rand(1)
                 for device in {p.device for p in side.tensors.values() if p.is_cuda}:
                     torch.rand(1, device=device)
-            with _within(twist), Wide() if dtype else nullcontext(), rounding or nullcontext():
+            with within(twist), Wide() if dtype else nullcontext(), rounding or nullcontext():
                 outputs = outputs_of(side.function(*self._handed(given, side)))
             carrying = {name: t for name, t in outputs.items() if t.requires_grad}
             incoming = [self._incoming(name, t, point, twist) for name, t in carrying.items()]
             moved = {name: given[place] for name, place in self._moving.items()} | side.tensors
             draws, between = Draws(), self._random.states()
             listening = draws if twist == "again" else nullcontext()
-            modes = (_within(twist), Wide() if dtype else nullcontext(), rounding or nullcontext(), listening)
+            modes = (within(twist), Wide() if dtype else nullcontext(), rounding or nullcontext(), listening)
             with _others_apart(carrying, moved) as keep, modes[0], modes[1], modes[2], modes[3]:
                 if carrying:
                     _backward(list(carrying.values()), incoming, retain_graph=keep)
@@ -369,23 +373,8 @@ def _others_apart(outputs: dict[str, torch.Tensor], moved: dict[str, torch.Tenso
         yield bool(others)
 
 
-@contextmanager
-def _within(twist: Twist) -> Iterator[None]:
-    if twist == "no-cast-cache":
-        with without_cast_cache():
-            yield
-    elif twist == "kept":
-        with saved_by(torch.Tensor.clone), passed_through(lambda tensor: tensor, torch.Tensor.clone):
-            yield
-    elif twist == "contiguous":
-        with passed_through(torch.Tensor.contiguous, in_one_piece):
-            yield
-    else:
-        yield
-
-
 _SCALED = 1024.0
-_OTHER_SIZES = 16
+_OTHER_SIZES, _COMPILED_SIZES = 16, 2  # for each of which torch.compile compiles anew, up to its limit of eight
 _backward = seen_through(torch.autograd.backward)  # else no mode would see what custom backward passes compute
 
 

@@ -119,7 +119,9 @@ def measure(
     (apart,), (usual,), (chance,), _ = differences.over(None)
     bound = max(floor_of(unit) * size, usual)
     slopes = _slopes(exact, way)
-    tilt, error = float(np.mean(slopes)) - 1, _slope_error(slopes, differences.variance, middle)
+    tilt = float(np.mean(slopes)) - 1
+    rest = _moments([one - (1 + tilt) * other for one, other in zip(way, exact, strict=True)])[1]
+    error = _slope_error(slopes, rest, middle)
     usual_slopes = np.ones(POINTS) if reference is None else _slopes(exact[: len(reference)], reference)
     usual_tilt = abs(float(np.mean(usual_slopes)) - 1) - 2 * float(np.std(usual_slopes, ddof=1))
     tilted = abs(tilt) > max(floor_of(unit), ABOVE * usual_tilt, _DEVIATIONS * error) and abs(tilt) * size > floor
@@ -223,7 +225,7 @@ def _slopes(exact: Sequence[Array], way: Sequence[Array]) -> Vector:
 
 
 def _slope_error(slopes: Vector, variance: Array, middle: Array) -> float:
-    """The larger of the scatter over the points and of White's error (1980) from the entries' own variances."""
+    """The larger of the scatter over the points and of White's error (1980) from the variances of what is left."""
     square = float(np.vdot(middle, middle))
     white = float(np.sqrt((variance * middle**2).sum())) / square if square else 0.0
     return max(white, float(np.std(slopes, ddof=1))) / float(np.sqrt(len(slopes)))

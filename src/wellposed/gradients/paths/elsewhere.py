@@ -10,6 +10,7 @@ from typing import Protocol
 
 from wellposed.backends.ways import Variation, Ways
 from wellposed.findings import Finding, Verdict
+from wellposed.gradients.rules.paths import PATHS
 from wellposed.printable import listed
 from wellposed.users_code import ask
 
@@ -53,6 +54,7 @@ def wrong_elsewhere(ways: Ways, judged: Judged) -> Finding | None:
     """What is wrong on the first inputs of the same kind that show it; None where all that can be tried is right."""
     for tried in _others(ways):
         found = _failing(tried, judged)
+        ways.runs += tried.ways.runs
         if found is not None:
             smallest = tried if tried.size < 0 else _smallest(tried, judged)
             cause = tried.cause if tried.cause != "tail" or found.cause in _OF_BLOCKS else ""
@@ -101,4 +103,5 @@ def _told(tried: Tried, found: Finding, cause: str) -> Finding:
     shapes = listed([str(shape) for shape in tried.ways.shapes], 6)
     told = tried.told or f"With inputs of the shapes {shapes}"
     text = f"{told} it is wrong, though it is right on those given: {found.message[0].lower()}{found.message[1:]}"
-    return replace(found, message=text, cause=cause or found.cause)
+    cause = cause or found.cause
+    return PATHS.found(Verdict.FAILS, text, where=found.where, cause=cause, evidence=found.evidence)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from wellposed.backends.ways import Passed, Twist, Way, Ways
-from wellposed.gradients.paths.apart import POINTS, Apart, measure
+from wellposed.gradients.paths.apart import FINE, POINTS, Apart, measure
 from wellposed.numerics.arrays import Array
 
 Kind = Literal["outputs", "gradients"]
@@ -114,8 +114,13 @@ class Held:
         exact, candidate = (self._runs(way, "float64", points) for way in _BOTH)
         if exact is None or candidate is None:
             return False
-        there, here = (self.numbers(runs, kind, name) for runs in (exact, candidate))
-        return not measure(name, there, here, None, self.ways.unit, self.ways.least).wrong
+        lifted = self._typically_apart(candidate, exact, name, kind)
+        return lifted <= max(FINE, _LIFTED * self._typically_apart(self.candidate, self.exact or (), name, kind))
+
+    def _typically_apart(self, runs: Sequence[Passed], exact: Sequence[Passed], name: str, kind: Kind) -> float:
+        """Relative, at the median of the points."""
+        pairs = zip(self.numbers(runs, kind, name), self.numbers(exact, kind, name), strict=True)
+        return float(np.median([np.linalg.norm(one - other) / (np.linalg.norm(other) or 1.0) for one, other in pairs]))
 
     def at_a_kink(self, name: str, kind: Kind) -> bool:
         """Whether inputs lie on kinks of the reference (a rectifier's zeros, equal numbers that a maximum is taken of),
@@ -154,6 +159,7 @@ class Held:
         return not measure(name, there, here, None, self.ways.unit, self.ways.least).wrong
 
 
+_LIFTED = 0.1  # of a difference: what is left of one that rounding makes
 _SAME = 0.2  # of what is apart
 _GROUPS = 20  # of numbers that are apart: at random it does not cancel in each
 _UNITS = 8.0  # of an entry's rounding: what cancels where a size is 1 is that of its terms

@@ -22,6 +22,7 @@ PATHS = Rule(
         f" point; where it scatters {ROUGH:g} times as much as the reference; and where outputs or gradients stay"
         " behind when inputs move. Causes are confirmed by running the candidate otherwise: twice, laid out in one"
         " piece, without a cast cache, with copies of what is saved, in float64, with sizes cut to whole blocks."
+        " Functions that are right are tried on other inputs of their kind."
         f" Precision alone is suspect, from {100 * COSTS:g} % of a kernel's tensor and {100 * MODEL_COSTS:g} % of a"
         " model's on. A full check-up holds a problem as it is against itself with nothing fused, cast or recomputed."
     ),
