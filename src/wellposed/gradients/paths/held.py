@@ -115,7 +115,8 @@ class Held:
         if exact is None or candidate is None:
             return False
         lifted = self._typically_apart(candidate, exact, name, kind)
-        return lifted <= max(FINE, _LIFTED * self._typically_apart(self.candidate, self.exact or (), name, kind))
+        own = self._typically_apart(self.candidate, self.exact or (), name, kind)
+        return 0 < own and lifted <= max(FINE, _LIFTED * own)
 
     def _typically_apart(self, runs: Sequence[Passed], exact: Sequence[Passed], name: str, kind: Kind) -> float:
         """Relative, at the median of the points."""
