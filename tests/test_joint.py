@@ -95,3 +95,78 @@ def test_ranks_that_each_close_over_their_batch_are_told_how_to_give_it(tmp_path
     told = " ".join(done.stderr.split())
     assert "every rank has a loss of its own, and a loss of one argument does not show its batch" in told
     assert "give the batch to the problem: wp.TorchProblem(model, loss, (inputs, targets))" in told
+
+
+ON_RANKS = """
+import atexit
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+import wellposed as wp
+
+dist.init_process_group("gloo")
+atexit.register(dist.destroy_process_group)
+torch.manual_seed(0)
+batch = torch.randn(16, 6), torch.randint(4, (16,))
+model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 4))
+{rest}
+problem = wp.TorchProblem(model, nn.CrossEntropyLoss(), batch)
+"""
+IN_COLUMNS = """
+mesh = init_device_mesh("cpu", (2,))
+parallelize_module(model, mesh, {"0": ColwiseParallel(), "2": RowwiseParallel()})
+"""
+DRIFTED = (
+    IN_COLUMNS
+    + """
+with torch.no_grad():
+    model[4].bias[0] += 0.05 * dist.get_rank()
+"""
+)
+BY_HAND = """
+class Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        x = x.clone()
+        dist.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(context, g):
+        return g
+
+
+class Parallel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(6, 8), nn.Linear(8, 4, bias=False)
+
+    def forward(self, x):
+        return Gathered.apply(self.down(torch.relu(self.up(x))))
+
+
+model = Parallel()
+"""
+
+
+@pytest.mark.parametrize(
+    ("rest", "options", "status", "words"),
+    [
+        (IN_COLUMNS, [], 0, "wellposed: ok"),
+        (IN_COLUMNS, ["--full"], 0, "wellposed: ok"),
+        ("fully_shard(model)", ["--full"], 0, "wellposed: ok"),
+        (DRIFTED, [], 1, "The values of 1 tensors differ between ranks: `4.bias`."),
+        (BY_HAND, [], 2, "talks to other ranks, and the model is neither DDP nor made of DTensors"),
+    ],
+    ids=["columns", "columns, full", "shards, full, without an optimizer", "drifted", "by hand"],
+)
+def test_models_in_parts_that_work_together(rest, options, status, words, tmp_path):
+    file = tmp_path / "problem.py"
+    file.write_text(ON_RANKS.replace("{rest}", rest))
+    done = torchrun(2, "-m", "wellposed", "check", str(file), "--ignore", "WP1,WP2,WP3", *options)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert words in said, said[-3000:]
+    assert (done.returncode != 0) == (status == 2), said[-3000:]

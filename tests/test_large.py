@@ -18,7 +18,7 @@ from wellposed.backends.torch.coordinates import TorchCoordinates
 from wellposed.backends.torch.lifting import Lifting
 from wellposed.backends.torch.tensors import Tensors
 from wellposed.backends.torch.weight import TensorWeight
-from wellposed.numerics.theta import Layout, descend, move_by_its_size, moves, norm, scale
+from wellposed.numerics.theta import MANY, Layout, descend, move_by_its_size, moves, norm, scale
 from wellposed.numerics.weight import Weight
 
 FAILS = wp.Verdict.FAILS
@@ -342,3 +342,14 @@ def test_checkpoints_hold(large, reentrant):
             return (x + h) @ self.words.weight.T
 
     assert not [f for f in wp.check_gradients(posed(Saving())).findings if f.verdict is FAILS]
+
+
+def test_weights_in_float64_are_left_as_they_are():
+    """Their squares are summed in float64, which is the format that they are in already."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1100, 1000), nn.ReLU(), nn.Linear(1000, 3)).double()
+    assert sum(p.numel() for p in model.parameters()) > MANY
+    before = [p.detach().clone() for p in model.parameters()]
+    data = torch.randn(8, 1100, dtype=torch.float64), torch.randint(3, (8,))
+    wp.check_weights(wp.TorchProblem(model, nn.CrossEntropyLoss(), data))
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))

@@ -69,8 +69,10 @@ def _of_all_ranks(
     if GRADIENTS in subjects and only(RANKS.id):
         seen = joint.across_ranks()
         added.append(across_ranks(seen))
-        if seen.withheld:  # by anything that has to do with the gradient the user would be told the same again
-            added += [rule.undecided(_WITHHELD) for rule in rules if "loss" in rule.needs and not rule.full]
+        unequal = seen.values_apart or seen.gradients_apart
+        if seen.withheld or unequal:  # the user would be told the same again, and ranks that decide otherwise hang
+            why = _WITHHELD if seen.withheld else _UNEQUAL
+            added += [rule.undecided(why) for rule in rules if "loss" in rule.needs and not rule.full]
     left = {rule.id for rule in rules} - {finding.rule for finding in added}
     with joint.alike():
         report = work(joint.problem, only=left.__contains__)
@@ -79,6 +81,7 @@ def _of_all_ranks(
 
 
 _WITHHELD = "No rank passes its gradients on (WP507)."
+_UNEQUAL = "The ranks do not have the same parameters and gradients (WP507)."
 
 
 def _report_on(

@@ -26,7 +26,7 @@ from wellposed.backends.torch.held_constants import Replayable
 from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
 from wellposed.backends.torch.lifting import Lifting
 from wellposed.backends.torch.sharded import gathered, mean_over_ranks, reshard, resharded
-from wellposed.backends.torch.shards import in_shards
+from wellposed.backends.torch.shards import in_shards, spread_as
 from wellposed.backends.torch.state import (
     buffers_lent,
     model_restored,
@@ -235,10 +235,11 @@ class TorchEvaluation(Replayable):
         """Each parameter with what it is at theta."""
         arrays = self._layout.unpack(theta)
         wide = torch.float64 if self._lifting else None
-        return [
+        values = [
             (p, torch.tensor(arrays[name], dtype=wide or p.dtype, device=p.device))
             for name, p in self._parameters.items()
         ]
+        return [(p, spread_as(p, value) if in_shards(p) else value) for p, value in values]
 
     @contextmanager
     def _as_it_is(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ is held against the mean of their losses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from wellposed.backends.randomness import Randomness
@@ -22,12 +23,14 @@ from wellposed.backends.structure.shown import AcrossRanks
 from wellposed.backends.torch.coordinates import TorchCoordinates
 from wellposed.backends.torch.problem import TorchProblem
 from wellposed.backends.torch.sharded import held_jointly, mean_over_ranks
+from wellposed.backends.torch.shards import in_shards
 from wellposed.backends.torch.state import torch_generators
 from wellposed.backends.torch.tensors import Tensors
 from wellposed.backends.torch.weight import TensorWeight
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.floats import format_of
+from wellposed.users_code import ask
 
 _SAME = 1e-3  # relative: ranks that have exchanged their gradients hold the same bits, or nearly
 _STEP = 1e-2  # of every coordinate's scale: differences of losses in float32 are known to some 1e-4 then
@@ -78,7 +81,8 @@ class JointProblem:
             slopes = coordinates.along(self._after_a_step(part))
             withheld = self._let_go()
         present = {name: known for name, known in slopes.items() if known is not None}
-        values = {} if own._sharded else {name: TensorWeight(one).digest for name, one in point.known()}
+        whole = [(name, one) for name, one in point.known() if not in_shards(one)]
+        values = {name: TensorWeight(one).digest for name, one in whole}
         parts = _gathered((values, present))
         apart = [name for name in values if any(its[name] != parts[0][0][name] for its, _ in parts)]
         differing = [name for name in present if any(_differ(its.get(name), parts[0][1].get(name)) for _, its in parts)]
@@ -115,10 +119,39 @@ class JointProblem:
 
 
 def jointly(problem: Any) -> JointProblem | None:
-    """None where this process alone holds the model."""
-    if not isinstance(problem, TorchProblem) or not held_jointly(problem.model):
+    """None where this process alone holds the model. Raises `InputError` where ranks work on one model by collectives
+    of its own: whatever one of them tried alone would hang or fail.
+    """
+    if not isinstance(problem, TorchProblem):
         return None
-    return JointProblem(problem)
+    if held_jointly(problem.model):
+        return JointProblem(problem)
+    if _communicates(problem):
+        raise InputError(
+            "the loss or its backward pass talks to other ranks, and the model is neither DDP nor made of DTensors",
+            hint="hold it against a model on one process: wp.check_paths(reference, candidate, inputs) with"
+            " single-process stand-ins for its collectives; wp.check_ranks for data parallel training",
+        )
+    return None
+
+
+class _Collectives(TorchDispatchMode):
+    """`seen`: whether anything within spoke to other ranks."""
+
+    seen = False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.seen = self.seen or func.namespace in ("c10d", "_c10d_functional", "_dtensor")
+        return func(*args, **(kwargs or {}))
+
+
+def _communicates(problem: TorchProblem) -> bool:
+    """On all ranks at once, in a step of each."""
+    with problem.preserved(), _Collectives() as collectives:
+        ask(lambda: problem._loss().backward(), None)  # what raises is told by the check-up
+    return collectives.seen
 
 
 def _inner(model: nn.Module) -> nn.Module:

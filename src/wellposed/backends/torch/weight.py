@@ -42,7 +42,7 @@ class TensorWeight(Weight):
     def mean_square(self) -> tuple[float, float]:
         total = fourth = 0.0
         for piece in self._tensor.reshape(-1).split(_PIECE):
-            squares = piece.double().square_()
+            squares = piece.double().square()  # of a float64 weight .double() is the user's own memory
             both = torch.stack([squares.sum(), squares.square_().sum()]).tolist()
             total, fourth = total + both[0], fourth + both[1]
         mean = total / self.size

@@ -116,7 +116,7 @@ class Held:
             return False
         lifted = self._typically_apart(candidate, exact, name, kind)
         own = self._typically_apart(self.candidate, self.exact or (), name, kind)
-        return 0 < own and lifted <= max(FINE, _LIFTED * own)
+        return own > 0 and lifted <= max(FINE, _LIFTED * own)
 
     def _typically_apart(self, runs: Sequence[Passed], exact: Sequence[Passed], name: str, kind: Kind) -> float:
         """Relative, at the median of the points."""
