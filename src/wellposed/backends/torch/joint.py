@@ -138,7 +138,7 @@ def jointly(problem: Any) -> JointProblem | None:
 class _Collectives(TorchDispatchMode):
     """`seen`: whether anything within spoke to other ranks."""
 
-    seen = False
+    seen: bool = False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -151,7 +151,7 @@ def _communicates(problem: TorchProblem) -> bool:
     """On all ranks at once, in a step of each."""
     with problem.preserved(), _Collectives() as collectives:
         ask(lambda: problem._loss().backward(), None)  # what raises is told by the check-up
-    return collectives.seen
+    return bool(collectives.seen)
 
 
 def _inner(model: nn.Module) -> nn.Module:
