@@ -572,6 +572,7 @@ def test_a_fingerprint_shows_what_has_changed(tmp_path):
         (lambda: wp.check_paths(plain), "a check needs a problem, not a function"),
         (lambda: wp.check_paths(plain, plain, (torch.ones(2, 2), torch.ones(2, 2))), "no input requires a gradient"),
         (lambda: wp.check_paths(network(), loss, batch(), paths="compile"), "paths takes several, not 'compile'"),
+        (lambda: wp.check_paths(network(), loss, batch(), paths=5), "paths takes several, not 5"),
         (lambda: wp.check_paths(network(), loss, batch(), paths=("fused",)), "there is no path 'fused'"),
         (lambda: wp.check_paths(nn.Linear(2, 2), nn.Linear(2, 3), torch.ones(2, 2)), r"the shapes \(2, 2\) and \(3, 2\)"),
         (lambda: wp.check_paths(nn.Linear(2, 2), plain, torch.ones(2, 2)), "the other is not"),
@@ -670,7 +671,7 @@ def blocks(fault):
         ("one row", "wrong-rows", "With inputs of the shapes (1, 2), (2,), (1, 2) it is wrong"),
         ("strides", "stride", "With inputs that do not lie in one piece it is wrong"),
         ("mask", "padding", "With all of the mask off it is wrong"),
-        ("empty", "missing-term", "With inputs of the shapes (0, 1), (1,), (0, 1) it is wrong"),
+        ("empty", "missing-term", "With inputs of the shapes (0, 2), (2,), (0, 2) it is wrong"),
         ("overflow", "", "With inputs a hundred times as large it is wrong"),
     ],
 )
@@ -696,6 +697,110 @@ def test_what_is_right_on_other_inputs_too():
 )
 def test_inputs_of_another_kind_are_not_tried(reference, candidate):
     assert held(reference, candidate, tensors(torch.float32)[:1]).verdict is wp.Verdict.HOLDS
+
+
+def normal(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+
+
+RIGHT = {
+    "float mask": (lambda x, m: x[m.bool()].sum(), lambda x, m: (x * m).sum(), normal(3, 7), (normal(3, 7) > 0).float()),
+    "one-hot labels": (
+        lambda z, t: F.cross_entropy(z, t), lambda z, t: (torch.logsumexp(z, -1) - (z * t).sum(-1)).mean(),
+        normal(8, 5), torch.eye(5)[torch.arange(8) % 5],
+    ),
+    "permutation": (
+        lambda x, p: x[torch.argsort(p)], lambda x, p: torch.zeros_like(x).index_copy(0, p, x),
+        normal(16, 5), torch.randperm(16, generator=torch.Generator().manual_seed(0)),
+    ),
+    "causal mask": (
+        lambda q, m: F.scaled_dot_product_attention(q, q, q, attn_mask=m),
+        lambda q, m: F.scaled_dot_product_attention(q, q, q, is_causal=True), normal(3, 6, 8), torch.ones(6, 6).tril().bool(),
+    ),
+    "filled mask": (
+        lambda q, m: (q @ q.mT).masked_fill(~m, -1e9).softmax(-1) @ q,
+        lambda q, m: F.scaled_dot_product_attention(q, q, q, attn_mask=m, scale=1.0), normal(3, 6, 8), normal(6, 6) > -1,
+    ),
+    "gated": (
+        lambda x: F.glu(x), lambda x: x[..., : x.shape[-1] // 2] * torch.sigmoid(x[..., x.shape[-1] // 2 :]), normal(6, 4),
+    ),
+    "pooled": (lambda x: F.avg_pool1d(x, 2), lambda x: (x[..., ::2] + x[..., 1::2]) / 2, normal(2, 3, 4)),
+    "positive": (
+        lambda a: a.cumprod(-1), lambda a: a.log().cumsum(-1).exp(), (normal(6, 5).detach().abs() + 0.5).requires_grad_(),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_functions_of_many_kinds(name):
+    reference, candidate, *inputs = RIGHT[name]
+    finding = held(reference, candidate, tuple(inputs))
+    assert finding.verdict is wp.Verdict.HOLDS, finding
+
+
+def test_functions_that_call_two_tensors_by_one_name():
+    def layer(w):
+        return lambda x, product=torch.mul: product(x, w)
+
+    class Tripled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, w):
+            ctx.save_for_backward(x, w)
+            return x * w
+
+        @staticmethod
+        def backward(ctx, g):
+            x, w = ctx.saved_tensors
+            return g * w, 3 * (g * x).sum(0)
+
+    f, g = layer(normal(4, seed=1)), layer(normal(4, seed=2))
+    finding = held(lambda x: g(f(x)), lambda x: g(f(x, Tripled.apply)), (normal(6, 4),))
+    assert (finding.verdict, finding.cause) == (wp.Verdict.FAILS, "scale")
+    config = type("Config", (), {})()
+    config.w = normal(4, seed=1)
+    finding = held(lambda x, c: x * c.w, lambda x, c: Tripled.apply(x, c.w), (normal(6, 4), config))
+    assert (finding.verdict, finding.cause) == (wp.Verdict.FAILS, "scale")
+
+
+def test_parametrized_modules_are_compared():
+    def made():
+        torch.manual_seed(0)
+        return nn.utils.parametrizations.weight_norm(nn.Linear(24, 8))
+
+    finding = held(made(), made(), (tensors(torch.float32)[0],))
+    assert finding.verdict is wp.Verdict.HOLDS
+    assert "gradients (4)" in finding.message
+
+
+@pytest.mark.parametrize(("at_zero", "verdict"), [(0.2, "holds"), (1.0, "holds"), (0.0, "fails"), (-1.0, "fails")])
+def test_a_kink_has_two_sides_and_what_lies_between(at_zero, verdict):
+    class Leaky(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return F.leaky_relu(x, 0.2)
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g * ((x > 0) + 0.2 * (x < 0) + at_zero * (x == 0))
+
+    x = normal(16, 16).detach().relu().requires_grad_()
+    assert held(lambda x: F.leaky_relu(x, 0.2), Leaky.apply, (x,)).verdict.value == verdict
+
+
+def test_parts_that_are_made_within_are_gone_after():
+    class Lazy(nn.Linear):
+        def forward(self, x):
+            if "cosine" not in self._buffers:
+                self.register_buffer("cosine", torch.ones(3), persistent=False)
+                self.extra = nn.Linear(3, 3)
+            return super().forward(x) * self.cosine
+
+    model, data = Lazy(8, 3), (torch.randn(16, 8), torch.randint(3, (16,)))
+    wp.check_paths(model, nn.CrossEntropyLoss(), data, paths=["checkpoint"])
+    assert set(model.state_dict()) == {"weight", "bias"}
+    assert not hasattr(model, "cosine")
 
 
 # --- the implementations of an optimizer -------------------------------------------------------

@@ -155,7 +155,7 @@ def _judged(two: Callable[[], Ways | None], costs: float, *, elsewhere: bool = F
 def _pairs(
     reference: Any, candidate: Any, batch: Any, paths: Sequence[str]
 ) -> list[tuple[str, Callable[[], Ways | None]]]:
-    if isinstance(paths, str):
+    if isinstance(paths, str) or not isinstance(paths, Sequence):
         raise InputError(f"paths takes several, not {paths!r}", hint=f"paths=({paths!r},)")
     alone = candidate is None and batch is None
     if alone:

@@ -23,11 +23,11 @@ def varied(values: Array, variation: Variation, *, moved: bool) -> Array | None:
     if variation in ("masked", "unmasked"):
         return None if moved else _with_mask(values, on=variation == "unmasked")
     if variation == "repeated":
-        return np.full_like(values, _commonest(values)) if is_whole(values) and values.ndim else None
+        return np.full_like(values, _commonest(values)) if _may_repeat(values) else None
     if not moved:
         return None
     if variation == "zero rows":
-        if values.ndim < 2 or len(values) < 2:
+        if values.ndim < 2 or len(values) < 2 or (values > 0).all() or (values < 0).all():
             return None
         made = values.copy()
         made[::2] = 0
@@ -52,12 +52,32 @@ def off_zero(values: Array, point: int, place: int) -> Array:
 def _with_mask(values: Array, *, on: bool) -> Array | None:
     """Of True and False, of 1 and 0, or of 0 and -inf to be added."""
     if values.dtype == bool:
-        return np.full_like(values, on)
+        return np.full_like(values, on) if _is_free(values) else None
     if is_whole(values):
         return None
     low = -np.inf if (values == -np.inf).any() else 0.0
     high = 0.0 if low else 1.0
-    return np.full_like(values, high if on else low) if ((values == low) | (values == high)).all() else None
+    two = bool(((values == low) | (values == high)).all())
+    return np.full_like(values, high if on else low) if two and _is_free(values == high) else None
+
+
+def _is_free(mask: Array) -> bool:
+    """Not one class for each, nor a triangle, which other code may take for granted."""
+    if mask.ndim < 2:
+        return True
+    rows = mask.reshape(-1, *mask.shape[-2:])
+    triangles = (np.tril(np.ones(mask.shape[-2:], bool)), np.triu(np.ones(mask.shape[-2:], bool)))
+    one_each = bool((mask.sum(-1) == 1).all())
+    return not one_each and not any((rows == one).all() or (rows == ~one).all() for one in triangles)
+
+
+def _may_repeat(values: Array) -> bool:
+    """Not an order, offsets, slots that are each filled once, or flags."""
+    if not is_whole(values) or not values.ndim:
+        return False
+    flat = values.ravel()
+    distinct = len(np.unique(flat))
+    return bool(2 < distinct < flat.size and (np.diff(flat) < 0).any())
 
 
 def _commonest(values: Array) -> int:
@@ -68,6 +88,17 @@ def _commonest(values: Array) -> int:
 
 def is_whole(values: Array) -> bool:
     return bool(np.issubdtype(values.dtype, np.integer))
+
+
+def is_of_its_kind(cut: Array, whole: Array) -> bool:
+    """Whether data of which a part was cut off are what they were: labels add up to one, no row of a mask that had
+    something is empty.
+    """
+    if whole.ndim < 2 or not cut.size:
+        return True
+    (sums, rests), (some, still) = ((one.sum(-1) for one in (whole, cut)), ((one != 0).any(-1) for one in (whole, cut)))
+    labels = np.allclose(sums, 1, rtol=1e-2)
+    return bool((not labels or np.allclose(rests, 1, rtol=1e-2)) and (not some.all() or still.all()))
 
 
 def about_size(numbers: Iterable[Array | int], size: int, to: int) -> bool:

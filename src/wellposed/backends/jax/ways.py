@@ -16,7 +16,7 @@ from wellposed.backends.fixed_sizes import may_be_fixed
 from wellposed.backends.jax.drawn import drawn_in_float32
 from wellposed.backends.jax.evaluation import as_numpy
 from wellposed.backends.randomness import Randomness, owned_generators
-from wellposed.backends.variations import about_size, is_whole, off_zero, varied
+from wellposed.backends.variations import about_size, is_of_its_kind, is_whole, off_zero, varied
 from wellposed.backends.ways import LEAST_NUDGE, NUDGE, Passed, Twist, Variation, Way
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array
@@ -192,10 +192,13 @@ class JaxWays:
         return tuple(sorted({size for value in self._start.values() for size in value.shape}))
 
     def cut(self, size: int, to: int) -> JaxWays | None:
-        whole = [np.asarray(leaf) for leaf in self._leaves if not _is_real(leaf) and is_whole(np.asarray(leaf))]
+        whole = [np.asarray(leaf) for leaf in self._leaves if _is_plain(leaf) and is_whole(np.asarray(leaf))]
         if about_size(whole, size, to) or may_be_fixed(size, self._reference, self._candidate):
             return None
-        return self._on([_cut(leaf, size, to) for leaf in self._leaves])
+        parts = [_cut(leaf, size, to) for leaf in self._leaves]
+        data = [place for place in range(len(parts)) if place not in self._moving.values() and _is_plain(parts[place])]
+        kind = all(is_of_its_kind(np.asarray(parts[place]), np.asarray(self._leaves[place])) for place in data)
+        return self._on(parts) if kind else None
 
     def varied(self, variation: Variation) -> JaxWays | None:
         if self.format == "float16" and variation in ("large", "small"):
@@ -206,7 +209,7 @@ class JaxWays:
         )
 
     def _varied(self, leaf: Any, variation: Variation) -> Any:
-        if not hasattr(leaf, "dtype") or jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+        if not _is_plain(leaf):
             return leaf
         moved = _is_real(leaf)
         made = varied(as_numpy(leaf) if moved else np.asarray(leaf), variation, moved=moved)
@@ -239,6 +242,11 @@ def _about(name: str) -> Any:
 def _cut(leaf: Any, size: int, to: int) -> Any:
     shape = np.shape(leaf)
     return leaf[tuple(slice(to if length == size else None) for length in shape)] if shape else leaf
+
+
+def _is_plain(leaf: Any) -> bool:
+    """An array of numbers: no key, and nothing else that a function may take."""
+    return hasattr(leaf, "dtype") and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
 
 
 def _is_real(leaf: Any) -> bool:

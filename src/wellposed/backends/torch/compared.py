@@ -23,20 +23,21 @@ _SAME_WEIGHTS = 4.0  # units of the coarser of two formats
 
 @dataclass(frozen=True)
 class Side:
-    """A function, the tensors that it is differentiated by beside its inputs, every module within its reach, and those
-    that it is given as inputs, by their place.
+    """A function, the tensors that it is differentiated by beside its inputs, every module within its reach, and what
+    it is given as inputs that are no tensors, by their place.
     """
 
     function: Any
     tensors: dict[str, torch.Tensor]
     modules: tuple[nn.Module, ...]
-    given: dict[int, nn.Module]
+    given: dict[int, Any]
 
     def in_float64(self) -> Side:
         """A copy, of all that it closes over too."""
         things = [*self.tensors.values(), *self.given.values()]
         function, *copies = copy_together(self.function, *things, change=to_float64)
-        tensors = dict(zip(self.tensors, copies, strict=False))
+        # a module that copies itself (parametrizations do) knows other tensors than those copied beside it
+        tensors = dict(zip(self.tensors, copies, strict=False)) | parameters_of(function)
         given = dict(zip(self.given, copies[len(tensors) :], strict=True))
         return Side(function, tensors, modules_of(function, *given.values()), given)
 

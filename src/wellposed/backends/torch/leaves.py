@@ -26,8 +26,16 @@ def closed_over(roots: Mapping[str, Any], known: Iterable[torch.Tensor]) -> dict
                     and id(tensor) not in taken
                 ):
                     taken.add(id(tensor))
-                    found[path or "tensor"] = tensor
+                    found[_unlike(path or "tensor", found)] = tensor
     return found
+
+
+def _unlike(name: str, taken: Mapping[str, torch.Tensor]) -> str:
+    """Two functions may call two tensors by one name."""
+    number = 2
+    while name in taken:
+        name, number = f"{name.partition(' (')[0]} ({number})", number + 1
+    return name
 
 
 def modules_of(*roots: Any) -> tuple[nn.Module, ...]:

@@ -188,12 +188,9 @@ def versions_restored(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
         yield
 
 
-_KEPT_ELSEWHERE = ("_parameters", "_buffers", "_modules")
-
-
 @contextmanager
 def attributes_restored(*modules: Any) -> Iterator[None]:
-    """What modules keep in attributes, as caches, counters and lists do: the same objects with the same contents."""
+    """What modules keep, as caches, counters, lists and parts made within: the same objects, with the same contents."""
     owned = {id(part): part for owner in modules for part in owner.modules()}.values()
     kept = [(vars(part), {name: (value, _contents(value)) for name, value in vars(part).items()}) for part in owned]
     try:
@@ -203,10 +200,9 @@ def attributes_restored(*modules: Any) -> Iterator[None]:
             for name in attributes.keys() - before.keys():
                 del attributes[name]
             for name, (value, contents) in before.items():
-                if name not in _KEPT_ELSEWHERE:
-                    _refill(value, contents)
-                    if attributes.get(name, _NOTHING) is not value:
-                        attributes[name] = value
+                _refill(value, contents)
+                if attributes.get(name, _NOTHING) is not value:
+                    attributes[name] = value
 
 
 _NOTHING = object()

@@ -22,6 +22,16 @@ def cut(tensor: torch.Tensor, size: int, to: int) -> torch.Tensor:
     return in_its_layout(made).requires_grad_(tensor.requires_grad)
 
 
+def stays(cut: Iterable[Any], whole: Iterable[Any]) -> bool:
+    """Whether data that are not differentiated by are of their kind still."""
+    for part, all_of_it in zip(cut, whole, strict=True):
+        if isinstance(part, torch.Tensor) and not part.requires_grad and part.layout is torch.strided:
+            values = [one.detach().double().cpu().numpy() for one in (part, all_of_it)]
+            if not variations.is_of_its_kind(values[0], values[1]):
+                return False
+    return True
+
+
 def about_size(leaves: Iterable[Any], size: int, to: int) -> bool:
     """Whether a whole number may be about an axis that is cut: a length, an offset, an index into it."""
     whole = [leaf.cpu().numpy() for leaf in leaves if isinstance(leaf, torch.Tensor) and _whole(leaf)]

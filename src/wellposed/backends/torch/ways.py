@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from wellposed.backends.closures import reachable
@@ -37,7 +36,7 @@ from wellposed.backends.torch.state import (
 )
 from wellposed.backends.torch.tracing.function_mode import seen_through
 from wellposed.backends.torch.twists import Draws, saved_by, within
-from wellposed.backends.torch.variations import about_size, cut, varied
+from wellposed.backends.torch.variations import about_size, cut, stays, varied
 from wellposed.backends.ways import LEAST_NUDGE, NUDGE, Passed, Twist, Variation, Way
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array
@@ -102,7 +101,7 @@ class TorchWays:
         common = {name: tensor for name, tensor in here.items() if id(tensor) in both}
         alone = {name: tensor for name, tensor in (there | here).items() if id(tensor) not in both}
         modules = modules_of(reference, candidate, self._leaves)
-        given = {place: leaf for place, leaf in enumerate(self._leaves) if isinstance(leaf, nn.Module)}
+        given = {place: leaf for place, leaf in enumerate(self._leaves) if not torch.is_tensor(leaf)}
         first, second = (
             Side(f, own[way] | common, modules, given) for way, f in zip(own, (reference, candidate), strict=True)
         )
@@ -176,7 +175,8 @@ class TorchWays:
             return None
         if may_be_fixed(size, self._reference.function, self._candidate.function):
             return None
-        return self._on([cut(leaf, size, to) if torch.is_tensor(leaf) else leaf for leaf in self._leaves])
+        parts = [cut(leaf, size, to) if torch.is_tensor(leaf) else leaf for leaf in self._leaves]
+        return self._on(parts) if stays(parts, self._leaves) else None
 
     def varied(self, variation: Variation) -> TorchWays | None:
         changed = [
@@ -295,7 +295,7 @@ class TorchWays:
             if not isinstance(leaf, torch.Tensor):
                 continue
             value = leaf.detach()
-            if point and (value.is_floating_point() or value.is_complex()):
+            if point and place in moving:  # what is data may be labels or a mask
                 value = nudged(_finer(value, grid), self._step, grid, point, place)
             else:  # what is written to in place is not the user's
                 value = in_its_layout(value)

@@ -155,11 +155,24 @@ class Held:
         all_runs = (exact, candidate, self.exact, self.candidate)
         there, here, at_zero, wrong = (self.numbers(runs, kind, name) for runs in all_runs)
         jumps, apart = (np.linalg.norm(np.subtract(runs, at_zero)) for runs in (there, wrong))
-        if jumps < _JUMPS * apart:
+        if jumps < _JUMPS * apart or not _between(np.asarray(there), np.asarray(wrong), np.asarray(at_zero)):
             return False
         return not measure(name, there, here, None, self.ways.unit, self.ways.least).wrong
 
 
+def _between(sides: Array, wrong: Array, at_zero: Array) -> bool:
+    """Whether what is wrong lies between the sides that were seen, or is shared out among equals otherwise."""
+    low, high = sides.min(axis=0), sides.max(axis=0)
+    slack = _SAME * np.maximum(high - low, np.abs(high))
+    apart = wrong - at_zero
+    outside = (wrong < low - slack) | (wrong > high + slack)
+    if (apart[outside] ** 2).sum() <= _HALF * (apart**2).sum():
+        return True
+    total, shared = float(sides.sum()), float((wrong - sides).sum())
+    return abs(shared) <= _SAME * abs(total)
+
+
+_HALF = 0.5  # of a difference's square
 _LIFTED = 0.1  # of a difference: what is left of one that rounding makes
 _SAME = 0.2  # of what is apart
 _GROUPS = 20  # of numbers that are apart: at random it does not cancel in each

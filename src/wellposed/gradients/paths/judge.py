@@ -79,7 +79,9 @@ def _without_kinks(held: Held, measured: list[Apart], kind: Kind) -> tuple[list[
 
 def _other_outputs(exact: Passed, candidate: Passed) -> Finding | None:
     if exact.outputs.keys() != candidate.outputs.keys():
-        there, here = (listed([f"`{name}`" for name in one.outputs]) for one in (exact, candidate))
+        there, here = (
+            listed([f"`{name}`" for name in one.outputs]) or "no floating-point tensor" for one in (exact, candidate)
+        )
         text = f"The reference returns {there}, the candidate {here}."
         return PATHS.found(Verdict.FAILS, text, where="output", cause="forward")
     for name, value in exact.outputs.items():
