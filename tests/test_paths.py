@@ -190,6 +190,24 @@ def test_sums_in_a_coarse_format():
     assert (finding.verdict, finding.cause, finding.where) == (wp.Verdict.SUSPECT, "precision", "inputs[1]")
 
 
+@pytest.mark.parametrize(("factor", "cause"), [(1.009, "scale"), (1.3, "scale"), (-1.0, "sign"), (0.0, "scale")])
+def test_one_factor_in_one_format_alone_is_no_rounding(factor, cause):
+    class Branching(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, w):
+            ctx.save_for_backward(x, w)
+            return x * w
+
+        @staticmethod
+        def backward(ctx, g):
+            x, w = ctx.saved_tensors
+            return g * w * (factor if x.dtype is torch.bfloat16 else 1.0), (g * x).sum(0)
+
+    x, w = tensors(torch.bfloat16, 64)
+    finding = held(lambda x, w: x * w, Branching.apply, (x, w[0].detach().requires_grad_()))
+    assert (finding.verdict, finding.cause) == (wp.Verdict.FAILS, cause)
+
+
 def test_ties_of_a_coarse_format_are_no_fault():
     """Two ways to the largest of equal numbers give the gradient to one of them each."""
     x = torch.randn(50, 20, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()

@@ -18,6 +18,7 @@ from wellposed.gradients.rules.paths import PATHS
 from wellposed.printable import listed
 
 _LATE = -0.15  # of a gradient's move: a term that is missing, and what is too small for a format, move too
+_EXACT = 0.02  # of what a factor is from 1: its error
 _STEADY = 0.3  # of a difference: two runs that are further apart than that explain it
 _TWISTS: tuple[tuple[Twist, str], ...] = (
     ("kept", "in-place"),
@@ -146,6 +147,8 @@ def _gradients(held: Held, gradients: Sequence[Apart]) -> Finding | None:
     else:
         worst, shown, words = clearest([one for one in wrong if one.beyond] or wrong)
     cause = _confirmed(held, worst, wrong, "gradients") or _in_blocks(held, worst, shown)
+    if cause == "precision" and shown in ("scale", "sign") and worst.slope_error < _EXACT * abs(worst.slope - 1):
+        cause = shown  # no rounding makes one factor of all: code for this format alone is wrong
     if cause == "precision" and lost:
         cause = "stale-cache"  # a cast that was made without a graph
     others = [one.name for one in wrong if one is not worst]
