@@ -108,7 +108,7 @@ def test_a_bad_file_gets_one_clear_message_with_a_hint(case, file, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["check"], "requires an argument"),
+        (["check"], "check needs a file"),
         (["check", "x.py", "--colour"], "Unknown option"),
         (["check", "x.py", "--select", "WP9"], "--select WP9 matches no rule"),
         (["check", "x.py", "--select", "WP1", "--ignore", "WP"], "leave no rule"),

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console, Group, RenderableType
-from rich.progress import Progress as Bar
+from rich.console import Group
 from rich.text import Text
 
 from wellposed import api
 from wellposed.backends.protocol import Problem
 from wellposed.catalogue import CATALOGUE
 from wellposed.errors import InputError, Interrupted, UserCodeRaised
-from wellposed.explained import explained
+from wellposed.explained import explained, listed_rules
+from wellposed.findings import Finding
 from wellposed.inputs.sources.files import files, paths_of
 from wellposed.inputs.standardizer import Standardizer
 from wellposed.inputs.statistics_table import statistics_table
 from wellposed.loading import load_problem, split
 from wellposed.places import line_of
-from wellposed.printable import harmless
 from wellposed.report import Report
-from wellposed.report.text import render, without_colour
+from wellposed.report.text import render
 from wellposed.running import Ran, problem_file, run_script
+from wellposed.settings import comments_in, settings_of, without_ignored
+from wellposed.terminal import complain, progress, show, tells
 from wellposed.watching import STEPS
 from wellposed.writing import refuse_inputs, write_whole
 
@@ -39,7 +41,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # a check that is interrupted has something to show
 )
 
-_HOLDS, _FAILS, _AT_FAULT, _INTERRUPTED = 0, 1, 2, 130
+_HOLDS, _FAILS, _INTERRUPTED = 0, 1, 130
 _Json = Annotated[
     str, Parameter(allow_leading_hyphen=True, help="Write the report as JSON to this file, or to standard output for -")
 ]
@@ -48,7 +50,13 @@ _Rules = Annotated[str, Parameter(help="Rules or their beginnings, separated by 
 
 @app.command
 def check(
-    file: Annotated[str, Parameter(help="FILE or FILE:NAME; a Python file that defines `problem`")],
+    file: Annotated[
+        str,
+        Parameter(
+            help="FILE or FILE:NAME; a Python file that defines `problem`; left out: the files of [tool.wellposed] in"
+            " pyproject.toml"
+        ),
+    ] = "",
     /,
     *,
     select: _Rules = "",
@@ -59,6 +67,7 @@ def check(
     ] = 0,
     html: Annotated[str, Parameter(help="Write the report as one HTML file")] = "",
     sarif: Annotated[str, Parameter(help="Write what was found as SARIF to this file, for code hosts")] = "",
+    junit: Annotated[str, Parameter(help="Write what was found as JUnit XML to this file, for CI")] = "",
     remedies: Annotated[
         bool, Parameter(help="Try the remedies on a copy, and show what they change", negative="")
     ] = False,
@@ -69,19 +78,43 @@ def check(
     traceback: Annotated[bool, Parameter(help="Show the call stack of an error", negative="")] = False,
 ) -> int:
     """Check the training problem that FILE defines; print the report."""
-    rules = _chosen(select, ignore)
-    path, name = split(file)
-    refuse_inputs([output for output in (html, json, sarif) if output and output != "-"], [path])
-    with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
-        problem = load_problem(file)
-        report = _checked(problem, rules, file, after_steps, remedies=remedies, full=full)
-    if not _tells():  # torchrun ends all processes as soon as one has another status than 0
-        return _HOLDS
-    if html:
-        report.to_html(html)
-    if sarif:
-        write_whole(sarif, report.to_sarif(path.as_posix(), lambda finding: line_of(path, finding.where, name)) + "\n")
-    return _told(report, json, verbose=verbose)
+    settled = settings_of(Path(split(file)[0]).absolute().parent if file else Path.cwd())
+    rules = _chosen(select or ",".join(settled.select), ignore)
+    files = [file] if file else list(settled.files)
+    outputs = [output for output in (html, json, sarif, junit) if output]
+    if not files:
+        raise InputError(
+            "check needs a file",
+            hint='wellposed check FILE, or files = ["FILE"] under [tool.wellposed] in pyproject.toml',
+        )
+    if len(files) > 1 and outputs:
+        raise InputError(f"{outputs[0]} is one file, for a report of {len(files)}", hint="name the file to check")
+    refuse_inputs([output for output in outputs if output != "-"], [split(one)[0] for one in files])
+    statuses = []
+    for one in files:
+        path, name = split(one)
+        with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
+            ignored = (*settled.ignored, *comments_in(path))
+            problem = load_problem(one)
+            report = _checked(problem, rules, one, after_steps, remedies=remedies, full=full)
+        place = partial(_line_in, path, name)
+        report = replace(report, findings=without_ignored(report.findings, ignored, place))
+        if not tells():  # torchrun ends all processes as soon as one has another status than 0
+            return _HOLDS
+        if html:
+            report.to_html(html)
+        if sarif:
+            write_whole(sarif, report.to_sarif(path.as_posix(), place) + "\n")
+        if junit:
+            write_whole(junit, report.to_junit(path.as_posix()) + "\n")
+        if len(files) > 1:
+            print(f"{one}:")
+        statuses.append(_told(report, json, verbose=verbose))
+    return max(statuses)
+
+
+def _line_in(path: Path, name: str, finding: Finding) -> int:
+    return line_of(path, finding.where, name)
 
 
 @app.command
@@ -137,7 +170,7 @@ def run(
     report = None if ran.watching is None else ran.watching.report
     if ran.raised:
         print(ran.raised, file=sys.stderr, end="")
-    if not _tells() or (report is None and ran.status and not ran.raised):
+    if not tells() or (report is None and ran.status and not ran.raised):
         return ran.status  # its own end, as an error in its arguments is
     if report is None and continue_ and not ran.raised:
         print(f"wellposed: {_NOT_SEEN.format(script=script)}", file=sys.stderr)
@@ -204,7 +237,7 @@ def stats(
     standardizer.fit(list(data), columns=_listed(columns), key=key or None)
     if output:
         standardizer.save(output)
-    _show(statistics_table(standardizer))
+    show(statistics_table(standardizer))
     return _HOLDS
 
 
@@ -234,11 +267,6 @@ def audit(
     return _told(report, json)
 
 
-def _tells() -> bool:
-    """Whether this process is the one of several, as torchrun starts them, that prints and writes."""
-    return "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"
-
-
 def _told(report: Report, json: str, *, verbose: bool = False) -> int:
     """Print the report or write it as JSON; the exit status."""
     if json and json != "-":
@@ -246,7 +274,7 @@ def _told(report: Report, json: str, *, verbose: bool = False) -> int:
     if json == "-":
         print(report.to_json())
     else:
-        _show(render(report, verbose=verbose))
+        show(render(report, verbose=verbose))
     return _HOLDS if report.ok else _FAILS
 
 
@@ -255,12 +283,20 @@ def _listed(columns: str) -> list[str]:
 
 
 @app.command
-def explain(rule: Annotated[str, Parameter(help="A rule, such as WP201")], /) -> int:
-    """What a rule claims, how it judges, which causes it knows and what helps."""
-    found = CATALOGUE.get(rule.upper())
-    if found is None:
-        raise InputError(f"there is no rule {rule!r}", hint=f"known: {', '.join(CATALOGUE)}")
-    _show(explained(found))
+def explain(
+    rule: Annotated[
+        str, Parameter(help="A rule (WP201), the beginning of several (WP2), a subject (signals); left out: all")
+    ] = "",
+    /,
+) -> int:
+    """What a rule claims, how it judges, which causes it knows and what helps; of several rules their titles."""
+    named = rule.strip()
+    found = [one for one in CATALOGUE.values() if one.id.startswith(named.upper()) or one.subject == named.lower()]
+    if not found:
+        close = get_close_matches(named.upper(), CATALOGUE, 3)
+        hint = f"did you mean {', '.join(close)}?" if close else "wellposed explain lists them all"
+        raise InputError(f"there is no rule {rule!r}", hint=hint)
+    show(explained(found[0]) if len(found) == 1 else listed_rules(found))
     return _HOLDS
 
 
@@ -274,7 +310,7 @@ def tour(chapter: Annotated[int | None, Parameter(help="1 to 6; left out: all of
         raise InputError(f"there is no chapter {chapter}", hint=f"1 to {len(CHAPTERS)}")
     for number, made in enumerate(CHAPTERS, 1):
         if chapter in (None, number):
-            _show(Group(*([Text("")] if chapter is None and number > 1 else []), lay_out(number, made())))
+            show(Group(*([Text("")] if chapter is None and number > 1 else []), lay_out(number, made())))
     return _HOLDS
 
 
@@ -285,20 +321,20 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        return _complain(InputError(str(error), hint="wellposed --help"))
+        return complain(InputError(str(error), hint="wellposed --help"))
     except InputError as error:
         if "--traceback" in words:
             traceback.print_exception(error)
-        return _complain(error)
+        return complain(error)
     except Interrupted as stopped:
-        if _tells():
-            _show(render(stopped.report))
+        if tells():
+            show(render(stopped.report))
         return _INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone: say nothing
         return _HOLDS
     except OSError as error:  # a full disk behind standard output
-        return _complain(InputError(f"the report cannot be printed: {error.strerror or error}"))
+        return complain(InputError(f"the report cannot be printed: {error.strerror or error}"))
     return status if isinstance(status, int) else _HOLDS
 
 
@@ -318,7 +354,7 @@ def _parted(words: list[str]) -> tuple[list[str], list[str]]:
 
 def _checked(problem: Problem, rules: _Filter, file: str, after_steps: int, *, remedies: bool, full: bool) -> Report:
     try:
-        with _progress() as told:
+        with progress() as told:
             return api.checkup(
                 problem, only=rules, after_steps=after_steps, remedies=remedies, full=full, progress=told
             )
@@ -334,15 +370,6 @@ def _checked(problem: Problem, rules: _Filter, file: str, after_steps: int, *, r
         raise InputError(
             f"{file} raised while it was being checked: {said}", hint="--traceback shows the whole call stack"
         ) from error
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """A bar on standard error, where that is a terminal; it is gone when the work is done."""
-    console = Console(stderr=True)
-    with Bar(console=console, transient=True, disable=not console.is_terminal or not _tells()) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda what, share: bar.update(task, description=what, completed=share)
 
 
 class _Filter:
@@ -369,17 +396,3 @@ def _chosen(select: str, ignore: str) -> _Filter:
     if not any(map(chosen, CATALOGUE)):
         raise InputError("--select and --ignore together leave no rule")
     return chosen
-
-
-def _complain(error: InputError) -> int:
-    rank = "" if _tells() else f" (rank {os.environ['RANK']})"
-    Console(stderr=True, highlight=False).print(Text(harmless(f"wellposed{rank}: {error}")))
-    return _AT_FAULT
-
-
-def _show(shown: RenderableType) -> None:
-    console = Console(highlight=False)
-    if console.is_terminal:
-        console.print(shown)
-    else:
-        print(without_colour(shown, console.width))

@@ -1,8 +1,9 @@
-"""A rule in words: what it claims, how it judges, which causes it knows and what helps."""
+"""A rule in words: what it claims, how it judges, which causes it knows and what helps; and rules by their subjects."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -25,6 +26,15 @@ def explained(rule: Rule) -> RenderableType:
     section("Causes", [part for cause in rule.causes for part in _cause(cause)])
     section("Remedies", [part for remedy in rule.remedies for part in _remedy(remedy)])
     section("References", map(Text, rule.references))
+    return Group(*parts)
+
+
+def listed_rules(rules: Sequence[Rule]) -> RenderableType:
+    """Their titles, under what they are about."""
+    parts: list[RenderableType] = []
+    for subject, group in groupby(rules, key=lambda rule: rule.subject):
+        parts.append(Text(f"{chr(10) if parts else ''}{subject}", style="bold"))
+        parts += [Padding(Text.assemble((rule.id, "bold"), f" {rule.title}"), (0, 0, 0, 2)) for rule in group]
     return Group(*parts)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wellposed.errors import CheckFailed
 from wellposed.findings import Finding, Record
-from wellposed.report import json, sarif, text
+from wellposed.report import json, junit, sarif, text
 from wellposed.writing import write_whole
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ class Report(Record):
     def to_sarif(self, file: str, line_of: Callable[[Finding], int]) -> str:
         """What was found as SARIF 2.1.0, at lines of `file`; what holds is left out."""
         return sarif.dumps(self, file, line_of)
+
+    def to_junit(self, file: str) -> str:
+        """The findings as JUnit XML, test cases of `file`."""
+        return junit.dumps(self, file)
 
     def raise_if_failed(self) -> None:
         """Raise `CheckFailed` with the report as its message if anything fails."""
