@@ -81,7 +81,7 @@ def test_the_files_of_a_project(project, capsys):
         ("[tool.wellposed]\nselect = 'WP5'\n", "tool.wellposed.select must be a list of strings"),
         ("[tool.wellposed.ignore]\nWP501 = 3\n", "tool.wellposed.ignore takes a reason for each rule"),
         ("[tool]\nwellposed = 3\n", "tool.wellposed must be a table"),
-        ("[tool", "pyproject.toml is not TOML"),
+        ("[tool", "is not TOML"),
         ("[tool.wellposed]\nselect = ['WP9']\n", "--select WP9 matches no rule"),
     ],
 )
