@@ -55,6 +55,25 @@ class Linear(torch.autograd.Function):
         return gx, gw, None
 
 
+class Product(torch.autograd.Function):
+    """x * w, whose two gradients are what `changed` makes of the right ones."""
+
+    @staticmethod
+    def forward(ctx, x, w, changed):
+        ctx.save_for_backward(x, w)
+        ctx.changed = changed
+        return x * w
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return *ctx.changed(g * w, (g * x).sum_to_size(w.shape), x), None
+
+
+def product(changed):
+    return lambda x, w: Product.apply(x, w, changed)
+
+
 def tensors(dtype, rows=53, ins=24, outs=40):
     draw = torch.Generator().manual_seed(0)
     x, w = torch.randn(rows, ins, generator=draw), torch.randn(outs, ins, generator=draw) / ins**0.5
@@ -192,19 +211,9 @@ def test_sums_in_a_coarse_format():
 
 @pytest.mark.parametrize(("factor", "cause"), [(1.009, "scale"), (1.3, "scale"), (-1.0, "sign"), (0.0, "scale")])
 def test_one_factor_in_one_format_alone_is_no_rounding(factor, cause):
-    class Branching(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x, w):
-            ctx.save_for_backward(x, w)
-            return x * w
-
-        @staticmethod
-        def backward(ctx, g):
-            x, w = ctx.saved_tensors
-            return g * w * (factor if x.dtype is torch.bfloat16 else 1.0), (g * x).sum(0)
-
+    candidate = product(lambda gx, gw, x: (gx * (factor if x.dtype is torch.bfloat16 else 1.0), gw))
     x, w = tensors(torch.bfloat16, 64)
-    finding = held(lambda x, w: x * w, Branching.apply, (x, w[0].detach().requires_grad_()))
+    finding = held(lambda x, w: x * w, candidate, (x, w[0].detach().requires_grad_()))
     assert (finding.verdict, finding.cause) == (wp.Verdict.FAILS, cause)
 
 
@@ -342,20 +351,10 @@ def test_other_sides_of_a_kink_are_both_right(reference, candidate, dtype):
 
 @pytest.mark.parametrize("dtype", FORMATS, ids=str)
 def test_a_gradient_lost_at_zeros_is_no_kink(dtype):
-    class Skips(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x, w):
-            ctx.save_for_backward(x, w)
-            return x * w
-
-        @staticmethod
-        def backward(ctx, g):
-            x, w = ctx.saved_tensors
-            return torch.where(x == 0, 0, g * w), g * x
-
+    candidate = product(lambda gx, gw, x: (torch.where(x == 0, 0, gx), gw))
     x = torch.randn(40, 20, generator=torch.Generator().manual_seed(0)).relu().to(dtype).requires_grad_()
     w = torch.randn(40, 20, generator=torch.Generator().manual_seed(1)).to(dtype).requires_grad_()
-    assert held(lambda x, w: x * w, Skips.apply, (x, w)).verdict is wp.Verdict.FAILS
+    assert held(lambda x, w: x * w, candidate, (x, w)).verdict is wp.Verdict.FAILS
 
 
 def test_layers_that_write_to_their_input_and_data_in_eight_bits():
@@ -760,23 +759,13 @@ def test_functions_that_call_two_tensors_by_one_name():
     def layer(w):
         return lambda x, product=torch.mul: product(x, w)
 
-    class Tripled(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x, w):
-            ctx.save_for_backward(x, w)
-            return x * w
-
-        @staticmethod
-        def backward(ctx, g):
-            x, w = ctx.saved_tensors
-            return g * w, 3 * (g * x).sum(0)
-
+    tripled = product(lambda gx, gw, x: (gx, 3 * gw))
     f, g = layer(normal(4, seed=1)), layer(normal(4, seed=2))
-    finding = held(lambda x: g(f(x)), lambda x: g(f(x, Tripled.apply)), (normal(6, 4),))
+    finding = held(lambda x: g(f(x)), lambda x: g(f(x, tripled)), (normal(6, 4),))
     assert (finding.verdict, finding.cause) == (wp.Verdict.FAILS, "scale")
     config = type("Config", (), {})()
     config.w = normal(4, seed=1)
-    finding = held(lambda x, c: x * c.w, lambda x, c: Tripled.apply(x, c.w), (normal(6, 4), config))
+    finding = held(lambda x, c: x * c.w, lambda x, c: tripled(x, c.w), (normal(6, 4), config))
     assert (finding.verdict, finding.cause) == (wp.Verdict.FAILS, "scale")
 
 

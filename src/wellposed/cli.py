@@ -90,17 +90,17 @@ def check(
     if len(files) > 1 and outputs:
         raise InputError(f"{outputs[0]} is one file, for a report of {len(files)}", hint="name the file to check")
     refuse_inputs([output for output in outputs if output != "-"], [split(one)[0] for one in files])
-    statuses = []
+    statuses = [_HOLDS]
     for one in files:
         path, name = split(one)
         with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
             ignored = (*settled.ignored, *comments_in(path))
             problem = load_problem(one)
             report = _checked(problem, rules, one, after_steps, remedies=remedies, full=full)
+        if not tells():  # torchrun ends all processes as soon as one has another status than 0
+            continue
         place = partial(_line_in, path, name)
         report = replace(report, findings=without_ignored(report.findings, ignored, place))
-        if not tells():  # torchrun ends all processes as soon as one has another status than 0
-            return _HOLDS
         if html:
             report.to_html(html)
         if sarif:

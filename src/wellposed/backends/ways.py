@@ -31,6 +31,10 @@ the rounding of a mean over a hundred numbers is another one.
 """
 LEAST_NUDGE = 0.01
 """Relative: the same in a fine format, where longer sums are taken."""
+ALONE = "output"
+"""The name of an output that is the only one; of several it comes before where each stands."""
+SCALED = 1024.0
+"""The incoming gradient of a loss in float16, as a scaler passes it, for gradients may be too small for that format."""
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,14 @@ from wellposed.backends.jax.drawn import drawn_in_float32
 from wellposed.backends.jax.evaluation import as_numpy
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.variations import about_size, is_of_its_kind, is_whole, off_zero, varied
-from wellposed.backends.ways import LEAST_NUDGE, NUDGE, Passed, Twist, Variation, Way
+from wellposed.backends.ways import ALONE, LEAST_NUDGE, NUDGE, SCALED, Passed, Twist, Variation, Way
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array
 from wellposed.users_code import Raised, ask, attempt
 
 _FORMATS = ("bfloat16", "float16", "float32", "float64")
 """Real ones, the coarsest first."""
-_ALONE = "output"
 _OTHER_SIZES = 4  # each is compiled three times
-_SCALED = 1024.0  # a loss in float16, as a scaler passes it
 _DRAWS = ("random_bits", "random_split", "random_fold_in", "threefry2x32", "rng_bit_generator", "rng_uniform")
 
 
@@ -120,13 +118,13 @@ class JaxWays:
             every[place] = leaf
         made = function(*jax.tree_util.tree_unflatten(self._tree, every))
         found = {
-            f"{_ALONE}{jax.tree_util.keystr(path)}": jnp.asarray(leaf)
+            f"{ALONE}{jax.tree_util.keystr(path)}": jnp.asarray(leaf)
             for path, leaf in jax.tree_util.tree_flatten_with_path(made)[0]
             if _is_real(leaf)
         }
         if not found:
             raise InputError("the candidate returns no floating-point array", hint="return outputs, or a loss")
-        return found if len(found) > 1 else dict.fromkeys((_ALONE,), *found.values())
+        return found if len(found) > 1 else dict.fromkeys((ALONE,), *found.values())
 
     def _shapes(self, function: Any, leaves: Sequence[Any]) -> dict[str, Any]:
         found: dict[str, Any] = jax.eval_shape(lambda *moving: self._called(function, moving), *leaves)
@@ -150,8 +148,8 @@ class JaxWays:
         return {name: self._cotangent(name, output, point).astype(output.dtype) for name, output in outputs.items()}
 
     def _cotangent(self, name: str, output: Any, point: int) -> Array:
-        if output.size == 1 and name == _ALONE:
-            value = np.full(output.shape, _SCALED if getattr(self, "format", "") == "float16" else 1.0)
+        if output.size == 1 and name == ALONE:
+            value = np.full(output.shape, SCALED if getattr(self, "format", "") == "float16" else 1.0)
         else:
             drawn = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(output.shape)
             value = drawn.astype("bfloat16").astype(np.float64)

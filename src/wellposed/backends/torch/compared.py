@@ -14,10 +14,10 @@ from torch.utils._pytree import keystr, tree_flatten_with_path
 from wellposed.backends.torch.copies import copy_together
 from wellposed.backends.torch.float64_copy import to_float64
 from wellposed.backends.torch.leaves import modules_of
+from wellposed.backends.ways import ALONE
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array
 
-ALONE = "output"
 _SAME_WEIGHTS = 4.0  # units of the coarser of two formats
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,6 @@ from wellposed.backends.closures import reachable
 from wellposed.backends.fixed_sizes import may_be_fixed
 from wellposed.backends.randomness import Randomness, owned_generators, same_state
 from wellposed.backends.torch.compared import (
-    ALONE,
     Side,
     demand_alike,
     demand_numbers,
@@ -37,7 +36,7 @@ from wellposed.backends.torch.state import (
 from wellposed.backends.torch.tracing.function_mode import seen_through
 from wellposed.backends.torch.twists import Draws, saved_by, within
 from wellposed.backends.torch.variations import about_size, cut, stays, varied
-from wellposed.backends.ways import LEAST_NUDGE, NUDGE, Passed, Twist, Variation, Way
+from wellposed.backends.ways import ALONE, LEAST_NUDGE, NUDGE, SCALED, Passed, Twist, Variation, Way
 from wellposed.errors import InputError
 from wellposed.numerics.arrays import Array
 from wellposed.users_code import Raised, ask, attempt
@@ -78,7 +77,7 @@ class TorchWays:
         own = {"reference": parameters_of(reference), "candidate": parameters_of(candidate)}
         demand_numbers([*inputs, *own["reference"].items(), *own["candidate"].items()])
         demand_alike(own["reference"], own["candidate"])
-        self._reference, self._candidate, self._beside = self._sides(reference, candidate)
+        self._reference, self._candidate, self._beside = self._sides(reference, candidate, own)
         self.beside = tuple(self._beside)
         if not self._moving and not self._candidate.tensors and not outputs_alone:
             raise InputError(
@@ -90,9 +89,12 @@ class TorchWays:
         with self.left_as_it_was():
             self._settle()
 
-    def _sides(self, reference: Any, candidate: Any) -> tuple[Side, Side, dict[str, torch.Tensor]]:
-        """What the two close over is compared where both do, and known by its own name; what only one does is not."""
-        own = {"reference": parameters_of(reference), "candidate": parameters_of(candidate)}
+    def _sides(
+        self, reference: Any, candidate: Any, own: dict[str, dict[str, torch.Tensor]]
+    ) -> tuple[Side, Side, dict[str, torch.Tensor]]:
+        """What the two close over is compared where both do, and known by its own name; what only one does is not.
+        `own` are their parameters.
+        """
         known = [*own["reference"].values(), *own["candidate"].values(), *self._varied_inputs()]
         there, here = (
             closed_over({"": function, "inputs": self._leaves}, known) for function in (reference, candidate)
@@ -260,8 +262,10 @@ class TorchWays:
             moved = {name: given[place] for name, place in self._moving.items()} | side.tensors
             draws, between = Draws(), self._random.states()
             listening = draws if twist == "again" else nullcontext()
-            modes = (within(twist), Wide() if dtype else nullcontext(), rounding or nullcontext(), listening)
-            with _others_apart(carrying, moved) as keep, modes[0], modes[1], modes[2], modes[3]:
+            with ExitStack() as entered:
+                keep = entered.enter_context(_others_apart(carrying, moved))
+                for mode in (within(twist), Wide() if dtype else nullcontext(), rounding or nullcontext(), listening):
+                    entered.enter_context(mode)
                 if carrying:
                     _backward(list(carrying.values()), incoming, retain_graph=keep)
             drew = draws.seen or not all(map(same_state, between, self._random.states()))
@@ -318,7 +322,7 @@ class TorchWays:
         may be too small for their format.
         """
         if output.numel() == 1 and name == ALONE:
-            return torch.full(output.shape, _SCALED if self._coarsest is torch.float16 else 1.0)
+            return torch.full(output.shape, SCALED if self._coarsest is torch.float16 else 1.0)
         draw = torch.Generator("cpu").manual_seed(zlib.crc32(name.encode()))
         dtype = torch.cfloat if output.is_complex() else torch.float32
         drawn = torch.randn(output.shape, generator=draw, dtype=dtype, device="cpu")
@@ -373,7 +377,6 @@ def _others_apart(outputs: dict[str, torch.Tensor], moved: dict[str, torch.Tenso
         yield bool(others)
 
 
-_SCALED = 1024.0
 _OTHER_SIZES, _COMPILED_SIZES = 16, 2  # for each of which torch.compile compiles anew, up to its limit of eight
 _backward = seen_through(torch.autograd.backward)  # else no mode would see what custom backward passes compute
 
