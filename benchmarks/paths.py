@@ -20,6 +20,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,20 @@ import wellposed as wp
 
 PROGRAMS = Path(__file__).parent / "paths"
 FOUND = (wp.Verdict.FAILS, wp.Verdict.SUSPECT)
-PATHS = ("checkpoint", "autocast", "bfloat16", "float16", "attention:flash", "channels-last")
+PATHS = (
+    "checkpoint",
+    "autocast",
+    "bfloat16",
+    "float16",
+    "attention:flash",
+    "channels-last",
+    "optimizer:foreach",
+    "optimizer:fused",
+)
+DEVICE_PATHS = ("autocast:float16", "attention:math", "attention:efficient", "attention:cudnn")
 EVERY = {"own": 2, "timm": 11, "causal": 10, "masked": 5, "translating": 4}  # network of a kind
 LARGEST = 4e6  # parameters
+COMPILED = 3  # of these one is compiled, which takes a minute
 SAMPLES = 10  # of an operator
 
 
@@ -130,74 +142,44 @@ def operators(part: str) -> None:
         print(dtype, dict(counts), flush=True)
 
 
-def zoo(part: str) -> None:
+def zoo(part: str, device: str = "cpu") -> None:
+    """Networks of `zoo.py`, which each get an optimizer, on every path that the device has."""
     from zoo import problems
 
-    counts = dict.fromkeys(("networks", "fails", "suspect", "undecided"), 0)
-    for kind, step in EVERY.items():
-        for name, build in list(problems((kind,)))[1::step]:
-            if part not in (kind, "") and part not in name:
-                continue
-            problem = build(0)
-            if problem.layout.size > LARGEST:
-                continue
-            start = time.perf_counter()
-            report = wp.check_paths(problem, paths=PATHS)
-            told = [
-                f
-                for f in report.findings
-                if f.verdict is not wp.Verdict.HOLDS and "No available kernel" not in f.message
-            ]
-            counts["networks"] += 1
-            for finding in told:
-                counts[finding.verdict.value] += 1
-                print(f"    {finding.verdict.value} {finding.cause} {finding.message[:160]}")
-            print(f"{name}  {time.perf_counter() - start:.1f} s", flush=True)
-    print(counts)
-
-
-def device(part: str) -> None:
-    """Networks of `zoo.py` on a CUDA device, which each gets an optimizer."""
-    from zoo import problems
-
-    paths = (
-        *PATHS,
-        "autocast:float16",
-        "attention:math",
-        "attention:efficient",
-        "attention:cudnn",
-        "optimizer:foreach",
-        "optimizer:fused",
-    )
+    paths = (*PATHS, *(DEVICE_PATHS if device == "cuda" else ()))
     counts: Counter[str] = Counter()
     for kind, step in EVERY.items():
-        for number, (name, build) in enumerate(list(problems((kind,)))[1 :: 2 * step]):
+        for number, (name, build) in enumerate(list(problems((kind,)))[1::step]):
             if part not in (kind, "") and part not in name:
                 continue
             start = time.perf_counter()
-            with torch.device("cuda"):
-                problem = on_device(build(0))
-            compiled = ("compile",) if number == 0 else ()
+            with torch.device(device):
+                problem = with_optimizer(build(0), device)
+            if problem.layout.size > LARGEST:
+                continue
+            compiled = ("compile",) if number % COMPILED == 0 else ()
             try:
                 report = wp.check_paths(problem, paths=(*paths, *compiled))
             except Exception as error:  # what does not run there
+                counts["raises"] += 1
                 print(f"{name} raises {type(error).__name__}: {str(error)[:200]}", flush=True)
                 continue
             told = [
-                f
-                for f in report.findings
-                if f.verdict is not wp.Verdict.HOLDS and "No available kernel" not in f.message
+                finding
+                for finding in report.findings
+                if finding.verdict is not wp.Verdict.HOLDS and "No available kernel" not in finding.message
             ]
             counts.update(["networks", *(finding.verdict.value for finding in told)])
+            counts.update({"paths": len(report.findings)})
             for finding in told:
                 print(f"    {finding.verdict.value} {finding.cause} {finding.message[:160]}")
             print(f"{name}  {time.perf_counter() - start:.1f} s", flush=True)
     print(dict(counts))
 
 
-def on_device(problem: Any) -> Any:
-    move = lambda leaf: leaf.cuda() if isinstance(leaf, torch.Tensor) else leaf  # noqa: E731
-    model, batch = problem.model.cuda(), torch.utils._pytree.tree_map(move, problem.batch)
+def with_optimizer(problem: Any, device: str) -> Any:
+    move = lambda leaf: leaf.to(device) if isinstance(leaf, torch.Tensor) else leaf  # noqa: E731
+    model, batch = problem.model.to(device), torch.utils._pytree.tree_map(move, problem.batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     if problem.takes_model:
         return wp.TorchProblem(model, problem.loss, optimizer=optimizer)
@@ -213,7 +195,7 @@ def main(arguments: list[str]) -> None:
     part = next((argument for argument in arguments if argument not in known), "")
     for kind in kinds:
         if kind not in of_files:
-            {"triton": triton, "operators": operators, "zoo": zoo, "device": device}[kind](part)
+            {"triton": triton, "operators": operators, "zoo": zoo, "device": partial(zoo, device="cuda")}[kind](part)
         elif kind in ("elsewhere", "jax"):
             programs(f"{kind}/faulty", part)
             programs(f"{kind}/healthy", part)

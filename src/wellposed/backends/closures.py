@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import sysconfig
 import types
 from collections import deque
@@ -88,6 +89,33 @@ def slots(thing: Any) -> list[tuple[str, Any]]:
                 except AttributeError:  # a slot without a value
                     continue
     return found
+
+
+def keepers(*roots: Any) -> Iterator[Any]:
+    """What code of the user's own may keep something in: containers that functions close over or name as globals, and
+    objects of the user's classes.
+    """
+    for root in roots:
+        for _, thing in (("", root), *reachable(root)):
+            if isinstance(thing, types.FunctionType):
+                if not foreign(thing):
+                    yield from mutable_variables(thing)
+            elif hasattr(thing, "__dict__") and _of_own_class(thing):
+                yield thing
+
+
+def mutable_variables(function: types.FunctionType) -> list[Any]:
+    """The containers that it closes over, names as globals or has as defaults, and may write to."""
+    return [part for _, part in variables(function) if isinstance(part, list | dict | set | deque)]
+
+
+def _of_own_class(thing: Any) -> bool:
+    module = sys.modules.get(type(thing).__module__)
+    if module is None or isinstance(thing, type | types.ModuleType | types.FunctionType | types.MethodType):
+        return False
+    if type(thing).__module__.split(".")[0] in (*_FOREIGN, "builtins"):
+        return False
+    return not of_library(getattr(module, "__file__", None) or "")
 
 
 def foreign(function: types.FunctionType) -> bool:

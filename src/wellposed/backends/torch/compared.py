@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -56,10 +57,21 @@ def demand_numbers(tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
             raise InputError(f"`{name}` has no shape yet", hint="call the model once on a batch first")
         if tensor.device.type == "meta":
             raise InputError(f"`{name}` is on the meta device and has no numbers", hint="model.to_empty(device=...)")
+        if tensor.is_nested:
+            raise InputError(
+                f"`{name}` is a nested tensor, whose rows have lengths of their own",
+                hint="give x.values() and x.offsets(), and nest them in the functions (nested_tensor_from_jagged)",
+            )
         if tensor.is_inference() and tensor.requires_grad:
             raise InputError(
                 f"`{name}` was made under inference_mode and has no gradients", hint="build the model outside of it"
             )
+
+
+def how_to_ask(inputs: list[Any]) -> str:
+    """What to write so that a gradient is asked for."""
+    arrays = not any(map(torch.is_tensor, inputs)) and any(isinstance(one, np.ndarray) for one in inputs)
+    return f"{'torch.from_numpy(x)' if arrays else 'x'}.requires_grad_(True) on each tensor to differentiate by"
 
 
 def demand_alike(reference: dict[str, torch.Tensor], candidate: dict[str, torch.Tensor]) -> None:
@@ -109,6 +121,8 @@ def numbers(value: torch.Tensor | None, like: torch.Tensor) -> Array:
     if value is None:
         value = torch.zeros(like.shape, dtype=like.dtype)
     value = value.detach()
+    if value.is_nested:
+        value = value.values()
     if value.layout is not torch.strided:
         value = value.to_dense()
     if value.is_complex():

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
-from wellposed.backends.closures import foreign, named_globals, reachable
+from wellposed.backends.closures import foreign, mutable_variables, named_globals, reachable
 from wellposed.backends.torch.state import parameters_at
 
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -113,7 +113,12 @@ class _Copies:
         """Itself, unless it reaches something that is copied."""
         if foreign(function) or not self._binds(function):
             return function
-        names = [name for name in named_globals(function) if self._binds(function.__globals__[name])]
+        names = [
+            name
+            for name in named_globals(function)
+            if isinstance(function.__globals__[name], list | dict | set | deque)
+            or self._binds(function.__globals__[name])
+        ]
         scope = dict(function.__globals__) if names else function.__globals__
         cells = tuple(
             self._made.get(id(cell)) or self._known(cell, types.CellType()) for cell in function.__closure__ or ()
@@ -132,10 +137,12 @@ class _Copies:
         return made
 
     def _binds(self, thing: Any) -> bool:
-        """Whether it is, or reaches, something whose copy another copy may know."""
+        """Whether it is, or reaches, something whose copy another copy may know, or that is written to."""
         if id(thing) not in self._bound:
-            found = isinstance(thing, nn.Module | torch.Tensor) or any(
-                isinstance(part, nn.Module | torch.Tensor) for _, part in reachable(thing)
+            found = any(
+                isinstance(part, nn.Module | torch.Tensor)
+                or (isinstance(part, types.FunctionType) and not foreign(part) and bool(mutable_variables(part)))
+                for _, part in (("", thing), *reachable(thing))
             )
             self._originals.append(thing)
             self._bound[id(thing)] = found

@@ -30,6 +30,19 @@ def closed_over(roots: Mapping[str, Any], known: Iterable[torch.Tensor]) -> dict
     return found
 
 
+def computed_before(roots: Iterable[Any]) -> list[str]:
+    """What is within reach and was computed from something that requires a gradient: a backward pass goes through it,
+    into a graph that is not the function's own.
+    """
+    found = {
+        id(thing): name
+        for root in roots
+        for name, thing in reachable(root)
+        if isinstance(thing, torch.Tensor) and thing.requires_grad and not thing.is_leaf
+    }
+    return list(dict.fromkeys(found.values()))
+
+
 def _unlike(name: str, taken: Mapping[str, torch.Tensor]) -> str:
     """Two functions may call two tensors by one name."""
     number = 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict, defaultdict
 from typing import Any, Literal
 
 import torch
@@ -38,7 +39,10 @@ class Steps:
         for group in self._optimizer.param_groups:
             options = {name: value for name, value in group.items() if name not in ("params", *which)}
             groups.append({"params": [next(places) for _ in group["params"]], **options, **which})
-        taken = type(self._optimizer)(groups, lr=groups[0]["lr"])
+        taken = object.__new__(type(self._optimizer))  # whatever its constructor asks for
+        vars(taken).update({key: value for key, value in vars(self._optimizer).items() if not callable(value)})
+        vars(taken).update({name: OrderedDict() for name in vars(taken) if name.endswith("_hooks")})
+        taken.state, taken.param_groups = defaultdict(dict), groups
         kept = copy.deepcopy(self._optimizer.state_dict())
         for group in kept["param_groups"]:
             group.update(which)

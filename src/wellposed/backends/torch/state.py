@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -189,37 +190,59 @@ def versions_restored(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
 
 
 @contextmanager
-def attributes_restored(*modules: Any) -> Iterator[None]:
-    """What modules keep, as caches, counters, lists and parts made within: the same objects, with the same contents."""
-    owned = {id(part): part for owner in modules for part in owner.modules()}.values()
-    kept = [(vars(part), {name: (value, _contents(value)) for name, value in vars(part).items()}) for part in owned]
+def attributes_restored(*owners: Any) -> Iterator[None]:
+    """What objects keep as attributes, and containers hold, as caches, counters, lists and parts made within: the same
+    objects, with the same contents, however deep. An owner is a module, another object or a container.
+    """
+    found = list(_kept(owners))
+    kept = [(thing, _contents(thing)) for thing in found]
     try:
         yield
     finally:
-        for attributes, before in kept:
-            for name in attributes.keys() - before.keys():
-                del attributes[name]
-            for name, (value, contents) in before.items():
-                _refill(value, contents)
-                if attributes.get(name, _NOTHING) is not value:
-                    attributes[name] = value
+        for thing, contents in kept:
+            _refill(thing, contents)
 
 
-_NOTHING = object()
+def _kept(things: Iterable[Any]) -> Iterator[Any]:
+    """What can change: attributes of modules and of the owners, containers and tensors that are no parameters."""
+    seen: dict[int, Any] = {}
+    waiting = [(thing, True) for thing in things]
+    while waiting:
+        thing, owner = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen[id(thing)] = thing
+        if isinstance(thing, torch.Tensor):
+            if not (isinstance(thing, nn.Parameter) or thing.is_meta or thing.is_nested or in_shards(thing)):
+                yield thing
+        elif isinstance(thing, list | set | dict | deque):
+            yield thing
+            parts = list(thing.values()) if isinstance(thing, dict) else list(thing)
+            if len(parts) <= _MOST_ITEMS:  # a longer one is data
+                waiting += [(part, False) for part in parts]
+        elif (owner or isinstance(thing, nn.Module)) and hasattr(thing, "__dict__"):
+            waiting.append((vars(thing), False))
 
 
-def _contents(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone()
-    return value.copy() if isinstance(value, dict | list | set) else None
+_MOST_ITEMS = 10_000
 
 
-def _refill(value: Any, contents: Any) -> None:
-    if isinstance(value, torch.Tensor):
-        if not torch.equal(value.detach(), contents):
-            value.data.copy_(contents)
-    elif isinstance(value, list):
-        value[:] = contents
-    elif isinstance(value, dict | set):
-        value.clear()
-        value.update(contents)
+def _contents(thing: Any) -> Any:
+    return thing.detach().clone() if isinstance(thing, torch.Tensor) else thing.copy()
+
+
+def _refill(thing: Any, contents: Any) -> None:
+    if isinstance(thing, torch.Tensor):
+        if not torch.equal(thing.detach(), contents):
+            thing.data.copy_(contents)
+    elif isinstance(thing, list | deque):
+        thing.clear()
+        thing.extend(contents)
+    elif isinstance(thing, set) or not _same_items(thing, contents):  # what is written to is compiled anew
+        thing.clear()
+        thing.update(contents)
+
+
+def _same_items(one: dict[Any, Any], other: dict[Any, Any]) -> bool:
+    pairs = zip(one.items(), other.items(), strict=True)
+    return len(one) == len(other) and all(key is k and value is v for (key, value), (k, v) in pairs)

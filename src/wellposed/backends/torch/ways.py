@@ -11,25 +11,27 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from wellposed.backends.closures import reachable
+from wellposed.backends.closures import keepers, reachable
 from wellposed.backends.fixed_sizes import may_be_fixed
 from wellposed.backends.randomness import Randomness, owned_generators, same_state
 from wellposed.backends.torch.compared import (
     Side,
     demand_alike,
     demand_numbers,
+    how_to_ask,
     numbers,
     outputs_of,
     parameters_of,
 )
 from wellposed.backends.torch.float64_copy import Wide
-from wellposed.backends.torch.leaves import closed_over, leaves, modules_of
+from wellposed.backends.torch.leaves import closed_over, computed_before, leaves, modules_of
 from wellposed.backends.torch.nudged import FORMATS, in_its_layout, nudged, off_zero, rounded
 from wellposed.backends.torch.rounding import Rounding
 from wellposed.backends.torch.state import (
     attributes_restored,
     flags_restored,
     model_restored,
+    modes_restored,
     torch_generators,
     versions_restored,
 )
@@ -78,11 +80,11 @@ class TorchWays:
         demand_numbers([*inputs, *own["reference"].items(), *own["candidate"].items()])
         demand_alike(own["reference"], own["candidate"])
         self._reference, self._candidate, self._beside = self._sides(reference, candidate, own)
-        self.beside = tuple(self._beside)
+        self.beside = (*self._beside, *computed_before((reference, candidate)))
         if not self._moving and not self._candidate.tensors and not outputs_alone:
             raise InputError(
                 "no input requires a gradient, and there are no parameters",
-                hint="x.requires_grad_(True) on each tensor to differentiate by",
+                hint=how_to_ask(self._leaves),
             )
         self._start = {name: p.detach().clone() for name, p in self._candidate.tensors.items()}
         self._random = Randomness(*torch_generators(), *owned_generators(reference, candidate, self._leaves))
@@ -111,10 +113,11 @@ class TorchWays:
 
     @contextmanager
     def left_as_it_was(self) -> Iterator[None]:
-        """Whatever runs within: attributes of modules, versions of parameters, gradients and modes are as before."""
+        """Whatever runs within: attributes, containers, versions of parameters, gradients and modes are as before."""
         tensors = [*self._reference.tensors.values(), *self._candidate.tensors.values()]
         modules = self._candidate.modules  # within reach of either
-        with attributes_restored(*modules), versions_restored(tensors), model_restored(*modules):
+        owners = (*modules, *keepers(self._reference.function, self._candidate.function, self._leaves))
+        with attributes_restored(*owners), modes_restored(), versions_restored(tensors), model_restored(*modules):
             yield
 
     def _settle(self) -> None:

@@ -244,16 +244,17 @@ def _refused(held: Held) -> Finding | None:
 
 def _holds(held: Held, outputs: Sequence[Apart], gradients: Sequence[Apart], kinks: Sequence[str]) -> Finding:
     ways = held.ways
-    seen = [one for one in gradients if one.usual < 1]
-    blind = [one.name for one in gradients if one.usual >= 1]
+    asked, what = (gradients, "gradient") if gradients else (outputs, "output")
+    seen = [one for one in asked if one.usual < 1]
+    blind = [one.name for one in asked if one.usual >= 1]
     if blind and not seen:
-        text = f"The rounding of {ways.format} moves every gradient by its own size: nothing can be said of them."
+        text = f"The rounding of {ways.format} moves every {what} by its own size: nothing can be said of them."
         return PATHS.undecided(text, where=blind[0])
     text = (
         f"Outputs ({len(outputs)}) and gradients ({len(seen)}) are those of the reference up to the rounding of"
         f" {ways.format}"
         if gradients
-        else f"Outputs ({len(outputs)}) are those of the reference up to the rounding of {ways.format}"
+        else f"Outputs ({len(seen)}) are those of the reference up to the rounding of {ways.format}"
     )
     if seen:
         text += f": a term of {100 * max(one.usual for one in seen):.2g} % of any of them would have been seen"
@@ -266,8 +267,8 @@ def _holds(held: Held, outputs: Sequence[Apart], gradients: Sequence[Apart], kin
         text += f" Not compared: {held.infinite:,} numbers that are not finite in the reference either."
     if ways.beside:
         text += (
-            f" Not compared: {listed(ways.beside)}, which one of the functions closes over and the other does not; give"
-            " them as inputs, or modules."
+            f" Not compared: gradients by {listed(ways.beside)}, which one of the functions alone closes over, or which"
+            " was computed before; give them as inputs, or modules."
         )
     closest = max(seen, key=lambda one: one.distance, default=None)
     return PATHS.holds(_evidence(closest) if closest else (), text)
