@@ -133,6 +133,15 @@ class Held:
             return True
         return self._right_beside(name, kind)
 
+    @cached_property
+    def _off_zero(self) -> tuple[list[Passed], list[Passed]] | None:
+        """Both ways, where zeros among the inputs are moved off; None where that changes nothing, or cannot be run."""
+        exact = self._runs("exact", "off-zero")
+        if exact is None or self.exact is None or all(map(_same, exact, self.exact)):
+            return None
+        candidate = self._runs("candidate", "off-zero")
+        return None if candidate is None else (exact, candidate)
+
     def _among_equals(self, name: str, point: int) -> bool:
         """Whether only those that are equal have other gradients, and together the same."""
         values = self.ways.values(name, point)
@@ -149,15 +158,22 @@ class Held:
         """Where zeros among the inputs are moved off, the candidate is right, and the reference no longer what it was
         at zero: it jumps there.
         """
-        exact, candidate = (self._runs(way, "off-zero") for way in _BOTH)
-        if exact is None or candidate is None or self.exact is None:
+        if self._off_zero is None or self.exact is None:
             return False
-        all_runs = (exact, candidate, self.exact, self.candidate)
+        all_runs = (*self._off_zero, self.exact, self.candidate)
         there, here, at_zero, wrong = (self.numbers(runs, kind, name) for runs in all_runs)
         jumps, apart = (np.linalg.norm(np.subtract(runs, at_zero)) for runs in (there, wrong))
         if jumps < _JUMPS * apart or not _between(np.asarray(there), np.asarray(wrong), np.asarray(at_zero)):
             return False
         return not measure(name, there, here, None, self.ways.unit, self.ways.least).wrong
+
+
+def _same(one: Passed, other: Passed) -> bool:
+    return all(
+        np.array_equal(value, getattr(other, kind)[name])
+        for kind in KINDS
+        for name, value in getattr(one, kind).items()
+    )
 
 
 def _between(sides: Array, wrong: Array, at_zero: Array) -> bool:
