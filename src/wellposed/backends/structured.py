@@ -11,6 +11,7 @@ from wellposed.backends.structure.placed import by_place_of
 from wellposed.backends.structure.program import Program
 from wellposed.backends.structure.shown import Modes, Reach, Reshape, Structure, Term
 from wellposed.backends.structure.succession import successions_of
+from wellposed.backends.structure.unused import unused_in
 from wellposed.numerics.theta import Theta
 from wellposed.users_code import ask
 
@@ -36,6 +37,7 @@ class Structured:
                 ask(lambda: order_of(program), None),
                 ask(lambda: copied_of(program), None),
                 ask(lambda: by_place_of(program), float("nan")),
+                ask(lambda: unused_in(program), ()),
             )
 
     def terms(self, theta: Theta, moved: Theta) -> list[Term]:

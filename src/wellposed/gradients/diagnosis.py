@@ -64,9 +64,9 @@ def _diagnosed(
     apart = relative_difference(known)
     how = f"two-sided differences, step {worst.slope.step:.1g}"
     evidence = [
+        apart,
         Evidence("claimed slope along a direction", worst.claimed, name),
         Evidence("measured slope along it", worst.measured, name, error=worst.error, how=how),
-        apart,
     ]
     if explanation and explanation.number == explanation.number:
         what = "factor" if explanation.cause in _FACTORS else "coefficient"

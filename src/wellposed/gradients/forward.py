@@ -34,8 +34,9 @@ def check_forward(problem: Problem, *, reverse: bool = True) -> list[Finding]:
                 f" {tangent_slope:.6g}; differences say {probe.measured:.6g} ± {probe.error:.1g}."
             )
             evidence = [
-                Evidence("slope by forward mode", tangent_slope),
-                Evidence("measured slope", probe.measured, error=probe.error),
+                Evidence(
+                    "measured slope", probe.measured, "", "", f"{tangent_slope:.6g}, by forward mode", probe.error
+                ),
             ]
             evidence += [Evidence("slope by reverse mode", probe.claimed)] if reverse else []
             return [WRONG.found(Verdict.FAILS, text, where="forward mode", evidence=tuple(evidence))]

@@ -150,16 +150,18 @@ def _renamed(given: Given, data: _Data) -> Finding | None:
     return NOT_THEIRS.found(Verdict.FAILS, text, where=f"inputs[{mine[j]!r}]", cause="columns")
 
 
+def _beside(what: str, given: float, measured: float, where: str, error: float) -> Evidence:
+    return Evidence(f"{what} of the data", float(measured), where, "", f"{given:.6g}, as given", _error(error))
+
+
 def _judged(given: Given, data: _Data) -> Finding:
     moments = data.state.moments
     mean, std = moments.mean, moments.std
     j = int(np.argmax(_apart(given, mean, std)))
     where = data.state.where(j)
     evidence = (
-        Evidence("mean given", float(given.mean[j]), where),
-        Evidence("mean of the data", float(mean[j]), where, error=_error(data.errors.mean[j])),
-        Evidence("standard deviation given", float(given.std[j]), where),
-        Evidence("standard deviation of the data", float(std[j]), where, error=_error(data.errors.std[j])),
+        _beside("mean", given.mean[j], mean[j], where, data.errors.mean[j]),
+        _beside("standard deviation", given.std[j], std[j], where, data.errors.std[j]),
     )
     missing = _missing(given, data)
     if missing is not None:

@@ -29,7 +29,9 @@ _OF_DEPTH = ("WP201", "WP202", "WP203", "WP206")
 
 
 def plain(record: Record, width: int = _WIDTH, *, verbose: bool = False) -> str:
-    """The report without colour; `verbose` lists what holds, and what does not apply, too."""
+    """The report without colour. `verbose` has all that was measured and every remedy, lists what holds and what does
+    not apply, and says why what is undecided is so where something was found.
+    """
     return without_colour(render(record, verbose=verbose), width)
 
 
@@ -47,17 +49,15 @@ def render(record: Record, *, verbose: bool = False) -> RenderableType:
     for verdict in (Verdict.FAILS, Verdict.SUSPECT):
         for root, hence in record.roots:
             if root.verdict is verdict:
-                parts += [Text(""), _found(root), *_consequences(hence)]
+                parts += [Text(""), _found(root, verbose=verbose), *_consequences(hence)]
                 about = next((f.rule for f in (root, *hence) if f.rule in _OF_DEPTH and f.rule not in shown), "")
                 parts += _profile(record, about)
                 shown |= set(_OF_DEPTH) if about else set()
-    parts += [
-        part
-        for finding in record.noted
-        for part in (Text(""), _heading(finding), _margin("", Text(_in_one_line(finding.message))))
-    ]
+    parts += [part for finding in record.noted for part in (Text(""), _note(finding))]
     parts += _terms(record)
-    parts += [Text(""), *_folded(Verdict.UNDECIDED, record.undecided)] if record.undecided else []
+    if record.undecided:
+        found = any(finding.found for finding in record.findings)
+        parts += [Text(""), *_undecided(record.undecided, named_only=found and not verbose)]
     if verbose:
         holds = [
             finding for finding in record.findings if finding.verdict is Verdict.HOLDS and finding not in record.noted
@@ -143,14 +143,32 @@ def _heading(finding: Finding) -> Text:
     return line
 
 
-def _found(finding: Finding) -> RenderableType:
+def _note(finding: Finding) -> RenderableType:
+    """Of a rule that holds, whose title would read as if it did not."""
+    label = Text.assemble((f"{'note':<{_MARGIN}}", _STYLES[Verdict.HOLDS]))
+    return _columns(label, Text.assemble((finding.rule, "bold"), f"  {_in_one_line(finding.message)}"))
+
+
+def _found(finding: Finding, *, verbose: bool) -> RenderableType:
+    """Its first measure is the one that tells most, and its first remedy the one to try first."""
+    some = slice(None) if verbose else slice(1)
     parts: list[RenderableType] = [_heading(finding), _margin("", Text(_in_one_line(finding.message)))]
-    parts += [_margin("measured" if first else "", _evidence(entry)) for first, entry in _numbered(finding.evidence)]
+    evidence = _numbered(finding.evidence[some])
+    parts += [_margin("measured" if first else "", _evidence(entry)) for first, entry in evidence]
     if finding.cause:
         parts.append(_margin("cause", Text(finding.cause)))
-    for first, remedy in _numbered(finding.remedies):
+    for first, remedy in _numbered(finding.remedies[some]):
         parts += _remedy("do" if first else "or", remedy)
     return Group(*parts)
+
+
+def _undecided(by_reason: Mapping[str, list[Finding]], *, named_only: bool) -> list[RenderableType]:
+    """Beside what was found the rules alone: what is wrong comes first, and is often why the rest cannot be told."""
+    if not named_only:
+        return _folded(Verdict.UNDECIDED, by_reason)
+    rules = dict.fromkeys(finding.rule for group in by_reason.values() for finding in group)
+    head = Text(f"{Verdict.UNDECIDED.value:<{_MARGIN}}", style=_STYLES[Verdict.UNDECIDED])
+    return [_columns(head, Text.assemble((", ".join(rules), "bold"), ("  (why: --verbose, report.verbose())", "dim")))]
 
 
 def _consequences(hence: Iterable[Finding]) -> list[RenderableType]:

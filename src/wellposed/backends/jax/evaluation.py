@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wellposed.backends.exclusive import exclusively
+from wellposed.backends.jax.partitioned import partitioned
 from wellposed.backends.protocol import Problem
 from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.errors import InputError
@@ -31,9 +32,10 @@ class JaxEvaluation(Problem):
                 hint="JaxProblem(loss, params, inputs, targets)",
             )
         _demand_optimizer(optimizer)
+        loss, params = partitioned(loss, params)
         leaves, self._tree = jax.tree_util.tree_flatten_with_path(params)
         if not leaves:
-            raise InputError("params holds no array", hint="JaxProblem(loss, params, inputs, targets)")
+            raise InputError("params holds no floating-point array", hint="JaxProblem(loss, params, inputs, targets)")
         self.loss, self.args, self.optimizer, self._factor = loss, args, optimizer, 1.0
         self._leaves = {name_of(path): _checked(name_of(path), leaf) for path, leaf in leaves}
         self._layout = Layout({name: tuple(leaf.shape) for name, leaf in self._leaves.items()})
@@ -113,7 +115,7 @@ def _checked(name: str, leaf: Any) -> Any:
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise InputError(
             f"parameter {name!r} has dtype {array.dtype}; a derivative needs real floating-point numbers",
-            hint="keep counters and keys out of params, or pass them in args",
+            hint="split it into its real and imaginary part",
         )
     if not bool(jnp.isfinite(array).all()):
         raise InputError(f"parameter {name!r} contains NaN or infinity; there is nothing to check at such a point")

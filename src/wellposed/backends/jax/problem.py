@@ -9,12 +9,13 @@ from wellposed.backends.jax.variants import JaxVariants
 
 
 class JaxProblem(JaxVariants, JaxOptimizer):
-    """J(theta) = loss(params, *args); `params` is any pytree of floating-point arrays.
+    """J(theta) = loss(params, *args); `params` is any pytree. Its floating-point arrays are the parameters; what else a
+    model of a library keeps among its leaves (functions, counters, keys, masks of -inf) is passed on as it is.
 
     A parameter's name is its path in the pytree: `{"layers": [{"w": ...}]}` gives `layers.0.w`.
     The first array in `args` counts as the inputs. `optimizer` is the one that will train the problem, with optax's
-    `init` and `update`. Raises `InputError`, naming the parameter, for integer leaves, NaN, or a loss that is not one
-    number.
+    `init` and `update`, which see the parameters with None in place of all else, as `equinox.filter` gives them. Raises
+    `InputError`, naming the parameter, for complex leaves, NaN, or a loss that is not one number.
     """
 
     def _made_of(self, loss: Any, params: Any, *args: Any, optimizer: Any = None) -> JaxProblem:

@@ -118,7 +118,8 @@ class Order:
 @dataclass(frozen=True, slots=True)
 class Structure:
     """All that is measured on the program alone. `by_place`: how far an example's outputs are from those that it has at
-    another place in the batch, over the largest output; NaN where that is not known.
+    another place in the batch, over the largest output; NaN where that is not known. `unused`: whether the loss leaves
+    the "targets", or these and the "inputs", that it is given.
     """
 
     successions: tuple[Succession, ...] = ()
@@ -126,6 +127,7 @@ class Structure:
     order: Order | None = None
     copied: Copied | None = None
     by_place: float = float("nan")
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.arrays import as_numpy, describe, view
 from wellposed.backends.torch.backup import Backup, reachable_restored
 from wellposed.backends.torch.backward import gradients_of
+from wellposed.backends.torch.batches import pair_of
 from wellposed.backends.torch.coordinates import Displaced, Exactly
 from wellposed.backends.torch.float64_copy import Twin
 from wellposed.backends.torch.forward import forward
@@ -66,8 +67,9 @@ class TorchEvaluation(Replayable):
             demand_named(loss, batch, takes_model=_takes_one_argument(loss, paired=True))
             batch = (() if inputs is None else inputs, () if targets is None else targets)
         demand_given(model, loss, batch, optimizer)
-        self.model, self.loss, self.batch, self.optimizer = model, loss, batch, optimizer
         self._takes_model = _takes_one_argument(loss, paired=isinstance(batch, tuple | list) and len(batch) == 2)
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.batch = batch if self._takes_model else pair_of(model, batch)
         self._twin: Twin | None = None  # of a float64 copy
         self._native: TorchEvaluation | None = None  # of a problem evaluated in float64: the problem as it is
         self._displaced: Displaced | Exactly | None = (
@@ -79,11 +81,6 @@ class TorchEvaluation(Replayable):
         self._replay: Callable[[], AbstractContextManager[None]] | None = None  # of what passes cuts
         self._backup: Backup | None = None  # while it is preserved
         self._looked_at = False  # whether an evaluation was followed by a look at all that it may have written to
-        if not self._takes_model and not (isinstance(batch, tuple | list) and len(batch) == 2):
-            raise InputError(
-                f"batch must be a pair (inputs, targets), not {describe(batch)}",
-                hint="a loss of one argument gets the model itself: TorchProblem(model, lambda model: ...)",
-            )
         reshard(model)
         self._parameters: dict[str, torch.Tensor] = {**trainable(model)}
         self._sharded = any(map(in_shards, self._parameters.values()))

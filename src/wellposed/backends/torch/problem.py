@@ -14,7 +14,8 @@ from wellposed.backends.torch.variants import TorchVariants
 class TorchProblem(TorchDifferentiation, TorchNetwork, TorchOptimizer, TorchVariants):
     """J(theta) = loss(model(inputs), targets) for `batch` = (inputs, targets).
 
-    `inputs` may be a tensor, a tuple (the model's positional arguments) or a dictionary (its keyword
+    The batch may also be a DataLoader, a dictionary, what a tokenizer returns, a list, or of NumPy arrays
+    (`batches.py`). `inputs` may be a tensor, a tuple (the model's positional arguments) or a dictionary (its keyword
     arguments). A loss of one argument gets the model itself and needs no batch; `inputs` and `targets` name the tensors
     that it uses as such, so that data, padding, order and targets are judged too. theta holds the parameters that
     require a gradient, each shared parameter once.

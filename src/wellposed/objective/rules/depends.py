@@ -21,12 +21,13 @@ DEPENDS = Rule(
     priority=50,
     follows=("WP401", "WP302", "WP303", "WP301", "WP304", "WP206", "WP204", "WP205", "WP203"),
     title="loss does not depend on the inputs, or mixes the rows of a batch",
-    claim="An example's outputs depend on its own inputs, and on no other example's.",
+    claim="An example's outputs depend on its own inputs, and on no other example's; the loss uses its batch.",
     judged=(
         "One example is given another's inputs. Its own outputs must change, here or after a small step; where they do"
         " not by more than rounding, the rule fails. Those of other examples must not, in evaluation mode: where they"
         f" change by more than {_MIXED:g} of the largest output, the rule fails if an operation is known that runs"
-        " over the batch's axis, and is suspect if not."
+        " over the batch's axis, and is suspect if not. Each example is given another's targets, and another's inputs:"
+        " a loss for which neither changes anything uses data that were not given, and is suspect."
     ),
     causes=(
         Cause(
@@ -41,12 +42,48 @@ DEPENDS = Rule(
             "Compare model(x)[:1] and model(x[:1]).",
             (Remedy("Check the axes: batch_first=True, softmax(dim=-1), permute in place of view"),),
         ),
+        Cause(
+            "batch-unused",
+            "The loss closes over data of its own.",
+            "Give another batch: the loss is the same.",
+            (
+                Remedy(
+                    "Compute the loss from the batch that it is given, so that what is trained on is what is checked"
+                ),
+            ),
+        ),
+        Cause(
+            "targets-unused",
+            "The loss does not ask for targets, as one that rebuilds its inputs.",
+            "Give other targets: the loss sends the same back to the outputs.",
+            (Remedy("If it should, compare the outputs with the targets that the loss is given"),),
+        ),
     ),
     needs=("loss", "gradient"),
-    judge=lambda measured: check_dependence(
-        measured.dependence, measured.dependence_after_a_step, measured.dependence_precisely, reached=measured.reached
+    judge=lambda measured: check_use(
+        measured.structure.unused,
+        check_dependence(
+            measured.dependence,
+            measured.dependence_after_a_step,
+            measured.dependence_precisely,
+            reached=measured.reached,
+        ),
     ),
 )
+
+
+def check_use(unused: tuple[str, ...], dependence: Finding) -> Finding:
+    """What is found of the outputs comes first. That targets alone are not used is no fault, and said."""
+    if dependence.found or not unused:
+        return dependence
+    if "inputs" in unused:
+        text = (
+            "The loss depends neither on the inputs nor on the targets of the batch: it uses other data, of which"
+            " nothing is known here."
+        )
+        return DEPENDS.found(Verdict.SUSPECT, text, where="loss", cause="batch-unused")
+    text = "The loss does not use the targets of the batch: what is said of targets is said of these all the same."
+    return DEPENDS.found(Verdict.HOLDS, text, where="loss", cause="targets-unused", evidence=dependence.evidence)
 
 
 def check_dependence(
