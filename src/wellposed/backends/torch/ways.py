@@ -255,9 +255,9 @@ class TorchWays:
         with self._as_before(side), self._at(side.tensors, point, grid), self._random.fixed(), _differentiable():
             given = self._leaves_at(point, dtype, grid, twist)
             if twist == "redrawn":
-                torch.rand(1)
+                torch.rand(point + 1)
                 for device in {p.device for p in side.tensors.values() if p.is_cuda}:
-                    torch.rand(1, device=device)
+                    torch.rand(point + 1, device=device)
             with within(twist), Wide() if dtype else nullcontext(), rounding or nullcontext():
                 outputs = outputs_of(side.function(*self._handed(given, side)))
             carrying = {name: t for name, t in outputs.items() if t.requires_grad}

@@ -108,6 +108,14 @@ class Held:
         runs = self._runs("candidate", twist)
         return runs is not None and not self._tensor(name, runs, kind).wrong
 
+    def moved_by_chance(self, name: str, kind: Kind) -> float:
+        """How far other random numbers move the candidate, at most, relative: other ones at each point."""
+        runs = self._runs("candidate", "redrawn")
+        if runs is None:
+            return 0.0
+        pairs = zip(self.numbers(runs, kind, name), self.numbers(self.candidate, kind, name), strict=True)
+        return max(float(np.linalg.norm(one - other) / (np.linalg.norm(other) or 1.0)) for one, other in pairs)
+
     def _right_in_float64(self, name: str, kind: Kind) -> bool:
         """Of both in float64, at points between the numbers of the coarse format, so that nothing is tied."""
         points = range(1, POINTS + 1)

@@ -19,6 +19,7 @@ from wellposed.printable import listed
 
 _LATE = -0.15  # of a gradient's move: a term that is missing, and what is too small for a format, move too
 _EXACT = 0.02  # of what a factor is from 1: its error
+_CHANCE = 0.3  # of a difference: what the largest of a few draws moves, where the difference is another draw too
 _STEADY = 0.3  # of a difference: two runs that are further apart than that explain it
 _TWISTS: tuple[tuple[Twist, str], ...] = (
     ("kept", "in-place"),
@@ -128,8 +129,7 @@ def _outputs(held: Held, outputs: Sequence[Apart]) -> Finding | None:
     if not wrong:
         return None
     worst = max(wrong, key=_excess)
-    redrawn = held.ways.passed("candidate", 0, "redrawn")
-    if redrawn is not None and _runs_apart(held, redrawn, worst, "outputs") > worst.distance:
+    if held.moved_by_chance(worst.name, "outputs") > _CHANCE * worst.distance:
         text = f"`{worst.name}` is random, and on this path other random numbers are drawn (as in another layout)."
         return PATHS.undecided(text, where=worst.name, remedies=(Remedy("Compare without dropout: model.eval()"),))
     cause = _confirmed(held, worst, wrong, "outputs") or "forward"
