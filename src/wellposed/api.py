@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ def checkup(
     remedies: bool = False,
     full: bool = False,
     progress: Progress = lambda _what, _share: None,
+    seconds: float = inf,
 ) -> Report:
     """All five subjects, and the objective, in the order in which a person should act. `only` may leave out rules by
     id.
@@ -64,7 +66,8 @@ def checkup(
     and gradient are checked again after that many optimizer steps on a copy: some mistakes show only there. With
     `remedies` each finding that has a remedy which can be carried out is judged again on a treated copy: the report has
     the loss after 50 steps (of the optimizer given, of Adam without one) before and after, and what a remedy leaves as
-    it was is at most `suspect`. `progress` is told what begins, and the share of the work behind it.
+    it was is at most `suspect`. `progress` is told what begins, and the share of the work behind it. What is not judged
+    after so many `seconds` is undecided; the measurement under way is ended.
 
     Returns a `Report`, false when something fails; problem, model and random numbers are as before. Raises `InputError`
     for what is no problem, and with the user's own error as its cause where the model or the loss raises; on Ctrl-C
@@ -78,6 +81,7 @@ def checkup(
         effort=FULL if full else QUICK,
         progress=progress,
         treat=try_remedies if remedies or full else None,
+        seconds=seconds,
     )
 
 

@@ -3,6 +3,7 @@
     [tool.wellposed]
     files = ["problem.py"]
     select = ["WP2", "WP5"]
+    budget = 120  # seconds
 
     [tool.wellposed.ignore]
     WP103 = "the border of these images is always black"
@@ -19,6 +20,7 @@ import tokenize
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from wellposed.findings import Finding, Verdict
 from wellposed.reading import regular_text
 
 _FILE = "pyproject.toml"
-_KEYS = ("files", "select", "ignore")
+_KEYS = ("files", "select", "ignore", "budget")
 _COMMENT = re.compile(r"#\s*wellposed:\s*(?P<word>\w+)\s*(?P<rest>.*)")
 _RULES = re.compile(r"(?P<rules>WP\d*(?:\s*,\s*WP\d*)*)\s*(?P<reason>.*)")
 
@@ -44,12 +46,13 @@ class Ignored:
 
 @dataclass(frozen=True)
 class Settings:
-    """Of a project. `source` is the file that they stand in, "" without one."""
+    """Of a project. `source` is the file that they stand in, "" without one; `budget` is in seconds."""
 
     source: str = ""
     files: tuple[str, ...] = ()
     select: tuple[str, ...] = ()
     ignored: tuple[Ignored, ...] = field(default=())
+    budget: float = inf
 
 
 def settings_of(folder: Path) -> Settings:
@@ -89,7 +92,15 @@ def _settings(table: dict[str, Any], file: Path) -> Settings:
     else:
         reasons = dict.fromkeys((name.upper() for name in _strings(table, "ignore", file)), "")
     ignored = tuple(Ignored((rule,), reason, file.name) for rule, reason in reasons.items())
-    return Settings(str(file), files, tuple(name.upper() for name in _strings(table, "select", file)), ignored)
+    selected = tuple(name.upper() for name in _strings(table, "select", file))
+    return Settings(str(file), files, selected, ignored, _budget(table, file))
+
+
+def _budget(table: dict[str, Any], file: Path) -> float:
+    found = table.get("budget", inf)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not found > 0:
+        raise InputError(f"{file}: tool.wellposed.budget must be a number of seconds above 0", hint="budget = 120")
+    return float(found)
 
 
 def _strings(table: dict[str, Any], key: str, file: Path) -> list[str]:

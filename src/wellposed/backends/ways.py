@@ -12,10 +12,11 @@ from wellposed.numerics.arrays import Array
 Way = Literal["exact", "reference", "candidate"]
 """The reference in float64; in the candidate's format, or in float64 with every result rounded to it; the candidate.
 """
-Twist = Literal["", "again", "redrawn", "contiguous", "no-cast-cache", "kept", "float64", "off-zero"]
+Twist = Literal["", "again", "redrawn", "contiguous", "no-cast-cache", "kept", "float64", "off-zero", "dithered"]
 """What is done otherwise, to see what an error comes from: nothing; other random numbers; inputs and incoming gradients
 laid out in one piece; autocast without its cache of weights; what the backward pass needs, and gets, copied; the
-candidate's own arithmetic in float64; inputs without zeros.
+candidate's own arithmetic in float64; inputs without zeros; of the reference, every result rounded otherwise at each
+call.
 """
 
 

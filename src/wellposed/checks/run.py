@@ -38,9 +38,10 @@ def report_on(
     effort: Effort = USUAL,
     progress: Progress = lambda _what, _share: None,
     treat: Treat | None = None,
+    seconds: float = inf,
 ) -> Report:
     """Measured, judged, ordered, treated and drawn. `progress` is told what begins, and the share of the work behind
-    it; `treat` tries the remedies of the findings.
+    it; `treat` tries the remedies of the findings. What is not judged after so many seconds is undecided.
 
     Where several ranks hold the model, each of them calls it, and gets the same report.
     """
@@ -54,7 +55,13 @@ def report_on(
             )
             raise InputError(f"{name} must be a function, not a {type(given).__name__}", hint=hint)
     work = partial(
-        _report_on, subjects=subjects, after_steps=after_steps, effort=effort, progress=progress, treat=treat
+        _report_on,
+        subjects=subjects,
+        after_steps=after_steps,
+        effort=effort,
+        progress=progress,
+        treat=treat,
+        seconds=seconds,
     )
     joint = joint_problem_of(problem)
     return work(problem, only=only) if joint is None else _of_all_ranks(joint, work, subjects, only)
@@ -93,13 +100,15 @@ def _report_on(
     effort: Effort,
     progress: Progress,
     treat: Treat | None,
+    seconds: float,
 ) -> Report:
     started, before = time.perf_counter(), problem.evaluations
-    course = _Course(progress, len(subjects))
+    course = _Course(progress, len(subjects), seconds)
     session = Session(problem, after_steps, effort, told=course.count)
     with problem.preserved():
         with users_errors_told():
-            findings, raised, whole = _findings(session, subjects, only, course)
+            findings, raised, stopped = _findings(session, subjects, only, course)
+            whole = not stopped
             loss = None if raised else session.loss if whole else session.known_loss
         figures = figures_of(session, findings, spectrum=effort.spectrum and not raised) if whole else ()
         seen_later = session.seen_later
@@ -112,7 +121,7 @@ def _report_on(
     )
     evaluations = problem.evaluations - before + checked.evaluations
     report = Report(summary, told, evaluations, time.perf_counter() - started, (*figures, *remedies_figure(told)))
-    if not whole:
+    if stopped == _INTERRUPTED:
         raise Interrupted(report)
     return report
 
@@ -125,9 +134,9 @@ def findings_on(problem: Problem, subject: Subject, only: Callable[[str], bool])
 
 def _findings(
     session: Session, subjects: Sequence[Subject], only: Callable[[str], bool], course: _Course
-) -> tuple[list[Finding], str, bool]:
-    """And what the loss raises on its arguments, where it has no value; and whether all was judged: Ctrl-C leaves what
-    was not undecided.
+) -> tuple[list[Finding], str, str]:
+    """And what the loss raises on its arguments, where it has no value; and why not all was judged, "" where it was:
+    Ctrl-C, and the end of the time given, leave what was not undecided.
     """
     findings: list[Finding] = []
     raised, left = "", list(subjects)
@@ -137,14 +146,20 @@ def _findings(
             course.begin(left[0].name, len(subjects) - len(left))
             findings += _of_subject(session, left[0], only, raised, findings)
             del left[0]
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _OutOfTime) as end:
+        why = _INTERRUPTED if isinstance(end, KeyboardInterrupt) else _SPENT.format(seconds=course.seconds)
         rest = [rule for subject in left for rule in _asked(session, subject, only)]
-        known = [session.known_findings(rule) or [rule.undecided(_INTERRUPTED)] for rule in rest]
-        return [*findings, *chain.from_iterable(known)], raised, False
-    return findings, raised, True
+        known = [session.known_findings(rule) or [rule.undecided(why)] for rule in rest]
+        return [*findings, *chain.from_iterable(known)], raised, why
+    return findings, raised, ""
 
 
 _INTERRUPTED = "The check was interrupted before this was judged."
+_SPENT = "The {seconds:g} seconds that the check may take were over before this was judged."
+
+
+class _OutOfTime(BaseException):
+    """Goes through whatever is being measured, as Ctrl-C does."""
 
 
 def _of_subject(
@@ -163,18 +178,24 @@ def _asked(session: Session, subject: Subject, only: Callable[[str], bool]) -> l
 
 class _Course:
     """Tells `progress` what begins and, within it, of evaluations taken and those that the budget has, where it has an
-    end.
+    end; raises `_OutOfTime` after so many seconds.
     """
 
-    def __init__(self, progress: Progress, parts: int) -> None:
-        self._progress, self._part = progress, 1 / parts
-        self._name, self._share = "", 0.0
+    def __init__(self, progress: Progress, parts: int, seconds: float) -> None:
+        self._progress, self._part, self.seconds = progress, 1 / parts, seconds
+        self._name, self._share, self._ends = "", 0.0, time.perf_counter() + seconds
 
     def begin(self, name: str, number: int) -> None:
+        self._demand_time()
         self._name, self._share = name, number * self._part
         self._progress(name, self._share)
 
+    def _demand_time(self) -> None:
+        if time.perf_counter() > self._ends:
+            raise _OutOfTime
+
     def count(self, taken: int, most: float) -> None:
+        self._demand_time()
         if most < inf:
             share = self._share + self._part * min(taken / most, 1.0)
             self._progress(f"{self._name}: {taken} of {most:.0f} evaluations", share)

@@ -31,9 +31,10 @@ class Report(Record):
         """The text report with what holds and what does not apply."""
         return text.plain(self, verbose=True)
 
-    def to_json(self) -> str:
-        """The report as JSON, schema 1 (`wellposed/report/schema.json`)."""
-        return json.dumps(self)
+    def to_json(self, place_of: Callable[[Finding], tuple[str, int]] | None = None) -> str:
+        """The report as JSON, schema 1 (`wellposed/report/schema.json`); with `place_of` each finding says at which
+        line of which file it, and what is to be done, is."""
+        return json.dumps(self, place_of)
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write the report as one HTML file that needs no other, whole or not at all. Raises `InputError` where it

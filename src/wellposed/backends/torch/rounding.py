@@ -11,29 +11,46 @@ from torch.utils._pytree import tree_map
 
 
 class Rounding(TorchDispatchMode):
-    """Within, what an operation computes in float64 has only numbers that `dtype` has."""
+    """Within, what an operation computes in float64, and from, has only numbers that `dtype` has. With a seed each of
+    them is moved by up to half a unit first, so that it is rounded otherwise than without.
+    """
 
-    def __init__(self, dtype: torch.dtype) -> None:
+    def __init__(self, dtype: torch.dtype, seed: int | None = None) -> None:
         super().__init__()
-        self._dtype = dtype
+        self._dtype, self._unit = dtype, torch.finfo(dtype).eps
+        self._draw = None if seed is None else torch.Generator().manual_seed(seed)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
         aliases = [returned.alias_info for returned in func._schema.returns]
-        if not any(aliases):
-            return tree_map(self._rounded, result)
+        if not any(aliases):  # what it reads may be a buffer, which a model in that format has rounded
+            args, kwargs = tree_map(self._coarse, (args, kwargs or {}))
+            return tree_map(self._rounded, func(*args, **kwargs))
+        result = func(*args, **(kwargs or {}))
         if all(alias is not None and alias.is_write for alias in aliases):
             tree_map(self._round, result)
         return result  # a view of what is rounded already
 
     def _rounded(self, thing: Any) -> Any:
-        if not isinstance(thing, torch.Tensor) or thing.dtype is not torch.float64:
+        return self._coarse(self._dithered(thing))
+
+    def _coarse(self, thing: Any) -> Any:
+        if not _is_double(thing):
             return thing
         coarse = thing.to(self._dtype).to(torch.float64)
         return torch.where(coarse.isfinite(), coarse, thing)  # a mask's largest number is no infinity
 
+    def _dithered(self, thing: Any) -> Any:
+        if self._draw is None or not _is_double(thing):
+            return thing
+        drawn = torch.rand(thing.shape, generator=self._draw, dtype=torch.float64).to(thing.device)
+        return thing * (1 + self._unit * (drawn - 0.5))
+
     def _round(self, thing: Any) -> None:
-        if isinstance(thing, torch.Tensor) and thing.dtype is torch.float64:
+        if _is_double(thing):
             thing.copy_(self._rounded(thing))
+
+
+def _is_double(thing: Any) -> bool:
+    return isinstance(thing, torch.Tensor) and thing.dtype is torch.float64

@@ -19,6 +19,7 @@ from wellposed.backends.torch.compared import (
     demand_alike,
     demand_numbers,
     how_to_ask,
+    lift_buffers,
     numbers,
     outputs_of,
     parameters_of,
@@ -147,7 +148,7 @@ class TorchWays:
             return ask(lambda: self._pass(self._candidate, point, None, twist), None)
         if way == "candidate" and twist != "float64":
             return self._whatever_lies_apart(point, twist)
-        if way == "reference" and self._in_same_format:
+        if way == "reference" and self._in_same_format and twist != "dithered":
             return ask(lambda: self._pass(self._reference, point, None, twist), None)
         made = attempt(lambda: self._pass_in_float64(way, point, twist), ours=True)
         if isinstance(made, Raised):
@@ -241,10 +242,13 @@ class TorchWays:
 
     @cached_property
     def _doubled(self) -> Side:
-        return self._candidate.in_float64()
+        made = self._candidate.in_float64()
+        lift_buffers(made.function, self._candidate.function, self._reference.function)
+        return made
 
     def _pass_in_float64(self, way: Way, point: int, twist: Twist) -> Passed:
-        rounding = Rounding(self._coarsest) if way == "reference" else None
+        seed = self.runs if twist == "dithered" else None
+        rounding = Rounding(self._coarsest, seed) if way == "reference" else None
         return self._pass(self._doubled if way == "candidate" else self._double, point, torch.float64, twist, rounding)
 
     def _pass(

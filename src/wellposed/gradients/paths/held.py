@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -24,6 +24,7 @@ class Held:
         """`elsewhere`: the same on the inputs that were given, whose size counts where little is left of a tensor."""
         self.ways, self._elsewhere = ways, elsewhere
         self._of_reference = FEW
+        self._others: list[list[Passed] | None] = []
 
     @cached_property
     def exact(self) -> list[Passed] | None:
@@ -107,6 +108,26 @@ class Held:
             return self._right_in_float64(name, kind)
         runs = self._runs("candidate", twist)
         return runs is not None and not self._tensor(name, runs, kind).wrong
+
+    def as_a_right_way(self, one: Apart, kind: Kind) -> bool:
+        """Whether the reference, rounded otherwise, would be told for as much: a choice that flips (an expert, a
+        maximum), or a sum that rounding moves to one side.
+        """
+        for runs in self._rounded_otherwise():
+            other = self._tensor(one.name, runs, kind)
+            if (one.stale and other.stale) or (other.wrong and other.worst >= _JUMPS * one.worst):
+                return True
+        return False
+
+    def _rounded_otherwise(self) -> Iterator[list[Passed]]:
+        """The reference in the candidate's format, each result rounded anew; each run is made once."""
+        for number in range(_RIGHT_WAYS):
+            if number == len(self._others):
+                self._others.append(self._runs("reference", "dithered"))
+            runs = self._others[number]
+            if runs is None:
+                return
+            yield runs
 
     def moved_by_chance(self, name: str, kind: Kind) -> float:
         """How far other random numbers move the candidate, at most, relative: other ones at each point."""
@@ -202,4 +223,5 @@ _SAME = 0.2  # of what is apart
 _GROUPS = 20  # of numbers that are apart: at random it does not cancel in each
 _UNITS = 8.0  # of an entry's rounding: what cancels where a size is 1 is that of its terms
 _JUMPS = 0.3  # the same
+_RIGHT_WAYS = 4  # runs at all points
 _BOTH: tuple[Way, Way] = ("exact", "candidate")

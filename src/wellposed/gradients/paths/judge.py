@@ -60,23 +60,27 @@ def _judged(held: Held, costs: float) -> Finding:
     if any(one.wrong for one in (*outputs, *gradients)):
         held.look_closer()
         outputs, gradients = _measured(held)
-    outputs, kinks = _without_kinks(held, outputs, "outputs")
-    gradients, more = _without_kinks(held, gradients, "gradients")
+    outputs, kinks, flips = _without_kinks(held, outputs, "outputs")
+    gradients, more_kinks, more_flips = _without_kinks(held, gradients, "gradients")
     found = _outputs(held, outputs) or _gradients(held, gradients)
     if found is not None and found.cause == "precision" and max(one.over_all for one in (*outputs, *gradients)) < costs:
         found = None
     found = found or _unsteady(held, gradients) or _refused(held)
-    return found or _holds(held, outputs, gradients, [*kinks, *more])
+    return found or _holds(held, outputs, gradients, [*kinks, *more_kinks], [*flips, *more_flips])
 
 
 def _measured(held: Held) -> tuple[list[Apart], list[Apart]]:
     return held.measured(held.candidate, "outputs"), held.measured(held.candidate, "gradients")
 
 
-def _without_kinks(held: Held, measured: list[Apart], kind: Kind) -> tuple[list[Apart], list[str]]:
-    """What is left, and the names of those that are on another side of a kink than the reference."""
-    names = [one.name for one in measured if one.wrong and held.at_a_kink(one.name, kind)]
-    return [one for one in measured if one.name not in names], names
+def _without_kinks(held: Held, measured: list[Apart], kind: Kind) -> tuple[list[Apart], list[str], list[str]]:
+    """What is left; the names of those that are on another side of a kink than the reference; and of those that a right
+    way may be as far from.
+    """
+    wrong = [one for one in measured if one.wrong]
+    kinks = [one.name for one in wrong if held.at_a_kink(one.name, kind)]
+    flips = [one.name for one in wrong if one.name not in kinks and held.as_a_right_way(one, kind)]
+    return [one for one in measured if one.name not in (*kinks, *flips)], kinks, flips
 
 
 def _other_outputs(exact: Passed, candidate: Passed) -> Finding | None:
@@ -242,7 +246,9 @@ def _refused(held: Held) -> Finding | None:
     return PATHS.found(Verdict.SUSPECT, text, where="output", cause="stride")
 
 
-def _holds(held: Held, outputs: Sequence[Apart], gradients: Sequence[Apart], kinks: Sequence[str]) -> Finding:
+def _holds(
+    held: Held, outputs: Sequence[Apart], gradients: Sequence[Apart], kinks: Sequence[str], flips: Sequence[str]
+) -> Finding:
     ways = held.ways
     asked, what = (gradients, "gradient") if gradients else (outputs, "output")
     seen = [one for one in asked if one.usual < 1]
@@ -263,6 +269,8 @@ def _holds(held: Held, outputs: Sequence[Apart], gradients: Sequence[Apart], kin
         text += f" Not seen: {listed(blind)}, which rounding moves by its own size."
     if kinks:
         text += f" Where numbers are equal or zero, {listed(kinks)} has another side of a kink: both are right."
+    if flips:
+        text += f" Not told: {listed(flips)}, which the reference is as far from where it is rounded otherwise."
     if held.infinite:
         text += f" Not compared: {held.infinite:,} numbers that are not finite in the reference either."
     if ways.beside:

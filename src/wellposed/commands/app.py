@@ -1,0 +1,68 @@
+"""The program and what its commands share: options, which rules are wanted, how a report is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from wellposed.catalogue import CATALOGUE
+from wellposed.errors import InputError
+from wellposed.findings import Finding
+from wellposed.report import Report
+from wellposed.report.text import render
+from wellposed.terminal import show
+from wellposed.writing import write_whole
+
+app = App(
+    name="wellposed",
+    help="Is this training problem well posed? Inputs, signals, weights, gradients.",
+    help_epilogue="Exit status: 0 nothing fails, 1 something fails, 2 the call or the file is at fault.",
+    suppress_keyboard_interrupt=False,  # a check that is interrupted has something to show
+)
+
+HOLDS, FAILS, INTERRUPTED = 0, 1, 130
+Json = Annotated[
+    str, Parameter(allow_leading_hyphen=True, help="Write the report as JSON to this file, or to standard output for -")
+]
+Rules = Annotated[str, Parameter(help="Rules or their beginnings, separated by commas: WP2,WP501")]
+
+
+def told(
+    report: Report, json: str, place_of: Callable[[Finding], tuple[str, int]] | None = None, *, verbose: bool = False
+) -> int:
+    """Print the report or write it as JSON; the exit status."""
+    if json and json != "-":
+        write_whole(json, report.to_json(place_of) + "\n")
+    if json == "-":
+        print(report.to_json(place_of))
+    else:
+        show(render(report, verbose=verbose))
+    return HOLDS if report.ok else FAILS
+
+
+class Filter:
+    """Which rules are wanted."""
+
+    def __init__(self, select: tuple[str, ...], ignore: tuple[str, ...]) -> None:
+        self._select, self._ignore = select, ignore
+
+    def __call__(self, rule: str) -> bool:
+        return (not self._select or rule.startswith(self._select)) and not (
+            self._ignore and rule.startswith(self._ignore)
+        )
+
+
+def chosen(select: str, ignore: str) -> Filter:
+    lists = []
+    for option, given in (("--select", select), ("--ignore", ignore)):
+        names = tuple(name.strip().upper() for name in given.split(",") if name.strip())
+        for name in names:
+            if not any(rule.startswith(name) for rule in CATALOGUE):
+                raise InputError(f"{option} {name} matches no rule", hint=f"known: {', '.join(CATALOGUE)}")
+        lists.append(names)
+    wanted = Filter(*lists)
+    if not any(map(wanted, CATALOGUE)):
+        raise InputError("--select and --ignore together leave no rule")
+    return wanted
