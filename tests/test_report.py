@@ -1,6 +1,5 @@
 import io
 import json
-from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
 

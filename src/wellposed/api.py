@@ -51,35 +51,38 @@ _SOME = 20
 def checkup(
     problem: Problem,
     *,
-    only: Callable[[str], bool] = lambda rule: True,
+    only: Callable[[str], bool] | None = None,
     after_steps: int = 0,
     remedies: bool = False,
     full: bool = False,
-    progress: Progress = lambda _what, _share: None,
+    progress: Progress | None = None,
     seconds: float = inf,
 ) -> Report:
-    """All five subjects, and the objective, in the order in which a person should act. `only` may leave out rules by
-    id.
+    """Check a training problem from all sides: inputs, signals, weights, what is minimised, the gradient.
 
-    Quick: the gradient by as few evaluations as show it right, in a large model on the first rows of the batch; `full`
-    looks as closely as `check_gradients` does, again after 20 steps, and tries the remedies. With `after_steps` signals
-    and gradient are checked again after that many optimizer steps on a copy: some mistakes show only there. With
-    `remedies` each finding that has a remedy which can be carried out is judged again on a treated copy: the report has
-    the loss after 50 steps (of the optimizer given, of Adam without one) before and after, and what a remedy leaves as
-    it was is at most `suspect`. `progress` is told what begins, and the share of the work behind it. What is not judged
-    after so many `seconds` is undecided; the measurement under way is ended.
+    problem:      a TorchProblem, JaxProblem or FunctionProblem.
+    only:         a function of a rule's id, which says whether it is wanted.
+    after_steps:  signals and gradient once more after so many optimizer steps on a copy: some mistakes show only there.
+    remedies:     try what each finding says to do, on a copy: the loss after 50 steps without it and with it (of the
+                  optimizer given, of Adam without one). What a remedy leaves as it was is at most `suspect`.
+    full:         as closely as `check_gradients` looks, once more after 20 steps, with remedies tried. Without it the
+                  gradient is checked by as few evaluations as show it right, in a large model on some rows.
+    progress:     a function that is told what begins, and the share of the work behind it.
+    seconds:      what is not judged by then is undecided; the measurement under way is ended.
 
-    Returns a `Report`, false when something fails; problem, model and random numbers are as before. Raises `InputError`
-    for what is no problem, and with the user's own error as its cause where the model or the loss raises; on Ctrl-C
-    `Interrupted`, which is a KeyboardInterrupt, with the report so far in `report`.
+    Returns a `Report`, false when something fails, its findings in the order in which to act. Problem, model and random
+    numbers are as before.
+
+    Raises `InputError` for what is no problem, and with the user's own error as its cause where the model or the loss
+    raises; on Ctrl-C `Interrupted`, which is a KeyboardInterrupt, with the report so far in `report`.
     """
     return report_on(
         problem,
         subjects.ALL,
-        only,
+        only or (lambda _rule: True),
         after_steps or (_SOME if full else 0),
         effort=FULL if full else QUICK,
-        progress=progress,
+        progress=progress or (lambda _what, _share: None),
         treat=try_remedies if remedies or full else None,
         seconds=seconds,
     )

@@ -57,7 +57,7 @@ def _parts(label: str, thing: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"{label}[{index}]", part) for index, part in enumerate(list(thing)[:_ITEMS]))
     elif isinstance(thing, Set):
         yield from ((label, part) for part in list(thing)[:_ITEMS])
-    elif type(thing).__module__ != "builtins":
+    elif type(thing).__module__ != "builtins" or isinstance(getattr(thing, "__dict__", None), dict):
         yield from _attributes(label, thing)
 
 
@@ -113,7 +113,7 @@ def _of_own_class(thing: Any) -> bool:
     module = sys.modules.get(type(thing).__module__)
     if module is None or isinstance(thing, type | types.ModuleType | types.FunctionType | types.MethodType):
         return False
-    if type(thing).__module__.split(".")[0] in (*_FOREIGN, "builtins"):
+    if type(thing).__module__.split(".")[0] in _FOREIGN:
         return False
     return not of_library(getattr(module, "__file__", None) or "")
 

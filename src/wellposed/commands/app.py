@@ -9,11 +9,11 @@ from cyclopts import App, Parameter
 
 from wellposed.catalogue import CATALOGUE
 from wellposed.errors import InputError
-from wellposed.findings import Finding
+from wellposed.findings import Finding, Verdict
+from wellposed.printable import harmless
 from wellposed.report import Report
 from wellposed.report.text import render
 from wellposed.terminal import show
-from wellposed.writing import write_whole
 
 app = App(
     name="wellposed",
@@ -30,16 +30,32 @@ Rules = Annotated[str, Parameter(help="Rules or their beginnings, separated by c
 
 
 def told(
-    report: Report, json: str, place_of: Callable[[Finding], tuple[str, int]] | None = None, *, verbose: bool = False
+    report: Report,
+    json: str,
+    place_of: Callable[[Finding], tuple[str, int]] | None = None,
+    *,
+    verbose: bool = False,
+    lines: bool = False,
 ) -> int:
-    """Print the report or write it as JSON; the exit status."""
-    if json and json != "-":
-        write_whole(json, report.to_json(place_of) + "\n")
+    """Print the report, as JSON where that goes to standard output, with `lines` a line for each finding; the exit
+    status.
+    """
     if json == "-":
         print(report.to_json(place_of))
+    elif lines and place_of is not None:
+        for finding in report.findings:
+            if finding.found or finding.verdict is Verdict.UNDECIDED:
+                print(_line(finding, *place_of(finding)))
     else:
         show(render(report, verbose=verbose))
     return HOLDS if report.ok else FAILS
+
+
+def _line(finding: Finding, file: str, line: int) -> str:
+    """As compilers print them, for editors."""
+    severity = {Verdict.FAILS: "error", Verdict.SUSPECT: "warning"}.get(finding.verdict, "info")
+    where = f" at {finding.where}" if finding.where else ""
+    return harmless(f"{file}:{line}: {severity}: {finding.rule}{where}: {' '.join(finding.message.split())}")
 
 
 class Filter:

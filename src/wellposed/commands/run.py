@@ -79,6 +79,8 @@ def run(
         return _told_nothing(script, ran, timeout)
     if html:
         report.to_html(html)
+    if json and json != "-":
+        write_whole(json, report.to_json() + "\n")
     status = told(report, json, verbose=verbose)
     return INTERRUPTED if ran.interrupted else ran.status if continue_ or ran.status else status
 

@@ -12,7 +12,7 @@ from wellposed.inputs.sources.files import files, paths_of
 from wellposed.inputs.standardizer import Standardizer
 from wellposed.inputs.statistics_table import statistics_table
 from wellposed.terminal import show
-from wellposed.writing import refuse_inputs
+from wellposed.writing import refuse_inputs, write_whole
 
 _Columns = Annotated[str, Parameter(help="Columns of a table, separated by commas")]
 _Key = Annotated[str, Parameter(help="The array of a file that holds several")]
@@ -75,6 +75,8 @@ def audit(
         axis=fitted.axis if axis is None else axis,
         held_out=held_out,
     )
+    if json and json != "-":
+        write_whole(json, report.to_json() + "\n")
     return told(report, json)
 
 

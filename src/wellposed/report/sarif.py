@@ -23,12 +23,11 @@ def dumps(record: Record, file: str, line_of: Callable[[Finding], int]) -> str:
     driver = {
         "name": "wellposed",
         "version": version("wellposed"),
-        "informationUri": page_of(),
         "rules": [
-            {"id": rule, "name": rule, "shortDescription": {"text": title}, "helpUri": page_of(rule)}
+            {"id": rule, "name": rule, "shortDescription": {"text": title}} | _link("helpUri", page_of(rule))
             for rule, title in rules.items()
         ],
-    }
+    } | _link("informationUri", page_of())
     results = [_result(finding, told, file, line_of, list(rules)) for finding in told]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
@@ -57,6 +56,10 @@ def _result(
             for number, one in enumerate(hence, 1)
         ]
     return found
+
+
+def _link(key: str, address: str) -> dict[str, str]:
+    return {key: address} if address else {}
 
 
 def _location(file: str, line: int) -> dict[str, Any]:

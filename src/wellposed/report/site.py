@@ -8,6 +8,7 @@ from importlib.metadata import metadata
 
 @cache
 def page_of(rule: str = "") -> str:
-    """The address of a rule's page, or of the first one."""
+    """The address of a rule's page, or of the first one; "" where the package was installed without any."""
     links = dict(link.split(", ", 1) for link in metadata("wellposed").get_all("Project-URL") or [])
-    return f"{links.get('Documentation', 'https://wellposed.invalid/')}{f'rules/{rule}.html' if rule else ''}"
+    site = links.get("Documentation", "")
+    return f"{site}rules/{rule}.html" if site and rule else site

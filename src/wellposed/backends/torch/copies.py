@@ -24,6 +24,7 @@ from wellposed.backends.torch.state import parameters_at
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 _MOST_ITEMS = 10_000  # items of a container that is copied: a longer one is a data set, and shared
+_OF_PYTHON = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class that was made at run time
 _CONTAINERS = (list, dict, OrderedDict, defaultdict, set, frozenset, tuple, deque)
 
 
@@ -160,7 +161,7 @@ class _Copies:
         held = getattr(thing, "__dict__", None)  # not every object has attributes of its own
         plain = (
             vars(kind).get("__new__", kind.__new__) is object.__new__
-            and kind.__module__ != "builtins"
+            and bool(kind.__flags__ & _OF_PYTHON)  # code that is run by exec says it is of builtins
             and isinstance(held, dict)
         )
         if not plain or not (isinstance(thing, nn.Module | torch.optim.Optimizer) or self._binds(thing)):
