@@ -32,7 +32,7 @@ pytest: .venv/dev ## the tests (`make pytest ARGS="-k gain"` for some)
 	$(BIN)/pytest -n 2 $(ARGS)
 
 docs: .venv/dev ## the documentation in build/site, its examples run, its rule pages made from the rules
-	$(BIN)/mkdocs build --quiet
+	$(BIN)/python docs/build.py
 
 test-cuda: .venv/dev ## what holds on the CPU, on a CUDA device; without one it says so
 	$(BIN)/pytest -n 2 -rs tests/test_devices.py

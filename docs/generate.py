@@ -1,12 +1,12 @@
-"""Pages that are made from the program itself: one for each rule, and the chapters of the tour, run as the pages are
-built.
+"""The documentation's sources in `build/docs`: the pages that are written by hand, and those that are made from the
+program itself: one for each rule, the chapters of the tour, run as they are made, the backends, the report's schema.
 """
 
 from __future__ import annotations
 
 import inspect
-
-import mkdocs_gen_files
+import shutil
+from pathlib import Path
 
 import wellposed as wp
 from wellposed.backends.protocol import CAPABILITIES
@@ -27,7 +27,15 @@ SUBJECTS = {
 }
 
 
+ROOT = Path(__file__).parent.parent
+PAGES = ROOT / "build/docs"
+
+
 def main() -> None:
+    shutil.rmtree(PAGES, ignore_errors=True)
+    shutil.copytree(ROOT / "docs/pages", PAGES)
+    written("changelog.md", (ROOT / "CHANGELOG.md").read_text())
+    written("report.schema.json", (ROOT / "src/wellposed/report/schema.json").read_text())
     written("rules/index.md", index())
     for rule in CATALOGUE.values():
         written(f"rules/{rule.id}.md", rule_page(rule))
@@ -37,8 +45,9 @@ def main() -> None:
 
 
 def written(path: str, text: str) -> None:
-    with mkdocs_gen_files.open(path, "w") as page:
-        page.write(text)
+    page = PAGES / path
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(text)
 
 
 def backends() -> str:
@@ -103,12 +112,12 @@ def index() -> str:
 
 
 def rule_page(rule: Rule) -> str:
-    lines = [f"# {rule.id}: {rule.title}", "", rule.claim, "", "## How it is judged", "", rule.judged]
+    lines = [f"# {rule.id}: {rule.title}", "", rule.claim, "", "## How it is judged", "", plain(rule.judged)]
     if rule.causes:
         lines += ["", "## Causes"]
     for cause in rule.causes:
-        lines += ["", f"### {cause.slug}", "", cause.means]
-        lines += ["", f"To confirm: {cause.confirm}"] if cause.confirm else []
+        lines += ["", f"### {cause.slug}", "", plain(cause.means)]
+        lines += ["", f"To confirm: {plain(cause.confirm)}"] if cause.confirm else []
         for remedy in cause.remedies:
             lines += ["", f"Remedy: {remedy.title}.", *fenced(remedy.code)]
     if rule.remedies:
@@ -118,6 +127,11 @@ def rule_page(rule: Rule) -> str:
     if rule.references:
         lines += ["", "## References", "", *(f"- {reference}" for reference in rule.references)]
     return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """Prose with code in it, of which no bracket is to be taken for a link."""
+    return text.replace("[", "\\[")
 
 
 def fenced(code: str, language: str = "python") -> list[str]:
@@ -152,4 +166,5 @@ def chapter_part(part: Part) -> list[str]:
     return ["<figure>", plots.svg(part), f"<figcaption>{part.text}</figcaption>", "</figure>"]
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -115,6 +115,5 @@ def pages():
     path = Path(__file__).parent.parent / "docs/generate.py"
     spec = importlib.util.spec_from_file_location("generated_pages", path)
     module = importlib.util.module_from_spec(spec)
-    source = path.read_text().replace("\nmain()\n", "\n")  # the pages themselves are mkdocs' to write
-    exec(compile(source, str(path), "exec"), module.__dict__)
+    spec.loader.exec_module(module)
     return module

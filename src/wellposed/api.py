@@ -70,9 +70,7 @@ def checkup(
     progress:     a function that is told what begins, and the share of the work behind it.
     seconds:      what is not judged by then is undecided; the measurement under way is ended.
 
-    Returns a `Report`, false when something fails, its findings in the order in which to act. Problem, model and random
-    numbers are as before.
-
+    Returns a `Report`, false when something fails, its findings in the order in which to act; all else is as before.
     Raises `InputError` for what is no problem, and with the user's own error as its cause where the model or the loss
     raises; on Ctrl-C `Interrupted`, which is a KeyboardInterrupt, with the report so far in `report`.
     """
