@@ -5,7 +5,7 @@ DEVICE ?= cpu
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-distributed test lint types contracts pytest docs test-cuda test-engines test-report bench-checkup bench-controls bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-house bench-paths bench-steps bench-structure bench-cost bench-import bench-trainability format clean
+.PHONY: dist help demo demo-distributed test lint types contracts pytest docs test-cuda test-engines test-report test-wheel test-oldest test-all bench-checkup bench-controls bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-house bench-paths bench-steps bench-structure bench-cost bench-import bench-trainability format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,23 @@ test-engines: .venv/bench ## Spark and Ray, started on loopback (2 minutes; need
 
 test-report: .venv/dev build/node_modules/axe-core/axe.min.js ## the HTML report in Chromium, read by axe-core (1 minute; needs chromium and npm)
 	$(BIN)/pytest -m browser tests/test_browser.py
+
+EXTRAS ?= '' torch jax
+test-wheel: dist ## the wheel and the source package, installed in environments of their own, with each extra alone (5 minutes)
+	set -e; for extra in $(EXTRAS); do $(CLEAN) $(PYTHON) -m venv build/wheel; \
+	  build/wheel/bin/pip install -q -c constraints.txt "$$(ls dist/*.whl)$${extra:+[$$extra]}"; \
+	  build/wheel/bin/python tests/installed.py $$extra; done
+	$(CLEAN) $(PYTHON) -m venv build/wheel; build/wheel/bin/pip install -q -c constraints.txt dist/*.tar.gz
+	build/wheel/bin/python tests/installed.py
+
+test-oldest: dist ## with the oldest versions that pyproject.toml admits (5 minutes)
+	set -e; for extra in $(EXTRAS); do $(CLEAN) $(PYTHON) -m venv build/wheel; \
+	  build/wheel/bin/pip install -q -c constraints-oldest.txt "$$(ls dist/*.whl)$${extra:+[$$extra]}"; \
+	  build/wheel/bin/python tests/installed.py $$extra; done
+
+CLEAN := rm -rf build/wheel;
+dist: .venv/dev
+	rm -rf dist; $(BIN)/python -m build --outdir dist .
 
 bench-checkup: .venv/zoo ## the check-up: 98 programs that were asked about in public, other tools beside ours, its cost, a zoo of known-good networks (70 minutes)
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/checkup.py

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from html.parser import HTMLParser
 from importlib import resources
 
@@ -8,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from sarif_pydantic import Sarif
 
 import wellposed as wp
 from wellposed.findings import Evidence, Finding, Remedy, Summary, Verdict
 from wellposed.report import text
 from wellposed.report.json import loads
+from wellposed.report.site import page_of
 
 SCHEMA = json.loads(resources.files("wellposed.report").joinpath("schema.json").read_text())
 FAILING = wp.Report(
@@ -102,7 +105,7 @@ class _Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.words.append(data)
 
 
@@ -110,7 +113,7 @@ def test_the_html_report_is_one_well_formed_file_with_everything_in_it(tmp_path)
     wp.Report(FAILING.problem, FAILING.findings).to_html(tmp_path / "report.html")
     page = _Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert not page.open
-    assert not page.links  # it needs no other file
+    assert all(link.startswith(("#", page_of())) for link in page.links)  # it needs no other file
     said = " ".join(" ".join(page.words).split())
     for finding in FAILING.findings:
         assert finding.rule in said
@@ -146,4 +149,75 @@ def test_a_record_read_from_its_json_is_the_same():
         FAILING.evaluations,
         FAILING.seconds,
         FAILING.problem.loss,
+    )
+
+
+def test_a_page_says_which_file_when_and_links_to_each_finding(tmp_path):
+    claimed = Evidence("claimed slope along a direction", 2.0, "w")
+    measured = Evidence("measured slope along it", 1.0, "w", error=1e-9)
+    found = [
+        Finding("WP501", Verdict.FAILS, "Wrong.", "gradient wrong", where, evidence=(claimed, measured))
+        for where in ("layers.0.weight", "layers.0.weight", "b")
+    ]
+    tried = Remedy("Halve it", "x = x / 2", before=4.0, after=1.0)
+    report = wp.Report(FAILING.problem, (*found, Finding("WP101", Verdict.FAILS, "Raw.", "raw", remedies=(tried,))))
+    report.to_html(tmp_path / "report.html", lambda finding: ("problem.py", 7))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for anchor in ("WP501-layers.0.weight", "WP501-layers.0.weight-2", "WP501-b", "WP101"):
+        assert f'id="{anchor}"' in page
+        assert f'href="#{anchor}"' in page
+    assert page.count("<code>problem.py:7</code>") == 4
+    assert f"wellposed {wp.__version__}" in page
+    assert re.search(r"<time>\d{4}-\d\d-\d\d \d\d:\d\d</time>", page)
+    assert "Claimed against measured" in page
+    assert page.count("measured slope along it") == 0  # it stands beside what was claimed
+    assert 'style="width: 25.0%"' in page
+    assert page.count('class="copy" hidden') == 1  # until the script knows that it can
+
+
+def test_a_fragment_has_no_script_and_no_links_within():
+    assert "<script" not in FAILING._repr_html_()
+    assert 'href="#' not in FAILING._repr_html_()
+
+
+def sarif(report):
+    return json.loads(report.to_sarif("a b/problem.py", lambda finding: 7))["runs"][0]
+
+
+def test_sarif_has_what_code_hosts_ask_for():
+    root = Finding("WP301", Verdict.FAILS, "Too small.", "variance", "layers.0")
+    hence = Finding("WP201", Verdict.FAILS, "Vanishes by 1e-9.", "vanishing gradient", "layers.1", follows="WP301")
+    run = sarif(wp.Report(FAILING.problem, (root, hence)))
+    Sarif.model_validate(json.loads(wp.Report(FAILING.problem, (root, hence)).to_sarif("problem.py", lambda _: 1)))
+    first, second = run["results"]
+    assert first["relatedLocations"][0]["message"]["text"] == "Hence WP201 vanishing gradient."
+    assert "relatedLocations" not in second
+    place = first["locations"][0]
+    assert place["physicalLocation"]["artifactLocation"]["uri"] == "a%20b/problem.py"
+    assert place["logicalLocations"] == [{"fullyQualifiedName": "layers.0"}]
+    assert [run["tool"]["driver"]["rules"][one["ruleIndex"]]["id"] for one in run["results"]] == ["WP301", "WP201"]
+
+
+def test_a_fingerprint_is_of_the_place_and_not_of_the_numbers():
+    one, other, elsewhere = (
+        Finding("WP301", Verdict.FAILS, message, "variance", where)
+        for message, where in (("By 1.", "layers.0"), ("By 2.", "layers.0"), ("By 1.", "layers.1"))
+    )
+    prints = [
+        sarif(wp.Report(FAILING.problem, (f,)))["results"][0]["partialFingerprints"] for f in (one, other, elsewhere)
+    ]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_json_says_where_in_which_file():
+    document = json.loads(FAILING.to_json(lambda finding: ("problem.py", 12)))
+    jsonschema.validate(document, SCHEMA)
+    assert {(one["file"], one["line"]) for one in document["findings"]} == {("problem.py", 12)}
+    assert loads(json.dumps(document)).findings == FAILING.findings
+
+
+@pytest.mark.parametrize("rule", ["WP601", "WP509"])
+def test_every_rules_findings_are_in_the_schema(rule):
+    jsonschema.validate(
+        json.loads(wp.Report(FAILING.problem, (Finding(rule, Verdict.FAILS, "x", "y"),)).to_json()), SCHEMA
     )

@@ -25,7 +25,7 @@ def write_reports(report: Report, place: Callable[[Finding], tuple[str, int]], f
     }
     for form, output in forms.items():
         if form == "html" and output:
-            report.to_html(output)
+            report.to_html(output, place)
         elif output and output != "-":
             write_whole(output, made[form]() + "\n")
 

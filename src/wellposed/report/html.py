@@ -5,19 +5,26 @@ reader.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import cache
+from importlib.metadata import version
+from itertools import pairwise
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from wellposed.findings import GRAVITY, Record, Verdict
+from wellposed.findings import GRAVITY, Evidence, Finding, Record, Verdict
 from wellposed.report import plots
+from wellposed.report.site import page_of
+
+Place = Callable[[Finding], tuple[str, int]]
 
 
-def page(record: Record) -> str:
-    """A whole page."""
-    return _rendered(record, whole=True)
+def page(record: Record, place_of: Place | None = None) -> str:
+    """A whole page; with `place_of` each finding says at which line of which file it is."""
+    return _rendered(record, whole=True, place_of=place_of)
 
 
 def pages(records: Sequence[tuple[str, Record]]) -> str:
@@ -47,6 +54,7 @@ def _template() -> Template:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["named"] = _named
+    environment.globals["page_of"] = page_of
     return environment.get_template("report.html.j2")
 
 
@@ -55,8 +63,43 @@ def _named(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _rendered(record: Record, *, whole: bool, prefix: str = "") -> str:
+def compared(evidence: Sequence[Evidence]) -> list[tuple[Evidence, Evidence]]:
+    """What is claimed and what was measured of the same, where the one stands beside the other."""
+    return [
+        (one, other)
+        for one, other in pairwise(evidence)
+        if one.quantity.startswith("claimed") and other.quantity.startswith("measured") and one.where == other.where
+    ]
+
+
+def _anchors(record: Record, prefix: str) -> dict[int, str]:
+    """Of each finding, by its identity: a name within the page that is the same in the next run."""
+    taken: Counter[str] = Counter()
+    found = {}
+    for finding in record.findings:
+        name = prefix + re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{finding.rule}-{finding.where}").strip("-")
+        taken[name] += 1
+        found[id(finding)] = name if taken[name] == 1 else f"{name}-{taken[name]}"
+    return found
+
+
+def _rendered(record: Record, *, whole: bool, prefix: str = "", place_of: Place | None = None) -> str:
     holds = [finding for finding in record.findings if finding.verdict is Verdict.HOLDS and finding not in record.noted]
     counts = [(verdict, record.count(verdict)) for verdict in GRAVITY if record.count(verdict)]
     figures = [(figure, Markup(plots.svg(figure, prefix))) for figure in record.figures]
-    return _template().render(record=record, holds=holds, counts=counts, figures=figures, prefix=prefix, whole=whole)
+    places = {id(finding): place_of(finding) for finding in record.findings} if place_of else {}
+    return _template().render(
+        record=record,
+        holds=holds,
+        counts=counts,
+        figures=figures,
+        prefix=prefix,
+        whole=whole,
+        anchors=_anchors(record, prefix),
+        places=places,
+        file=next((file for file, _ in places.values()), ""),
+        compared=compared,
+        identity=id,
+        version=version("wellposed"),
+        date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M") if whole else "",
+    )

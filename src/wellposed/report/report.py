@@ -36,13 +36,15 @@ class Report(Record):
         line of which file it, and what is to be done, is."""
         return json.dumps(self, place_of)
 
-    def to_html(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as one HTML file that needs no other, whole or not at all. Raises `InputError` where it
-        cannot be written.
+    def to_html(
+        self, path: str | os.PathLike[str], place_of: Callable[[Finding], tuple[str, int]] | None = None
+    ) -> None:
+        """Write the report as one HTML file that needs no other, whole or not; `place_of` as for `to_json`. Raises
+        `InputError` where it cannot be written.
         """
         from wellposed.report import html  # its template engine takes longer to import than a check may last
 
-        write_whole(path, html.page(self))
+        write_whole(path, html.page(self, place_of))
 
     def plot(self) -> list[Drawing]:
         """One matplotlib figure for each of `figures`, which a notebook shows; `savefig` writes it. Empty where nothing
