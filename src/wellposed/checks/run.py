@@ -17,6 +17,7 @@ from wellposed.checks.drawing import figures_of, remedies_figure
 from wellposed.checks.order import order
 from wellposed.checks.session import Session
 from wellposed.checks.subjects import GRADIENTS, OBJECTIVE, Subject, leave_open
+from wellposed.checks.threads import LONG, OneThread
 from wellposed.errors import InputError, Interrupted, UserCodeRaised, WellposedError
 from wellposed.findings import Finding, Summary, Verdict
 from wellposed.gradients.effort import USUAL, Effort
@@ -105,9 +106,9 @@ def _report_on(
     started, before = time.perf_counter(), problem.evaluations
     course = _Course(progress, len(subjects), seconds)
     session = Session(problem, after_steps, effort, told=course.count)
-    with problem.preserved():
+    with problem.preserved(), OneThread() as threads:
         with users_errors_told():
-            findings, raised, stopped = _findings(session, subjects, only, course)
+            findings, raised, stopped = _findings(session, subjects, only, course, threads)
             whole = not stopped
             loss = None if raised else session.loss if whole else session.known_loss
         figures = figures_of(session, findings, spectrum=effort.spectrum and not raised) if whole else ()
@@ -133,7 +134,7 @@ def findings_on(problem: Problem, subject: Subject, only: Callable[[str], bool])
 
 
 def _findings(
-    session: Session, subjects: Sequence[Subject], only: Callable[[str], bool], course: _Course
+    session: Session, subjects: Sequence[Subject], only: Callable[[str], bool], course: _Course, threads: OneThread
 ) -> tuple[list[Finding], str, str]:
     """And what the loss raises on its arguments, where it has no value; and why not all was judged, "" where it was:
     Ctrl-C, and the end of the time given, leave what was not undecided.
@@ -141,7 +142,10 @@ def _findings(
     findings: list[Finding] = []
     raised, left = "", list(subjects)
     try:
+        begun = time.perf_counter()
         raised = session.raised if OBJECTIVE in subjects else ""
+        if time.perf_counter() - begun > LONG or OBJECTIVE not in subjects:
+            threads.lift()
         while left:
             course.begin(left[0].name, len(subjects) - len(left))
             findings += _of_subject(session, left[0], only, raised, findings)
