@@ -33,7 +33,5 @@ class OneThread:
             if self._set is not None:
                 self._set(self._before)
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.lift()
