@@ -91,7 +91,7 @@ RATE = Rule(
             (
                 Remedy(
                     "Keep the weights in float32 and cast in the forward pass",
-                    'with torch.autocast("cuda", dtype=torch.float16):',
+                    'with torch.autocast("cuda", dtype=torch.float16):\n    loss = criterion(model(inputs), targets)',
                 ),
                 Remedy("Give the optimizer an eps that the dtype can hold", "eps=1e-4"),
             ),

@@ -31,7 +31,7 @@ REACHED = Rule(
             (
                 Remedy(
                     "Build the optimizer when the model is complete",
-                    "optimizer = type(optimizer)(model.parameters(), lr=...)",
+                    "optimizer = type(optimizer)(model.parameters(), lr=optimizer.defaults['lr'])",
                 ),
             ),
             treatment="train-all",

@@ -36,7 +36,8 @@ CLIPPING = Rule(
             (
                 Remedy(
                     "Unscale it first",
-                    "scaler.unscale_(optimizer)\ntorch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
+                    "scaler.scale(loss).backward()\nscaler.unscale_(optimizer)\n"
+                    "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
                     "scaler.step(optimizer)",
                 ),
             ),

@@ -65,7 +65,7 @@ SCHEDULE = Rule(
             (
                 Remedy(
                     "Take a smaller eps; was another argument meant?",
-                    "torch.optim.AdamW(params, lr=..., eps=1e-8, weight_decay=...)",
+                    "torch.optim.AdamW(params, lr=1e-3, eps=1e-8, weight_decay=1e-2)",
                 ),
             ),
         ),

@@ -40,7 +40,7 @@ TRAINED = Rule(
             (
                 Remedy(
                     "Make the optimizer when the model is complete: after layers are replaced, normalised or moved",
-                    "optimizer = type(optimizer)(model.parameters(), lr=...)",
+                    "optimizer = type(optimizer)(model.parameters(), lr=optimizer.defaults['lr'])",
                 ),
             ),
         ),
