@@ -28,8 +28,11 @@ types: .venv/dev ## the strict type checker
 contracts: .venv/dev ## imports only fall; the core knows no framework
 	$(BIN)/lint-imports
 
-pytest: .venv/dev ## the tests (`make pytest ARGS="-k gain"` for some)
+pytest: .venv/dev ## the tests (`make pytest ARGS="-k gain"` for some, as `make test ARGS=` does)
 	$(BIN)/pytest -n 2 $(ARGS)
+
+test-all: lint types contracts docs ## everything, and the tests that repeat on a larger scale what a quicker one sees (15 minutes)
+	$(BIN)/pytest -n 2 -m 'not engines' $(ARGS)
 
 docs: .venv/dev ## the documentation in build/site, its examples run, its rule pages made from the rules
 	$(BIN)/python docs/build.py
@@ -43,20 +46,19 @@ test-engines: .venv/bench ## Spark and Ray, started on loopback (2 minutes; need
 test-report: .venv/dev build/node_modules/axe-core/axe.min.js ## the HTML report in Chromium, read by axe-core (1 minute; needs chromium and npm)
 	$(BIN)/pytest -m browser tests/test_browser.py
 
+# $(INSTALLED) CONSTRAINTS: the wheel in an environment of its own, with each extra alone.
 EXTRAS ?= '' torch jax
-test-wheel: dist ## the wheel and the source package, installed in environments of their own, with each extra alone (5 minutes)
-	set -e; for extra in $(EXTRAS); do $(CLEAN) $(PYTHON) -m venv build/wheel; \
-	  build/wheel/bin/pip install -q -c constraints.txt "$$(ls dist/*.whl)$${extra:+[$$extra]}"; \
-	  build/wheel/bin/python tests/installed.py $$extra; done
-	$(CLEAN) $(PYTHON) -m venv build/wheel; build/wheel/bin/pip install -q -c constraints.txt dist/*.tar.gz
-	build/wheel/bin/python tests/installed.py
+INSTALLED = set -e; for extra in $(EXTRAS); do rm -rf build/installed; $(PYTHON) -m venv build/installed; \
+	  build/installed/bin/pip install -q -c $(1) "$$(ls dist/*.whl)$${extra:+[$$extra]}"; \
+	  build/installed/bin/python tests/installed.py $$extra; done
 
-test-oldest: dist ## with the oldest versions that pyproject.toml admits (5 minutes)
-	set -e; for extra in $(EXTRAS); do $(CLEAN) $(PYTHON) -m venv build/wheel; \
-	  build/wheel/bin/pip install -q -c constraints-oldest.txt "$$(ls dist/*.whl)$${extra:+[$$extra]}"; \
-	  build/wheel/bin/python tests/installed.py $$extra; done
+test-wheel: dist ## the wheel with each extra alone, and the source package, as users install them (5 minutes)
+	$(call INSTALLED,constraints.txt)
+	build/installed/bin/pip install -q --force-reinstall --no-deps dist/*.tar.gz; build/installed/bin/python tests/installed.py
 
-CLEAN := rm -rf build/wheel;
+test-oldest: dist ## the wheel with the oldest versions that pyproject.toml admits (5 minutes)
+	$(call INSTALLED,constraints-oldest.txt)
+
 dist: .venv/dev
 	rm -rf dist; $(BIN)/python -m build --outdir dist .
 

@@ -19,3 +19,36 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _same_weights_every_time():
     torch.manual_seed(0)
+
+
+# What repeats on a larger scale what a quicker test sees: `make test-all` runs it, `make test` does not.
+SLOW = {
+    "test_checkup.py": ["test_a_large_model_with_a_backward_pass_of_its_own_is_checked_on_all_rows"],
+    "test_cli.py": [f"test_examples_as_a_user_runs_them[{name}]" for name in (
+        "broken_deep.py:remedied-0-fails2", "growth.py-1-fails3", "growth.py:shrinking-1-fails4")],
+    "test_corpus.py": ["test_bugs_are_found_and_explained_and_healthy_twins_hold[jax]"],
+    "test_devices.py": ["test_a_large_model_in_autocast_is_sound_and_as_before[cpu]",
+                        "test_a_wrong_backward_pass_of_a_large_model_is_proven[cpu]"],
+    "test_gradcheck.py": [f"test_no_operator_s_gradient_fails_that_is_right[{part}]" for part in range(5)],
+    "test_initialize.py": ["test_a_dictionary_of_arrays_is_planned_as_a_torch_model_is[sigmoid-True]"],
+    "test_joint.py": ["test_every_rank_gets_the_same_true_report[4-names1]",
+                      "test_models_in_parts_that_work_together[columns]",
+                      "test_models_in_parts_that_work_together[shards, full, without an optimizer]"],
+    "test_loops.py": ["test_keras_on_both_backends[jax]"],
+    "test_pytest_plugin.py": ["test_reports_fail_tests_and_are_summed_up[xdist]"],
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Also names what is in the list and no longer there."""
+    collected = {}
+    for item in items:
+        names = SLOW.get(item.path.name, ())
+        collected.setdefault(item.path.name, set()).add(item.name)
+        if item.name in names:
+            item.add_marker(pytest.mark.slow)
+    gone = [
+        name for file, names in collected.items() if len(names) > 1 for name in SLOW.get(file, ()) if name not in names
+    ]
+    if gone and not any("::" in argument or argument.startswith("-k") for argument in sys.argv):
+        raise pytest.UsageError(f"tests/conftest.py calls slow what is not there: {', '.join(gone)}")

@@ -10,15 +10,20 @@ import wellposed as wp
 from corpus import numpy_cases
 
 
-@pytest.mark.parametrize("framework", ["numpy", "torch", "jax"])
-def test_bugs_are_found_and_explained_and_healthy_twins_hold(framework):
+@pytest.mark.parametrize(
+    ("framework", "every"),
+    [("numpy", 1), ("torch", 1), ("jax", 4), ("jax", 1)],
+    ids=["numpy", "torch", "some jax", "jax"],
+)
+def test_bugs_are_found_and_explained_and_healthy_twins_hold(framework, every):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        results = {case.name: judged(case, seed) for seed, case in enumerate(CASES[framework])}
+        results = {case.name: judged(case, seed) for seed, case in list(enumerate(CASES[framework]))[::every]}
     assert [name for name, result in results.items() if not result["found"]] == []
     assert [name for name, result in results.items() if result["alarm"]] == []
-    assert np.mean([result["tensors"] for result in results.values()]) >= 0.97
-    assert np.mean([result["cause"] for result in results.values()]) >= 0.90
+    if every == 1:
+        assert np.mean([result["tensors"] for result in results.values()]) >= 0.97
+        assert np.mean([result["cause"] for result in results.values()]) >= 0.90
 
 
 def test_the_corpus_is_as_large_as_it_says():
