@@ -220,3 +220,20 @@ def test_a_weight_that_has_overflowed_is_no_mask():
     weights = {"w": jnp.asarray(np.array([0.1, 0.2, np.inf], np.float32))}
     with pytest.raises(wp.InputError, match="parameter 'w' contains NaN or infinity"):
         wp.JaxProblem(lambda p: jnp.sum(p["w"]), weights)
+
+
+def test_a_bias_before_a_normalisation_leaves_nothing_undecided():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)]
+    problem = wp.TorchProblem(
+        nn.Sequential(*layers), cross_entropy, (torch.randn(16, 3, 8, 8), torch.randint(3, (16,)))
+    )
+    assert [f.rule for f in wp.check_gradients(problem).findings if f.verdict is wp.Verdict.UNDECIDED] == []
+
+
+def test_standardized_tensors_are_tensors():
+    made = wp.Standardizer().fit(X).transform(X)
+    assert isinstance(made, torch.Tensor)
+    assert made.dtype is torch.float32
+    assert isinstance(wp.Standardizer().fit(X).transform(jnp.ones((2, 5))), jax.Array)
+    assert isinstance(wp.Standardizer().fit(X).transform(np.ones((2, 5))), np.ndarray)

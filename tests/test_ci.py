@@ -162,3 +162,25 @@ def test_the_oldest_versions_are_those_that_are_admitted():
     assert tried.keys() == admitted.keys()
     for name, version in admitted.items():
         assert tried[name].startswith(version), name
+
+
+def test_a_negative_budget_is_refused(project, capsys):
+    assert main(["check", "right.py", "--budget", "-3"]) == 2
+    assert "--budget -3 is no number of seconds" in capsys.readouterr().err
+
+
+def test_a_check_that_could_judge_nothing_does_not_say_ok(project, capsys):
+    assert main(["check", "slow.py", "--budget", "0.0001"]) == 0
+    assert capsys.readouterr().out.startswith("wellposed: nothing judged (")
+
+
+def test_a_folder_and_single_files_are_both_written(project, capsys):
+    assert main(["check", "right.py", "--out", "all", "--html", "one.html", "--json", "one.json"]) == 0
+    assert Path("all/right.html").exists()
+    assert Path("one.html").exists()
+    assert Path("one.json").exists()
+
+
+def test_the_hint_after_a_wrong_option_is_of_the_command(project, capsys):
+    assert main(["check", "right.py", "--nothing"]) == 2
+    assert "wellposed check --help" in capsys.readouterr().err

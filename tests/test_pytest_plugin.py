@@ -96,3 +96,19 @@ def test_a_suite_without_checks_hears_nothing(run):
 def test_an_unknown_option_of_the_marker_is_named(run):
     said = run("import pytest\n\n@pytest.mark.wellposed(bar=2)\ndef test_it(wellposed):\n    pass\n")
     assert "the marker wellposed knows strict= and ignore=, not ['bar']" in said
+
+
+@pytest.mark.parametrize(
+    ("ignore", "said"), [("'WP101,WP401'", "1 passed"), ("'WP999'", "ignores 'WP999', which matches no rule")]
+)
+def test_rules_to_ignore_may_be_one_string_and_are_looked_at(run, ignore, said, tmp_path):
+    suite = f"""
+import pytest, torch, wellposed as wp
+from torch import nn
+
+@pytest.mark.wellposed(strict=True, ignore={ignore})
+def test_it(wellposed):
+    model = nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=1))
+    wellposed.check_objective(wp.TorchProblem(model, nn.CrossEntropyLoss(), (torch.randn(8, 4), torch.randint(3, (8,)))))
+"""
+    assert said in run(suite)

@@ -129,3 +129,17 @@ def test_rules_are_listed_by_subject_and_beginning(capsys):
 def test_a_rule_that_is_not_there_is_guessed_at(capsys):
     assert main(["explain", "wp510"]) == 2
     assert "did you mean WP" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "comment", "where"),
+    [
+        ('[tool.wellposed]\nselect = ["WP999"]\n', "", "tool.wellposed.select names 'WP999'"),
+        ('[tool.wellposed.ignore]\nWP5011 = "x"\n', "", "tool.wellposed.ignore names 'WP5011'"),
+        ("", "  # wellposed: ignore WP5011 a surrogate", "problem.py, line 4, names 'WP5011'"),
+    ],
+)
+def test_a_rule_that_does_not_exist_is_told_wherever_it_is_named(project, capsys, settings, comment, where):
+    assert main(["check", project(settings, comment)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{where}, which matches no rule" in said

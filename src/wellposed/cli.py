@@ -14,6 +14,8 @@ from wellposed.errors import InputError, Interrupted
 from wellposed.report.text import render
 from wellposed.terminal import complain, show, tells
 
+_COMMANDS = ("check", "run", "stats", "audit", "explain", "tour", "completion")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
@@ -22,7 +24,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        return complain(InputError(str(error), hint="wellposed --help"))
+        command = f"{words[0]} " if words and words[0] in _COMMANDS else ""
+        return complain(
+            InputError(
+                str(error),
+                hint=f"wellposed {command}--help",
+            )
+        )
     except InputError as error:
         if "--traceback" in words:
             traceback.print_exception(error)

@@ -10,6 +10,7 @@ from typing import Any
 
 from wellposed.backends.protocol import Problem
 from wellposed.errors import InputError
+from wellposed.printable import with_article
 
 _RETURNS = (
     "define a Problem, or a function without arguments that returns one: problem = wp.TorchProblem(model, loss, batch)"
@@ -36,7 +37,7 @@ def load_problem(target: str) -> Problem:
     if callable(found) and not isinstance(found, Problem | type):
         found = _guarded(f"{name}() in {path}", found)
     if not isinstance(found, Problem):
-        kind = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+        kind = f"the class {found.__name__}" if isinstance(found, type) else with_article(type(found).__name__)
         raise InputError(f"{name!r} in {path} is {kind}, not a Problem", hint=_RETURNS)
     return found
 

@@ -32,3 +32,8 @@ def listed(things: Sequence[str], most: int = 4) -> str:
     """The first few, and how many more there are."""
     more = len(things) - most
     return ", ".join(things[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def with_article(noun: str) -> str:
+    """`a Module`, `an int`."""
+    return f"{'an' if noun[:1] in 'aeiouAEIO' else 'a'} {noun}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,16 +47,25 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def wellposed(request: pytest.FixtureRequest) -> Checks:
     """The checks of the library; each returns its report, and fails the test with it where something fails."""
-    strict, ignore = False, ()
+    strict, ignore = False, tuple[str, ...]()
     for mark in reversed(list(request.node.iter_markers("wellposed"))):  # the nearest last
         unknown = mark.kwargs.keys() - _OPTIONS
         if unknown or mark.args:
             raise pytest.UsageError(
                 f"the marker wellposed knows strict= and ignore=, not {sorted(unknown) or mark.args}"
             )
-        strict, ignore = mark.kwargs.get("strict", strict), tuple(mark.kwargs.get("ignore", ignore))
+        strict, ignore = mark.kwargs.get("strict", strict), _rules(mark.kwargs.get("ignore", ignore))
     kept = bool(request.config.getoption("--wellposed-html"))
     return Checks(request.node.user_properties, strict=strict, ignore=ignore, kept=kept)
+
+
+def _rules(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Rules or their beginnings, as a list or separated by commas. Raises `UsageError` for what is none."""
+    names = tuple(one.strip().upper() for one in (given.split(",") if isinstance(given, str) else given))
+    unknown = [name for name in names if not name or not any(rule.startswith(name) for rule in CATALOGUE)]
+    if unknown:
+        raise pytest.UsageError(f"the marker wellposed ignores {unknown[0]!r}, which matches no rule")
+    return names
 
 
 class Checks:

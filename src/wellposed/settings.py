@@ -20,10 +20,12 @@ import tokenize
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from math import inf
 from pathlib import Path
 from typing import Any
 
+from wellposed.catalogue import CATALOGUE
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Verdict
 from wellposed.reading import regular_text
@@ -93,7 +95,18 @@ def _settings(table: dict[str, Any], file: Path) -> Settings:
         reasons = dict.fromkeys((name.upper() for name in _strings(table, "ignore", file)), "")
     ignored = tuple(Ignored((rule,), reason, file.name) for rule, reason in reasons.items())
     selected = tuple(name.upper() for name in _strings(table, "select", file))
+    for key, names in (("select", selected), ("ignore", tuple(reasons))):
+        _demand_rules(names, f"{file}: tool.wellposed.{key}")
     return Settings(str(file), files, selected, ignored, _budget(table, file))
+
+
+def _demand_rules(names: Sequence[str], where: str) -> None:
+    """Raises `InputError`: what is misspelt would be checked, or not ignored, in silence."""
+    for name in names:
+        if not name or not any(rule.startswith(name) for rule in CATALOGUE):
+            close = get_close_matches(name, CATALOGUE, 3)
+            hint = f"did you mean {', '.join(close)}?" if close else "wellposed explain lists them all"
+            raise InputError(f"{where} names {name or 'an empty rule'!r}, which matches no rule", hint=hint)
 
 
 def _budget(table: dict[str, Any], file: Path) -> float:
@@ -132,6 +145,7 @@ def _ignored(said: re.Match[str], file: Path, line: int, *, alone: bool) -> Igno
             f"{file} says {said[0]!r} at line {line}", hint="# wellposed: ignore WP103 and why: rules, then a reason"
         )
     names = tuple(name.strip() for name in rules["rules"].split(","))
+    _demand_rules(names, f"{file}, line {line},")
     return Ignored(names, rules["reason"].strip(), f"{file.name}:{line}", 0 if alone else line)
 
 

@@ -46,6 +46,7 @@ class Watching:
         self._options, self._fail = options, fail
         self._only = options.get("only", lambda _rule: True)
         self._losses: list[tuple[str, Report]] = []
+        self._step = step
         self._started = 0.0
         self._how = {"step": step, "steps": steps, "untouched": done is None, "during": during or _always}
         self._done, self._looks = done or _go_on, look or self._look
@@ -82,6 +83,9 @@ class Watching:
                 if watch.pairs is not None:
                     watch.watched.learnable = learnable(*watch.pairs)
                 seconds = time.perf_counter() - self._started
+                if not self._losses:
+                    reason = f"Step {self._step} was not reached: the losses of no step were checked."
+                    self._losses.append(("", not_checked(reason, self._only)))
                 self.report = report_on_step(self._losses, watch.watched, watch.backend, self._only, seconds)
 
     def _look(self, captured: Any, optimizer: Any, trained: set[int]) -> None:

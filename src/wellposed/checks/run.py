@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 
 from wellposed.backends.protocol import Problem
 from wellposed.backends.select import joint_problem_of
+from wellposed.checks.dialect import in_words_of
 from wellposed.checks.drawing import figures_of, remedies_figure
 from wellposed.checks.order import order
 from wellposed.checks.session import Session
@@ -106,14 +108,15 @@ def _report_on(
     started, before = time.perf_counter(), problem.evaluations
     course = _Course(progress, len(subjects), seconds)
     session = Session(problem, after_steps, effort, told=course.count)
-    with problem.preserved(), OneThread() as threads:
+    with problem.preserved(), OneThread() as threads, warnings.catch_warnings():
+        warnings.filterwarnings("once", append=True)  # not at each of some thirty evaluations
         with users_errors_told():
             findings, raised, stopped = _findings(session, subjects, only, course, threads)
             whole = not stopped
             loss = None if raised else session.loss if whole else session.known_loss
         figures = figures_of(session, findings, spectrum=effort.spectrum and not raised) if whole else ()
         seen_later = session.seen_later
-        told = order(findings)
+        told = in_words_of(problem.backend, order(findings))
         told = told if treat is None or not whole else treat(problem, told, progress)
     layout, checked = problem.layout, session.known_gradient_check
     coarse = "" if checked.checked_in else problem.variants.coarse

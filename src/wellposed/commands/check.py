@@ -60,8 +60,10 @@ def check(
 ) -> int:
     """Check the training problem that FILE defines; print the report."""
     settled = settings_of(Path(split(given[0])[0]).absolute().parent if given else Path.cwd())
-    rules = chosen(select or ",".join(settled.select), ignore)
+    rules = chosen(select or ",".join(settled.select), ignore)  # those of the settings were looked at there
     files = list(given or settled.files)
+    if budget < 0:
+        raise InputError(f"--budget {budget:g} is no number of seconds", hint="--budget 120")
     single = {"json": json, "html": html, "sarif": sarif, "junit": junit}
     _demand_files(files, [output for output in single.values() if output])
     wanted = {"only": rules, "after_steps": after_steps, "remedies": remedies, "full": full}
@@ -75,7 +77,8 @@ def check(
             continue
         place = partial(_place_in, *split(file))
         report = replace(report, findings=without_ignored(report.findings, ignored, lambda one: place(one)[1]))  # noqa: B023
-        write_reports(report, place, single | (in_folder(out, file, files) if out else {}))
+        for forms in (single, in_folder(out, file, files) if out else {}):
+            write_reports(report, place, forms)
         if len(files) > 1 and not lines:
             print(f"{file}:")
         statuses.append(told(report, json, place, verbose=verbose, lines=lines))

@@ -101,7 +101,8 @@ def _told_nothing(script: str, ran: Ran, timeout: float) -> int:
         raise InputError(f"{script} took no training step within {timeout:g} seconds", hint="give it longer: --timeout")
     raise InputError(
         _NOT_SEEN.format(script=script),
-        hint="does it need arguments to train? They follow it: wellposed run train.py --epochs 1",
+        hint="does it need arguments to train? They follow it: wellposed run train.py --epochs 1; what is"
+        " differentiated by hand needs a file with a wp.FunctionProblem, and wellposed check",
     )
 
 

@@ -31,6 +31,7 @@ from wellposed.gradients.tensor import carries
 from wellposed.gradients.unseen import (
     CHANCE,
     UNSEEN,
+    no_part_of,
     tell_before,
     tell_buried,
     tell_left_out,
@@ -227,8 +228,9 @@ class PointCheck:
     def _undecided(self, found: list[Finding], joint: list[Probe], closer: list[str]) -> list[Finding]:
         """What could not be seen, where nothing wrong was."""
         told = {finding.where for finding in found}
+        told |= no_part_of(self._gradient, self._floors)
         buried = {name: floor for name, floor in self._floors.items() if floor > VISIBLE and name not in told}
-        blind = {name: miss for name, miss in self._misses.items() if miss > UNSEEN}
+        blind = {name: miss for name, miss in self._misses.items() if miss > UNSEEN and name not in told}
         unseen = [tell_buried(self._problem, self._prober, buried, len(self._names))] if buried else []
         if any(finding.rule == WRONG.id for finding in found):
             return unseen

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+
+import numpy as np
 
 from wellposed.backends.protocol import Problem
 from wellposed.findings import Evidence, Finding, Verdict
 from wellposed.gradients import tensor
 from wellposed.gradients.probe import Probe
 from wellposed.gradients.prober import Prober
+from wellposed.gradients.quick_check import VISIBLE
 from wellposed.gradients.rules.noise_floor import NOISE_FLOOR
 from wellposed.gradients.rules.wrong import WRONG
+from wellposed.numerics.theta import Gradient, Separate
 
 UNSEEN = 0.99
 """Chance: what an error as large as is to be seen would rather have passed than not was not looked at."""
 CHANCE = "chance that an error of 1 % of a tensor's gradient was missed"
+_NO_PART = 1e-6  # of the whole gradient: an error that costs nothing, as far below what single precision has
 _UNEXPLAINED_RATIO = 10.0  # times what is allowed: a joint disagreement that single tensors do not explain
+
+
+def no_part_of(gradient: Gradient, floors: Mapping[str, float]) -> set[str]:
+    """Tensors whose gradient is nothing but rounding beside the whole one and beside that of another tensor of the same
+    module, and where an error that is as small would be all that could hide: a bias before a normalisation, which takes
+    it away. Where a whole module has next to no gradient, that is another matter.
+    """
+    if isinstance(gradient, Separate):
+        return set()
+    sizes = {name: 0.0 if gradient[name] is None else float(np.linalg.norm(gradient[name])) for name in floors}  # type: ignore[arg-type]
+    whole = float(np.linalg.norm(list(sizes.values())))
+    seen = {name.rpartition(".")[0] for name, floor in floors.items() if floor <= VISIBLE}
+    return {
+        name
+        for name, floor in floors.items()
+        if sizes[name] and floor * sizes[name] < _NO_PART * whole and name.rpartition(".")[0] in seen
+    }
 
 
 def tell_buried(problem: Problem, prober: Prober, buried: dict[str, float], tensors: int) -> Finding:

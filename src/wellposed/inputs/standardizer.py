@@ -21,7 +21,7 @@ from wellposed.inputs.sources import Chunk, Source, source_of
 from wellposed.inputs.state import State, merge
 from wellposed.inputs.whitening import Covariance, rotation
 from wellposed.numerics.affine import restore, standardize
-from wellposed.numerics.arrays import Array, Vector
+from wellposed.numerics.arrays import Array, Vector, rebuild_like
 from wellposed.numerics.moments import Moments, weights_of
 
 _NORMAL_IQR = 1.3489795003921634  # interquartile range of a normal distribution of standard deviation 1
@@ -131,8 +131,8 @@ class Standardizer(Estimator):
         return self.fit(x, y, **fit_params).transform(x)
 
     def transform(self, x: Any, out: Array | None = None) -> Any:
-        """(x - mean_) / scale_ in x's own floating dtype (float64 for integers), shape as x. x is not changed, unless
-        it is `out`.
+        """(x - mean_) / scale_ in x's own floating dtype (float64 for integers), shape as x; a tensor, or an array of
+        JAX, comes back as one. x is not changed, unless it is `out`.
         """
         return self._applied(x, out, forward=True)
 
@@ -367,7 +367,11 @@ class Standardizer(Estimator):
             (standardize if forward else restore)(array, features.axes, mean, self.scale_, out)
         else:
             rotated(features, out, mean, self.scale_, self.rotation_[0 if forward else 1], forward=forward)
-        return self._contained(out, x)
+        return (
+            rebuild_like(x)(out)
+            if _of_another_library(x) and self._container() == "default"
+            else self._contained(out, x)
+        )
 
     def _features(self, x: Any) -> Features:
         names = column_names(x)
@@ -387,3 +391,8 @@ class Standardizer(Estimator):
                 hint="were the statistics fitted on another set of columns?",
             )
         return features
+
+
+def _of_another_library(x: Any) -> bool:
+    """Whether it is an array of a framework, as torch's and JAX's are, and no table."""
+    return not isinstance(x, np.ndarray) and (hasattr(x, "__dlpack__") or hasattr(x, "__array_namespace__"))

@@ -162,10 +162,11 @@ def _scores(call: LossArguments) -> _Misfit | None:
             "cross_entropy gets probabilities: every row sums to 1. It applies a softmax itself, so that the loss can"
             f" never fall below {lowest:.3g}, and its gradient is small where the network is wrong and sure."
         )
-        sound = Evidence("furthest row sum from 1", _apart(sums), "outputs")
-        return _Misfit(
-            "double-softmax", Verdict.FAILS, text, (sound, Evidence("lowest loss possible", lowest, "loss", "nats"))
+        proof = (
+            Evidence("lowest loss possible", lowest, "loss", "nats", "0"),
+            Evidence("furthest row sum from 1", _apart(sums), "outputs"),
         )
+        return _Misfit("double-softmax", Verdict.FAILS, text, proof)
     if ending == "relu":
         return _rectified(call)
     if ending not in RANGES or not np.isfinite(RANGES[ending]).all():

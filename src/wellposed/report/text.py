@@ -111,7 +111,10 @@ def _summary(record: Record) -> Text:
     counts = [(record.count(verdict), verdict) for verdict in Verdict]
     counts.sort(key=lambda pair: GRAVITY.index(pair[1]))
     line = Text("wellposed: ")
-    line.append("ok" if record.ok else "not ok", style=_STYLES[Verdict.HOLDS if record.ok else Verdict.FAILS])
+    judged = any(finding.found or finding.verdict is Verdict.HOLDS for finding in record.findings)
+    word = "not ok" if not record.ok else "ok" if judged or not record.findings else "nothing judged"
+    style = Verdict.FAILS if not record.ok else Verdict.HOLDS if judged else Verdict.UNDECIDED
+    line.append(word, style=_STYLES[style])
     words = {
         Verdict.FAILS: ("fails", "fail"),
         Verdict.SUSPECT: ("suspect", "suspect"),
@@ -130,7 +133,8 @@ def _summary(record: Record) -> Text:
     if problem.loss is not None:
         about += [f"loss {problem.loss:.5g}"]
     about += [problem.later] if problem.later else []
-    about += [f"{record.evaluations:,} evaluations in {record.seconds:.1f} s"]
+    count = f"{record.evaluations:,} evaluation{'s' * (record.evaluations != 1)}"
+    about += [f"{count} in {record.seconds:.1f} s"]
     line.append("\n" + "; ".join(about), style="dim")
     return line
 

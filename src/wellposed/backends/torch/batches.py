@@ -18,6 +18,7 @@ from wellposed.errors import InputError
 
 _TARGETS = ("labels", "label", "targets", "target", "y")
 """What the targets are called in a batch by names, the likeliest first."""
+_NOTHING = object()
 _ALONE = "a loss of one argument gets the model itself: TorchProblem(model, lambda model: ...)"
 
 
@@ -61,7 +62,10 @@ def _first(batch: Any) -> Any:
             hint="give the loader itself, or one batch of it: next(iter(loader))",
         )
     with Randomness(*torch_generators()).fixed():
-        return next(iter(batch), None)
+        first = next(iter(batch), _NOTHING)
+    if first is _NOTHING:
+        raise InputError(f"batch is a {type(batch).__name__} without any batch in it", hint="is its data set empty?")
+    return first
 
 
 def _of_parts(model: nn.Module, batch: Any) -> tuple[Any, Any]:

@@ -148,6 +148,8 @@ def _in_evaluation(untouched: list[Statistics]) -> Finding:
         ),
         Evidence("variance over the running one, or under it", worst.ratio, worst.name, reference=f"below {_RATIO:g}"),
     )
+    if worst.ratio / _RATIO > worst.offset / _OFFSET:
+        evidence = evidence[::-1]
     return MODE.found(
         Verdict.FAILS if off else Verdict.SUSPECT, text, where=worst.name, cause="eval-mode", evidence=evidence
     )

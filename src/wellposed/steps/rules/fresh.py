@@ -88,8 +88,9 @@ def _stale(watched: Watched) -> Finding | None:
         cause = "other-optimizer" if others else "never-cleared"
         instead = f" What was cleared before it: {listed([f'`{other}`' for other in others])}." if others else ""
         text = (
-            f"When `{name}` steps at {step.place}, the gradients of {100 * step.stale_share:.0f} % of its tensors still"
-            f" hold what backward passes before its last step left ({_lines(watched, step.stale)}).{instead}"
+            f"Gradients are not cleared between steps: when `{name}` steps at {step.place}, those of"
+            f" {100 * step.stale_share:.0f} % of its tensors still hold what backward passes before its last step left"
+            f" ({_lines(watched, step.stale)}).{instead}"
         )
         number = sum(bool(other.stale) for other in watched.steps if other.optimizer == step.optimizer)
         count = sum(other.optimizer == step.optimizer for other in watched.steps)
