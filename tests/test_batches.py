@@ -116,7 +116,7 @@ def test_the_order_of_a_loader_and_the_users_arrays_are_left():
         (X, r"not a tensor of shape \(12, 5\)\n\nHint: \(x, x\) where the inputs are the targets"),
         (None, "must be a pair"),
         ((X,), "must be a pair"),
-        (DataLoader(TensorDataset(X[:0], Y[:0])), "must be a pair"),
+        (DataLoader(TensorDataset(X[:0], Y[:0])), "batch is a DataLoader without any batch in it"),
     ],
 )
 def test_what_is_no_batch_is_refused(batch, said):

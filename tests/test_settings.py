@@ -82,7 +82,7 @@ def test_the_files_of_a_project(project, capsys):
         ("[tool.wellposed.ignore]\nWP501 = 3\n", "tool.wellposed.ignore takes a reason for each rule"),
         ("[tool]\nwellposed = 3\n", "tool.wellposed must be a table"),
         ("[tool", "is not TOML"),
-        ("[tool.wellposed]\nselect = ['WP9']\n", "--select WP9 matches no rule"),
+        ("[tool.wellposed]\nselect = ['WP9']\n", "tool.wellposed.select names 'WP9', which matches no rule"),
     ],
 )
 def test_settings_that_say_something_else(settings, words, project, capsys):

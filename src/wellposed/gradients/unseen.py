@@ -33,7 +33,7 @@ def no_part_of(gradient: Gradient, floors: Mapping[str, float]) -> set[str]:
         return set()
     sizes = {name: 0.0 if gradient[name] is None else float(np.linalg.norm(gradient[name])) for name in floors}  # type: ignore[arg-type]
     whole = float(np.linalg.norm(list(sizes.values())))
-    seen = {name.rpartition(".")[0] for name, floor in floors.items() if floor <= VISIBLE}
+    seen = {name.rpartition(".")[0] for name, floor in floors.items() if floor <= VISIBLE} - {""}
     return {
         name
         for name, floor in floors.items()
