@@ -1,6 +1,6 @@
 """A training script as people write them. It runs, the loss falls a little, and the network learns badly: why?
 
-    wellposed run examples/train.py
+wellposed run examples/train.py
 """
 
 import torch
