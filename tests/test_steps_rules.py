@@ -190,6 +190,49 @@ def test_what_is_trained():
     assert split == {}
 
 
+@pytest.mark.parametrize("cut", [lambda hidden: hidden.detach(), lambda hidden: torch.tensor(hidden.tolist())])
+def test_an_optimizer_that_no_loss_reaches(cut):
+    def run(*, cut=lambda hidden: hidden, by_hand=False, steps=6):
+        x, y = data()
+        net = network()
+        made = [torch.optim.Adam(net[0].parameters(), 0.1), torch.optim.Adam(net[2].parameters(), 0.1)]
+        for number in range(6):
+            net.zero_grad()
+            loss = F.cross_entropy(net[2](cut(net[1](net[0](x)))), y)
+            loss.backward()
+            if by_hand:
+                for parameter in net[0].parameters():
+                    parameter.grad = torch.ones_like(parameter)
+            for optimizer in made if number < steps else made[1:]:
+                optimizer.step()
+
+    seen = found(lambda: run(cut=cut))
+    finding = seen["WP602", "unreached"]
+    assert finding.verdict is wp.Verdict.FAILS
+    assert "6 times, and none of its 2 tensors has a gradient: no loss reaches what it trains." in finding.message
+    assert found(run) == {}
+    assert ("WP602", "unreached") not in found(lambda: run(cut=cut, by_hand=True))
+    assert ("WP602", "unreached") not in found(lambda: run(cut=cut, steps=1))
+
+
+def test_a_closure_gives_the_gradient_that_a_step_needs():
+    def run():
+        x, y = data()
+        net = network()
+        optimizer = torch.optim.LBFGS(net.parameters(), 0.1)
+
+        def closure():
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
+            return loss
+
+        for _ in range(4):
+            optimizer.step(closure)
+
+    assert ("WP602", "unreached") not in found(run)
+
+
 def test_clipping_before_unscaling():
     def run(*, right):
         x, y = data()

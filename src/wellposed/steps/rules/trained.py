@@ -7,6 +7,7 @@ from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.printable import listed
 from wellposed.rule import Cause, Rule
 
+_AGAIN = 2  # steps: one may be taken before anything is trained
 _OPPOSED = -0.5  # cosine of two gradients from which on one undoes the other
 
 TRAINED = Rule(
@@ -18,6 +19,7 @@ TRAINED = Rule(
     judged=(
         "Parameters with a gradient that no optimizer has are suspect; they fail where the optimizer has others in"
         " their place, which no model has any more. A parameter that two optimizers move by the same gradient fails."
+        " An optimizer that steps again and again while none of its tensors has a gradient fails."
         " A step whose gradient holds a backward pass that belongs to another optimizer's step fails; parameters moved"
         f" by two losses in turn whose gradients are opposed (a cosine below {_OPPOSED:g}) are suspect."
     ),
@@ -41,6 +43,17 @@ TRAINED = Rule(
                 Remedy(
                     "Make the optimizer when the model is complete: after layers are replaced, normalised or moved",
                     "optimizer = type(optimizer)(model.parameters(), lr=optimizer.defaults['lr'])",
+                ),
+            ),
+        ),
+        Cause(
+            "unreached",
+            "No loss reaches what this optimizer trains: its steps do nothing.",
+            "[p.grad for group in optimizer.param_groups for p in group['params']] before the step",
+            (
+                Remedy(
+                    "Look for a detach(), no_grad(), .item() or .numpy() between these parameters and the loss that is"
+                    " meant for them"
                 ),
             ),
         ),
@@ -71,8 +84,24 @@ TRAINED = Rule(
 def _judge(watched: Watched) -> list[Finding]:
     if not watched.steps:
         return [TRAINED.not_applicable("No optimizer stepped.")]
-    judged = (_outside(watched), _twice(watched), _foreign(watched), _opposed(watched))
+    judged = (_unreached(watched), _outside(watched), _twice(watched), _foreign(watched), _opposed(watched))
     return [found for found in judged if found is not None] or [TRAINED.holds()]
+
+
+def _unreached(watched: Watched) -> Finding | None:
+    """Gradients that were there and were cleared are another rule's, and so are parameters that were replaced."""
+    for index, optimizer in enumerate(watched.optimizers):
+        steps = [step for step in watched.steps if step.optimizer == index]
+        if len(steps) < _AGAIN or not watched.backwards or (optimizer.orphans and watched.outside):
+            continue
+        if all(not (step.own or step.stale or step.foreign or step.lost_from or step.norm > 0) for step in steps):
+            text = (
+                f"`{optimizer.name}` steps at {steps[0].place}, {len(steps)} times, and none of its"
+                f" {optimizer.tensors} tensors has a gradient: no loss reaches what it trains."
+            )
+            evidence = (Evidence("tensors with a gradient", 0.0, optimizer.name, "", "above 0"),)
+            return TRAINED.found(Verdict.FAILS, text, where=optimizer.name, cause="unreached", evidence=evidence)
+    return None
 
 
 def _outside(watched: Watched) -> Finding | None:
