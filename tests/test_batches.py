@@ -237,3 +237,22 @@ def test_standardized_tensors_are_tensors():
     assert made.dtype is torch.float32
     assert isinstance(wp.Standardizer().fit(X).transform(jnp.ones((2, 5))), jax.Array)
     assert isinstance(wp.Standardizer().fit(X).transform(np.ones((2, 5))), np.ndarray)
+
+
+def test_a_loss_that_is_divided_in_place_shows_what_it_asks_of_the_outputs():
+    """As trainers do with what a model computed itself."""
+
+    class Language(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.head = nn.Embedding(20, 8), nn.Linear(8, 20)
+
+        def forward(self, tokens, labels):
+            scores = self.head(self.embed(tokens))
+            return {"loss": cross_entropy(scores.flatten(0, 1), labels.flatten()), "scores": scores}
+
+    tokens = torch.randint(20, (6, 10), generator=torch.Generator().manual_seed(0))
+    named = {"tokens": tokens, "labels": tokens.roll(-1, 1)}
+    problem = wp.TorchProblem(Language(), lambda outputs, _: outputs["loss"].div_(2.0), (named, tokens))
+    with problem.program() as program:
+        assert [sent.outputs.shape for sent in program.all_sent] == [(6, 10, 20)]

@@ -14,7 +14,7 @@ from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tr
 
 from wellposed.backends.structure.program import UNCHANGED, Sent
 from wellposed.backends.torch.arrays import view
-from wellposed.backends.torch.program import TorchProgram, as_tensor, outputs_in
+from wellposed.backends.torch.program import TorchProgram, as_result, as_tensor, outputs_in
 from wellposed.numerics.arrays import Array
 
 
@@ -59,7 +59,7 @@ class NamedProgram(TorchProgram):
             if place >= len(leaves) or leaves[place] is not outputs_in(made)[place]:
                 return made  # within an object of the user's own, in which nothing can be put
             put.append(as_tensor(outputs, leaves[place]).requires_grad_(True))
-            return tree_unflatten([put[0] if k == place else leaf for k, leaf in enumerate(leaves)], tree)
+            return tree_unflatten([as_result(put[0]) if k == place else leaf for k, leaf in enumerate(leaves)], tree)
 
         with self._evaluated(), self._random.fixed(), self._lent(changed), _Calls(self._model, {self._call: put_in}):
             self._in_training()

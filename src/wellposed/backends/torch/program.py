@@ -112,7 +112,8 @@ class TorchProgram(Program):
         if len(leaves) != len(outputs_in(made)):
             return {}
         own = {place: leaf.detach().requires_grad_(True) for place, leaf in enumerate(leaves) if sent_to(leaf)}
-        value = self._loss(tree_unflatten([own.get(k, leaf) for k, leaf in enumerate(leaves)], tree), self._targets)
+        handed = [as_result(own[k]) if k in own else leaf for k, leaf in enumerate(leaves)]
+        value = self._loss(tree_unflatten(handed, tree), self._targets)
         if not value.requires_grad or not own:
             return {}
         slopes = torch.autograd.grad(value, list(own.values()), allow_unused=True)
@@ -135,7 +136,7 @@ class TorchProgram(Program):
         if place >= len(leaves) or leaves[place] is not outputs_in(self._first)[place]:
             return None  # within an object of the user's own, in which nothing can be put
         leaf = as_tensor(outputs, leaves[place]).requires_grad_(True)
-        leaves[place] = leaf
+        leaves[place] = as_result(leaf)
         with self._evaluated(), self._random.fixed():
             value = self._loss(tree_unflatten(leaves, tree), with_arrays(self._targets, "targets", changed))
             if not value.requires_grad:
@@ -186,6 +187,11 @@ def outputs_in(made: Any) -> list[Any]:
         held = vars(leaf) if not isinstance(leaf, torch.Tensor) and hasattr(leaf, "__dict__") else None
         found += [leaf] if held is None else tree_flatten(dict(held))[0]
     return found
+
+
+def as_result(leaf: torch.Tensor) -> torch.Tensor:
+    """As a model returns it: what a loss may write to in place, as a trainer that divides it does."""
+    return leaf.clone()
 
 
 def sent_to(leaf: Any) -> bool:
