@@ -40,7 +40,7 @@ def report_on_step(
         _summary([report for _, report in losses], backend, watched),
         order([*told, *found, *kept]),
         sum(report.evaluations for _, report in losses),
-        seconds,
+        sum(report.seconds for _, report in losses) or seconds,
         next((report.figures for _, report in losses if report.figures), ()),
     )
 
@@ -49,5 +49,6 @@ def _summary(reports: Sequence[Report], backend: str, watched: Watched) -> Summa
     """Of the largest of them; the loss where there is one."""
     known = [report.problem for report in reports if report.problem.parameters]
     largest = max(known, key=lambda summary: summary.parameters, default=Summary(backend))
-    about = f"{len(watched.steps)} steps watched" if watched.steps else "no step watched"
+    none = "steps are watched in PyTorch alone" if backend == "jax" else "no step watched"
+    about = f"{len(watched.steps)} steps watched" if watched.steps else none
     return replace(largest, backend=f"{backend}, {about}", loss=largest.loss if len(known) == 1 else None)

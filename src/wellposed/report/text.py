@@ -93,7 +93,7 @@ def _terms(record: Record) -> list[RenderableType]:
     names = figure.panels[0].names
     width = max(len(name) for name in names)
     lines = Text(
-        f"{'Terms of the loss':<{width}}  {'value':>9}  {'gradient':>9}{'  along it' if cosines else ''}", "dim"
+        f"{'Terms of the loss':<{width}}  {'value':>9}  {'gradient':>9}{'    cosine' if cosines else ''}", "dim"
     )
     for place, (name, value, norm) in enumerate(zip(names, values, norms, strict=True)):
         along = f"{cosines[0][place]:>10.2f}" if cosines and norm else ""
