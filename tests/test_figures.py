@@ -16,6 +16,7 @@ import wellposed as wp
 from wellposed.figures import Figure, Panel, Series
 from wellposed.findings import Finding, Record, Summary, Verdict
 from wellposed.report import bars, html, plots
+from wellposed.report.site import page_of
 from wellposed.report import json as as_json
 
 
@@ -148,7 +149,8 @@ def test_a_page_needs_no_other_file(report, tmp_path):
     report.to_html(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert page.count("<svg") == len(report.figures)
-    assert not re.search(r'(?:src|href)="(?!#)', page)
+    assert "src=" not in page
+    assert all(link.startswith(page_of()) for link in re.findall(r'href="(?!#)([^"]+)', page))  # to read on, at a click
     assert "@import" not in page
 
 

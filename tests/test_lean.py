@@ -210,8 +210,7 @@ def test_a_bias_that_batch_normalisation_takes_away_costs_a_quick_look_little():
     assert all(report.ok for report in reports)
     assert np.median([report.evaluations for report in reports]) < 45
     for report in reports:
-        (floor,) = (finding for finding in report.findings if finding.verdict is Verdict.UNDECIDED)
-        assert (floor.rule, floor.where) == ("WP503", "0.bias")
+        assert not [finding for finding in report.findings if finding.verdict is Verdict.UNDECIDED]
 
 
 class Off(torch.autograd.Function):
