@@ -16,8 +16,8 @@ import wellposed as wp
 from wellposed.figures import Figure, Panel, Series
 from wellposed.findings import Finding, Record, Summary, Verdict
 from wellposed.report import bars, html, plots
-from wellposed.report.site import page_of
 from wellposed.report import json as as_json
+from wellposed.report.site import page_of
 
 
 def deep(depth=12, width=48, gain=0.5):
