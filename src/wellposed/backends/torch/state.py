@@ -213,7 +213,8 @@ def _kept(things: Iterable[Any]) -> Iterator[Any]:
             continue
         seen[id(thing)] = thing
         if isinstance(thing, torch.Tensor):
-            if not (isinstance(thing, nn.Parameter) or thing.is_meta or thing.is_nested or in_shards(thing)):
+            foreign = isinstance(thing, nn.Parameter) or thing.is_meta or thing.is_nested or in_shards(thing)
+            if not foreign and thing.numel() <= _MOST_ENTRIES:
                 yield thing
         elif isinstance(thing, list | set | dict | deque):
             yield thing
@@ -225,6 +226,7 @@ def _kept(things: Iterable[Any]) -> Iterator[Any]:
 
 
 _MOST_ITEMS = 10_000
+_MOST_ENTRIES = 1 << 24  # of a tensor: a larger one is a data set, which a copy of would not fit beside
 
 
 def _contents(thing: Any) -> Any:
