@@ -336,7 +336,7 @@ class TestReports:
         (figure,) = [figure for figure in report.figures if figure.name == "terms"]
         assert [panel.series[0].mark for panel in figure.panels] == ["bars", "bars", "bars"]
         table = str(report).split("Terms of the loss")[1].splitlines()
-        assert table[0].split() == ["value", "gradient", "along", "it"]
+        assert table[0].split() == ["value", "gradient", "cosine"]
         assert [row.split()[0] for row in table[1:3]] == ["1", "2"]
         assert table[1].split()[1] == "mse_loss,"
         without = wp.checkup(self.problem(graph=False))
