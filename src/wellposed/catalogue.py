@@ -4,6 +4,8 @@ agree.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from wellposed.gradients.rules.accumulated import ACCUMULATED
 from wellposed.gradients.rules.noise_floor import NOISE_FLOOR
 from wellposed.gradients.rules.not_differentiable import NOT_DIFFERENTIABLE
@@ -62,3 +64,14 @@ CATALOGUE: dict[str, Rule] = {
         *(FRESH, TRAINED, CLIPPING, SCHEDULE, BATCHES, RESUMING),
     )
 }
+
+
+def names_a_rule(beginning: str) -> bool:
+    """Whether it is a rule or the beginning of one."""
+    return bool(beginning) and any(rule.startswith(beginning) for rule in CATALOGUE)
+
+
+def guess(name: str) -> str:
+    """A hint for a name that is no rule's."""
+    close = get_close_matches(name, CATALOGUE, 3)
+    return f"did you mean {', '.join(close)}?" if close else "wellposed explain lists them all"

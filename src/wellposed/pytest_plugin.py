@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from wellposed import api, comparing, resuming, watching
-from wellposed.catalogue import CATALOGUE
+from wellposed.catalogue import CATALOGUE, names_a_rule
 from wellposed.errors import InputError
 from wellposed.findings import GRAVITY, Finding, Record, Verdict
 from wellposed.printable import harmless
@@ -62,7 +62,7 @@ def wellposed(request: pytest.FixtureRequest) -> Checks:
 def _rules(given: str | Sequence[str]) -> tuple[str, ...]:
     """Rules or their beginnings, as a list or separated by commas. Raises `UsageError` for what is none."""
     names = tuple(one.strip().upper() for one in (given.split(",") if isinstance(given, str) else given))
-    unknown = [name for name in names if not name or not any(rule.startswith(name) for rule in CATALOGUE)]
+    unknown = [name for name in names if not names_a_rule(name)]
     if unknown:
         raise pytest.UsageError(f"the marker wellposed ignores {unknown[0]!r}, which matches no rule")
     return names

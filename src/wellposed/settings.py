@@ -20,12 +20,11 @@ import tokenize
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from math import inf
 from pathlib import Path
 from typing import Any
 
-from wellposed.catalogue import CATALOGUE
+from wellposed.catalogue import guess, names_a_rule
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Verdict
 from wellposed.reading import regular_text
@@ -103,10 +102,8 @@ def _settings(table: dict[str, Any], file: Path) -> Settings:
 def _demand_rules(names: Sequence[str], where: str) -> None:
     """Raises `InputError`: what is misspelt would be checked, or not ignored, in silence."""
     for name in names:
-        if not name or not any(rule.startswith(name) for rule in CATALOGUE):
-            close = get_close_matches(name, CATALOGUE, 3)
-            hint = f"did you mean {', '.join(close)}?" if close else "wellposed explain lists them all"
-            raise InputError(f"{where} names {name or 'an empty rule'!r}, which matches no rule", hint=hint)
+        if not names_a_rule(name):
+            raise InputError(f"{where} names {name or 'an empty rule'!r}, which matches no rule", hint=guess(name))
 
 
 def _budget(table: dict[str, Any], file: Path) -> float:

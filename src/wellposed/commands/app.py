@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from wellposed.catalogue import CATALOGUE
+from wellposed.catalogue import CATALOGUE, names_a_rule
 from wellposed.errors import InputError
 from wellposed.findings import Finding, Verdict
 from wellposed.printable import harmless
@@ -75,7 +75,7 @@ def chosen(select: str, ignore: str) -> Filter:
     for option, given in (("--select", select), ("--ignore", ignore)):
         names = tuple(name.strip().upper() for name in given.split(",") if name.strip())
         for name in names:
-            if not any(rule.startswith(name) for rule in CATALOGUE):
+            if not names_a_rule(name):
                 raise InputError(f"{option} {name} matches no rule", hint=f"known: {', '.join(CATALOGUE)}")
         lists.append(names)
     wanted = Filter(*lists)

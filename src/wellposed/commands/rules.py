@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from rich.console import Group
 from rich.text import Text
 
-from wellposed.catalogue import CATALOGUE
+from wellposed.catalogue import CATALOGUE, guess
 from wellposed.commands.app import HOLDS, app
 from wellposed.errors import InputError
 from wellposed.explained import explained, listed_rules
@@ -27,9 +26,7 @@ def explain(
     named = rule.strip()
     found = [one for one in CATALOGUE.values() if one.id.startswith(named.upper()) or one.subject == named.lower()]
     if not found:
-        close = get_close_matches(named.upper(), CATALOGUE, 3)
-        hint = f"did you mean {', '.join(close)}?" if close else "wellposed explain lists them all"
-        raise InputError(f"there is no rule {rule!r}", hint=hint)
+        raise InputError(f"there is no rule {rule!r}", hint=guess(named.upper()))
     show(explained(found[0]) if len(found) == 1 else listed_rules(found))
     return HOLDS
 
