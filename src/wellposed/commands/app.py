@@ -27,6 +27,11 @@ Json = Annotated[
     str, Parameter(allow_leading_hyphen=True, help="Write the report as JSON to this file, or to standard output for -")
 ]
 Rules = Annotated[str, Parameter(help="Rules or their beginnings, separated by commas: WP2,WP501")]
+Html = Annotated[str, Parameter(help="Write the report as one HTML file")]
+Remedies = Annotated[bool, Parameter(help="Try the remedies on a copy, and show what they change", negative="")]
+Full = Annotated[
+    bool, Parameter(help="Look as closely as can be, again after 20 steps, and try the remedies", negative="")
+]
 
 
 def told(

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from wellposed import api
 from wellposed.backends.protocol import Problem
-from wellposed.commands.app import HOLDS, Json, Rules, app, chosen, told
+from wellposed.commands.app import HOLDS, Full, Html, Json, Remedies, Rules, app, chosen, told
 from wellposed.commands.written import in_folder, write_reports
 from wellposed.errors import InputError, UserCodeRaised
 from wellposed.findings import Finding
@@ -41,19 +41,15 @@ def check(
     after_steps: Annotated[
         int, Parameter(help="Check signals and gradient again after this many optimizer steps, on a copy")
     ] = 0,
-    html: Annotated[str, Parameter(help="Write the report as one HTML file")] = "",
+    html: Html = "",
     sarif: Annotated[str, Parameter(help="Write what was found as SARIF to this file, for code hosts")] = "",
     junit: Annotated[str, Parameter(help="Write what was found as JUnit XML to this file, for CI")] = "",
     out: Annotated[str, Parameter(help="Write every report into this folder, in all of these forms and as text")] = "",
     budget: Annotated[
         float, Parameter(help="Seconds that the check of a file may take; what is not judged then is undecided")
     ] = 0.0,
-    remedies: Annotated[
-        bool, Parameter(help="Try the remedies on a copy, and show what they change", negative="")
-    ] = False,
-    full: Annotated[
-        bool, Parameter(help="Look as closely as can be, again after 20 steps, and try the remedies", negative="")
-    ] = False,
+    remedies: Remedies = False,
+    full: Full = False,
     lines: Annotated[bool, Parameter(help="Print a line for each finding, FILE:LINE first", negative="")] = False,
     verbose: Annotated[bool, Parameter(help="Show all that was measured, and what holds", negative="")] = False,
     traceback: Annotated[bool, Parameter(help="Show the call stack of an error", negative="")] = False,

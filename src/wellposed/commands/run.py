@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from wellposed.commands.app import HOLDS, INTERRUPTED, Json, Rules, app, chosen, told
+from wellposed.commands.app import HOLDS, INTERRUPTED, Full, Html, Json, Remedies, Rules, app, chosen, told
 from wellposed.errors import InputError
 from wellposed.running import Ran, problem_file, run_script
 from wellposed.terminal import tells
@@ -36,16 +36,12 @@ def run(
     select: Rules = "",
     ignore: Rules = "",
     json: Json = "",
-    html: Annotated[str, Parameter(help="Write the report as one HTML file")] = "",
+    html: Html = "",
     save_problem: Annotated[
         str, Parameter(help="Write a problem file with the losses of that step here, to go on from")
     ] = "",
-    remedies: Annotated[
-        bool, Parameter(help="Try the remedies on a copy, and show what they change", negative="")
-    ] = False,
-    full: Annotated[
-        bool, Parameter(help="Look as closely as can be, again after 20 steps, and try the remedies", negative="")
-    ] = False,
+    remedies: Remedies = False,
+    full: Full = False,
     verbose: Annotated[bool, Parameter(help="List what holds and what does not apply too", negative="")] = False,
 ) -> int:
     """Run a training script unchanged; check its losses at its first step, and the step itself; print the report."""
