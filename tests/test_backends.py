@@ -156,6 +156,9 @@ def made_in_inference_mode(size):
         (lambda: wp.check_gradients(wp.FunctionProblem(lambda p: 0.0, lambda p: {"w": p["w"], "v": 1}, {"w": np.ones(2)})), "no parameters: 'v'"),
         (lambda: wp.check_gradients(wp.FunctionProblem(lambda p: 0.0, wrong_shape, {"w": np.ones(2)})), r"'w' has shape \(3, 3\), but the parameter has shape \(2,\)"),
         (lambda: wp.check_gradients(wp.FunctionProblem(lambda p: p["w"], lambda p: p, {"w": np.ones(2)})), r"must return one number, but it returned float64 of shape \(2,\)"),
+        (lambda: wp.FunctionProblem(lambda p: 0.0, lambda p: {}, {"W": [np.ones((2, 3)), np.ones((3, 1))]}), r"parameter 'W' is no array, but a list of shapes \(2, 3\), \(3, 1\)[.\s]*Hint: give each array a name of its own: \{'W1': W\[0\], 'W2'"),
+        (lambda: wp.check_gradients(wp.FunctionProblem(lambda p: [p["w"], np.ones(3)], lambda p: p, {"w": np.ones(2)})), r"what value\(params\) returned is no array, but a list of shapes \(2,\), \(3,\)"),
+        (lambda: wp.check_gradients(wp.FunctionProblem(lambda p: 0.0, lambda p: {"w": [p["w"], np.ones(3)]}, {"w": np.ones(2)})), r"the gradient of 'w' is no array, but a list of shapes \(2,\), \(3,\)"),
         (lambda: wp.check_gradients(wp.FunctionProblem(lambda p: 0.0, lambda p: 1.0, {"w": np.ones(2)})), "must return a mapping"),
         (lambda: wp.TorchProblem(lambda x: x, nn.MSELoss(), (X, Y)), "model must be a torch.nn.Module, not function"),
         (

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from xml.etree import ElementTree
 
 import pytest
@@ -51,16 +52,19 @@ def test_a_wrong_name(wellposed):
 
 @pytest.fixture
 def run(tmp_path):
-    def run(suite, *options):
+    def run(suite, *options, alone=True):
+        """`alone`: without other plugins, which take longer to import than most suites here to run."""
         (tmp_path / "test_suite.py").write_text(suite)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_suite.py", *options]
+        plugins = ["wellposed.pytest_plugin", *(["xdist"] if "-n" in options else [])] if alone else []
+        named = [word for plugin in plugins for word in ("-p", plugin)]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *named, "test_suite.py", *options]
         done = subprocess.run(
             command,
             cwd=tmp_path,
             capture_output=True,
             text=True,
             timeout=300,
-            env=os.environ | {"COLUMNS": "120"},
+            env=os.environ | {"COLUMNS": "120"} | ({"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} if alone else {}),
             check=False,
         )
         return done.stdout + done.stderr
@@ -91,6 +95,17 @@ def test_reports_fail_tests_and_are_summed_up(run, options, tmp_path):
 
 def test_a_suite_without_checks_hears_nothing(run):
     assert "wellposed" not in run("def test_nothing():\n    pass\n")
+
+
+def test_it_is_there_where_wellposed_is_installed_and_costs_other_suites_nothing(run):
+    suite = """
+    import sys
+
+    def test_nothing(request):
+        assert request.config.pluginmanager.has_plugin("wellposed")
+        assert not {"wellposed.api", "wellposed.catalogue", "wellposed.report"} & sys.modules.keys()
+    """
+    assert "1 passed" in run(textwrap.dedent(suite), alone=False)
 
 
 def test_an_unknown_option_of_the_marker_is_named(run):

@@ -9,12 +9,15 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import torch
 
 import wellposed as wp
 from wellposed.cli import main
+from wellposed.commands.run import _FLAGS
+from wellposed.commands.run import run as run_command
 
 TRAINING = """
 import sys
@@ -330,3 +333,52 @@ def test_watch_takes_a_jitted_step():
 
     report = wp.watch(step, jnp.ones(3), jnp.arange(1.0, 4.0), only=lambda rule: rule == "WP501")
     assert [f.verdict for f in report.findings if f.rule == "WP501"] == [wp.Verdict.HOLDS]
+
+
+SOFTMAXED = TRAINING.replace("(net(x[rows]), y[rows])", "(net(x[rows]).softmax(1), y[rows])")
+
+
+def test_a_run_has_every_form_of_a_report(script, capsys, tmp_path):
+    file = script(SOFTMAXED)
+    status, out, _ = run(capsys, "--select", "WP401", "--out", str(tmp_path / "forms"), "--lines", file)
+    line = SOFTMAXED[: SOFTMAXED.index("loss = ")].count("\n") + 1
+    assert status == 1
+    assert out.splitlines()[-1].startswith(f"{file}:{line}: error: WP401")
+    assert {one.name for one in (tmp_path / "forms").iterdir()} == {
+        f"train.{ending}" for ending in ("json", "html", "sarif", "xml", "txt")
+    }
+    found = json.loads((tmp_path / "forms" / "train.json").read_text())["findings"][0]
+    assert (found["file"], found["line"]) == (file, line)
+    result = json.loads((tmp_path / "forms" / "train.sarif").read_text())["runs"][0]["results"][0]
+    assert result["locations"][0]["physicalLocation"]["region"]["startLine"] == line
+
+
+def test_a_run_takes_the_project_s_settings_and_the_script_s_comments(script, capsys, tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[tool.wellposed]\nselect = ["WP4"]\nbudget = 60\n')
+    text = SOFTMAXED.replace(
+        "y[rows])\n        loss.b", "y[rows])  # wellposed: ignore WP401 to show it\n        loss.b"
+    )
+    status, out, _ = run(capsys, "--verbose", script(text))
+    assert status == 0
+    assert "Ignored by train.py" in out
+    assert "to show it" in out
+    assert "WP1" not in out
+
+
+def test_a_run_of_a_module_names_its_file(script, capsys, tmp_path, monkeypatch):
+    script(SOFTMAXED, "train_as_module.py")
+    monkeypatch.chdir(tmp_path)
+    _, out, _ = run(capsys, "--select", "WP401", "--lines", "-m", "train_as_module")
+    assert out.splitlines()[-1].startswith("train_as_module.py:")
+
+
+def test_options_of_a_run_that_take_no_value_are_known():
+    hints = {name for name, kind in get_type_hints(run_command).items() if kind is bool and name != "module"}
+    assert {f"--{name.strip('_')}" for name in hints} | {"-m", "-h", "--help", "--version"} == _FLAGS
+
+
+@pytest.mark.parametrize("budget", ["-1", "nan"])
+def test_a_run_refuses_what_is_no_number_of_seconds(script, capsys, budget):
+    status, _, err = run(capsys, "--budget", budget, script())
+    assert status == 2
+    assert f"--budget {budget} is no number of seconds" in err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -80,6 +80,10 @@ class Finding:
     def found(self) -> bool:
         """Whether something was found: `fails` or `suspect`."""
         return self.verdict in (Verdict.FAILS, Verdict.SUSPECT)
+
+
+PlaceOf = Callable[[Finding], tuple[str, int]]
+"""The file and the line in it, from 1 on, that a finding is about."""
 
 
 def merge_worse(findings: Sequence[Finding], later: Sequence[Finding], prefix: str) -> list[Finding]:

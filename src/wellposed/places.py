@@ -1,4 +1,4 @@
-"""The line of the user's file that a finding is about, as far as names tell."""
+"""The line of the user's file that a finding is about, as far as it or names tell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import ast
 import re
 from pathlib import Path
 
+from wellposed.findings import Finding
+
 _NAMES = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+
+
+def place_in(file: Path, name: str, finding: Finding) -> tuple[str, int]:
+    """The file, as it was named, and the line of it that the finding tells, else the one that `line_of` finds."""
+    told = re.search(rf"(?<![\w.-]){re.escape(file.name)}:(\d+)", f"{finding.where} {finding.message}")
+    return file.as_posix(), int(told[1]) if told else line_of(file, finding.where, name)
 
 
 def line_of(file: Path, where: str, name: str) -> int:

@@ -127,15 +127,19 @@ def _status(error: SystemExit) -> int:
     return 1
 
 
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
 def _told(error: BaseException) -> str:
-    """The traceback, from the script on."""
-    trace = error.__traceback__
-    while trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] in (
-        "wellposed",
-        "runpy",
-    ):
-        trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
+    """The traceback as Python alone would show it: from the script on, and without what watches its calls."""
+    told = traceback.TracebackException.from_exception(error)
+    waiting = [told]
+    while waiting:
+        one = waiting.pop()
+        frames = [frame for frame in one.stack if not frame.filename.startswith((_OURS, "<frozen runpy>"))]
+        one.stack = traceback.StackSummary.from_list(frames)
+        waiting += [other for other in (one.__cause__, one.__context__, *(one.exceptions or ())) if other is not None]
+    return "".join(told.format())
 
 
 @dataclass

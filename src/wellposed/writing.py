@@ -40,10 +40,12 @@ def write_whole(path: Where, content: Content, *, read: Iterable[Where] = (), co
 
 
 def refuse_inputs(outputs: Iterable[Where], read: Iterable[Where]) -> None:
-    """Before long work: no output may be a file that is read, nor another output. Raises `InputError`."""
+    """Before long work: no output may be a file that is read, nor another output; "" and "-" are no files. Raises
+    `InputError`.
+    """
     taken: list[Path] = []
     inputs = list(read)
-    for path in outputs:
+    for path in (one for one in outputs if one not in ("", "-")):
         try:
             target = Path(path).resolve(strict=False)
         except (OSError, RuntimeError) as error:  # links in a circle

@@ -69,10 +69,7 @@ class FunctionProblem(Problem, Differentiation, Network, Training, Variants):
         self.evaluations += 1
         with self._random.fixed(seen=self.evaluations > 1):
             returned = self._value(self._arrays(theta))
-        try:
-            loss = np.asarray(returned)
-        except ValueError as error:
-            raise InputError(f"value(params) must return one number, but it returned no array: {error}") from error
+        loss = _as_array(returned, "what value(params) returned", "return one number: the loss over the batch")
         if loss.size != 1 or loss.dtype.kind not in "fiu":
             raise InputError(
                 f"value(params) must return one number, but it returned {loss.dtype} of shape {loss.shape}",
@@ -170,7 +167,7 @@ class FunctionProblem(Problem, Differentiation, Network, Training, Variants):
     def _checked(self, name: str, given: Any) -> Vector | None:
         if given is None:
             return None
-        array = np.asarray(given)
+        array = _as_array(given, f"the gradient of {name!r}", "return one array for each parameter, of its shape")
         shape = self._layout.shapes[name]
         if array.dtype.kind not in "fiu":
             raise InputError(f"the gradient of {name!r} has dtype {array.dtype}, which is not real numbers")
@@ -201,13 +198,18 @@ def _layer(index: int, name: str, made: Any) -> Operation:
     return Operation(name, "linear", "", (index - 1,) if index else (), signal_of(arrays[0]), gradient)
 
 
-def _floating(name: str, given: Any) -> Array:
+def _as_array(given: Any, called: str, hint: str) -> Array:
+    """Raises `InputError` for a list of arrays whose shapes differ."""
     try:
-        array = np.asarray(given)
+        return np.asarray(given)
     except ValueError as error:
-        raise InputError(
-            f"parameter {name!r} is no array: {error}", hint="give each array a name of its own: {'W1': W1, 'W2': W2}"
-        ) from error
+        shapes = ask(lambda: " of shapes " + ", ".join(str(np.shape(one)) for one in given), "")
+        raise InputError(f"{called} is no array, but a {type(given).__name__}{shapes}", hint=hint) from error
+
+
+def _floating(name: str, given: Any) -> Array:
+    several = "give each array a name of its own: {" + f"'{name}1': {name}[0], '{name}2': {name}[1], ..." + "}"
+    array = _as_array(given, f"parameter {name!r}", several)
     if array.dtype.kind != "f":
         raise InputError(
             f"parameter {name!r} has dtype {array.dtype}; a derivative needs floating-point numbers",

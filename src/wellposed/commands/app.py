@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from wellposed.catalogue import CATALOGUE, names_a_rule
 from wellposed.errors import InputError
-from wellposed.findings import Finding, Verdict
+from wellposed.findings import Finding, PlaceOf, Verdict
 from wellposed.printable import harmless
 from wellposed.report import Report
 from wellposed.report.text import render
+from wellposed.settings import Settings
 from wellposed.terminal import show
 
 app = App(
@@ -28,6 +28,12 @@ Json = Annotated[
 ]
 Rules = Annotated[str, Parameter(help="Rules or their beginnings, separated by commas: WP2,WP501")]
 Html = Annotated[str, Parameter(help="Write the report as one HTML file")]
+Sarif = Annotated[str, Parameter(help="Write what was found as SARIF to this file, for code hosts")]
+Junit = Annotated[str, Parameter(help="Write what was found as JUnit XML to this file, for CI")]
+Out = Annotated[str, Parameter(help="Write every report into this folder, in all of these forms and as text")]
+Budget = Annotated[float, Parameter(help="Seconds that a check-up may take; what is not judged then is undecided")]
+Lines = Annotated[bool, Parameter(help="Print a line for each finding, FILE:LINE first", negative="")]
+Verbose = Annotated[bool, Parameter(help="Show all that was measured, and what holds", negative="")]
 Remedies = Annotated[bool, Parameter(help="Try the remedies on a copy, and show what they change", negative="")]
 Full = Annotated[
     bool, Parameter(help="Look as closely as can be, again after 20 steps, and try the remedies", negative="")
@@ -37,7 +43,7 @@ Full = Annotated[
 def told(
     report: Report,
     json: str,
-    place_of: Callable[[Finding], tuple[str, int]] | None = None,
+    place_of: PlaceOf | None = None,
     *,
     verbose: bool = False,
     lines: bool = False,
@@ -52,7 +58,7 @@ def told(
             if finding.found or finding.verdict is Verdict.UNDECIDED:
                 print(_line(finding, *place_of(finding)))
     else:
-        show(render(report, verbose=verbose))
+        show(render(report, verbose=verbose, place_of=place_of))
     return HOLDS if report.ok else FAILS
 
 
@@ -73,6 +79,13 @@ class Filter:
         return (not self._select or rule.startswith(self._select)) and not (
             self._ignore and rule.startswith(self._ignore)
         )
+
+
+def seconds_of(budget: float, settled: Settings) -> float:
+    """What a check-up may take: as `--budget` says, else the project's settings. Raises `InputError`."""
+    if not budget >= 0:  # NaN is none either
+        raise InputError(f"--budget {budget:g} is no number of seconds", hint="--budget 120")
+    return budget or settled.budget
 
 
 def chosen(select: str, ignore: str) -> Filter:

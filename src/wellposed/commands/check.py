@@ -13,12 +13,28 @@ from cyclopts import Parameter
 
 from wellposed import api
 from wellposed.backends.protocol import Problem
-from wellposed.commands.app import HOLDS, Full, Html, Json, Remedies, Rules, app, chosen, told
+from wellposed.commands.app import (
+    HOLDS,
+    Budget,
+    Full,
+    Html,
+    Json,
+    Junit,
+    Lines,
+    Out,
+    Remedies,
+    Rules,
+    Sarif,
+    Verbose,
+    app,
+    chosen,
+    seconds_of,
+    told,
+)
 from wellposed.commands.written import in_folder, write_reports
 from wellposed.errors import InputError, UserCodeRaised
-from wellposed.findings import Finding
 from wellposed.loading import load_problem, split
-from wellposed.places import line_of
+from wellposed.places import place_in
 from wellposed.report import Report
 from wellposed.settings import comments_in, settings_of, without_ignored
 from wellposed.terminal import progress, tells
@@ -42,36 +58,33 @@ def check(
         int, Parameter(help="Check signals and gradient again after this many optimizer steps, on a copy")
     ] = 0,
     html: Html = "",
-    sarif: Annotated[str, Parameter(help="Write what was found as SARIF to this file, for code hosts")] = "",
-    junit: Annotated[str, Parameter(help="Write what was found as JUnit XML to this file, for CI")] = "",
-    out: Annotated[str, Parameter(help="Write every report into this folder, in all of these forms and as text")] = "",
-    budget: Annotated[
-        float, Parameter(help="Seconds that the check of a file may take; what is not judged then is undecided")
-    ] = 0.0,
+    sarif: Sarif = "",
+    junit: Junit = "",
+    out: Out = "",
+    budget: Budget = 0.0,
     remedies: Remedies = False,
     full: Full = False,
-    lines: Annotated[bool, Parameter(help="Print a line for each finding, FILE:LINE first", negative="")] = False,
-    verbose: Annotated[bool, Parameter(help="Show all that was measured, and what holds", negative="")] = False,
+    lines: Lines = False,
+    verbose: Verbose = False,
     traceback: Annotated[bool, Parameter(help="Show the call stack of an error", negative="")] = False,
 ) -> int:
     """Check the training problem that FILE defines; print the report."""
     settled = settings_of(Path(split(given[0])[0]).absolute().parent if given else Path.cwd())
     rules = chosen(select or ",".join(settled.select), ignore)  # those of the settings were looked at there
     files = list(given or settled.files)
-    if budget < 0:
-        raise InputError(f"--budget {budget:g} is no number of seconds", hint="--budget 120")
     single = {"json": json, "html": html, "sarif": sarif, "junit": junit}
     _demand_files(files, [output for output in single.values() if output])
-    wanted = {"only": rules, "after_steps": after_steps, "remedies": remedies, "full": full}
+    seconds = seconds_of(budget, settled)
+    wanted = {"only": rules, "after_steps": after_steps, "remedies": remedies, "full": full, "seconds": seconds}
     statuses = [HOLDS]
     for file in files:
         with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
             ignored = (*settled.ignored, *comments_in(split(file)[0]))
             problem = load_problem(file)
-            report = _checked(problem, file, seconds=budget or settled.budget, **wanted)
+            report = _checked(problem, file, **wanted)
         if not tells():  # torchrun ends all processes as soon as one has another status than 0
             continue
-        place = partial(_place_in, *split(file))
+        place = partial(place_in, *split(file))
         report = replace(report, findings=without_ignored(report.findings, ignored, lambda one: place(one)[1]))  # noqa: B023
         for forms in (single, in_folder(out, file, files) if out else {}):
             write_reports(report, place, forms)
@@ -92,11 +105,7 @@ def _demand_files(files: list[str], outputs: list[str]) -> None:
         raise InputError(
             f"{outputs[0]} is one file, for a report of {len(files)}", hint="name the file to check, or --out FOLDER"
         )
-    refuse_inputs([output for output in outputs if output != "-"], [split(one)[0] for one in files])
-
-
-def _place_in(path: Path, name: str, finding: Finding) -> tuple[str, int]:
-    return path.as_posix(), line_of(path, finding.where, name)
+    refuse_inputs(outputs, [split(one)[0] for one in files])
 
 
 def _checked(problem: Problem, file: str, **wanted: Any) -> Report:

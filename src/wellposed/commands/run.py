@@ -4,14 +4,38 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext, redirect_stdout
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from wellposed.commands.app import HOLDS, INTERRUPTED, Full, Html, Json, Remedies, Rules, app, chosen, told
+from wellposed.commands.app import (
+    HOLDS,
+    INTERRUPTED,
+    Budget,
+    Full,
+    Html,
+    Json,
+    Junit,
+    Lines,
+    Out,
+    Remedies,
+    Rules,
+    Sarif,
+    Verbose,
+    app,
+    chosen,
+    seconds_of,
+    told,
+)
+from wellposed.commands.written import in_folder, write_reports
 from wellposed.errors import InputError
+from wellposed.places import place_in
 from wellposed.running import Ran, problem_file, run_script
+from wellposed.settings import comments_in, settings_of, without_ignored
 from wellposed.terminal import tells
 from wellposed.watching import STEPS
 from wellposed.writing import refuse_inputs, write_whole
@@ -37,16 +61,24 @@ def run(
     ignore: Rules = "",
     json: Json = "",
     html: Html = "",
+    sarif: Sarif = "",
+    junit: Junit = "",
+    out: Out = "",
     save_problem: Annotated[
         str, Parameter(help="Write a problem file with the losses of that step here, to go on from")
     ] = "",
+    budget: Budget = 0.0,
     remedies: Remedies = False,
     full: Full = False,
-    verbose: Annotated[bool, Parameter(help="List what holds and what does not apply too", negative="")] = False,
+    lines: Lines = False,
+    verbose: Verbose = False,
 ) -> int:
     """Run a training script unchanged; check its losses at its first step, and the step itself; print the report."""
-    rules = chosen(select, ignore)
-    refuse_inputs([output for output in (html, json, save_problem) if output and output != "-"], [script])
+    settled = settings_of(Path.cwd() if module else Path(script).absolute().parent)
+    rules = chosen(select or ",".join(settled.select), ignore)
+    single = {"json": json, "html": html, "sarif": sarif, "junit": junit}
+    refuse_inputs([*single.values(), save_problem], [script])
+    options = {"only": rules, "remedies": remedies, "full": full, "seconds": seconds_of(budget, settled)}
     if save_problem:
         write_whole(save_problem, problem_file(script, scripts_own, step, Path(save_problem).absolute().parent))
         return HOLDS
@@ -59,9 +91,7 @@ def run(
             timeout=timeout,
             step=step,
             steps=steps,
-            only=rules,
-            remedies=remedies,
-            full=full,
+            **options,
         )
     report = None if ran.watching is None else ran.watching.report
     if ran.raised:
@@ -73,12 +103,23 @@ def run(
         return ran.status
     if report is None:
         return _told_nothing(script, ran, timeout)
-    if html:
-        report.to_html(html)
-    if json and json != "-":
-        write_whole(json, report.to_json() + "\n")
-    status = told(report, json, verbose=verbose)
+    file = _file_of(script) if module else script
+    place = partial(place_in, Path(file), "loss")
+    ignored = (*settled.ignored, *comments_in(Path(file)))
+    report = replace(report, findings=without_ignored(report.findings, ignored, lambda one: place(one)[1]))
+    for forms in (single, in_folder(out, file, [file]) if out else {}):
+        write_reports(report, place, forms)
+    status = told(report, json, place, verbose=verbose, lines=lines)
     return INTERRUPTED if ran.interrupted else ran.status if continue_ or ran.status else status
+
+
+def _file_of(module: str) -> str:
+    """Of a module that was run; as seen from here where it is below."""
+    spec = (
+        find_spec(f"{module}.__main__") if (found := find_spec(module)) and found.submodule_search_locations else found
+    )
+    origin = Path(spec.origin if spec is not None and spec.origin else module)
+    return str(origin.relative_to(Path.cwd()) if origin.is_relative_to(Path.cwd()) else origin)
 
 
 _NOT_SEEN = "{script} ended without a training step: nothing called backward()"
@@ -102,8 +143,8 @@ def _told_nothing(script: str, ran: Ran, timeout: float) -> int:
     )
 
 
-_VALUED = {"--step", "--steps", "--timeout", "--select", "--ignore", "--json", "--html", "--save-problem"}
-"""Options of `run` that a value follows."""
+_FLAGS = {"-m", "--continue", "--remedies", "--full", "--lines", "--verbose", "-h", "--help", "--version"}
+"""Options of `run` that no value follows."""
 
 
 def parted(words: list[str]) -> tuple[list[str], list[str]]:
@@ -112,5 +153,5 @@ def parted(words: list[str]) -> tuple[list[str], list[str]]:
         return words, []
     place = 1
     while place < len(words) and words[place].startswith("-"):
-        place += 2 if words[place] in _VALUED else 1
+        place += 1 if words[place] in _FLAGS or "=" in words[place] else 2
     return words[: place + 1], words[place + 1 :]

@@ -8,11 +8,12 @@ from cyclopts import Parameter
 
 from wellposed import api
 from wellposed.commands.app import HOLDS, Json, app, told
+from wellposed.commands.written import write_reports
 from wellposed.inputs.sources.files import files, paths_of
 from wellposed.inputs.standardizer import Standardizer
 from wellposed.inputs.statistics_table import statistics_table
 from wellposed.terminal import show
-from wellposed.writing import refuse_inputs, write_whole
+from wellposed.writing import refuse_inputs
 
 _Columns = Annotated[str, Parameter(help="Columns of a table, separated by commas")]
 _Key = Annotated[str, Parameter(help="The array of a file that holds several")]
@@ -43,7 +44,7 @@ def stats(
     ] = None,
 ) -> int:
     """Mean, standard deviation and extremes of the features of DATA, larger than memory or not."""
-    refuse_inputs([output] if output else [], paths_of(list(data)))
+    refuse_inputs([output], paths_of(list(data)))
     standardizer = Standardizer(axis, ddof=ddof, early_stop=early_stop, infinite="skip")
     standardizer.fit(list(data), columns=_listed(columns), key=key or None)
     if output:
@@ -67,7 +68,7 @@ def audit(
     ] = False,
 ) -> int:
     """Do these statistics belong to DATA, and if not, which mistake was made?"""
-    refuse_inputs([json] if json not in ("", "-") else [], [statistics, *paths_of(list(data))])
+    refuse_inputs([json], [statistics, *paths_of(list(data))])
     fitted = Standardizer.load(statistics)
     report = api.audit(
         fitted,
@@ -75,8 +76,7 @@ def audit(
         axis=fitted.axis if axis is None else axis,
         held_out=held_out,
     )
-    if json and json != "-":
-        write_whole(json, report.to_json() + "\n")
+    write_reports(report, None, {"json": json})
     return told(report, json)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from wellposed.errors import InputError
-from wellposed.findings import Finding
+from wellposed.findings import PlaceOf
 from wellposed.report import Report
 from wellposed.report.text import plain
 from wellposed.writing import write_whole
@@ -14,12 +14,12 @@ from wellposed.writing import write_whole
 _ENDINGS = {"json": "json", "html": "html", "sarif": "sarif", "junit": "xml", "text": "txt"}
 
 
-def write_reports(report: Report, place: Callable[[Finding], tuple[str, int]], forms: Mapping[str, str]) -> None:
+def write_reports(report: Report, place: PlaceOf | None, forms: Mapping[str, str]) -> None:
     """`forms` gives the file of each; "" for none, and of JSON "-" for standard output, which is not written here."""
-    file, line_of = place(report.findings[0])[0] if report.findings else "", lambda finding: place(finding)[1]
+    file = place(report.findings[0])[0] if place is not None and report.findings else ""
     made: dict[str, Callable[[], str]] = {
         "json": lambda: report.to_json(place),
-        "sarif": lambda: report.to_sarif(file, line_of),
+        "sarif": lambda: report.to_sarif(file, lambda finding: 1 if place is None else place(finding)[1]),
         "junit": lambda: report.to_junit(file),
         "text": lambda: plain(report),
     }

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
@@ -15,14 +15,12 @@ from itertools import pairwise
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from wellposed.findings import GRAVITY, Evidence, Finding, Record, Verdict
+from wellposed.findings import GRAVITY, Evidence, PlaceOf, Record, Verdict
 from wellposed.report import plots
 from wellposed.report.site import page_of
 
-Place = Callable[[Finding], tuple[str, int]]
 
-
-def page(record: Record, place_of: Place | None = None) -> str:
+def page(record: Record, place_of: PlaceOf | None = None) -> str:
     """A whole page; with `place_of` each finding says at which line of which file it is."""
     return _rendered(record, whole=True, place_of=place_of)
 
@@ -83,7 +81,7 @@ def _anchors(record: Record, prefix: str) -> dict[int, str]:
     return found
 
 
-def _rendered(record: Record, *, whole: bool, prefix: str = "", place_of: Place | None = None) -> str:
+def _rendered(record: Record, *, whole: bool, prefix: str = "", place_of: PlaceOf | None = None) -> str:
     holds = [finding for finding in record.findings if finding.verdict is Verdict.HOLDS and finding not in record.noted]
     counts = [(verdict, record.count(verdict)) for verdict in GRAVITY if record.count(verdict)]
     figures = [(figure, Markup(plots.svg(figure, prefix))) for figure in record.figures]

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from math import isfinite
 from typing import Any
 
-from wellposed.findings import SCHEMA, Finding, Record
-
-Place = tuple[str, int]
-"""A file, and a line in it from 1 on."""
+from wellposed.findings import SCHEMA, PlaceOf, Record
 
 
-def dumps(record: Record, place_of: Callable[[Finding], Place] | None = None) -> str:
+def dumps(record: Record, place_of: PlaceOf | None = None) -> str:
     """`place_of` says what place in the user's file a finding is about and remedies go to; else that is left out."""
     return json.dumps(as_dict(record, place_of), indent=2, allow_nan=False)
 
 
-def as_dict(record: Record, place_of: Callable[[Finding], Place] | None = None) -> dict[str, Any]:
+def as_dict(record: Record, place_of: PlaceOf | None = None) -> dict[str, Any]:
     made: dict[str, Any] = _converter().unstructure(record)
     findings = made["findings"]
     if place_of is not None:

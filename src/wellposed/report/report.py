@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wellposed.errors import CheckFailed
-from wellposed.findings import Finding, Record
+from wellposed.findings import Finding, PlaceOf, Record
 from wellposed.report import json, junit, sarif, text
 from wellposed.writing import write_whole
 
@@ -31,14 +31,12 @@ class Report(Record):
         """The text report with what holds and what does not apply."""
         return text.plain(self, verbose=True)
 
-    def to_json(self, place_of: Callable[[Finding], tuple[str, int]] | None = None) -> str:
+    def to_json(self, place_of: PlaceOf | None = None) -> str:
         """The report as JSON, schema 1 (`wellposed/report/schema.json`); with `place_of` each finding says at which
         line of which file it, and what is to be done, is."""
         return json.dumps(self, place_of)
 
-    def to_html(
-        self, path: str | os.PathLike[str], place_of: Callable[[Finding], tuple[str, int]] | None = None
-    ) -> None:
+    def to_html(self, path: str | os.PathLike[str], place_of: PlaceOf | None = None) -> None:
         """Write the report as one HTML file that needs no other, whole or not; `place_of` as for `to_json`. Raises
         `InputError` where it cannot be written.
         """

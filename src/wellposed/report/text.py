@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from wellposed.findings import GRAVITY, Evidence, Finding, Record, Remedy, Verdict
+from wellposed.findings import GRAVITY, Evidence, Finding, PlaceOf, Record, Remedy, Verdict
 from wellposed.printable import harmless
 from wellposed.report import bars
 
@@ -42,14 +42,16 @@ def without_colour(shown: RenderableType, width: int = _WIDTH) -> str:
     return "\n".join(line.rstrip() for line in harmless(page.getvalue()).rstrip("\n").split("\n"))
 
 
-def render(record: Record, *, verbose: bool = False) -> RenderableType:
-    """The report for a rich console, which knows the terminal's width and colours; `verbose` as for `plain`."""
+def render(record: Record, *, verbose: bool = False, place_of: PlaceOf | None = None) -> RenderableType:
+    """The report for a rich console, which knows the terminal's width and colours; `verbose` as for `plain`, and
+    `place_of` says at which line of which file a finding is.
+    """
     parts: list[RenderableType] = [_summary(record)]
     shown: set[str] = set()
     for verdict in (Verdict.FAILS, Verdict.SUSPECT):
         for root, hence in record.roots:
             if root.verdict is verdict:
-                parts += [Text(""), _found(root, verbose=verbose), *_consequences(hence)]
+                parts += [Text(""), _found(root, place_of, verbose=verbose), *_consequences(hence)]
                 about = next((f.rule for f in (root, *hence) if f.rule in _OF_DEPTH and f.rule not in shown), "")
                 parts += _profile(record, about)
                 shown |= set(_OF_DEPTH) if about else set()
@@ -139,11 +141,15 @@ def _summary(record: Record) -> Text:
     return line
 
 
-def _heading(finding: Finding) -> Text:
+def _heading(finding: Finding, place_of: PlaceOf | None) -> Text:
     verdict = (f"{finding.verdict.value:<{_MARGIN}}", _STYLES[finding.verdict])
     line = Text.assemble(verdict, (f"{finding.rule} {finding.title}", "bold"))
     if finding.where:
         line.append(f"  at {_in_one_line(finding.where)}")
+    if place_of is not None:
+        file, number = place_of(finding)
+        if number > 1 and f":{number}" not in f"{finding.where} {finding.message}":
+            line.append(f"  {_in_one_line(file)}:{number}", style="dim")
     return line
 
 
@@ -153,10 +159,10 @@ def _note(finding: Finding) -> RenderableType:
     return _columns(label, Text.assemble((finding.rule, "bold"), f"  {_in_one_line(finding.message)}"))
 
 
-def _found(finding: Finding, *, verbose: bool) -> RenderableType:
+def _found(finding: Finding, place_of: PlaceOf | None, *, verbose: bool) -> RenderableType:
     """Its first measure is the one that tells most, and its first remedy the one to try first."""
     some = slice(None) if verbose else slice(1)
-    parts: list[RenderableType] = [_heading(finding), _margin("", Text(_in_one_line(finding.message)))]
+    parts: list[RenderableType] = [_heading(finding, place_of), _margin("", Text(_in_one_line(finding.message)))]
     evidence = _numbered(finding.evidence[some])
     parts += [_margin("measured" if first else "", _evidence(entry)) for first, entry in evidence]
     if finding.cause:

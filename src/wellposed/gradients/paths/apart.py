@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from wellposed.numerics.arrays import Array, Vector
 
@@ -184,7 +184,7 @@ class Differences:
         expected, squares, seen = total(noise) / POINTS, total(noise**2) / POINTS**2, total(self.mean**2)
         with np.errstate(divide="ignore", invalid="ignore"):
             freedom = np.where(squares > 0, expected**2 / squares, 1.0)
-            surprise = stats.chi2.sf(seen / expected * freedom, freedom)
+            surprise = special.chdtrc(freedom, seen / expected * freedom)
             chance = np.where(expected > 0, surprise, np.where(seen > 0, 0.0, 1.0))
         systematic = total(self.usual**2) - total(self.usual_variance) / self.points
         usual = np.sqrt(np.maximum(total(noise), ABOVE**2 * systematic))
