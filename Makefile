@@ -32,7 +32,7 @@ pytest: .venv/dev ## the tests (`make pytest ARGS="-k gain"` for some, as `make 
 	$(BIN)/pytest -n 2 $(ARGS)
 
 test-all: lint types contracts docs ## everything, and the tests that repeat on a larger scale what a quicker one sees (15 minutes)
-	$(BIN)/pytest -n 2 -m 'not engines' $(ARGS)
+	$(BIN)/pytest -n 2 -m 'not engines' --hypothesis-profile thorough $(ARGS)
 
 docs: .venv/dev ## the documentation in build/site, its examples run, its rule pages made from the rules
 	$(BIN)/python docs/build.py

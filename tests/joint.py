@@ -10,7 +10,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
 
 import wellposed as wp
@@ -89,6 +91,45 @@ def checkpointed(model):
     return model
 
 
+def in_columns(model):
+    return parallelize_module(
+        model, init_device_mesh("cpu", (dist.get_world_size(),)), {"0": ColwiseParallel(), "2": RowwiseParallel()}
+    )
+
+
+def drifted_columns(model):
+    in_columns(model)
+    with torch.no_grad():
+        model[4].bias[0] += 0.05 * dist.get_rank()
+    return model
+
+
+def two_hidden():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 4))
+
+
+class Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        x = x.clone()
+        dist.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(context, g):
+        return g
+
+
+class ByHand(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(6, 8), nn.Linear(8, 4, bias=False)
+
+    def forward(self, x):
+        return Gathered.apply(self.down(torch.relu(self.up(x))))
+
+
 BF16 = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
 
 SET_UPS = {
@@ -108,24 +149,35 @@ SET_UPS = {
     "fsdp raw pixels": (fsdp, network, {"scale": 255.0}),
     "fsdp double softmax": (fsdp, partial(network, last=nn.Softmax(-1)), {}),
     "fsdp no_sync": (lambda m: without_sync(fsdp(m)), network, {}),
+    "fsdp full": (fully_shard, two_hidden, {"full": True, "same_batch": True}),
+    "columns": (in_columns, two_hidden, {"same_batch": True}),
+    "columns full": (in_columns, two_hidden, {"full": True, "same_batch": True}),
+    "columns drifted": (drifted_columns, two_hidden, {"same_batch": True}),
+    "by hand": (lambda m: m, ByHand, {"same_batch": True}),
+    "closed over": (fsdp, network, {"closed_over": True}),
 }  # fmt: skip
 
 
-def check(wrap, make, rate=1e-2, scale=1.0):
+def check(wrap, make, rate=1e-2, scale=1.0, same_batch=False, closed_over=False, full=False):
+    """`same_batch`: all ranks have one, and no optimizer, and what the batch itself is like is not asked for."""
     model = wrap(make())
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
-    generator = torch.Generator().manual_seed(dist.get_rank())  # another part of the batch on every rank
+    optimizer = None if same_batch else torch.optim.AdamW(model.parameters(), lr=rate)
+    generator = torch.Generator().manual_seed(0 if same_batch else dist.get_rank())
     torch.manual_seed(dist.get_rank())
     inputs = torch.rand(12, 6, generator=generator) * 255 if scale > 1 else torch.randn(12, 6, generator=generator)
-    problem = wp.TorchProblem(
-        model, nn.CrossEntropyLoss(), (inputs, torch.randint(4, (12,), generator=generator)), optimizer=optimizer
+    targets = torch.randint(4, (12,), generator=generator)
+    problem = (
+        wp.TorchProblem(model, lambda model: model(inputs).square().mean())
+        if closed_over
+        else wp.TorchProblem(model, nn.CrossEntropyLoss(), (inputs, targets), optimizer=optimizer)
     )
     before = [own(parameter).clone() for parameter in model.parameters()], torch.get_rng_state()
-    report = wp.checkup(problem)
+    only = (lambda rule: not rule.startswith(("WP1", "WP2", "WP3"))) if same_batch else None
+    report = wp.checkup(problem, full=full, **({"only": only} if only else {}))
     same = all(map(torch.equal, before[0], map(own, model.parameters()))) and torch.equal(
         before[1], torch.get_rng_state()
     )
-    untouched = all(parameter.grad is None for parameter in model.parameters()) and not optimizer.state
+    untouched = all(parameter.grad is None for parameter in model.parameters()) and not getattr(optimizer, "state", ())
     return report, same and untouched
 
 
@@ -139,7 +191,12 @@ def main():
     for name, (wrap, make, options) in SET_UPS.items():
         if len(sys.argv) > 1 and name not in sys.argv[1:]:
             continue
-        report, restored = check(wrap, make, **options)
+        try:
+            report, restored = check(wrap, make, **options)
+        except wp.InputError as error:
+            if dist.get_rank() == 0:
+                print(json.dumps({"set-up": name, "refused": f"{error}"}), flush=True)
+            continue
         every = [None] * dist.get_world_size()
         dist.all_gather_object(every, (report.to_json(), restored))
         if dist.get_rank() == 0:
@@ -147,6 +204,7 @@ def main():
             line = {
                 "set-up": name,
                 "found": told,
+                "message": next((f.message for f in report.findings if f.found), ""),
                 "checked_in": report.problem.checked_in,
                 "same": len({text for text, _ in every}) == 1,
                 "restored": all(kept for _, kept in every),

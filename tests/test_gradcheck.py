@@ -306,9 +306,9 @@ def right_according_to_torch(case):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("part", range(6))
+@pytest.mark.parametrize("part", range(24))
 def test_no_operator_s_gradient_fails_that_is_right(part):
-    for op in operators()[part::6]:
+    for op in operators()[part::24]:
         for case in cases(op, torch.float64, 2):
             report = wp.gradcheck(case.fn, case.inputs)
             if not report.ok:
@@ -327,18 +327,18 @@ def test_torch_s_hardsigmoid_is_off_by_a_rounded_constant_which_costs_nothing():
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_every_planted_error_is_found(error, dtype):
+def test_every_planted_error_is_found(dtype):
     tried = 0
     for op in operators()[::36]:
         for case in cases(op, dtype, 1):
             healthy = wp.gradcheck(case.fn, case.inputs)
-            if any(f.verdict is not HOLDS for f in healthy.findings) or (
-                error == "one entry, 10 %" and dtype is torch.float32
-            ):
+            if any(f.verdict is not HOLDS for f in healthy.findings):
                 continue
-            report = wp.gradcheck(planted(case.fn, ERRORS[error]), case.inputs)
-            assert not report.ok, f"{error} in {case.name}\n{report}"
+            for error, plant in ERRORS.items():
+                if error == "one entry, 10 %" and dtype is torch.float32:
+                    continue
+                report = wp.gradcheck(planted(case.fn, plant), case.inputs)
+                assert not report.ok, f"{error} in {case.name}\n{report}"
             tried += 1
     assert tried >= 8 or dtype is torch.float32

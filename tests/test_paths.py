@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils._pytree import tree_leaves
@@ -112,7 +112,6 @@ def test_a_scale_says_by_how_much():
     assert slope.value == pytest.approx(1.01, abs=1e-3)
 
 
-@settings(max_examples=30, deadline=None)
 @given(factor=st.floats(0.02, 10), dtype=st.sampled_from(FORMATS), down=st.booleans())
 def test_any_factor_of_two_percent_and_more_is_found(factor, dtype, down):
     factor = 1 - factor / 10.5 if down else 1 + factor
@@ -626,7 +625,6 @@ def test_rounding_alone_is_never_a_fault(common):
         assert not apart.wrong
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.floats(0.01, 0.5), st.integers(0, 19))
 def test_a_wrong_row_is_seen_where_it_is(size, row):
     random = np.random.default_rng(row)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
@@ -337,7 +337,6 @@ def test_rows_shuffled_apart_in_the_loop():
 
 
 @given(st.integers(0, 2**16), st.integers(-3, 3))
-@settings(max_examples=30, deadline=None)
 def test_rows_taken_by_one_index_are_together_and_by_two_are_apart(seed, ahead):
     draw = np.random.default_rng(seed)
     index, other = (torch.as_tensor(draw.permutation(90)[:20] + 5) for _ in range(2))
@@ -355,7 +354,6 @@ def test_rows_taken_by_one_index_are_together_and_by_two_are_apart(seed, ahead):
 
 
 @given(st.integers(0, 1000), st.booleans())
-@settings(max_examples=20, deadline=None)
 def test_neighbours_tell_targets_from_shuffled_ones(seed, classes):
     draw = np.random.default_rng(seed)
     x = draw.standard_normal((300, 4))
