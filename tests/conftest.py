@@ -1,3 +1,4 @@
+import gc
 import os
 import sys
 from pathlib import Path
@@ -41,6 +42,12 @@ SLOW = {
     "test_loops.py": ["test_keras_on_both_backends[jax]"],
     "test_pytest_plugin.py": ["test_reports_fail_tests_and_are_summed_up[xdist]"],
 }  # fmt: skip
+
+
+def pytest_collection_finish():
+    """What modules hold stays: steps that are watched look through all that is alive, which is little so."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):

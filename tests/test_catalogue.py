@@ -31,6 +31,7 @@ def test_every_rule_is_tested(rule):
 def test_every_rule_has_its_place_and_follows_from_rules_that_there_are():
     priorities = [rule.priority for rule in CATALOGUE.values()]
     assert len(set(priorities)) == len(priorities)
+    assert list(CATALOGUE) == sorted(CATALOGUE)
     for rule in CATALOGUE.values():
         named = {*rule.follows, *(other for others in rule.cause_follows.values() for other in others)}
         assert named <= CATALOGUE.keys() - {rule.id}
@@ -42,6 +43,8 @@ def test_what_a_rule_names_is_there():
     for rule in CATALOGUE.values():
         treatments = {rule.treatment, *(cause.treatment for cause in rule.causes)} - {""}
         assert treatments <= TREATMENTS.keys()
+        assert rule.remedies or not rule.treatment or all(cause.remedies for cause in rule.causes)
+        assert all(cause.remedies or rule.remedies for cause in rule.causes if cause.treatment or rule.treatment)
         assert set(rule.figures) <= figures
         assert "{" not in rule.judged  # thresholds are formatted
 

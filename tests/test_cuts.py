@@ -10,6 +10,7 @@ from torch.nn import functional
 
 import wellposed as wp
 from test_signals_rules import verdict
+from wellposed.backends.torch.float64_copy import Wide
 
 HOLDS, FAILS = wp.Verdict.HOLDS, wp.Verdict.FAILS
 
@@ -259,3 +260,73 @@ def test_what_a_function_does_in_its_forward_pass_is_no_cut(hooked):
     report = wp.checkup(wp.TorchProblem(model, nn.CrossEntropyLoss(), batch))
     found = [finding for finding in report.findings if finding.rule == "WP501" and finding.found]
     assert [(finding.where, finding.cause) for finding in found] == [(f"{hooked}.weight", "scale")]
+
+
+class Drawing(nn.Module):
+    """A network of a mean and a deviation, and what is drawn from them."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.body, self.out, self.draw = net(8, 16, 8), nn.Linear(4, 4), draw
+
+    def forward(self, x):
+        mean, deviation = self.body(x).chunk(2, -1)
+        deviation = functional.softplus(deviation)
+        return mean, deviation, self.draw(mean, deviation)
+
+
+def autoencoded(model):
+    mean, deviation, drawn = model(X)
+    return functional.mse_loss(model.out(drawn), X[:, :4]) + 0.1 * (mean**2 + deviation**2 - deviation.log()).mean()
+
+
+def rewarded_by_hand(model):
+    mean, deviation, action = model(X)
+    score = -(((action - mean) / deviation) ** 2) / 2 - deviation.log()
+    rewarded = (score.sum(-1) * (1 - action.detach().square().sum(-1))).mean()
+    return functional.mse_loss(model.out(X[:, :4]), X[:, 4:]) - rewarded
+
+
+def shifted_and_scaled(mean, deviation):
+    return mean + deviation * torch.randn_like(mean)
+
+
+@pytest.mark.parametrize("verb", [wp.check_gradients, wp.checkup])
+@pytest.mark.parametrize("draw", [torch.normal, lambda mean, std: torch.distributions.Normal(mean, std).sample()])
+def test_a_draw_that_a_decoder_reads_and_no_gradient_passes(draw, verb):
+    found = verdict(verb(wp.TorchProblem(Drawing(draw), autoencoded)), "WP504")
+    assert (found.verdict, found.cause) == (wp.Verdict.SUSPECT, "sampled")
+    assert "test_cuts.py:" in found.message
+    if draw is torch.normal:
+        assert found.message.endswith("loss alone. mean + std * torch.randn_like(mean) lets it pass.")
+
+
+@pytest.mark.parametrize(
+    ("draw", "loss"),
+    [
+        (shifted_and_scaled, autoencoded),
+        (lambda mean, std: torch.distributions.Normal(mean, std).rsample(), autoencoded),
+        (torch.normal, rewarded_by_hand),
+        (lambda mean, std: torch.normal(mean, std).detach(), rewarded_by_hand),
+        (lambda mean, std: torch.distributions.Normal(mean, std).sample(), rewarded_by_hand),
+    ],
+)
+def test_a_draw_that_lets_it_pass_or_is_scored_is_right(draw, loss):
+    report = wp.check_gradients(wp.TorchProblem(Drawing(draw), loss))
+    assert not [finding for finding in report.findings if finding.found], str(report)
+
+
+@pytest.mark.parametrize("shape", [((3, 4), (4,)), ((3, 4), ()), ((), (3, 4)), ((2, 1), (1, 5))])
+def test_numbers_drawn_in_float64_are_those_of_float32_without_its_rounding(shape):
+    mean, std = torch.randn(shape[0]), torch.rand(shape[1]) + 0.1
+    if not shape[0]:
+        mean = float(mean)
+    if not shape[1]:
+        std = float(std)
+    torch.manual_seed(1)
+    single = torch.normal(mean, std)
+    torch.manual_seed(1)
+    with Wide():
+        double = torch.normal(*(one.double() if isinstance(one, torch.Tensor) else one for one in (mean, std)))
+    assert double.dtype is torch.float64
+    torch.testing.assert_close(double.float(), single, rtol=1e-6, atol=1e-7)

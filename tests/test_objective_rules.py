@@ -87,7 +87,7 @@ def test_losses_that_fit_hold(model, loss, targets):
         (network(), nn.CrossEntropyLoss(), F.one_hot(classes(), 4), "one-hot", "takes class indices, and got rows of whole numbers"),
         (network(), nn.CrossEntropyLoss(), classes().float(), "target-dtype", "takes class indices, and the targets are real numbers"),
         (network(nn.ReLU(), out=1), nn.MSELoss(), torch.randn(64, 1), "target-range", "lie beyond what relu can reach (0 to inf)"),
-        (network(), nn.CrossEntropyLoss(), classes(63), "shapes", "Outputs have shape [64, 4], targets [63] of int64"),
+        (network(), nn.CrossEntropyLoss(), classes(63), "lengths", "Outputs have shape [64, 4], targets [63] of int64"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:Using a target size")

@@ -107,7 +107,7 @@ def test_it_is_left_out_where_something_is_missing_that_it_needs(rule):
 def test_its_remedy_is_tried(rule, problem):
     report = wp.checkup(problem, remedies=True)
     found = next(finding for finding in report.findings if finding.rule == "WP399")
-    assert found.remedies[0].title == TREATMENTS["initialize"].title
+    assert found.remedies[0].before is not None
     assert treatment_of(found) is TREATMENTS["initialize"]
 
 

@@ -22,7 +22,7 @@ another task.
 class Cause:
     """A named cause: what it means, how to confirm it, and what to do about it.
 
-    `treatment` names, of `remedies.TREATMENTS`, what can be tried on a copy.
+    `treatment` names, of `remedies.TREATMENTS`, how the first of its remedies is tried on a copy.
     """
 
     slug: str
@@ -43,7 +43,7 @@ class Rule:
 
     `judge` makes findings of what was measured of a problem (`checks.Session`; of inputs one array after the other); it
     is called where everything that the rule `needs` is there, and is None for a rule that a check-up does not judge.
-    `treatment` names, of `remedies.TREATMENTS`, what can be tried on a copy; `figures`, of those that
+    `treatment` names, of `remedies.TREATMENTS`, how the first remedy is tried on a copy; `figures`, of those that
     `checks.drawing` draws, those that show what the rule saw. What is `full` is asked where no effort is spared.
     """
 

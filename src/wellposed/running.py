@@ -13,11 +13,13 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from wellposed.backends.select import leave_ranks
 from wellposed.errors import InputError
+from wellposed.users_code import ask
 from wellposed.watching import Watching
 
 
@@ -32,6 +34,7 @@ class Ran:
 
     def __init__(self) -> None:
         self.status = 0
+        self.file = ""  # as it was named; of a module, as seen from here where it is below
         self.raised = ""
         self.late = False  # whether the time was up before it trained
         self.interrupted = False
@@ -50,6 +53,7 @@ def run_script(
     ran = Ran()
     ran.watching = Watching(done=None if goes_on else _end, **options)
     with _as_itself(script, arguments, module=module), _within(timeout, ran):
+        ran.file = _file_of(script) if module else script
         try:
             with ran.watching:
                 _run(script, module=module)
@@ -63,6 +67,14 @@ def run_script(
             ran.raised = _told(error)
             ran.status = 1
     return ran
+
+
+def _file_of(module: str) -> str:
+    found = ask(lambda: find_spec(module), None)
+    if found is not None and found.submodule_search_locations is not None:
+        found = ask(lambda: find_spec(f"{module}.__main__"), None)
+    origin = Path(module if found is None or not found.origin else found.origin)
+    return str(origin.relative_to(Path.cwd()) if origin.is_relative_to(Path.cwd()) else origin)
 
 
 def _end() -> None:

@@ -6,7 +6,6 @@ import sys
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -103,7 +102,7 @@ def run(
         return ran.status
     if report is None:
         return _told_nothing(script, ran, timeout)
-    file = _file_of(script) if module else script
+    file = ran.file
     place = partial(place_in, Path(file), "loss")
     ignored = (*settled.ignored, *comments_in(Path(file)))
     report = replace(report, findings=without_ignored(report.findings, ignored, lambda one: place(one)[1]))
@@ -111,15 +110,6 @@ def run(
         write_reports(report, place, forms)
     status = told(report, json, place, verbose=verbose, lines=lines)
     return INTERRUPTED if ran.interrupted else ran.status if continue_ or ran.status else status
-
-
-def _file_of(module: str) -> str:
-    """Of a module that was run; as seen from here where it is below."""
-    spec = (
-        find_spec(f"{module}.__main__") if (found := find_spec(module)) and found.submodule_search_locations else found
-    )
-    origin = Path(spec.origin if spec is not None and spec.origin else module)
-    return str(origin.relative_to(Path.cwd()) if origin.is_relative_to(Path.cwd()) else origin)
 
 
 _NOT_SEEN = "{script} ended without a training step: nothing called backward()"

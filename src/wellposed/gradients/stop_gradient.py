@@ -49,9 +49,12 @@ def tell_of_cuts(
             return sorted([f for f in found if f.rule != WRONG.id] + [failing], key=lambda f: f.rule)
     drawn = next((cut for cut in cuts if cut.sampled and not cut.scored and not cut.number), None)
     if drawn is not None and _matters(held.freed(drawn), gradient, directions):
+        by, of, instead = "sample()", "distribution's parameters", "rsample()"
+        if drawn.what == "normal()":
+            by, of, instead = "torch.normal()", "mean and the deviation", "mean + std * torch.randn_like(mean)"
         text = (
-            f"What sample() at {drawn.where} draws passes no gradient to the distribution's parameters: they learn from"
-            " the other terms of the loss alone. rsample() lets it pass."
+            f"What {by} at {drawn.where} draws passes no gradient to the {of}: they learn from the other terms of the"
+            f" loss alone. {instead} lets it pass."
         )
         found = [f for f in found if f.rule != RANDOM.id] + [
             RANDOM.found(Verdict.SUSPECT, text, where="loss", cause="sampled")

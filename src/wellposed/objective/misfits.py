@@ -53,7 +53,13 @@ def misfits(call: LossArguments) -> Iterator[_Misfit]:
             yield misfit
             return
     if call.raised:
-        yield _Misfit("shapes", Verdict.FAILS, f"{call.function} raised: {call.raised}. {_shapes(call)}")
+        text = f"{call.function} raised: {call.raised.rstrip('.')}. {_shapes(call)}"
+        yield _Misfit(_unfitting(call), Verdict.FAILS, text)
+
+
+def _unfitting(call: LossArguments) -> str:
+    outputs, targets = call.outputs.shape, call.targets.shape
+    return "lengths" if outputs and targets and outputs[0] != targets[0] else "shapes"
 
 
 def _combined(call: LossArguments) -> _Misfit | None:
@@ -245,7 +251,7 @@ def _binary(call: LossArguments) -> _Misfit | None:
     outputs, targets = call.outputs, call.targets
     if targets.shape != outputs.shape:
         return _Misfit(
-            "broadcast" if not call.raised else "shapes",
+            "broadcast" if not call.raised else _unfitting(call),
             Verdict.FAILS,
             f"{call.function} takes one target per score. {_shapes(call)}",
         )

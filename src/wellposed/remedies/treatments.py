@@ -25,12 +25,8 @@ Apply = Callable[[Problem, Finding], Problem | None]
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """`title` and `code` say to the user what `apply` does to the copy it is given; it returns None where it cannot be
-    done.
-    """
+    """`apply` does to a copy what the first remedy of the finding says, and returns None where that cannot be done."""
 
-    title: str
-    code: str
     apply: Apply
     same_loss: bool = False  # whether losses before and after are of one objective, and may be compared
 
@@ -78,45 +74,17 @@ def _faster(problem: Problem, finding: Finding) -> Problem | None:
 
 TREATMENTS: dict[str, Treatment] = {
     "standardize-inputs": Treatment(
-        "Standardise the inputs, with the training set's numbers everywhere",
-        "standardizer = wp.Standardizer().fit(x_train)\nx = standardizer.transform(x)",
-        lambda problem, _finding: problem.variants.with_data(inputs=_standardized),
-        same_loss=True,
+        lambda problem, _finding: problem.variants.with_data(inputs=_standardized), same_loss=True
     ),
-    "standardize-targets": Treatment(
-        "Standardise the targets (and undo it for predictions)",
-        "t = wp.Standardizer().fit(y_train)\ny = t.transform(y)",
-        lambda problem, _finding: problem.variants.with_data(targets=_standardized),
-    ),
-    "initialize": Treatment(
-        "Initialise every layer for its place", "wp.initialize(model, batch)", _initialized, same_loss=True
-    ),
-    "scores": Treatment(
-        "Give the loss the last layer's outputs, without the activation or softmax",
-        "loss = criterion(scores, targets)",
-        _by("scores"),
-    ),
-    "logits": Treatment(
-        "Take the loss that is made for scores",
-        "criterion = nn.CrossEntropyLoss()  # for nll_loss; nn.BCEWithLogitsLoss() for BCELoss",
-        _by("logits"),
-    ),
-    "shape": Treatment(
-        "Give outputs and targets one shape", "loss = criterion(outputs, targets.reshape(outputs.shape))", _by("shape")
-    ),
-    "classes": Treatment(
-        "Give class indices, whole numbers from 0 on",
-        "targets = targets.long()  # targets.argmax(1) of one-hot rows, targets - 1 where they start at 1",
-        _by("classes"),
-    ),
-    "train-all": Treatment(
-        "Build the optimizer from all parameters, when the model is complete",
-        "optimizer = torch.optim.Adam(model.parameters(), lr=...)",
-        lambda problem, _finding: problem.variants.all_trained(),
-        same_loss=True,
-    ),
-    "lower-rate": Treatment("Lower the learning rate", "", _at_rate, same_loss=True),
-    "raise-rate": Treatment("Raise the learning rate", "", _faster, same_loss=True),
+    "standardize-targets": Treatment(lambda problem, _finding: problem.variants.with_data(targets=_standardized)),
+    "initialize": Treatment(_initialized, same_loss=True),
+    "scores": Treatment(_by("scores")),
+    "logits": Treatment(_by("logits")),
+    "shape": Treatment(_by("shape")),
+    "classes": Treatment(_by("classes")),
+    "train-all": Treatment(lambda problem, _finding: problem.variants.all_trained(), same_loss=True),
+    "lower-rate": Treatment(_at_rate, same_loss=True),
+    "raise-rate": Treatment(_faster, same_loss=True),
 }
 """By the name that rules and causes give."""
 

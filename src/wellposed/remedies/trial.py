@@ -11,7 +11,7 @@ from wellposed.backends.protocol import Problem
 from wellposed.checks.run import Progress, findings_on
 from wellposed.checks.subjects import ALL
 from wellposed.errors import WellposedError
-from wellposed.findings import Finding, Remedy, Verdict
+from wellposed.findings import Finding, Verdict
 from wellposed.remedies.losses import loss_after
 from wellposed.remedies.treatments import Treatment, treatment_of
 
@@ -71,18 +71,17 @@ def _with(finding: Finding, treatment: Treatment, trial: Trial) -> Finding:
         losses = f"{trial.before:.4g} to {trial.after:.4g}"
         text = f"{finding.message} Tried on a copy, the remedy raises the loss after {STEPS} steps from {losses}."
         return replace(finding, verdict=doubted, message=text)
-    code = treatment.code or next((remedy.code for remedy in finding.remedies if remedy.code), "")
+    first, *others = finding.remedies
     telling = np.isfinite([trial.before, trial.after]).any() and (
         trial.gone or not _NO_BETTER * trial.before <= trial.after <= trial.before
     )
-    remedy = Remedy(treatment.title, code, trial.before, trial.after) if telling else Remedy(treatment.title, code)
-    others = tuple(other for other in finding.remedies if other.code != code)
+    tried = replace(first, before=trial.before, after=trial.after) if telling else first
     if trial.gone:
-        return replace(finding, remedies=(remedy, *others))
+        return replace(finding, remedies=(tried, *others))
     left = replace(
         finding,
         message=f"{finding.message} Tried on a copy, the remedy does not change this.",
-        remedies=(remedy, *others),
+        remedies=(tried, *others),
     )
     helps = np.isfinite(trial.after) and not trial.after >= 0.9 * trial.before
     return left if finding.verdict is Verdict.SUSPECT or helps else replace(left, verdict=Verdict.SUSPECT)

@@ -70,6 +70,12 @@ def compared(evidence: Sequence[Evidence]) -> list[tuple[Evidence, Evidence]]:
     ]
 
 
+def columns_of(evidence: Sequence[Evidence]) -> list[tuple[str, str]]:
+    """What is told of some of it beside its value: an attribute, and the heading over it."""
+    columns = [("where", "where"), ("reference", "sound"), ("how", "how")]
+    return [(part, heading) for part, heading in columns if any(getattr(entry, part) for entry in evidence)]
+
+
 def _anchors(record: Record, prefix: str) -> dict[int, str]:
     """Of each finding, by its identity: a name within the page that is the same in the next run."""
     taken: Counter[str] = Counter()
@@ -97,6 +103,7 @@ def _rendered(record: Record, *, whole: bool, prefix: str = "", place_of: PlaceO
         places=places,
         file=next((file for file, _ in places.values()), ""),
         compared=compared,
+        columns_of=columns_of,
         identity=id,
         version=version("wellposed"),
         date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M") if whole else "",

@@ -16,8 +16,12 @@ from wellposed.numerics.arrays import Vector
 from wellposed.numerics.theta import Layout
 
 _DRAWN = {"rand", "randn", "rand_like", "randn_like"}
-_DRAWN_FROM = {"normal", "bernoulli", "poisson"}
+_DRAWN_FROM = {"bernoulli", "poisson"}
 _DRAWN_INTO = {"normal_", "uniform_", "exponential_", "log_normal_", "cauchy_", "geometric_"}
+
+
+DRAWN_FROM = "_wellposed_drawn_from"
+"""What a draw in float64 says of itself before it is detached: its mean and its deviation."""
 
 
 class Twin:
@@ -101,6 +105,8 @@ class Wide(Watcher):
             if kwargs.get("dtype") is None and name.endswith("_like") and not double:
                 return function(*args, **kwargs)
             return function(*args, **{**kwargs, "dtype": torch.float32}).double()
+        if name == "normal" and any(map(_is_double, (*args, *kwargs.values()))):
+            return _normal(*args, **kwargs)
         if name in _DRAWN_FROM and any(map(_is_double, (*args, *kwargs.values()))):
             return tree_map(_lifted, function(*tree_map(_lowered, args), **tree_map(_lowered, kwargs)))
         if name in _DRAWN_INTO and isinstance(first, torch.Tensor) and double:
@@ -119,6 +125,17 @@ class Wide(Watcher):
             return _SINGLE_ONLY[name](*args, **kwargs)
         result = function(*args, **kwargs)
         return result if result is first else tree_map(_lifted, result)
+
+
+def _normal(mean: Any, std: Any = 1.0, **kwargs: Any) -> torch.Tensor:
+    """`torch.normal` of float64: the same numbers of the generator, shifted and scaled without rounding. No gradient
+    passes, as none but 0 does there.
+    """
+    given = tuple(one for one in (mean, std) if isinstance(one, torch.Tensor))
+    middle = torch.zeros(torch.broadcast_shapes(*(one.shape for one in given)), device=given[0].device)
+    drawn: torch.Tensor = mean + std * torch.normal(middle, 1.0, generator=kwargs.get("generator")).double()
+    setattr(drawn, DRAWN_FROM, given)
+    return drawn.detach()
 
 
 def _grouped_mm(

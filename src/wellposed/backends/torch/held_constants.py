@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -23,8 +23,10 @@ from wellposed.backends.lines import place_of, within_package
 from wellposed.backends.measured import Cut
 from wellposed.backends.protocol import Differentiation, Network, Problem, Training, Variants
 from wellposed.backends.randomness import Randomness
+from wellposed.backends.torch.float64_copy import DRAWN_FROM
 from wellposed.backends.torch.tracing.calls import module_names
 from wellposed.backends.torch.tracing.function_mode import Watcher
+from wellposed.users_code import ask
 
 _DATA: Any = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 _NUMBERS = {"item", "tolist", "numpy", "__float__", "__int__", "__array__", "__complex__"}
@@ -40,6 +42,7 @@ _ASKING = {
     "__set__",
     "is_floating_point",
 }
+_DIFFERENCES = {"sub", "__sub__", "__rsub__", "rsub"}
 _RENORMED = {"embedding", "embedding_bag"}
 _INSIDE = ("torch", "wellposed")
 LIFTED = "_wellposed_lifted"
@@ -60,6 +63,8 @@ class HeldCuts(Watcher):
         self._values: list[Any] = []
         self._sources: list[Cut] = []  # of each value
         self._marked: dict[int, tuple[weakref.ref[torch.Tensor], Cut]] = {}
+        self._drawn_from: dict[int, set[int]] = {}  # where the mean and the deviation of a draw lie
+        self._compared: tuple[Any, ...] = ()  # what is subtracted just now
         self._bases: dict[int, torch.Tensor] = {}  # of an alias of a trained parameter
         self._within: list[str] = []
         self._off = ""  # where gradients were switched off
@@ -91,6 +96,7 @@ class HeldCuts(Watcher):
     def _start(self, *, replays: bool) -> None:
         self._next, self._replays, self._enabled = 0, replays, torch.is_grad_enabled()
         self._marked.clear()
+        self._drawn_from.clear()
         self._bases.clear()
 
     def watched(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -109,7 +115,15 @@ class HeldCuts(Watcher):
             return self._number(name, function, args, kwargs)
         if name == "detach":
             result = function(*args, **kwargs)
-            self._mark(result, args, "detach()")
+            given = getattr(args[0], DRAWN_FROM, ())
+            if any(map(self._passes, given)):
+                self._mark_drawn(result, given)
+            else:
+                self._mark(result, args, "detach()")
+            return result
+        if name == "normal" and torch.is_grad_enabled() and any(map(self._passes, _tensors(args, kwargs))):
+            result = function(*self._held(args), **self._held(kwargs)).detach()
+            self._mark_drawn(result, _tensors(args, kwargs))
             return result
         if name in _RENORMED and kwargs.get("max_norm") is not None:
             return self._renormed(function, args, kwargs)
@@ -122,10 +136,28 @@ class HeldCuts(Watcher):
             result = function(*args, **kwargs)
             if any(self._passes(arg) for arg in _tensors(args, kwargs)):
                 tree_map(lambda one: self._mark(one, (), "no_grad"), result)
+                if name == "normal":
+                    self._mark_drawn(result, _tensors(args, kwargs))
             return result
         if writes:
             return function(*args[:1], *self._held(args[1:]), **kwargs)
+        self._compared = args if name in _DIFFERENCES else ()
         return function(*self._held(args), **self._held(kwargs))
+
+    def _mark_drawn(self, result: torch.Tensor, given: Iterable[torch.Tensor]) -> None:
+        """Of `torch.normal`, whose gradient by its mean and deviation is 0."""
+        if self._enabled:
+            cut = Cut("normal()", "" if self._replays else place_of(_INSIDE), sampled=True)
+            self._marked[id(result)] = (weakref.ref(result), cut)
+        else:
+            self._mark(result, (), "no_grad")
+        self._drawn_from[id(result)] = {ask(one.data_ptr, 0) for one in given} - {0}
+
+    def _is_scored(self, tensor: torch.Tensor) -> bool:
+        """As an action is, in a log-probability: of a distribution, or by hand from its distance to the mean."""
+        given = self._drawn_from.get(id(tensor), set[int]())
+        others = {ask(one.data_ptr, 0) for one in self._compared if isinstance(one, torch.Tensor)}
+        return within_package("torch.distributions") or bool(given & others)
 
     def _alias(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = function(*args, **kwargs)
@@ -156,7 +188,9 @@ class HeldCuts(Watcher):
             or (given and not self._passes(given[0]))
         ):
             return
-        if given and self._is_marked(given[0]):
+        self._drawn_from.pop(id(result), None)  # of another that was there before
+        # A draw that is detached too is meant to pass nothing.
+        if given and self._is_marked(given[0]) and id(given[0]) not in self._drawn_from:
             self._marked[id(result)] = (weakref.ref(result), self._marked[id(given[0])][1])
             return
         where = "" if self._replays else self._off if what == "no_grad" else place_of(_INSIDE)
@@ -171,7 +205,7 @@ class HeldCuts(Watcher):
         if not isinstance(tensor, torch.Tensor) or tensor.requires_grad or not self._is_marked(tensor):
             return tensor
         cut = self._marked[id(tensor)][1]
-        if not self._replays and cut.sampled and within_package("torch.distributions"):
+        if not self._replays and cut.sampled and self._is_scored(tensor):
             cut = cut._replace(scored=True)
         return self._passed(tensor, cut, lambda value: value.detach().clone(), _as_it_is)
 

@@ -177,6 +177,17 @@ FIT = Rule(
             ),
             treatment="shape",
         ),
+        Cause(
+            "lengths",
+            "There are not as many targets as outputs.",
+            "Print outputs.shape and targets.shape.",
+            (
+                Remedy(
+                    "Look where rows are dropped, sliced or flattened in one of the two alone",
+                    "print(outputs.shape, targets.shape)",
+                ),
+            ),
+        ),
     ),
     references=("Goodfellow, Bengio, Courville: Deep Learning, 2016, section 6.2.2",),
     judge=lambda measured: check_fit(measured.loss_arguments, measured.raised),

@@ -55,7 +55,7 @@ PADDING = Rule(
         ),
         Cause(
             "read-at-padding",
-            "The last state of a recurrent layer is read after the padding.",
+            "A recurrent layer runs on into the padding, and is read after it.",
             "Compare model(x[:1]) and model(x[:1, :length]).",
             (Remedy("Pack the sequences, or read each one's state at its length", "pack_padded_sequence(x, lengths)"),),
         ),
@@ -106,7 +106,8 @@ def _found(padding: Padding) -> Iterator[Finding]:
             " tells to be padding is changed."
         )
         verdict = Verdict.FAILS if padding.cut > _SUSPECT_CUT else Verdict.SUSPECT
-        yield PADDING.found(verdict, text, where=padding.known_by, cause="mask-ignored", evidence=evidence)
+        cause = "read-at-padding" if padding.recurrent else "mask-ignored"
+        yield PADDING.found(verdict, text, where=padding.known_by, cause=cause, evidence=evidence)
     elif padding.cut > _SUSPECT_CUT:
         cause = "read-at-padding" if padding.recurrent else "mask-ignored"
         text = (

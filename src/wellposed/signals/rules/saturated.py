@@ -31,7 +31,7 @@ SATURATED = Rule(
             "inputs-too-large",
             "The weights, or the inputs of the network, are too large for this activation.",
             "Compare the standard deviation of what goes in with 1.",
-            (Remedy("Normalise the inputs", "wp.Standardizer().fit(x)"), INITIALIZE),
+            (INITIALIZE, Remedy("Normalise the inputs", "wp.Standardizer().fit(x)")),
             treatment="initialize",
         ),
         Cause(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from wellposed.backends.randomness import Randomness
 from wellposed.backends.torch.state import torch_generators
+from wellposed.backends.torch.watching.alive import alive
 from wellposed.backends.torch.watching.trees import tensors_in
 from wellposed.backends.watched import HeldOut
 from wellposed.numerics.arrays import Array
@@ -51,7 +51,7 @@ class Loaders:
         """
         if self.dataset is None:
             return [], None
-        loaders = [thing for thing in gc.get_objects() if issubclass(type(thing), DataLoader)]
+        loaders = alive(DataLoader)
         own = [loader for loader in loaders if loader.dataset is self.dataset]
         self.batches = max((ask(partial(len, loader), 0) for loader in own), default=0)
         trained = set(map(id, self._trained))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from torch.optim import lr_scheduler
 
 from wellposed.backends.patches import Patches
 from wellposed.backends.torch.groups import parameters_of
+from wellposed.backends.torch.watching.alive import alive
 from wellposed.backends.torch.watching.movement import digest
 from wellposed.backends.torch.watching.nodes import find_place
 from wellposed.users_code import ask
@@ -140,16 +140,13 @@ def _state(but: set[int]) -> _State:
         if id(owner) not in but:
             parts[part].setdefault(found[0], set()).add(found[1])
 
-    things = gc.get_objects()
-    for thing in things:
-        kind = type(thing)
-        if issubclass(kind, torch.optim.Optimizer):
-            note("optimizer", thing, _optimizer)
-        elif issubclass(kind, lr_scheduler.LRScheduler):
-            note("scheduler", thing, _schedule)
-        elif issubclass(kind, GradScaler):
-            note("scaler", thing, _scaler)
-    for module in _outermost(things):
+    for optimizer in alive(torch.optim.Optimizer):
+        note("optimizer", optimizer, _optimizer)
+    for schedule in alive(lr_scheduler.LRScheduler):
+        note("scheduler", schedule, _schedule)
+    for scaler in alive(GradScaler):
+        note("scaler", scaler, _scaler)
+    for module in _outermost():
         note("module", module, _weights)
         note("buffers", module, _buffers)
     return _State(parts, owners)
@@ -183,8 +180,8 @@ def _shaped(module: nn.Module) -> Kind:
     return type(module), *_shapes(list(module.parameters()))
 
 
-def _outermost(things: list[Any]) -> Iterator[nn.Module]:
-    modules = [thing for thing in things if issubclass(type(thing), nn.Module) and "_modules" in vars(thing)]
+def _outermost() -> Iterator[nn.Module]:
+    modules = [module for module in alive(nn.Module) if "_modules" in vars(module)]
     inner = {id(part) for module in modules for part in module._modules.values()}
     for module in modules:
         if id(module) not in inner and ask(partial(_first, module), None) is not None:

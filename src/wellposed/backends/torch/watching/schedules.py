@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 from torch.optim import lr_scheduler
+
+from wellposed.backends.torch.watching.alive import alive
 
 _LENGTHS = ("total_steps", "T_max", "total_iters")
 
 
 def schedules_of(optimizers: list[Any]) -> list[tuple[Any, int]]:
     """Each with the number of its optimizer; parts of another one are left out."""
-    found = [thing for thing in gc.get_objects() if issubclass(type(thing), lr_scheduler.LRScheduler)]
+    found = alive(lr_scheduler.LRScheduler)
     parts = {id(part) for thing in found for part in getattr(thing, "_schedulers", ())}
     known = {id(optimizer): number for number, optimizer in enumerate(optimizers)}
     pairs = []

@@ -13,6 +13,7 @@ from torch import nn
 
 from wellposed.backends.torch.groups import groups_of, parameters_of
 from wellposed.backends.torch.leaves import leaves
+from wellposed.backends.torch.watching.alive import alive
 from wellposed.backends.torch.watching.captured import Captured, capture
 from wellposed.backends.torch.watching.hooks import Passed, heard_by
 from wellposed.backends.torch.watching.movement import digest
@@ -335,9 +336,8 @@ class TorchWatch:
 def _optimizers(run: set[int]) -> list[Any]:
     """Those that the script's frames name, and those of these parameters."""
     names, found = Names(), []
-    for thing in gc.get_objects():
-        kind = type(thing)  # `isinstance` would ask the thing itself, which may warn
-        if issubclass(kind, torch.optim.Optimizer) and not _wraps(thing):
+    for thing in alive(torch.optim.Optimizer):
+        if not _wraps(thing):
             own = parameters_of(thing)
             if own and (names.of(thing) or any(id(p) in run for p in own)):
                 found.append(thing)
