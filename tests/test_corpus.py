@@ -12,7 +12,7 @@ from corpus import numpy_cases
 
 @pytest.mark.parametrize(
     ("framework", "every"),
-    [("numpy", 1), ("torch", 1), ("jax", 4), ("jax", 1)],
+    [("numpy", 1), ("torch", 1), ("jax", 8), ("jax", 1)],
     ids=["numpy", "torch", "some jax", "jax"],
 )
 def test_bugs_are_found_and_explained_and_healthy_twins_hold(framework, every):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import wellposed as wp
+from launched import on_ranks
 
 X = np.random.default_rng(0).standard_normal((4000, 3)) * [1, 5, 0.1] + [0, 100, 1.7e9]
 TRUTH = wp.Standardizer().fit(X)
@@ -83,15 +84,7 @@ def run(*command):
 
 
 def test_two_ranks_gather_one_state():
-    shown = run(
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "examples/stats_ranks.py",
-    )
+    shown = on_ranks(2, str(ROOT / "examples/stats_ranks.py")).stdout
     rows = np.concatenate(
         [np.random.default_rng(rank).normal([0.0, 100.0], [1.0, 5.0], size=(100_000, 2)) for rank in range(2)]
     )

@@ -1,9 +1,6 @@
 """Accumulated gradients against the full batch's, gradients over ranks against the joint batch's."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import wellposed as wp
+from launched import on_ranks
 from networks import mlp
 from wellposed.gradients.equivalence import over_ranks
 
@@ -115,18 +113,7 @@ def test_what_differs_between_ranks_is_said_before_anything_is_judged():
 
 
 def test_two_ranks_healthy_and_with_each_planted_bug():
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        str(ROOT / "examples/ranks.py"),
-    ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False
-    )
+    done = on_ranks(2, str(ROOT / "examples/ranks.py"))
     told = {
         line[:36].strip(): line[37:].split()[:2]
         for line in done.stdout.splitlines()

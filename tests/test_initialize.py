@@ -1,8 +1,5 @@
 import itertools
-import os
 import re
-import subprocess
-import sys
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path
@@ -19,6 +16,7 @@ from torch import nn
 from weights import ACTIVATIONS, plain
 
 import wellposed as wp
+from launched import on_ranks
 from networks import Transformer, batch, classify, images, mlp, resnet, sequences
 from wellposed.weights.pretrained import is_trained
 
@@ -500,11 +498,7 @@ def test_a_dictionary_that_shows_nothing_gets_one_clear_message(params, function
 
 
 def test_two_ranks_with_shards_of_a_model_hold_the_weights_of_the_whole_one():
-    script = str(Path(__file__).with_name("sharded.py"))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False
-    )
+    done = on_ranks(2, str(Path(__file__).with_name("sharded.py")))
     assert done.stdout.strip() == "same", done.stderr[-2000:]
 
 

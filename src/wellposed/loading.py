@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
+import types
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +71,22 @@ def split(target: str) -> tuple[Path, str]:
     return Path(target), "problem"
 
 
+class _AsItStands(SourceFileLoader):
+    """Compiles the file each time: a compiled copy beside it may be of what it was a moment ago, and is not ours to
+    write.
+    """
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _run(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("__wellposed_problem__", path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise InputError(f"{path} is not a Python file", hint="its name must end in .py")
+    name = "__wellposed_problem__"
+    spec = importlib.util.spec_from_file_location(name, path, loader=_AsItStands(name, str(path)))
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and pickles look their module up
     sys.path.insert(0, str(path.parent.resolve()))  # as `python FILE` does
