@@ -37,6 +37,12 @@ class Both(Named):
         return self.head(left + right)
 
 
+class Pair(Named):
+    def forward(self, pair):
+        left, right = pair
+        return self.head(left + right)
+
+
 class Takes(Named):
     def forward(self, image, **_others):
         return self.head(image)
@@ -58,6 +64,10 @@ def of_key(name):
     ("model", "loss", "batch"),
     [
         (nn.Linear(5, 3), cross_entropy, [X, Y]),
+        (Pair(), cross_entropy, ((0.25 * X, 0.75 * X), Y)),
+        (Both(), cross_entropy, ((0.25 * X, 0.75 * X), Y)),
+        (Both(), cross_entropy, ({"left": 0.25 * X, "right": 0.75 * X}, Y)),
+        (Whole(), cross_entropy, ({"pixels": X, "id": torch.arange(12)}, Y)),
         (nn.Linear(5, 3), cross_entropy, (X.double().numpy(), Y.numpy())),
         (nn.Linear(5, 3), cross_entropy, DataLoader(TensorDataset(X, Y), 12)),
         (nn.Linear(5, 3), cross_entropy, {"x": X, "label": Y}),

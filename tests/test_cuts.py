@@ -287,6 +287,18 @@ def rewarded_by_hand(model):
     return functional.mse_loss(model.out(X[:, :4]), X[:, 4:]) - rewarded
 
 
+def rolled_out(model):
+    """The action moves on what it acts upon, beside its score."""
+    state, total = X, 0.0
+    for _ in range(3):
+        mean, deviation = model.body(state).chunk(2, -1)
+        policy = torch.distributions.Normal(mean, functional.softplus(deviation))
+        action = policy.sample()
+        state = torch.cat([state[:, 4:], (state[:, 4:] + 0.1 * action).clamp(-2, 2)], -1)
+        total = total - (policy.log_prob(action).sum(-1) * (1 - state.detach().square().sum(-1))).mean()
+    return total + functional.mse_loss(model.out(X[:, :4]), X[:, 4:])
+
+
 def shifted_and_scaled(mean, deviation):
     return mean + deviation * torch.randn_like(mean)
 
@@ -307,6 +319,7 @@ def test_a_draw_that_a_decoder_reads_and_no_gradient_passes(draw, verb):
         (shifted_and_scaled, autoencoded),
         (lambda mean, std: torch.distributions.Normal(mean, std).rsample(), autoencoded),
         (torch.normal, rewarded_by_hand),
+        (torch.normal, rolled_out),
         (lambda mean, std: torch.normal(mean, std).detach(), rewarded_by_hand),
         (lambda mean, std: torch.distributions.Normal(mean, std).sample(), rewarded_by_hand),
     ],

@@ -47,7 +47,8 @@ def tell_of_cuts(
         if words:
             failing = WRONG.found(Verdict.FAILS, words, where="loss", cause="detached")
             return sorted([f for f in found if f.rule != WRONG.id] + [failing], key=lambda f: f.rule)
-    drawn = next((cut for cut in cuts if cut.sampled and not cut.scored and not cut.number), None)
+    scored = {cut.where for cut in cuts if cut.scored}  # an action goes back into its log-probability, and on besides
+    drawn = next((cut for cut in cuts if cut.sampled and not cut.number and cut.where not in scored), None)
     if drawn is not None and _matters(held.freed(drawn), gradient, directions):
         by, of, instead = "sample()", "distribution's parameters", "rsample()"
         if drawn.what == "normal()":

@@ -28,10 +28,12 @@ def pair_of(model: nn.Module, batch: Any) -> tuple[Any, Any]:
     Of a loader the first batch; of three and more parts the last is the targets; of a batch by names the model gets
     what its `forward` knows by name, or all of it where that takes a single argument, and the loss gets the rest, else
     what is called `labels` or the like, else all; an object of another kind, as a graph with its features, goes to
-    both. NumPy's arrays become tensors as the model's parameters are. Raises `InputError` for a tensor alone, and for
-    what cannot be read twice.
+    both. A tuple or a dictionary of inputs is given to the model as its arguments where `forward` takes them so, else
+    as the one argument that it is. NumPy's arrays become tensors as the model's parameters are. Raises `InputError`
+    for a tensor alone, and for what cannot be read twice.
     """
-    return _of_parts(model, as_tensors(model, _first(batch)))
+    inputs, targets = _of_parts(model, as_tensors(model, _first(batch)))
+    return _as_called(model, inputs), targets
 
 
 def as_tensors(model: nn.Module, batch: Any) -> Any:
@@ -84,6 +86,26 @@ def _of_parts(model: nn.Module, batch: Any) -> tuple[Any, Any]:
             hint=f"(x, x) where the inputs are the targets; {_ALONE}",
         )
     raise InputError(f"batch must be a pair (inputs, targets), not {describe(batch)}", hint=_ALONE)
+
+
+def _as_called(model: nn.Module, inputs: Any) -> Any:
+    """Several inputs as one, where `forward` takes them so alone."""
+    if not isinstance(inputs, tuple | dict):
+        return inputs
+    arguments, named = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
+    try:
+        signature = inspect.signature(model.forward)
+    except (TypeError, ValueError):  # of a compiled one
+        return inputs
+    return inputs if _takes(signature, *arguments, **named) or not _takes(signature, inputs) else (inputs,)
+
+
+def _takes(signature: inspect.Signature, *arguments: Any, **named: Any) -> bool:
+    try:
+        signature.bind(*arguments, **named)
+    except TypeError:
+        return False
+    return True
 
 
 def _by_name(model: nn.Module, batch: dict[Any, Any]) -> tuple[Any, Any]:

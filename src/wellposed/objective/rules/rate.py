@@ -11,7 +11,7 @@ import numpy as np
 from wellposed.findings import Evidence, Finding, Remedy, Verdict
 from wellposed.numerics.arrays import Vector
 from wellposed.numerics.floats import format_of
-from wellposed.numerics.theta import Theta, all_finite
+from wellposed.numerics.theta import Gradient, Theta, all_finite
 from wellposed.rule import Cause, Rule
 
 _FEW, _MANY = 8, 32
@@ -105,7 +105,7 @@ RATE = Rule(
     ),
     references=("LeCun et al.: Efficient BackProp, 1998", "Cohen et al. 2021, arXiv 2103.00065"),
     needs=("loss", "gradient"),
-    judge=lambda measured: check_rate(measured.loss, measured.theta, measured.optimizer_steps),
+    judge=lambda measured: check_rate(measured.loss, measured.theta, measured.optimizer_steps, measured.gradient),
 )
 
 
@@ -130,7 +130,7 @@ class Steps:
     eigenvalue: Callable[[], float] | None
 
 
-def check_rate(loss: float, theta: Theta, steps: Steps | None) -> Finding:
+def check_rate(loss: float, theta: Theta, steps: Steps | None, gradient: Gradient) -> Finding:
     if steps is None:
         return RATE.not_applicable(
             "The optimizer is not known, so its steps cannot be tried.",
@@ -158,10 +158,19 @@ def check_rate(loss: float, theta: Theta, steps: Steps | None) -> Finding:
         other = decayed or (_crawling(loss, few, theta, steps) if loss - few < _CRAWL * abs(loss) else None)
         fell = (Evidence(f"loss after {_FEW} steps over that before", _over(few, loss), "loss", reference="below 1"),)
         return other or RATE.holds(fell)
-    return _overshooting(loss, first, few, stride, steps)
+    return _overshooting(loss, first, few, stride, steps, lambda: _climbs(theta, gradient, steps))
 
 
-def _overshooting(loss: float, first: float, few: float, stride: float, steps: Steps) -> Finding:
+def _climbs(theta: Theta, gradient: Gradient, steps: Steps) -> bool:
+    """Whether a step goes up the gradient."""
+    before, after = steps.named(theta), steps.named(steps.stepped(1, _LOWER[-1]))
+    inner = (np.vdot(after[name] - before[name], part) for name, part in gradient.items() if part is not None)
+    return float(sum(inner)) > 0
+
+
+def _overshooting(
+    loss: float, first: float, few: float, stride: float, steps: Steps, climbs: Callable[[], bool]
+) -> Finding:
     """Steps that raise the loss, leap or run away: whether smaller ones get further."""
     grown = not np.isfinite(few) or few - loss > (_GROWN - 1) * abs(loss)
     taken, many = (_FEW, few) if grown else (_MANY, steps.value(steps.stepped(_MANY, 1.0)))
@@ -178,7 +187,7 @@ def _overshooting(loss: float, first: float, few: float, stride: float, steps: S
     ]
     good = {factor: value for factor, value in lower.items() if _falls(value, loss)}
     if not good:
-        if all(value > loss for value in lower.values()):
+        if all(value > loss for value in lower.values()) and climbs():
             text = "The optimizer's steps raise the loss, however small they are."
             return RATE.found(Verdict.SUSPECT, text, where="optimizer", cause="ascent", evidence=tuple(evidence))
         return RATE.undecided(
