@@ -60,6 +60,24 @@ def of_key(name):
     return lambda outputs, batch: cross_entropy(outputs, batch[name])
 
 
+class Weighed(Pair):
+    def forward(self, pair, weight=0.5):
+        return super().forward(pair) * weight
+
+
+def test_what_a_model_was_called_with_is_said_where_it_raises():
+    problem = wp.TorchProblem(Weighed(), cross_entropy, ((X, X), Y))
+    with pytest.raises(wp.InputError) as raised:
+        wp.checkup(problem)
+    said = str(raised.value)
+    assert "too many values to unpack (expected 2), at line " in said
+    assert "`left, right = pair`" in said
+    assert (
+        "By shapes, it was called as loss(model([12, 5], [12, 5]), [12]); a model that takes its inputs as one" in said
+    )
+    assert wp.checkup(wp.TorchProblem(Weighed(), cross_entropy, (((X, X),), Y))).ok
+
+
 @pytest.mark.parametrize(
     ("model", "loss", "batch"),
     [

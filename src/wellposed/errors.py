@@ -21,22 +21,24 @@ class InputError(WellposedError, ValueError):
 
 
 class UserCodeRaised(InputError):
-    """The model, the loss or its backward pass raised; `said` is the error as its traceback ends."""
+    """The model, the loss or its backward pass raised; `said` is the error as its traceback ends, with the line of the
+    user's code, and `called` how these were called.
+    """
 
     @staticmethod
-    def of(error: Exception) -> UserCodeRaised:
+    def of(error: Exception, line: str = "", called: str = "") -> UserCodeRaised:
         """One that is an error of the same kind too, so that who waits for that still catches it."""
         try:
-            return type("UserCodeRaised", (UserCodeRaised, type(error)), {})(error)  # type: ignore[no-any-return]
+            joined = type("UserCodeRaised", (UserCodeRaised, type(error)), {})
+            return joined(error, line, called)  # type: ignore[no-any-return]
         except TypeError:  # a class that cannot be joined with ours, or needs more to be made
-            return UserCodeRaised(error)
+            return UserCodeRaised(error, line, called)
 
-    def __init__(self, error: Exception) -> None:
-        self.said = f"{type(error).__name__}: {error}"
-        super().__init__(
-            f"the loss raises {self.said}",
-            hint="does it run by itself, forwards and backwards? The traceback above shows where",
-        )
+    def __init__(self, error: Exception, line: str = "", called: str = "") -> None:
+        self.said = f"{type(error).__name__}: {error}" + (f", at {line}" if line else "")
+        self.called = called
+        asked = "does it run by itself, forwards and backwards? The traceback above shows where"
+        super().__init__(f"the loss raises {self.said}", hint=f"{called}. {asked}" if called else asked)
 
 
 class Interrupted(KeyboardInterrupt):

@@ -67,6 +67,8 @@ class Problem(ABC):
     backend: str
     dtype: str
     evaluations: int = 0
+    called: str = ""
+    """How model and loss are called on the batch, in words; "" where that is the user's own affair."""
     _random: Randomness | None = None  # what evaluations may draw from
 
     @property

@@ -12,6 +12,7 @@ from itertools import chain
 from math import inf
 from typing import Any
 
+from wellposed.backends.lines import find_raise
 from wellposed.backends.protocol import Problem
 from wellposed.backends.select import joint_problem_of
 from wellposed.checks.dialect import in_words_of
@@ -110,7 +111,7 @@ def _report_on(
     session = Session(problem, after_steps, effort, told=course.count)
     with problem.preserved(), OneThread() as threads, warnings.catch_warnings():
         warnings.filterwarnings("once", append=True)  # not at each of some thirty evaluations
-        with users_errors_told():
+        with users_errors_told(problem.called):
             findings, raised, stopped = _findings(session, subjects, only, course, threads)
             whole = not stopped
             loss = None if raised else session.loss if whole else session.known_loss
@@ -203,28 +204,32 @@ class _Course:
 
     def count(self, taken: int, most: float) -> None:
         self._demand_time()
+        told = f"{taken:,} evaluation{'s' * (taken != 1)}"
         if most < inf:
             share = self._share + self._part * min(taken / most, 1.0)
-            self._progress(f"{self._name}: {taken} of {most:.0f} evaluations", share)
+            self._progress(f"{self._name}: {told}, of at most {most:,.0f}", share)
         else:
-            self._progress(f"{self._name}: {taken} evaluations", self._share)
+            self._progress(f"{self._name}: {told}", self._share)
+
+
+_FRAMEWORKS = ("wellposed", "torch", "jax", "numpy")  # whose lines say less than those that called them
 
 
 @contextmanager
-def users_errors_told() -> Iterator[None]:
-    """What the user's code raises within becomes one clear message."""
+def users_errors_told(called: str = "") -> Iterator[None]:
+    """What the user's code raises within becomes one clear message, which says how it was `called`."""
     try:
         yield
     except (WellposedError, MemoryError):
         raise
     except Exception as error:
-        clear = _of_the_users(error)
+        clear = _of_the_users(error, called)
         if clear is None:
             raise
         raise clear from error
 
 
-def _of_the_users(error: Exception) -> InputError | None:
+def _of_the_users(error: Exception, called: str) -> InputError | None:
     """What the user's code raised as one clear message; None for a mistake of our own."""
     trace, last = error.__traceback__, ""
     entered = False
@@ -234,7 +239,7 @@ def _of_the_users(error: Exception) -> InputError | None:
         trace = trace.tb_next
     if last.startswith("wellposed") or not entered:
         return None
-    return UserCodeRaised.of(error)
+    return UserCodeRaised.of(error, find_raise(error.__traceback__, _FRAMEWORKS), called)
 
 
 def demand_problem(problem: Any) -> None:

@@ -73,7 +73,7 @@ def check(
     rules = chosen(select or ",".join(settled.select), ignore)  # those of the settings were looked at there
     files = list(given or settled.files)
     single = {"json": json, "html": html, "sarif": sarif, "junit": junit}
-    _demand_files(files, [output for output in single.values() if output])
+    _demand_files(files, [output for output in single.values() if output], "" if given else settled.source)
     seconds = seconds_of(budget, settled)
     wanted = {"only": rules, "after_steps": after_steps, "remedies": remedies, "full": full, "seconds": seconds}
     statuses = [HOLDS]
@@ -94,13 +94,16 @@ def check(
     return max(statuses)
 
 
-def _demand_files(files: list[str], outputs: list[str]) -> None:
-    """Before long work. Raises `InputError`."""
+def _demand_files(files: list[str], outputs: list[str], source: str) -> None:
+    """Before long work; `source` has named them where nobody has here. Raises `InputError`."""
     if not files:
         raise InputError(
             "check needs a file",
             hint='wellposed check FILE, or files = ["FILE"] under [tool.wellposed] in pyproject.toml',
         )
+    gone = next((file for file in files if source and not split(file)[0].is_file()), "")
+    if gone:
+        raise InputError(f"{gone} does not exist", hint=f"{source} names it in files of [tool.wellposed]")
     if len(files) > 1 and outputs:
         raise InputError(
             f"{outputs[0]} is one file, for a report of {len(files)}", hint="name the file to check, or --out FOLDER"
@@ -113,9 +116,10 @@ def _checked(problem: Problem, file: str, **wanted: Any) -> Report:
         with progress() as shown:
             return api.checkup(problem, progress=shown, **wanted)
     except UserCodeRaised as error:
+        asked = "Does the loss run by itself? --traceback shows the whole call stack"
         raise InputError(
             f"{file} raised while it was being checked: {error.said}",
-            hint="does the loss run by itself? --traceback shows the whole call stack",
+            hint=f"{error.called}. {asked}" if error.called else asked,
         ) from error
     except InputError:
         raise

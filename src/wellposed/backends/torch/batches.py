@@ -18,6 +18,7 @@ from wellposed.errors import InputError
 
 _TARGETS = ("labels", "label", "targets", "target", "y")
 """What the targets are called in a batch by names, the likeliest first."""
+_FEW = 6  # parts that are named
 _NOTHING = object()
 _ALONE = "a loss of one argument gets the model itself: TorchProblem(model, lambda model: ...)"
 
@@ -34,6 +35,28 @@ def pair_of(model: nn.Module, batch: Any) -> tuple[Any, Any]:
     """
     inputs, targets = _of_parts(model, as_tensors(model, _first(batch)))
     return _as_called(model, inputs), targets
+
+
+def how_called(pair: tuple[Any, Any]) -> str:
+    """In words, with the shapes of what model and loss get."""
+    inputs, targets = pair
+    parts = inputs if isinstance(inputs, tuple) else (inputs,)
+    given = ", ".join(f"{name}={_shown(one)}" for name, one in inputs.items()) if isinstance(inputs, dict) else ""
+    given = given or ", ".join(map(_shown, parts))
+    alone = (
+        "; a model that takes its inputs as one gets ((inputs,), targets)" if isinstance(inputs, tuple | dict) else ""
+    )
+    return f"By shapes, it was called as loss(model({given}), {_shown(targets)}){alone}"
+
+
+def _shown(thing: Any) -> str:
+    if isinstance(thing, torch.Tensor):
+        return str(list(thing.shape))
+    if isinstance(thing, tuple | list) and len(thing) <= _FEW:
+        return f"({', '.join(map(_shown, thing))})"
+    if isinstance(thing, dict):
+        return f"{{{', '.join(map(str, list(thing)[:_FEW]))}}}"
+    return repr(thing) if isinstance(thing, int | float) else f"a {type(thing).__name__}"
 
 
 def as_tensors(model: nn.Module, batch: Any) -> Any:
@@ -121,7 +144,7 @@ def _by_name(model: nn.Module, batch: dict[Any, Any]) -> tuple[Any, Any]:
         inputs, rest = (batch,), {}
     else:
         raise InputError(
-            f"the model's forward knows none of the names in the batch ({', '.join(map(str, list(batch)[:6]))})",
+            f"the model's forward knows none of the names in the batch ({', '.join(map(str, list(batch)[:_FEW]))})",
             hint="give the pair of what the model and what the loss gets: ({'x': batch['image']}, batch['label'])",
         )
     if len(rest) == 1:
