@@ -78,4 +78,4 @@ def test_progress_counts_the_budget():
     assert re.match(r"gradients: \d evaluations?, of at most [\d,]+$", counted[0])
     told.clear()
     wp.checkup(posed(), full=True, progress=lambda what, share: told.append((what, share)))
-    assert "gradients: 1 evaluations" in [what for what, _ in told]
+    assert "gradients: 1 evaluation" in [what for what, _ in told]

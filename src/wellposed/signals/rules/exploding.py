@@ -19,6 +19,7 @@ EXPLODING = Rule(
     subject="signals",
     priority=230,
     follows=("WP303", "WP301", "WP306"),
+    cause_follows={"not-finite": ("WP104", "WP207")},
     title="exploding gradient",
     claim="The gradient does not grow out of bounds on its way back to the first layer.",
     judged=(

@@ -28,7 +28,11 @@ FORWARD = Rule(
     subject="signals",
     priority=180,
     follows=("WP302", "WP303", "WP301", "WP304", "WP306"),
-    cause_follows={"activation": ("WP302", "WP303", "WP301", "WP304", "WP306", "WP205"), "dead": ("WP304", "WP204")},
+    cause_follows={
+        "activation": ("WP302", "WP303", "WP301", "WP304", "WP306", "WP205"),
+        "dead": ("WP304", "WP204"),
+        "not-finite": ("WP104", "WP207"),
+    },
     title="forward signal vanishes or explodes",
     claim="What distinguishes one example from another keeps its size on the way through the network.",
     judged=(
