@@ -79,7 +79,7 @@ bench-steps: .venv/dev ## training scripts run unchanged: 50 healthy ones, 65 fa
 bench-paths: .venv/zoo ## the same gradient on two ways: faults planted in backward passes, right ways, networks on six paths (25 minutes)
 	$(BIN)/python benchmarks/paths.py
 
-bench-controls: .venv/dev ## 152 healthy set-ups of many kinds: what a quick check-up says of them (4 minutes)
+bench-controls: .venv/dev ## 205 healthy set-ups of many kinds: what a quick check-up says of them (4 minutes)
 	$(BIN)/python benchmarks/controls.py
 
 bench-normalise: .venv/bench ## note 1: accuracy, constants, speed, 20 GB on disk, early stopping, every engine; peers beside it (20 minutes; needs Java)

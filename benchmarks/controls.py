@@ -2,17 +2,21 @@
 
 python benchmarks/controls.py [--train] [names or kinds ...]
 
-Each trains; `--train` shows that. Per set-up: seconds, evaluations, and what was found; then the totals.
+Each trains; `--train` shows that. Per set-up: seconds, evaluations, and what was found; then the totals. Those of
+`objectives` have losses that are, or may become, negative, and have no faulty counterpart or are the mended one of it;
+`controls.py faulty` shows what is said of the faulty ones.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import healthy_jax
 import healthy_torch
@@ -20,6 +24,7 @@ import torch
 
 import wellposed as wp
 
+OBJECTIVES = Path(__file__).with_name("objectives")
 GRAVE = (wp.Verdict.FAILS, wp.Verdict.SUSPECT)
 
 
@@ -30,6 +35,18 @@ def set_ups(wanted: list[str]) -> Iterator[tuple[str, Callable[[], wp.Problem]]]
     for make in healthy_jax.CONTROLS:
         if not wanted or make.name in wanted or make.kind in wanted:
             yield make.name, lambda make=make: _jax(*make())
+
+    for kind in ("healthy", "twins", *(["faulty"] if "faulty" in wanted else [])):
+        for file in sorted((OBJECTIVES / kind).glob("*.py")):
+            if not wanted or {file.stem, kind} & set(wanted):
+                yield f"objectives/{kind}/{file.stem}", lambda file=file: _module(file).problem()
+
+
+def _module(file: Path):
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _torch(model, loss, batch, optimizer):
