@@ -130,7 +130,7 @@ def trace(problem: Problem) -> Trace:
     """
     demand_problem(problem)
     with problem.preserved():
-        with users_errors_told(problem.called):
+        with users_errors_told(problem.network.called()):
             run = problem.network.run()
         if run is None:
             raise InputError(

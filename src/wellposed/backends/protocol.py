@@ -67,8 +67,6 @@ class Problem(ABC):
     backend: str
     dtype: str
     evaluations: int = 0
-    called: str = ""
-    """How model and loss are called on the batch, in words; "" where that is the user's own affair."""
     _random: Randomness | None = None  # what evaluations may draw from
 
     @property
@@ -251,6 +249,10 @@ class Network(Structured, Capability):
         numbers.
         """
         return None
+
+    def called(self) -> str:
+        """How model and loss are called on the batch, in words; "" where that is the user's own affair."""
+        return ""
 
     def named_inputs(self) -> dict[str, Array]:
         """Every real array among the batch's inputs, by the name that its owner knows it by; constant zeros beside

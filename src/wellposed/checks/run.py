@@ -111,7 +111,7 @@ def _report_on(
     session = Session(problem, after_steps, effort, told=course.count)
     with problem.preserved(), OneThread() as threads, warnings.catch_warnings():
         warnings.filterwarnings("once", append=True)  # not at each of some thirty evaluations
-        with users_errors_told(problem.called):
+        with users_errors_told(problem.network.called()):
             findings, raised, stopped = _findings(session, subjects, only, course, threads)
             whole = not stopped
             loss = None if raised else session.loss if whole else session.known_loss

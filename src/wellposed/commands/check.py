@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,12 +30,12 @@ from wellposed.commands.app import (
     seconds_of,
     told,
 )
-from wellposed.commands.written import in_folder, write_reports
+from wellposed.commands.written import in_folder, publish
 from wellposed.errors import InputError, UserCodeRaised
 from wellposed.loading import load_problem, split
 from wellposed.places import place_in
 from wellposed.report import Report
-from wellposed.settings import comments_in, settings_of, without_ignored
+from wellposed.settings import comments_in, settings_of
 from wellposed.terminal import progress, tells
 from wellposed.writing import refuse_inputs
 
@@ -85,9 +84,7 @@ def check(
         if not tells():  # torchrun ends all processes as soon as one has another status than 0
             continue
         place = partial(place_in, *split(file))
-        report = replace(report, findings=without_ignored(report.findings, ignored, lambda one: place(one)[1]))  # noqa: B023
-        for forms in (single, in_folder(out, file, files) if out else {}):
-            write_reports(report, place, forms)
+        report = publish(report, place, ignored, single, in_folder(out, file, files))
         if len(files) > 1 and not lines:
             print(f"{file}:")
         statuses.append(told(report, json, place, verbose=verbose, lines=lines))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -30,11 +29,11 @@ from wellposed.commands.app import (
     seconds_of,
     told,
 )
-from wellposed.commands.written import in_folder, write_reports
+from wellposed.commands.written import in_folder, publish
 from wellposed.errors import InputError
 from wellposed.places import place_in
 from wellposed.running import Ran, problem_file, run_script
-from wellposed.settings import comments_in, settings_of, without_ignored
+from wellposed.settings import comments_in, settings_of
 from wellposed.terminal import tells
 from wellposed.watching import STEPS
 from wellposed.writing import refuse_inputs, write_whole
@@ -77,6 +76,7 @@ def run(
     rules = chosen(select or ",".join(settled.select), ignore)
     single = {"json": json, "html": html, "sarif": sarif, "junit": junit}
     refuse_inputs([*single.values(), save_problem], [script])
+    comments_in(Path(script))  # what is wrong there is said before it runs
     options = {"only": rules, "remedies": remedies, "full": full, "seconds": seconds_of(budget, settled)}
     if save_problem:
         write_whole(save_problem, problem_file(script, scripts_own, step, Path(save_problem).absolute().parent))
@@ -105,9 +105,7 @@ def run(
     file = ran.file
     place = partial(place_in, Path(file), "loss")
     ignored = (*settled.ignored, *comments_in(Path(file)))
-    report = replace(report, findings=without_ignored(report.findings, ignored, lambda one: place(one)[1]))
-    for forms in (single, in_folder(out, file, [file]) if out else {}):
-        write_reports(report, place, forms)
+    report = publish(report, place, ignored, single, in_folder(out, file, [file]))
     status = told(report, json, place, verbose=verbose, lines=lines)
     return INTERRUPTED if ran.interrupted else ran.status if continue_ or ran.status else status
 

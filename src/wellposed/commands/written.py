@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from wellposed.errors import InputError
 from wellposed.findings import PlaceOf
 from wellposed.report import Report
 from wellposed.report.text import plain
+from wellposed.settings import Ignored, without_ignored
 from wellposed.writing import write_whole
 
 _ENDINGS = {"json": "json", "html": "html", "sarif": "sarif", "junit": "xml", "text": "txt"}
+
+
+def publish(report: Report, place: PlaceOf, ignored: Sequence[Ignored], *forms: Mapping[str, str]) -> Report:
+    """The report without what is ignored, once it is written in all of these forms (see `write_reports`)."""
+    report = replace(report, findings=without_ignored(report.findings, ignored, lambda one: place(one)[1]))
+    for each in forms:
+        write_reports(report, place, each)
+    return report
 
 
 def write_reports(report: Report, place: PlaceOf | None, forms: Mapping[str, str]) -> None:
@@ -31,7 +41,11 @@ def write_reports(report: Report, place: PlaceOf | None, forms: Mapping[str, str
 
 
 def in_folder(folder: str, file: str, files: list[str]) -> dict[str, str]:
-    """The files of all forms in a folder, which is made, named after the file that was checked. Raises `InputError`."""
+    """The files of all forms in a folder, which is made, named after the file that was checked; none where no folder is
+    named. Raises `InputError`.
+    """
+    if not folder:
+        return {}
     into = Path(folder)
     try:
         into.mkdir(parents=True, exist_ok=True)

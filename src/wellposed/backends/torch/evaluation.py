@@ -17,7 +17,7 @@ from wellposed.backends.randomness import Randomness, owned_generators
 from wellposed.backends.torch.arrays import as_numpy, describe, view
 from wellposed.backends.torch.backup import Backup, reachable_restored
 from wellposed.backends.torch.backward import gradients_of
-from wellposed.backends.torch.batches import how_called, pair_of
+from wellposed.backends.torch.batches import pair_of
 from wellposed.backends.torch.coordinates import Displaced, Exactly
 from wellposed.backends.torch.float64_copy import Twin
 from wellposed.backends.torch.forward import forward
@@ -93,10 +93,6 @@ class TorchEvaluation(Replayable):
         self._all_of_them = self._parameters  # also in a problem of one of them
         self._layout = Layout({name: tuple(parameter.shape) for name, parameter in self._parameters.items()})
         self.dtype = "+".join(sorted({str(p.dtype).removeprefix("torch.") for p in self._parameters.values()}))
-
-    @property
-    def called(self) -> str:  # type: ignore[override]
-        return "" if self._takes_model else how_called(self.batch)
 
     @property
     def takes_model(self) -> bool:

@@ -17,6 +17,7 @@ from wellposed.backends.measured import Dependence, InputMap, LossArguments, Run
 from wellposed.backends.structure.reach import pulls_towards_targets
 from wellposed.backends.structure.shown import Modes, Reach, Reshape, Term
 from wellposed.backends.torch.arrays import as_numpy
+from wellposed.backends.torch.batches import how_called
 from wellposed.backends.torch.coordinates import Displaced
 from wellposed.backends.torch.dependence import dependence_of
 from wellposed.backends.torch.evaluation import TorchEvaluation
@@ -136,6 +137,9 @@ class TorchNetwork(TorchEvaluation):
             replace(one, moves=abs(other.value - one.value)) if isfinite(other.value) else one
             for one, other in zip(here, there, strict=True)
         ]
+
+    def called(self) -> str:
+        return "" if self._takes_model else how_called(self.batch)
 
     def modes(self) -> Modes | None:
         with self.preserved(), self._as_it_is(), modes_restored():

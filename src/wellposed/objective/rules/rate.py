@@ -176,10 +176,10 @@ def _overshooting(
     taken, many = (_FEW, few) if grown else (_MANY, steps.value(steps.stepped(_MANY, 1.0)))
     lower = _lower(loss, many, steps)
     evidence = [
+        Evidence(f"loss after {taken} steps on this batch", many, "loss", reference=f"below the {loss:.4g} before"),
         Evidence("loss before", loss, "loss"),
         Evidence("loss after the first step on this batch", first, "loss"),
         *([] if grown else [Evidence(f"loss after {_FEW} steps", few, "loss")]),
-        Evidence(f"loss after {taken} steps on this batch", many, "loss"),
         *(
             Evidence(f"loss after {_MANY} steps at {factor:g} times the rate", value, "loss")
             for factor, value in lower.items()
