@@ -2,9 +2,10 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 DEVICE ?= cpu
-# The tests start some sixty processes: what these import is compiled once.
+# The tests start some forty processes: what these import is compiled once, and none takes more than its core.
 unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: dist help demo demo-distributed test lint types contracts pytest docs test-cuda test-engines test-report test-wheel test-oldest test-all bench-checkup bench-controls bench-derivatives bench-gradcheck bench-corpus bench-locate bench-normalise bench-signals bench-weights bench-house bench-paths bench-steps bench-structure bench-cost bench-import bench-trainability format clean
@@ -33,11 +34,11 @@ contracts: .venv/dev ## imports only fall; the core knows no framework
 	$(BIN)/lint-imports
 
 pytest: .venv/dev ## the tests (`make pytest ARGS="-k gain"` for some, as `make test ARGS=` does)
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	$(PYTEST) -n 2 --dist loadgroup $(ARGS)
 
 test-all: .venv/dev ## everything, and the tests that repeat on a larger scale what a quicker one sees (15 minutes)
 	$(MAKE) --no-print-directory -j 2 -O lint contracts types docs
-	$(BIN)/pytest -n 2 --dist loadgroup -m 'not engines' --hypothesis-profile thorough $(ARGS)
+	$(PYTEST) -n 2 --dist loadgroup -m 'not engines' --hypothesis-profile thorough $(ARGS)
 
 docs: .venv/dev ## the documentation in build/site, its examples run, its rule pages made from the rules
 	$(BIN)/python docs/build.py

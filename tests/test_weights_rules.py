@@ -236,7 +236,7 @@ def test_torch_s_encoder_repeats_its_layers():
     )
 
 
-@pytest.mark.parametrize("depth", [12, 60])
+@pytest.mark.parametrize("depth", [12, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_audit_has_nothing_against_what_initialize_made(activation, depth):
     model, (x, y) = plain(ACTIVATIONS[activation], depth), (torch.randn(128, 64), torch.randint(10, (128,)))
