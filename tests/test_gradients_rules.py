@@ -316,3 +316,51 @@ def test_a_weight_that_reads_zeros_is_no_staircase():
     model = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 4))
     report = wp.checkup(wp.TorchProblem(model, nn.CrossEntropyLoss(), (torch.zeros(32, 16), torch.randint(4, (32,)))))
     assert not [finding for finding in report.findings if finding.rule == "WP502" and finding.found]
+
+
+class Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x, factor):
+        context.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context, g):
+        return -context.factor * g, None
+
+
+class Adversarial(nn.Module):
+    def __init__(self, factor=0.5, then=nn.Identity):
+        super().__init__()
+        self.body, self.then = nn.Sequential(nn.Linear(6, 12), nn.Tanh()), then()
+        self.classes, self.domain, self.factor = nn.Linear(12, 3), nn.Linear(12, 2), factor
+
+    def forward(self, x):
+        features = self.then(self.body(x))
+        return self.classes(features), self.domain(Reversed.apply(features, self.factor))
+
+
+def of_both(outputs, targets):
+    return sum(nn.functional.cross_entropy(one, other) for one, other in zip(outputs, targets, strict=True))
+
+
+class Doubled(nn.Module):
+    def forward(self, x):
+        return Scaled.apply(x)
+
+
+@pytest.mark.parametrize("verb", [wp.check_gradients, wp.checkup])
+@pytest.mark.parametrize("factor", [0.1, 0.5, 1.0])
+def test_a_gradient_reversal_is_meant(factor, verb):
+    batch = torch.randn(32, 6), (torch.randint(3, (32,)), torch.randint(2, (32,)))
+    report = verb(wp.TorchProblem(Adversarial(factor), of_both, batch))
+    found = verdict(report, "WP501")
+    assert report.ok, str(report)
+    assert (found.verdict, found.cause, found.where) == (HOLDS, "reversed", "Reversed.backward")
+    assert "turns the gradient round, as a gradient reversal does" in found.message
+
+
+def test_an_error_before_a_gradient_reversal_is_found():
+    batch = torch.randn(32, 6), (torch.randint(3, (32,)), torch.randint(2, (32,)))
+    report = wp.check_gradients(wp.TorchProblem(Adversarial(then=Doubled), of_both, batch))
+    assert next(f.where for f in report.findings if f.verdict is FAILS) == "Scaled.backward"

@@ -28,11 +28,13 @@ class Part:
     """A backward pass written by the user within a problem, with what came in during the real run.
 
     `problem` is its own: the function it belongs to, of the inputs it had, with the cotangents that arrived.
+    `reverses`: whether it passes its input on as it is, and a negative multiple of the gradient back.
     """
 
     name: str
     where: str
     problem: Problem
+    reverses: bool = False
 
 
 class Held(Protocol):

@@ -72,6 +72,14 @@ def prove(problem: Problem, prober: Prober, uncut: Prober, guilty: list[Finding]
 def tell_proven(guilty: list[Finding], proof: Proof) -> list[Finding]:
     """The guilty backward passes, and the tensors whose gradients they change."""
     names = _named(guilty)
+    if all(finding.cause == "reversed" for finding in guilty):
+        text = (
+            f"{names} passes its input on as it is and turns the gradient round, as a gradient reversal does; with the"
+            " gradient as it came, every other agrees with the loss."
+        )
+        return [WRONG.found(Verdict.HOLDS, text, where=guilty[0].where, cause="reversed")]
+    guilty = [finding for finding in guilty if finding.cause != "reversed"]
+    names = _named(guilty)
     told = [
         WRONG.found(
             Verdict.FAILS,
@@ -170,6 +178,9 @@ def _of_part(part: Part, judge: Judge) -> Finding | None:
     wrong = next((f for f in found if f.verdict is Verdict.FAILS), None)
     if wrong is None:
         return None
+    if part.reverses:
+        text = f"The backward pass `{part.name}` turns the gradient round, and the forward pass changes nothing."
+        return WRONG.found(Verdict.FAILS, text, where=part.name, cause="reversed")
     place = f" (called in `{part.where}`)" if part.where else ""
     text = (
         f"The backward pass `{part.name}`{place} is wrong by itself, given what came in during the real run."

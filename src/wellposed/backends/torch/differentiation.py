@@ -23,7 +23,7 @@ from wellposed.backends.torch.state import (
     model_restored,
 )
 from wellposed.backends.torch.stop_gradient import Through
-from wellposed.backends.torch.tracing.calls import custom_calls
+from wellposed.backends.torch.tracing.calls import custom_calls, reverses
 from wellposed.backends.torch.tracing.first_not_finite import Finite
 from wellposed.backends.torch.tracing.forward_again import differentiated_by_autograd
 from wellposed.numerics.arrays import Array, Vector
@@ -93,7 +93,7 @@ class TorchDifferentiation(TorchEvaluation):
             if part is None:
                 continue
             part.context, part.is_part = data, True
-            found.append(Part(call.name, call.where, part))
+            found.append(Part(call.name, call.where, part, ask(partial(reverses, call), False)))
         return found
 
     def forward_again(self, theta: Theta, names: Collection[str]) -> Gradient | None:

@@ -136,6 +136,13 @@ WRONG = Rule(
             (Remedy("Nothing, where it is meant; else leave the rounding out of what is trained"),),
         ),
         Cause(
+            "reversed",
+            "A function of one's own passes its input on as it is and a negative multiple of the gradient back: a"
+            " gradient reversal, as of adversarial training against a domain.",
+            "Is it one?",
+            (Remedy("Nothing, where it is meant; else pass the gradient back as it comes"),),
+        ),
+        Cause(
             "sign",
             "The gradient points the wrong way.",
             "The ratio of claimed to measured slope is -1 along every direction.",

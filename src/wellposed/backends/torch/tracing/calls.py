@@ -37,6 +37,18 @@ def custom_calls(model: nn.Module, loss: Callable[[], torch.Tensor]) -> list[Cal
     return calls
 
 
+def reverses(call: Call) -> bool:
+    """Whether a call passes its one trained input on as it is, and a negative multiple of the gradient back."""
+    (given,) = (one for one in call.inputs if isinstance(one, torch.Tensor) and one.requires_grad)
+    back = call.cotangents[0]
+    made = call.function(*call.inputs)
+    if len(call.cotangents) != 1 or back is None or not isinstance(made, torch.Tensor) or not torch.equal(made, given):
+        return False
+    (gradient,) = torch.autograd.grad(made, given, back)
+    factor = float((gradient * back).sum() / back.square().sum())
+    return factor < 0 and torch.allclose(gradient, factor * back, rtol=1e-5, atol=0.0)
+
+
 def functions_in(loss: torch.Tensor) -> set[type]:
     """The custom functions whose nodes are in the graph, but for those that bring shards together."""
     found = {owner for node in nodes(loss) if (owner := getattr(type(node), "_forward_cls", None)) is not None}
