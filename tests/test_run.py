@@ -377,7 +377,7 @@ def test_options_of_a_run_that_take_no_value_are_known():
     assert {f"--{name.strip('_')}" for name in hints} | {"-m", "-h", "--help", "--version"} == _FLAGS
 
 
-@pytest.mark.parametrize("budget", ["-1", "nan"])
+@pytest.mark.parametrize("budget", ["-1", "0", "nan"])
 def test_a_run_refuses_what_is_no_number_of_seconds(script, capsys, budget):
     status, _, err = run(capsys, "--budget", budget, script())
     assert status == 2

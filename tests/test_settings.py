@@ -151,3 +151,23 @@ def test_a_rule_that_does_not_exist_is_told_wherever_it_is_named(project, capsys
     assert main(["check", project(settings, comment)]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert f"{where}, which matches no rule" in said
+
+
+def test_a_misspelt_rule_in_a_comment_is_no_beginning_of_others(project, capsys):
+    assert main(["check", project(comment="  # wellposed: ignore WP4O1 because")]) == 2
+    assert "names 'WP4O1', which matches no rule" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_files_after_one_that_raises_are_checked(project, capsys, tmp_path):
+    project()
+    (tmp_path / "broken.py").write_text("def broken(:")
+    assert main(["check", "--lines", "broken.py", "missing.py", "problem.py"]) == 2
+    said = capsys.readouterr()
+    assert "broken.py" in said.err
+    assert "missing.py" in said.err
+    assert "problem.py:" in said.out
+
+
+def test_a_folder_that_is_not_there_is_named(project, capsys):
+    assert main(["check", project(), "--json", "none/report.json"]) == 2
+    assert "make the folder first: mkdir -p none" in " ".join(capsys.readouterr().err.split())

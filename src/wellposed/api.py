@@ -64,7 +64,7 @@ def checkup(
     only:         a function of a rule's id, which says whether it is wanted.
     after_steps:  signals and gradient once more after so many optimizer steps on a copy: some mistakes show only there.
     remedies:     try what each finding says to do, on a copy: the loss after 50 steps without it and with it (of the
-                  optimizer given, of Adam without one). What a remedy leaves as it was is at most `suspect`.
+                  optimizer given, of Adam without one). Verdicts stay as they are.
     full:         as closely as `check_gradients` looks, once more after 20 steps, with remedies tried. Without it the
                   gradient is checked by as few evaluations as show it right, in a large model on some rows.
     progress:     a function that is told what begins, and the share of the work behind it.

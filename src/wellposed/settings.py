@@ -32,7 +32,7 @@ from wellposed.reading import regular_text
 _FILE = "pyproject.toml"
 _KEYS = ("files", "select", "ignore", "budget")
 _COMMENT = re.compile(r"#\s*wellposed:\s*(?P<word>\w+)\s*(?P<rest>.*)")
-_RULES = re.compile(r"(?P<rules>WP\d*(?:\s*,\s*WP\d*)*)\s*(?P<reason>.*)")
+_RULES = re.compile(r"(?P<rules>WP\w*(?:\s*,\s*WP\w*)*)(?:[\s:]+(?P<reason>.*)|$)")
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _ignored(said: re.Match[str], file: Path, line: int, *, alone: bool) -> Igno
         )
     names = tuple(name.strip() for name in rules["rules"].split(","))
     _demand_rules(names, f"{file}, line {line},")
-    return Ignored(names, rules["reason"].strip(), f"{file.name}:{line}", 0 if alone else line)
+    return Ignored(names, (rules["reason"] or "").strip(), f"{file.name}:{line}", 0 if alone else line)
 
 
 def without_ignored(

@@ -27,25 +27,26 @@ _OPTIONS = {"strict", "ignore"}
 
 
 def checks_for(request: pytest.FixtureRequest) -> Checks:
-    """As the marker of the test, of its class and of its module ask for, the nearest last. Raises `UsageError`."""
+    """As the marker of the test, of its class and of its module ask for, the nearest last. Fails the test for what it
+    does not know.
+    """
     strict, ignore = False, tuple[str, ...]()
     for mark in reversed(list(request.node.iter_markers("wellposed"))):
         unknown = mark.kwargs.keys() - _OPTIONS
         if unknown or mark.args:
-            raise pytest.UsageError(
-                f"the marker wellposed knows strict= and ignore=, not {sorted(unknown) or mark.args}"
-            )
+            said = f"the marker wellposed knows strict= and ignore=, not {sorted(unknown) or mark.args}"
+            pytest.fail(said, pytrace=False)
         strict, ignore = mark.kwargs.get("strict", strict), _rules(mark.kwargs.get("ignore", ignore))
     kept = bool(request.config.getoption("--wellposed-html"))
     return Checks(request.node.user_properties, strict=strict, ignore=ignore, kept=kept)
 
 
 def _rules(given: str | Sequence[str]) -> tuple[str, ...]:
-    """Rules or their beginnings, as a list or separated by commas. Raises `UsageError` for what is none."""
+    """Rules or their beginnings, as a list or separated by commas. Fails the test for what is none."""
     names = tuple(one.strip().upper() for one in (given.split(",") if isinstance(given, str) else given))
     unknown = [name for name in names if not names_a_rule(name)]
     if unknown:
-        raise pytest.UsageError(f"the marker wellposed ignores {unknown[0]!r}, which matches no rule")
+        pytest.fail(f"the marker wellposed ignores {unknown[0]!r}, which matches no rule", pytrace=False)
     return names
 
 

@@ -36,7 +36,13 @@ def write_whole(path: Where, content: Content, *, read: Iterable[Where] = (), co
             _replaced(target, content, None if there is None else stat.S_IMODE(there.st_mode))
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         said = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{complaint.format(path)}: {said}", hint="an older file of that name is as it was") from error
+        folder = Path(path).parent
+        hint = (
+            "an older file of that name is as it was"
+            if folder.is_dir()
+            else f"make the folder first: mkdir -p {folder}"
+        )
+        raise InputError(f"{complaint.format(path)}: {said}", hint=hint) from error
 
 
 def refuse_inputs(outputs: Iterable[Where], read: Iterable[Where]) -> None:

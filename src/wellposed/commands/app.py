@@ -31,7 +31,9 @@ Html = Annotated[str, Parameter(help="Write the report as one HTML file")]
 Sarif = Annotated[str, Parameter(help="Write what was found as SARIF to this file, for code hosts")]
 Junit = Annotated[str, Parameter(help="Write what was found as JUnit XML to this file, for CI")]
 Out = Annotated[str, Parameter(help="Write every report into this folder, in all of these forms and as text")]
-Budget = Annotated[float, Parameter(help="Seconds that a check-up may take; what is not judged then is undecided")]
+Budget = Annotated[
+    float | None, Parameter(help="Seconds that a check-up may take; what is not judged then is undecided")
+]
 Lines = Annotated[bool, Parameter(help="Print a line for each finding, FILE:LINE first", negative="")]
 Verbose = Annotated[bool, Parameter(help="Show all that was measured, and what holds", negative="")]
 Remedies = Annotated[bool, Parameter(help="Try the remedies on a copy, and show what they change", negative="")]
@@ -81,11 +83,13 @@ class Filter:
         )
 
 
-def seconds_of(budget: float, settled: Settings) -> float:
+def seconds_of(budget: float | None, settled: Settings) -> float:
     """What a check-up may take: as `--budget` says, else the project's settings. Raises `InputError`."""
-    if not budget >= 0:  # NaN is none either
-        raise InputError(f"--budget {budget:g} is no number of seconds", hint="--budget 120")
-    return budget or settled.budget
+    if budget is None:
+        return settled.budget
+    if not budget > 0:  # NaN is none either
+        raise InputError(f"--budget {budget:g} is no number of seconds above 0", hint="--budget 120")
+    return budget
 
 
 def chosen(select: str, ignore: str) -> Filter:

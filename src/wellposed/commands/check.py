@@ -36,7 +36,7 @@ from wellposed.loading import load_problem, split
 from wellposed.places import place_in
 from wellposed.report import Report
 from wellposed.settings import comments_in, settings_of
-from wellposed.terminal import progress, tells
+from wellposed.terminal import complain, progress, tells
 from wellposed.writing import refuse_inputs
 
 
@@ -60,7 +60,7 @@ def check(
     sarif: Sarif = "",
     junit: Junit = "",
     out: Out = "",
-    budget: Budget = 0.0,
+    budget: Budget = None,
     remedies: Remedies = False,
     full: Full = False,
     lines: Lines = False,
@@ -77,10 +77,15 @@ def check(
     wanted = {"only": rules, "after_steps": after_steps, "remedies": remedies, "full": full, "seconds": seconds}
     statuses = [HOLDS]
     for file in files:
-        with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
-            ignored = (*settled.ignored, *comments_in(split(file)[0]))
-            problem = load_problem(file)
-            report = _checked(problem, file, **wanted)
+        try:
+            with redirect_stdout(sys.stderr):  # what the user's file prints must not mix with the report
+                ignored = (*settled.ignored, *comments_in(split(file)[0]))
+                report = _checked(load_problem(file), file, **wanted)
+        except InputError as error:
+            if len(files) == 1:
+                raise
+            statuses.append(complain(error))  # and the others are checked
+            continue
         if not tells():  # torchrun ends all processes as soon as one has another status than 0
             continue
         place = partial(place_in, *split(file))

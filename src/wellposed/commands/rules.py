@@ -18,13 +18,18 @@ from wellposed.terminal import show
 @app.command
 def explain(
     rule: Annotated[
-        str, Parameter(help="A rule (WP201), the beginning of several (WP2), a subject (signals); left out: all")
+        str,
+        Parameter(
+            help="A rule (WP201), the beginning of several (WP2), a subject (signals), a cause (double-softmax); left"
+            " out: all"
+        ),
     ] = "",
     /,
 ) -> int:
     """What a rule claims, how it judges, which causes it knows and what helps; of several rules their titles."""
     named = rule.strip()
     found = [one for one in CATALOGUE.values() if one.id.startswith(named.upper()) or one.subject == named.lower()]
+    found = found or [one for one in CATALOGUE.values() if named.lower() in (cause.slug for cause in one.causes)]
     if not found:
         raise InputError(f"there is no rule {rule!r}", hint=guess(named.upper()))
     show(explained(found[0]) if len(found) == 1 else listed_rules(found))

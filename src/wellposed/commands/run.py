@@ -65,7 +65,7 @@ def run(
     save_problem: Annotated[
         str, Parameter(help="Write a problem file with the losses of that step here, to go on from")
     ] = "",
-    budget: Budget = 0.0,
+    budget: Budget = None,
     remedies: Remedies = False,
     full: Full = False,
     lines: Lines = False,

@@ -32,8 +32,8 @@ class Trial:
 def try_remedies(
     problem: Problem, findings: Sequence[Finding], progress: Progress = lambda _what, _share: None
 ) -> tuple[Finding, ...]:
-    """The findings, those that have a remedy with what it does to a copy. A `fails` that its remedy leaves is only
-    `suspect`.
+    """The findings, those that have a remedy with what it does to a copy. Verdicts stay: what was measured is as it
+    was, and one remedy alone may not show what several do together.
     """
     before: list[float] = []  # measured once, and only where there is something to try
 
@@ -67,21 +67,18 @@ def _trial(problem: Problem, finding: Finding, treatment: Treatment, loss_before
 
 def _with(finding: Finding, treatment: Treatment, trial: Trial) -> Finding:
     if treatment.same_loss and trial.after > _WORSE_LOSS * trial.before:
-        doubted = Verdict.SUSPECT if finding.verdict is Verdict.FAILS else finding.verdict
         losses = f"{trial.before:.4g} to {trial.after:.4g}"
-        text = f"{finding.message} Tried on a copy, the remedy raises the loss after {STEPS} steps from {losses}."
-        return replace(finding, verdict=doubted, message=text)
+        text = f"{finding.message} Tried alone on a copy, the remedy raises the loss after {STEPS} steps from {losses}."
+        return replace(finding, message=text)
     first, *others = finding.remedies
     telling = np.isfinite([trial.before, trial.after]).any() and (
         trial.gone or not _NO_BETTER * trial.before <= trial.after <= trial.before
     )
+    if not treatment.same_loss and trial.after > _WORSE_LOSS * trial.before:
+        text = f"{finding.message} With the remedy the loss is another, and larger after {STEPS} steps."
+        finding = replace(finding, message=text)
     tried = replace(first, before=trial.before, after=trial.after) if telling else first
     if trial.gone:
         return replace(finding, remedies=(tried, *others))
-    left = replace(
-        finding,
-        message=f"{finding.message} Tried on a copy, the remedy does not change this.",
-        remedies=(tried, *others),
-    )
-    helps = np.isfinite(trial.after) and not trial.after >= 0.9 * trial.before
-    return left if finding.verdict is Verdict.SUSPECT or helps else replace(left, verdict=Verdict.SUSPECT)
+    text = f"{finding.message} Tried on a copy, the remedy leaves what was measured here as it is."
+    return replace(finding, message=text, remedies=(tried, *others))

@@ -140,7 +140,7 @@ def _in_evaluation(untouched: list[Statistics]) -> Finding:
     text = (
         f"`{worst.name}` is in evaluation mode, and its running statistics are those that it was made with (mean 0,"
         f" variance 1): on this batch means are up to {worst.offset:.2g} deviations away, variances {worst.ratio:.3g}"
-        f" times apart. So are {len(untouched)} batch normalisations of the model."
+        f" times apart. In all {len(untouched)} batch normalisations of the model are so."
     )
     evidence = (
         Evidence(

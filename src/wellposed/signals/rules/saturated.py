@@ -36,7 +36,8 @@ SATURATED = Rule(
         ),
         Cause(
             "attention-not-scaled",
-            "The scores of an attention are so large that its softmax is almost an argmax.",
+            "The scores of an attention are so large that its softmax is almost an argmax: they are not divided, or"
+            " queries and keys are too large.",
             "Compare the standard deviation of the scores with 1.",
             (
                 Remedy(
@@ -70,7 +71,7 @@ def _sharp(trace: Trace) -> Finding | None:
     """
     seen = [operation for operation in trace.operations if operation.entropy is not None]
     worst = min(seen, key=lambda operation: operation.entropy or 0.0, default=None)
-    if worst is None or worst.entropy is None or worst.entropy > _SHARP:
+    if worst is None or worst.entropy is None or not worst.entropy <= _SHARP:  # NaN is another rule's
         return None
     evidence = (
         Evidence(
