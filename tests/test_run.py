@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import get_type_hints
 
@@ -18,6 +19,8 @@ import wellposed as wp
 from wellposed.cli import main
 from wellposed.commands.run import _FLAGS
 from wellposed.commands.run import run as run_command
+from wellposed.findings import Finding
+from wellposed.places import place_in
 
 TRAINING = """
 import sys
@@ -382,3 +385,14 @@ def test_a_run_refuses_what_is_no_number_of_seconds(script, capsys, budget):
     status, _, err = run(capsys, "--budget", budget, script())
     assert status == 2
     assert f"--budget {budget} is no number of seconds" in err
+
+
+def test_the_line_that_a_finding_shows_is_its_place(tmp_path):
+    file = tmp_path / "train.py"
+    file.write_text("x = 1\nloss = x\n\nlogits = logits.view(4, 3)\n")
+    shown = Finding(
+        "WP408", wp.Verdict.FAILS, "[3, 4] is reshaped, at line 4: `logits = logits.view(4, 3)`.", "", "reshape"
+    )
+    other = replace(shown, message=shown.message.replace("logits.view(4, 3)", "elsewhere(4, 3)"))
+    named = replace(shown, message="the gradient of train.py:3 is cleared")
+    assert [place_in(file, "loss", one)[1] for one in (shown, other, named)] == [4, 2, 3]

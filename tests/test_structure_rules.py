@@ -478,3 +478,30 @@ def test_a_count_among_the_inputs_is_no_data():
     batch = ({"x": torch.randn(32, 6), "count": torch.tensor(3.0)}, torch.randint(3, (32,)))
     report = wp.checkup(wp.TorchProblem(Counting(), nn.functional.cross_entropy, batch))
     assert report.ok
+
+
+class Tagger(nn.Module):
+    def __init__(self, *, batch_first):
+        super().__init__()
+        self.words = nn.Embedding(30, 8)
+        self.lstm, self.out = nn.LSTM(8, 12, batch_first=batch_first), nn.Linear(12, 4)
+
+    def forward(self, tokens, beside):
+        return self.out(self.lstm(self.words(tokens))[0]).transpose(1, 2)
+
+
+@pytest.mark.parametrize("beside", ["lengths", "mask"])
+def test_a_recurrent_layer_over_the_batch_is_seen_beside_lengths_or_a_mask(beside):
+    lengths = torch.tensor([9, 7, 4, 9, 6, 3, 8, 5, 9, 2, 6, 7])
+    mask = torch.arange(9) < lengths[:, None]
+    tokens = torch.randint(1, 30, (12, 9)) * mask
+    tags = torch.randint(4, (12, 9)).masked_fill(~mask, -100)
+    for batch_first in (False, True):
+        batch = (tokens, lengths if beside == "lengths" else mask), tags
+        report = wp.check_objective(wp.TorchProblem(Tagger(batch_first=batch_first), nn.CrossEntropyLoss(), batch))
+        found = next(one for one in report.findings if one.rule == "WP404")
+        if batch_first:
+            assert found.verdict is wp.Verdict.HOLDS
+        else:
+            assert found.verdict is wp.Verdict.FAILS
+            assert "LSTM with batch_first=False runs over the batch" in found.message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from linecache import getline
 from pathlib import Path
 
 from wellposed.findings import Finding
@@ -13,8 +14,14 @@ _NAMES = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
 def place_in(file: Path, name: str, finding: Finding) -> tuple[str, int]:
     """The file, as it was named, and the line of it that the finding tells, else the one that `line_of` finds."""
-    told = re.search(rf"(?<![\w.-]){re.escape(file.name)}:(\d+)", f"{finding.where} {finding.message}")
-    return file.as_posix(), int(told[1]) if told else line_of(file, finding.where, name)
+    said = f"{finding.where} {finding.message}"
+    told = re.search(rf"(?<![\w.-]){re.escape(file.name)}:(\d+)", said)
+    if told is not None:
+        return file.as_posix(), int(told[1])
+    shown = re.search(r"\bline (\d+): `([^`]+)`", said)  # of this file or of another: the text says which
+    if shown is not None and getline(str(file), int(shown[1])).strip().startswith(shown[2].removesuffix("...")):
+        return file.as_posix(), int(shown[1])
+    return file.as_posix(), line_of(file, finding.where, name)
 
 
 def line_of(file: Path, where: str, name: str) -> int:

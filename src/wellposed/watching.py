@@ -94,7 +94,8 @@ class Watching:
             reason = f"The loss at {captured.shown} could not be made again as the script made it: {captured.unlike}."
             self._losses.append((captured.shown, not_checked(reason, self._only)))
             return
-        with captured.as_it_was():
+        with captured.as_it_was(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the script has said it
             made = attempt(lambda: self._report(captured, captured.problem(optimizer, trained)), ours=True)
         if isinstance(made, Raised):
             made = self._unchecked(captured, made.line)

@@ -32,15 +32,21 @@ def dependence_of(model: nn.Module, inputs: Any, targets: Any) -> Dependence | N
     """None where inputs, outputs and targets do not all have the batch's axis first, or all examples are equal."""
     rows = _rows(targets)
     leaves = [leaf for leaf in tree_flatten(inputs)[0] if isinstance(leaf, torch.Tensor) and leaf.dim()]
-    if rows < _FEWEST_EXAMPLES or len(leaves) != 1 or leaves[0].shape[0] != rows or leaves[0].is_complex():
+    if rows < _FEWEST_EXAMPLES or not leaves or leaves[0].shape[0] != rows or leaves[0].is_complex():
         return None
-    (x,) = leaves
+    x, *beside = leaves
     one, other = _pair(x)
-    if one < 0:
+    if one < 0 or not all(_counts_steps(leaf, x) for leaf in beside):
         return None
-    swapped = x.clone()
-    swapped[one] = x[other]
-    inputs_swapped = tree_map(lambda leaf: swapped if leaf is x else leaf, inputs)
+
+    def with_other(leaf: Any) -> Any:
+        if not any(leaf is own for own in leaves):
+            return leaf
+        changed = leaf.clone()
+        changed[one] = leaf[other]
+        return changed
+
+    inputs_swapped = tree_map(with_other, inputs)
     watch = _Mixers(x)
     as_it_is = _changes(model, inputs, inputs_swapped, rows, watch)
     model.eval()
@@ -53,12 +59,22 @@ def dependence_of(model: nn.Module, inputs: Any, targets: Any) -> Dependence | N
         # outputs in steps, as of a hard choice, may be the same for two examples: all of them, each given its
         # neighbour's
     ):
-        all_moved = _changes(model, inputs, tree_map(lambda leaf: x.roll(1, 0) if leaf is x else leaf, inputs), rows)
+        rolled = tree_map(lambda leaf: leaf.roll(1, 0) if any(leaf is own for own in leaves) else leaf, inputs)
+        all_moved = _changes(model, inputs, rolled, rows)
         own = 0.0 if all_moved is None else float(all_moved.max())
     others = float(in_use.max())
-    if others > _MIXED and (watch.unbatched or _steps_first(model, inputs, x, targets)):
+    if others > _MIXED and (watch.unbatched or (not beside and _steps_first(model, inputs, x, targets))):
         return None
     return Dependence(own, others, watch.mixer)
+
+
+def _counts_steps(leaf: torch.Tensor, x: torch.Tensor) -> bool:
+    """Whether it tells which steps of each example are real: lengths, or a mask."""
+    if x.dim() < 2 or leaf.is_floating_point() or leaf.is_complex():
+        return False
+    if leaf.shape == x.shape[:2]:
+        return bool(((leaf == 0) | (leaf == 1)).all())
+    return leaf.shape == x.shape[:1] and bool(leaf.min() >= 1) and bool(leaf.max() == x.shape[1])
 
 
 def _steps_first(model: nn.Module, inputs: Any, x: torch.Tensor, targets: Any) -> bool:

@@ -117,7 +117,8 @@ def _leak(watched: Watched) -> Finding | None:
     for seen in shared:
         if seen.shared > 0:
             text = (
-                f"{100 * seen.shared:.0f} % of the rows of {seen.name} are in the training set too"
+                f"{100 * seen.shared:.0f} % of the rows of {seen.name}, which is not trained on, are in the"
+                f" training set too"
                 f" ({seen.looked_at} were looked at; {100 * seen.repeated:.0f} % of the training rows repeat)."
             )
             evidence = (Evidence("rows that are trained on", seen.shared, seen.name, "", f"{seen.repeated:.2g}"),)

@@ -122,7 +122,7 @@ def _by_index(dataset: Any, other: Any) -> float | None:
 
 def _name(dataset: Any) -> str:
     kind = type(dataset).__name__
-    return f"a {kind} of {len(dataset):,} rows that is not trained on"
+    return f"{kind} with {len(dataset):,} rows"
 
 
 def _digest(item: Any) -> int:
