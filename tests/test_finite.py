@@ -184,3 +184,21 @@ def test_numpy_names_the_line_by_its_own_errors():
     assert backward.cause == "division-by-zero"
     assert "In the backward pass `divide by zero encountered in divide` in `w`" in backward.message
     assert "line " in backward.message
+
+
+def test_a_softmax_over_the_heads_of_a_masked_attention_is_a_masked_row():
+    class Attending(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qk, self.out = nn.Linear(6, 8), nn.Linear(6, 3)
+
+        def forward(self, x):
+            q = self.qk(x).unflatten(-1, (2, 4)).transpose(1, 2)
+            scores = q @ q.transpose(-1, -2) / 2
+            scores = scores.masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
+            return self.out(scores.softmax(1).mean(1) @ x).mean(1)
+
+    problem = wp.TorchProblem(Attending(), nn.CrossEntropyLoss(), (torch.randn(8, 5, 6), torch.randint(3, (8,))))
+    found = next(one for one in wp.checkup(problem).findings if one.rule == "WP207")
+    assert (found.verdict, found.cause) == (wp.Verdict.FAILS, "masked-row")
+    assert not [one for one in wp.checkup(problem).findings if one.rule == "WP205" and one.found]

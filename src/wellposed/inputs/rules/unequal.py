@@ -80,8 +80,8 @@ def judge(measured: MeasuredInputs) -> Finding:
     where, factor = (features.where(j), large[j]) if big else (features.where(k), small[k])
     word = "larger" if big else "smaller"
     text = (
-        f"`{where}` is {factor:.3g} times {word} than the median feature (standard deviation"
-        f" {deviation[j if big else k]:.3g})."
+        f"`{where}` is {factor:.3g} times {word} than the median feature: its standard deviation is"
+        f" {deviation[j if big else k]:.3g}."
     )
     return UNEQUAL.found(verdict, text, where=where, cause="units", evidence=evidence)
 

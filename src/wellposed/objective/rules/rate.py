@@ -39,7 +39,20 @@ RATE = Rule(
     id="WP402",
     subject="objective",
     priority=260,
-    follows=("WP104", "WP401", "WP403", "WP404", "WP101", "WP102", "WP303", "WP301", "WP306", "WP202", "WP305"),
+    follows=(
+        "WP104",
+        "WP604",
+        "WP401",
+        "WP403",
+        "WP404",
+        "WP101",
+        "WP102",
+        "WP303",
+        "WP301",
+        "WP306",
+        "WP202",
+        "WP305",
+    ),
     title="learning rate against curvature",
     claim=(
         "The optimizer's steps are small enough for the curvature of the loss, and large enough to change the weights."

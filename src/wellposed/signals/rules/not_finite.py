@@ -82,7 +82,7 @@ def _made(found: NotFinite) -> Finding:
     place = f" in `{found.where}`" if found.where else ""
     line = f" ({found.line})" if found.line else ""
     way = "backward" if found.backward else "forward"
-    text = f"In the {way} pass `{found.operation}`{place} is the first to make {found.made}{line}. {why}"
+    text = f"In the {way} pass `{found.operation.lstrip('_')}`{place} is the first to make {found.made}{line}. {why}"
     evidence = tuple(
         Evidence(f"{bound} number that went in", number, found.where or found.operation)
         for operand in found.operands[:1]

@@ -106,7 +106,9 @@ class Finite(TorchDispatchMode):
                 name.startswith("add") and name != "add" and backward is None
             ):  # addmm and its kind: what is added comes first
                 inputs = [*inputs[1:], *inputs[:1]]
-            operands = tuple(map(_operand, [*inputs, *(a for a in args if isinstance(a, float | int))]))
+            numbers = [a for a in args if isinstance(a, float | int)]
+            along = numbers[0] if "softmax" in name and numbers and isinstance(numbers[0], int) else -1
+            operands = tuple(_operand(one, along) for one in [*inputs, *numbers])
             line = find_caller(_INSIDE) if backward is None else ""
             found = NotFinite(operation, where, line, backward is not None, "NaN" if nan else "infinity", operands)
             culprit = _Culprit(found, self._count)
@@ -118,10 +120,12 @@ def _key(tensor: torch.Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-def _operand(x: Any) -> Operand:
+def _operand(x: Any, along: int) -> Operand:
+    """`along` is the axis of which a whole slice may be masked."""
     if not isinstance(x, torch.Tensor):
         return Operand(float(x), float(x), int(x == 0), "", 1)
     finite = x.detach()[torch.isfinite(x)].double()
     low, high = (float(finite.min()), float(finite.max())) if finite.numel() else (float("nan"), float("nan"))
-    masked = bool((x == -torch.inf).reshape(-1, x.shape[-1]).all(dim=-1).any()) if x.ndim and x.numel() else False
+    along = along if -x.ndim <= along < x.ndim else -1
+    masked = bool((x == -torch.inf).all(dim=along).any()) if x.ndim and x.numel() else False
     return Operand(low, high, int((x == 0).sum()), str(x.dtype).rpartition(".")[2], x.numel(), masked)
