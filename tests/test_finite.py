@@ -70,13 +70,13 @@ TORCH = {
     "fractional power": (lambda h: h**0.5, "pow", "root-of-negative", "forward"),
     "masked row": (
         lambda h: F.softmax(h.masked_fill(torch.ones_like(h, dtype=torch.bool), -torch.inf), -1),
-        "_softmax",
+        "softmax",
         "masked-row",
         "forward",
     ),
     "masked row, added": (
         lambda h: F.log_softmax(h + torch.full_like(h, -torch.inf), -1),
-        "_log_softmax",
+        "log_softmax",
         "masked-row",
         "forward",
     ),

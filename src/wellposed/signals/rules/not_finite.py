@@ -84,12 +84,14 @@ def _made(found: NotFinite) -> Finding:
     way = "backward" if found.backward else "forward"
     text = f"In the {way} pass `{found.operation.lstrip('_')}`{place} is the first to make {found.made}{line}. {why}"
     evidence = tuple(
-        Evidence(f"{bound} number that went in", number, found.where or found.operation)
+        Evidence(f"{bound} number that went in", number, found.where or found.operation.lstrip("_"))
         for operand in found.operands[:1]
         for bound, number in (("smallest", operand.low), ("largest", operand.high))
         if np.isfinite(number)
     )
-    return NOT_FINITE.found(Verdict.FAILS, text, where=found.where or found.operation, cause=cause, evidence=evidence)
+    return NOT_FINITE.found(
+        Verdict.FAILS, text, where=found.where or found.operation.lstrip("_"), cause=cause, evidence=evidence
+    )
 
 
 def _came_in(where: str) -> Finding:
