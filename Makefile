@@ -20,7 +20,7 @@ demo: .venv/demo ## check a healthy and a broken network, from nothing
 demo-distributed: .venv/demo ## two processes on loopback, DDP and FSDP2, healthy and with each planted bug
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node 2 examples/ranks.py
 
-test: .venv/dev ## everything that must be green (8 minutes on two cores)
+test: .venv/dev ## everything that must be green (10 minutes on two cores)
 	$(MAKE) --no-print-directory -j 2 -O lint contracts types docs
 	$(MAKE) --no-print-directory pytest
 

@@ -42,6 +42,7 @@ SLOW = {
     "test_joint.py": [f"test_every_rank_gets_the_same_true_report[{set_ups}]" for set_ups in ("two at length", "four")],
     "test_loops.py": ["test_keras_on_both_backends[jax]", "test_keras_on_another_backend_says_so"],
     "test_pytest_plugin.py": ["test_reports_fail_tests_and_are_summed_up[xdist]"],
+    "test_run.py": ["test_under_torchrun_the_first_rank_tells"],
 }  # fmt: skip
 
 
