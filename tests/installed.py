@@ -20,7 +20,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def main(extras: list[str]) -> None:
-    assert not Path(wp.__file__).is_relative_to(EXAMPLES.parent), "this is the checkout, not what was installed"
+    assert not Path(wp.__file__).is_relative_to(EXAMPLES.parent / "src"), "this is the checkout, not what was installed"
     for extra, module in (("torch", "torch"), ("jax", "jax")):
         assert (extra in extras) <= (importlib.util.find_spec(module) is not None), f"{module} is missing"
     for packaged in ("py.typed", "report/schema.json"):
