@@ -36,7 +36,7 @@ contracts: .venv/dev ## imports only fall; the core knows no framework
 pytest: .venv/dev ## the tests (`make pytest ARGS="-k gain"` for some, as `make test ARGS=` does)
 	$(PYTEST) -n 2 --dist loadgroup $(ARGS)
 
-test-all: .venv/dev ## everything, and the tests that repeat on a larger scale what a quicker one sees (15 minutes)
+test-all: .venv/dev ## everything, and the tests that repeat on a larger scale what a quicker one sees (20 minutes)
 	$(MAKE) --no-print-directory -j 2 -O lint contracts types docs
 	$(PYTEST) -n 2 --dist loadgroup -m 'not engines' --hypothesis-profile thorough $(ARGS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from linecache import getline
+from functools import lru_cache
 from pathlib import Path
 
 from wellposed.findings import Finding
@@ -19,7 +19,7 @@ def place_in(file: Path, name: str, finding: Finding) -> tuple[str, int]:
     if told is not None:
         return file.as_posix(), int(told[1])
     shown = re.search(r"\bline (\d+): `([^`]+)`", said)  # of this file or of another: the text says which
-    if shown is not None and getline(str(file), int(shown[1])).strip().startswith(shown[2].removesuffix("...")):
+    if shown is not None and _line(file, int(shown[1])).strip().startswith(shown[2].removesuffix("...")):
         return file.as_posix(), int(shown[1])
     return file.as_posix(), line_of(file, finding.where, name)
 
@@ -28,16 +28,35 @@ def line_of(file: Path, where: str, name: str) -> int:
     """Where what `where` starts with is assigned (`self.layers = ...` for layers.3.weight), else where the problem
     `name` is; else 1.
     """
+    assigned = _assigned(_text(file))
+    first = _NAMES.match(where)
+    return assigned.get(first[0] if first else "", assigned.get(name, 1))
+
+
+def _text(file: Path) -> str:
     try:
-        tree = ast.parse(file.read_text())
-    except (SyntaxError, UnicodeDecodeError):
-        return 1
+        return file.read_text()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _line(file: Path, number: int) -> str:
+    lines = _text(file).splitlines()
+    return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+@lru_cache(maxsize=8)  # a report asks for each finding in each of its forms
+def _assigned(text: str) -> dict[str, int]:
+    """Where each name is first given a value; nothing of what is no Python."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return {}
     assigned: dict[str, int] = {}
     for node in ast.walk(tree):
         for given in _given(node):
             assigned.setdefault(given, node.lineno)  # type: ignore[attr-defined]
-    first = _NAMES.match(where)
-    return assigned.get(first[0] if first else "", assigned.get(name, 1))
+    return assigned
 
 
 def _given(node: ast.AST) -> list[str]:
